@@ -1,0 +1,29 @@
+"""Identity that follows from content.
+
+Work done once is found again because its id depends on what went into it, never on
+when, where or by which process it was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+_HEX_DIGITS = 16
+
+
+def canonical_json(obj: Any) -> str:
+    """Return the one JSON text of a JSON-able object: sorted keys, no white space.
+
+    Raises:
+        ValueError: for NaN or infinite numbers, which have no JSON form.
+        TypeError: for objects that are not JSON-able.
+    """
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_id(prefix: str, obj: Any) -> str:
+    """Return ``prefix-`` and the first 16 hexadecimal digits of the SHA-256 of ``obj``."""
+    digest = hashlib.sha256(canonical_json(obj).encode()).hexdigest()
+    return f"{prefix}-{digest[:_HEX_DIGITS]}"

@@ -1,0 +1,41 @@
+"""Progress of long work, reported by the science and shown by whoever listens.
+
+The science calls :func:`report`; without a listener that costs nothing. A runner
+installs a listener around a job with :func:`listening`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """One report: ``completed`` of ``total`` units of ``task`` and a short note."""
+
+    task: str
+    completed: int
+    total: int
+    note: str = ""
+
+
+_listener: ContextVar[Callable[[Progress], None] | None] = ContextVar("listener", default=None)
+
+
+def report(task: str, completed: int, total: int, note: str = "") -> None:
+    """Tell the current listener, if any, how far ``task`` has come."""
+    callback = _listener.get()
+    if callback is not None:
+        callback(Progress(task, completed, total, note))
+
+
+@contextmanager
+def listening(callback: Callable[[Progress], None]) -> Iterator[None]:
+    """Send every report made inside the block to ``callback``."""
+    token = _listener.set(callback)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

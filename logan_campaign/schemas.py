@@ -1,0 +1,239 @@
+"""Documents that jobs return: the contract between the science, the jobs and the stores.
+
+Every document carries ``doc_type`` (what it is) and ``schema_version``; builders read
+nothing else from the JobStore. Large parts stand under the keys in :data:`DATA_KEYS`,
+which jobs send to the additional store ``data``. Lengths are in Å, energies in eV,
+times in seconds unless a description says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pymatgen.core import Molecule, Structure
+
+from logan_campaign.software import software_versions
+
+SCHEMA_VERSION = 1
+
+#: Keys whose values go to the additional store ``data`` instead of the document.
+DATA_KEYS = ["structures", "weights", "pool", "map", "trajectory"]
+
+Geometry = Molecule | Structure
+
+TargetKind = Literal["molecule", "crystal"]
+
+#: How a relaxation ended.
+RelaxationState = Literal[
+    "converged",
+    "not_converged",
+    "scf_not_converged",
+    "dissociated",
+    "atoms_collided",
+    "cell_collapsed",
+    "calculator_crashed",
+    "out_of_memory",
+    "timed_out",
+]
+
+#: What a candidate turned out to be. ``rejected`` and ``duplicate`` may come before any
+#: relaxation; ``pending`` is still on its way.
+CandidateState = Literal["pending", "rejected", "duplicate", "rediscovered", "new", "failed"]
+
+
+class Document(BaseModel):
+    """Base of all documents: closed, versioned, and with the software that wrote it."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout")
+    software: dict[str, str] = Field(
+        default_factory=software_versions, description="Versions of the software that wrote it"
+    )
+
+
+class StructureEntry(BaseModel):
+    """One validated structure of a training set or a set of known entries."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    id: str = Field(description="Content hash of species, positions and cell ('struct-...')")
+    label: str = Field(description="Where it came from: 'file.extxyz#3', a SMILES, an entry id")
+    formula: str = Field(description="Hill formula of the atoms as given, e.g. 'C4H10O', 'O4Si2'")
+    structure: Geometry = Field(description="Positions (Å) and, for crystals, the cell (Å)")
+    smiles: str | None = Field(None, description="Canonical SMILES without stereo; molecules only")
+    spacegroup: str | None = Field(None, description="Space-group symbol; crystals only")
+    energy_ev: float | None = Field(None, description="Total energy given by the source (eV)")
+
+
+class Rejection(BaseModel):
+    """A structure that a source offered and validation refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(description="Where it came from, as in StructureEntry")
+    reason: str = Field(description="Why it cannot be used")
+
+
+class TrainingSetDoc(Document):
+    """A set of structures: to train on, or known and only compared against."""
+
+    doc_type: Literal["training_set"] = "training_set"
+    id: str = Field(description="Content id: the source-independent set of structure ids ('set-…')")
+    role: Literal["training", "known"] = Field(description="Whether models train on it")
+    name: str = Field(description="Short name for people")
+    source: dict[str, Any] = Field(description="The source section of the spec, whole: the query")
+    n_structures: int = Field(description="How many distinct structures it holds")
+    formulas: dict[str, int] = Field(description="Structures per Hill formula")
+    species: list[str] = Field(description="Element symbols in order of atomic number")
+    structure_ids: list[str] = Field(description="Content hash of every structure, in order")
+    labels: list[str] = Field(description="Label of every structure, in the same order")
+    n_duplicates: int = Field(description="Structures left out as copies of one in the set")
+    rejected: list[Rejection] = Field(description="Structures refused, with reasons")
+    structures: list[StructureEntry] = Field(description="The structures (blob)")
+
+
+class TrainingHistory(BaseModel):
+    """Diagnostics of one model over its training; all lists have one length."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: list[int] = Field(description="Generator updates done at each record")
+    generator_loss: list[float] = Field(description="E[C(G(z))] (paper eq. 4)")
+    critic_loss: list[float] = Field(description="E[C(x) - C(G(z))] (paper eq. 5)")
+    penalty: list[float] = Field(description="Gradient penalty (paper eq. 6)")
+    wasserstein: list[float] = Field(description="Estimate E[C(G(z))] - E[C(x)]")
+    critic_gradient_norm: list[float] = Field(description="Mean norm of the critic's gradient")
+    distinct_share: list[float] = Field(description="Share of distinct structures among samples")
+
+
+class ModelDoc(Document):
+    """One trained member of the ensemble."""
+
+    doc_type: Literal["model"] = "model"
+    id: str = Field(description="Content id of inputs, seed and algorithm version ('model-…')")
+    index: int = Field(description="Position in the ensemble, from 0")
+    state: Literal["trained", "failed"] = Field(description="Whether it can generate")
+    reason: str = Field(description="Why it failed and what to do; empty if it did not")
+    training_set_id: str = Field(description="Set it was trained on")
+    algorithm_version: int = Field(description="Raised by hand when results change")
+    seed: int = Field(description="Seed of weights, resampling and latents")
+    formula: str = Field(description="Hill formula it generates")
+    hyperparameters: dict[str, Any] = Field(description="Everything that can be set, resolved")
+    steps: int = Field(description="Generator updates done")
+    history: TrainingHistory = Field(description="Diagnostics over the training")
+    elapsed_s: float = Field(description="Wall time of the training (s)")
+    device: str = Field(description="Device it was trained on, e.g. 'cpu'")
+    weights: str = Field(description="safetensors file as base64 text (blob); empty if failed")
+
+
+class PoolDoc(Document):
+    """What one model generated."""
+
+    doc_type: Literal["pool"] = "pool"
+    id: str = Field(description="Content id of model, seed and number ('pool-…')")
+    model_id: str = Field(description="Model that generated it")
+    seed: int = Field(description="Seed of the latent vectors")
+    n_structures: int = Field(description="How many structures it holds")
+    formula: str = Field(description="Hill formula")
+    symbols: list[str] = Field(description="Element of each atom, the same for all")
+    kind: TargetKind = Field(description="Molecule in a box or crystal in a cell")
+    elapsed_s: float = Field(description="Wall time of the generation (s)")
+    pool: str = Field(
+        description="Packed arrays (blob): positions (n, n_atoms, 3) float32 Å, cell (n, 3, 3) Å"
+    )
+
+
+class Candidate(BaseModel):
+    """A generated structure that selection picked."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    id: str = Field(description="Content id of campaign and raw structure ('cand-…')")
+    model_id: str = Field(description="Model that generated it")
+    pool_id: str = Field(description="Pool it was picked from")
+    sample_index: int = Field(description="Its place in the pool, from 0")
+    strategy: str = Field(description="Selection strategy that picked it")
+    cluster: int = Field(description="Cluster it stands for")
+    represents: int = Field(description="How many generated structures it stands for")
+    structure: Geometry = Field(description="The raw generated structure")
+
+
+class SelectionDoc(Document):
+    """The picks of one round, in the fixed order in which they go on."""
+
+    doc_type: Literal["selection"] = "selection"
+    campaign_id: str = Field(description="Campaign")
+    strategy: str = Field(description="Selection strategy")
+    settings: dict[str, Any] = Field(description="Its settings, resolved")
+    n_generated: int = Field(description="Structures it chose from")
+    n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
+    explained_variance: list[float] = Field(description="Share of variance per PCA component")
+    candidates: list[Candidate] = Field(description="The picks")
+    map: str = Field(
+        description="Packed arrays (blob): pca (n, 2), label (n,), pool (n,), sample (n,)"
+    )
+
+
+class Verdict(BaseModel):
+    """What screening and matching, or classification, say of one candidate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    candidate_id: str = Field(description="Candidate")
+    state: CandidateState = Field(description="What it is; 'pending' goes on to the next stage")
+    reason: str = Field("", description="Why it was rejected or failed; empty otherwise")
+    match: str | None = Field(
+        None, description="Known structure id or candidate id that it equals, if any"
+    )
+    match_label: str | None = Field(None, description="Label of the known entry that it equals")
+    match_set: str | None = Field(None, description="Id of the set that holds the known entry")
+    rms: float | None = Field(None, description="Normalised rms distance of the match; crystals")
+    smiles: str | None = Field(None, description="Canonical SMILES without stereo; molecules")
+    spacegroup: str | None = Field(None, description="Space-group symbol; crystals")
+
+
+class ScreeningDoc(Document):
+    """Verdicts before any relaxation, or between two levels."""
+
+    doc_type: Literal["screening"] = "screening"
+    campaign_id: str = Field(description="Campaign")
+    before_level: str = Field(description="Name of the level that the passed candidates enter")
+    known_set_ids: list[str] = Field(description="Sets compared against")
+    verdicts: list[Verdict] = Field(description="One per candidate that came in, in order")
+
+
+class RelaxationDoc(Document):
+    """One relaxation of one candidate at one level."""
+
+    doc_type: Literal["relaxation"] = "relaxation"
+    id: str = Field(description="Content id of candidate, level and settings ('relax-…')")
+    candidate_id: str = Field(description="Candidate")
+    campaign_id: str = Field(description="Campaign")
+    level: str = Field(description="Name of the level in the spec")
+    level_index: int = Field(description="Its place, from 0")
+    state: RelaxationState = Field(description="How it ended")
+    reason: str = Field(description="What happened and what to do; empty if it converged")
+    calculator: str = Field(description="Calculator's name, e.g. 'gpaw'")
+    settings: dict[str, Any] = Field(description="Everything that was set, resolved")
+    energy_ev: float | None = Field(description="Final total energy (eV)")
+    energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
+    max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
+    n_steps: int = Field(description="Ionic steps done")
+    energies_ev: list[float] = Field(description="Energy after each step (eV)")
+    elapsed_s: float = Field(description="Wall time (s)")
+    structure: Geometry = Field(description="Final structure; the start where nothing was done")
+    trajectory: str | None = Field(
+        description="Packed arrays (blob): positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, "
+        "energy (n,) eV, forces (n, n_atoms, 3) eV/Å"
+    )
+
+
+class ClassificationDoc(Document):
+    """What every candidate of the round turned out to be."""
+
+    doc_type: Literal["classification"] = "classification"
+    campaign_id: str = Field(description="Campaign")
+    known_set_ids: list[str] = Field(description="Sets that 'new' means new against")
+    verdicts: list[Verdict] = Field(description="One per candidate that was relaxed, in order")
