@@ -202,6 +202,10 @@ class ScreeningDoc(Document):
     before_level: str = Field(description="Name of the level that the passed candidates enter")
     known_set_ids: list[str] = Field(description="Sets compared against")
     verdicts: list[Verdict] = Field(description="One per candidate that came in, in order")
+    structures: dict[str, Geometry] = Field(
+        default_factory=dict,
+        description="Structure of each candidate that goes on, by candidate id (blob)",
+    )
 
 
 class RelaxationDoc(Document):
@@ -228,6 +232,29 @@ class RelaxationDoc(Document):
         description="Packed arrays (blob): positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, "
         "energy (n,) eV, forces (n, n_atoms, 3) eV/Å"
     )
+
+
+class ReferenceEnergy(BaseModel):
+    """Energy of a known entry, computed with the same settings as the candidates'."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    structure_id: str = Field(description="Known entry")
+    label: str = Field(description="Its label")
+    set_id: str = Field(description="Set that holds it")
+    level: str = Field(description="Level that computed it")
+    state: RelaxationState = Field(description="How its relaxation ended")
+    reason: str = Field(description="What happened; empty if it converged")
+    energy_ev: float | None = Field(description="Total energy (eV)")
+    energy_per_atom_ev: float | None = Field(description="Energy per atom (eV)")
+
+
+class ReferenceDoc(Document):
+    """Known entries of the target composition, relaxed at the last level."""
+
+    doc_type: Literal["reference"] = "reference"
+    campaign_id: str = Field(description="Campaign")
+    references: list[ReferenceEnergy] = Field(description="One per known entry, in order")
 
 
 class ClassificationDoc(Document):

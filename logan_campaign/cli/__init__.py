@@ -1,6 +1,5 @@
-"""The command line."""
+"""The command line: one file per group of commands."""
 
+from logan_campaign.cli.app import main
 
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit("not there yet")
+__all__ = ["main"]

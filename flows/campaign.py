@@ -1,0 +1,140 @@
+"""The whole campaign as one jobflow Flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jobflow import Flow, Job, Maker, job
+
+from logan_campaign.flows.data import TrainingSetMaker
+from logan_campaign.flows.generate import GenerateMaker
+from logan_campaign.flows.levels import (
+    ClassifyMaker,
+    CompareMaker,
+    ReferenceMaker,
+    RelaxLevelsMaker,
+    ScreenMaker,
+    tolerant,
+)
+from logan_campaign.flows.relax import maker_for
+from logan_campaign.flows.select import SelectMaker
+from logan_campaign.flows.train import TrainMaker
+from logan_campaign.schemas import CampaignDoc
+from logan_campaign.spec import CampaignSpec
+
+
+@dataclass
+class CampaignMaker(Maker):
+    """Make the flow of a campaign: from a source of structures to classified candidates.
+
+    The flow is a plain jobflow Flow: ``jobflow.run_locally``, jobflow-remote's
+    ``submit_flow`` and ``logan-campaign run`` all take it unchanged. Its JobStore needs an
+    additional store named ``data``.
+
+    Attributes:
+        name: Name of the flow.
+        spec: What the campaign looks for and how.
+        base: Folder that relative paths in the spec are meant from.
+    """
+
+    name: str = "campaign"
+    spec: CampaignSpec = field(kw_only=True)
+    base: str = "."
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a spec.
+
+        Args:
+            path: YAML file; relative paths in it are meant from its folder.
+            overrides: assignments ``a.b=VALUE``.
+
+        Raises:
+            InputError: one line per mistake in the spec.
+        """
+        spec = CampaignSpec.from_file(path, overrides)
+        return cls(name=spec.name, spec=spec, base=str(Path(path).absolute().parent))
+
+    def make(self) -> Flow:
+        """Return the flow.
+
+        Raises:
+            InputError: a file, cell, calculator or data set that the spec needs is unusable.
+        """
+        spec = self.spec
+        target = spec.check(Path(self.base))
+        campaign_id = spec.campaign_id
+        describe = describe_campaign(_campaign_document(spec))
+
+        training = TrainingSetMaker(source=spec.training.source, base=self.base).make()
+        known = [
+            TrainingSetMaker("known set", source=source, role="known", base=self.base).make()
+            for source in spec.known
+        ]
+        sets = [training, *known]
+
+        models, pools = [], []
+        for index, hyperparameters in enumerate(spec.models.members()):
+            seed = member_seed(spec.seed, index)
+            model = TrainMaker(f"train {index}", hyperparameters, seed, index).make(
+                training.output, target
+            )
+            pool = GenerateMaker(f"generate {index}", spec.generate.per_model, seed).make(
+                model.output, target
+            )
+            models.append(model)
+            pools.append(pool)
+
+        selection = tolerant(
+            SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed).make(
+                [pool.output for pool in pools], target, campaign_id
+            )
+        )
+        makers = [maker_for(level) for level in spec.relax.levels]
+        screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
+            selection.output, [s.output for s in sets], before_level=spec.relax.levels[0].name
+        )
+        relaxed = RelaxLevelsMaker(
+            makers=makers,
+            compare=CompareMaker(matching=spec.match),
+            classify=ClassifyMaker(matching=spec.match),
+        ).make(screening.output, [s.uuid for s in sets])
+
+        jobs: list[Job] = [describe, *sets, *models, *pools, selection, screening, relaxed]
+        if spec.relax.reference and known:
+            jobs.append(
+                ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
+                    [s.output for s in known], campaign_id, level_index=len(makers) - 1
+                )
+            )
+        flow = Flow(jobs, output=relaxed.output, name=self.name)
+        flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
+        return flow
+
+
+def member_seed(seed: int, index: int) -> int:
+    """Return the seed of one member; those of different campaigns' seeds do not overlap."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
+
+
+@job(output_schema=CampaignDoc)
+def describe_campaign(document: CampaignDoc) -> CampaignDoc:
+    """Put the campaign's own document into the JobStore, from which all else is derived."""
+    return document
+
+
+def _campaign_document(spec: CampaignSpec) -> CampaignDoc:
+    return CampaignDoc(
+        id=spec.campaign_id,
+        name=spec.name,
+        formula=spec.hill_formula,
+        kind=spec.target.kind,
+        spec=spec.model_dump(mode="json"),
+        spec_id=spec.id,
+        seed=spec.seed,
+        levels=[level.name for level in spec.relax.levels],
+    )

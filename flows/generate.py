@@ -1,0 +1,56 @@
+"""Jobs that generate structures."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from jobflow import Maker, job
+
+from logan_campaign import gan
+from logan_campaign.arrays import pack_arrays
+from logan_campaign.ids import content_id
+from logan_campaign.schemas import DATA_KEYS, ModelDoc, PoolDoc
+from logan_campaign.target import TargetGeometry
+
+
+@dataclass
+class GenerateMaker(Maker):
+    """Generate structures with one trained model.
+
+    Attributes:
+        name: Name of the job.
+        n_structures: How many.
+        seed: Seed of the latent vectors.
+    """
+
+    name: str = "generate"
+    n_structures: int = 2000
+    seed: int = 0
+
+    @job(data=DATA_KEYS, output_schema=PoolDoc)
+    def make(self, model: ModelDoc, target: TargetGeometry) -> PoolDoc:
+        """Return the pool; it is empty where the model's training failed."""
+        model = ModelDoc.model_validate(model)
+        started = time.perf_counter()
+        if model.state == "trained":
+            gan.enable_compilation_cache()
+            trained = gan.LoganModel.from_bytes(base64.b64decode(model.weights))
+            generated = gan.generate(trained, self.n_structures, seed=self.seed)
+            positions, cells = generated.positions, generated.cells
+        else:
+            positions = np.zeros((0, len(target.symbols), 3), np.float32)
+            cells = np.zeros((0, 3, 3), np.float32)
+        return PoolDoc(
+            id=content_id("pool", [model.id, self.seed, len(positions)]),
+            model_id=model.id,
+            seed=self.seed,
+            n_structures=len(positions),
+            formula=model.formula,
+            symbols=target.symbols,
+            kind=target.kind,
+            elapsed_s=time.perf_counter() - started,
+            pool=pack_arrays({"positions": positions, "cell": cells}),
+        )

@@ -1,0 +1,262 @@
+"""Relaxation in levels: a chain of jobs that grows as results come in.
+
+How many candidates reach a level is only known once the level before it is done. Each
+level is therefore added to the running flow by a job of its own::
+
+    screen ─> start level 0 ─> [relax × K] ─> compare ─> start level 1 ─> … ─> classify
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job, Maker, OutputReference, Response, job
+from jobflow.core.reference import OnMissing
+
+from logan_campaign.classification import (
+    KnownSet,
+    MatchingSpec,
+    between_levels,
+    classify,
+    screen_and_match,
+)
+from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.schemas import (
+    DATA_KEYS,
+    ClassificationDoc,
+    Geometry,
+    ReferenceDoc,
+    ReferenceEnergy,
+    RelaxationDoc,
+    ScreeningDoc,
+    SelectionDoc,
+    TrainingSetDoc,
+    Verdict,
+)
+from logan_campaign.screening import ScreeningSpec
+
+
+@dataclass
+class ScreenMaker(Maker):
+    """Judge the picks before any relaxation: implausible, known already, or copies.
+
+    Attributes:
+        name: Name of the job.
+        screening: What counts as implausible.
+        matching: What counts as the same structure.
+    """
+
+    name: str = "screen"
+    screening: ScreeningSpec = field(default_factory=ScreeningSpec)
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    def make(
+        self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str
+    ) -> ScreeningDoc:
+        """Return one verdict per candidate, and the structures of those that go on."""
+        selection = SelectionDoc.model_validate(selection)
+        sets = known_sets(known)
+        verdicts = screen_and_match(selection.candidates, sets, self.screening, self.matching)
+        return ScreeningDoc(
+            campaign_id=selection.campaign_id,
+            before_level=before_level,
+            known_set_ids=[s.id for s in sets],
+            verdicts=verdicts,
+            structures=_passed(
+                verdicts, {c.id: c.structure for c in selection.candidates}
+            ),
+        )
+
+
+@dataclass
+class CompareMaker(Maker):
+    """Judge the results of one level: what failed, what became the same, what goes on.
+
+    Attributes:
+        name: Name of the job.
+        matching: What counts as the same structure.
+    """
+
+    name: str = "compare"
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    def make(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        relaxations: list[RelaxationDoc | None],
+        known: list[TrainingSetDoc],
+        before_level: str,
+    ) -> ScreeningDoc:
+        """Return one verdict per candidate of the level, and the structures that go on."""
+        sets = known_sets(known)
+        relaxed = _documents(relaxations)
+        verdicts = between_levels(candidate_ids, relaxed, sets, self.matching)
+        return ScreeningDoc(
+            campaign_id=campaign_id,
+            before_level=before_level,
+            known_set_ids=[s.id for s in sets],
+            verdicts=verdicts,
+            structures=_passed(
+                verdicts, {doc.candidate_id: doc.structure for doc in relaxed if doc is not None}
+            ),
+        )
+
+
+@dataclass
+class ClassifyMaker(Maker):
+    """Say of every relaxed candidate what it is: rediscovered, new, duplicate or failed.
+
+    Attributes:
+        name: Name of the job.
+        matching: What counts as the same structure.
+    """
+
+    name: str = "classify"
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=ClassificationDoc)
+    def make(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        relaxations: list[RelaxationDoc | None],
+        known: list[TrainingSetDoc],
+    ) -> ClassificationDoc:
+        """Return one verdict per candidate that entered the last level.
+
+        Args:
+            campaign_id: Campaign.
+            candidate_ids: Candidates that entered the last level.
+            relaxations: Their relaxations, in the same order; None where the job died.
+            known: The training set and the known sets.
+        """
+        sets = known_sets(known)
+        return ClassificationDoc(
+            campaign_id=campaign_id,
+            known_set_ids=[s.id for s in sets],
+            verdicts=classify(candidate_ids, _documents(relaxations), sets, self.matching),
+        )
+
+
+@dataclass
+class RelaxLevelsMaker(Maker):
+    """Relax the candidates that passed, level by level, and classify what comes out.
+
+    Attributes:
+        name: Name of the job.
+        makers: One relaxation Maker per level, cheap ones first.
+        compare: Judges the results between two levels.
+        classify: Judges the results of the last level.
+    """
+
+    name: str = "start level"
+    makers: list[LevelRelaxMaker] = field(default_factory=lambda: [XTBRelaxMaker()])
+    compare: CompareMaker = field(default_factory=CompareMaker)
+    classify: ClassifyMaker = field(default_factory=ClassifyMaker)
+
+    @job(data=DATA_KEYS)
+    def make(
+        self, screening: ScreeningDoc, known_uuids: list[str], level_index: int = 0
+    ) -> Response:
+        """Add one level to the flow: a job per candidate, then the job that judges them.
+
+        Args:
+            screening: Verdicts and structures of the stage before.
+            known_uuids: Jobs that hold the training set and the known sets. They are passed
+                by uuid, not by value, so that what is added to the flow stays small.
+            level_index: The level to start, from 0.
+        """
+        screening = ScreeningDoc.model_validate(screening)
+        maker = self.makers[level_index]
+        campaign_id = screening.campaign_id
+        # in the order of the verdicts, which is the order that selection fixed
+        entrants = [v.candidate_id for v in screening.verdicts if v.state == "pending"]
+        relaxations = [
+            maker.make(candidate_id, screening.structures[candidate_id], campaign_id, level_index)
+            for candidate_id in entrants
+        ]
+        for candidate_id, relaxation in zip(entrants, relaxations, strict=True):
+            relaxation.name = f"{maker.name} {candidate_id}"
+        known = [OutputReference(uuid) for uuid in known_uuids]
+        outputs = [relaxation.output for relaxation in relaxations]
+        if level_index + 1 == len(self.makers):
+            last = tolerant(self.classify.make(campaign_id, entrants, outputs, known))
+            following = [last]
+        else:
+            judge = tolerant(
+                self.compare.make(
+                    campaign_id, entrants, outputs, known,
+                    before_level=self.makers[level_index + 1].level.name,
+                )
+            )
+            last = self.make(judge.output, known_uuids, level_index + 1)
+            following = [judge, last]
+        return Response(
+            replace=Flow([*relaxations, *following], output=last.output, name=f"level {maker.name}")
+        )
+
+
+@dataclass
+class ReferenceMaker(Maker):
+    """Relax the known entries of the target composition with the last level's settings.
+
+    Energies of candidates and of known entries can then be compared at equal settings.
+
+    Attributes:
+        name: Name of the job.
+        maker: The last level's Maker.
+        formula: Hill formula of the entries to relax.
+    """
+
+    name: str = "reference energies"
+    maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
+    formula: str = ""
+
+    @job(data=DATA_KEYS, output_schema=ReferenceDoc)
+    def make(
+        self, known: list[TrainingSetDoc], campaign_id: str, level_index: int
+    ) -> ReferenceDoc:
+        """Return the energies, one per known entry."""
+        entries = [
+            (s.id, entry) for s in known_sets(known) for entry in s.entries
+            if entry.formula == self.formula
+        ]
+        references = []
+        for set_id, entry in entries:
+            doc = self.maker.relax(entry.id, entry.structure, campaign_id, level_index)
+            references.append(
+                ReferenceEnergy(
+                    structure_id=entry.id,
+                    label=entry.label,
+                    set_id=set_id,
+                    level=doc.level,
+                    state=doc.state,
+                    reason=doc.reason,
+                    energy_ev=doc.energy_ev,
+                    energy_per_atom_ev=doc.energy_per_atom_ev,
+                )
+            )
+        return ReferenceDoc(campaign_id=campaign_id, references=references)
+
+
+def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
+    """Return the sets in the form that matching takes."""
+    sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
+    return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
+
+
+def tolerant(job: Job) -> Job:
+    """Let a job run although some of the jobs it refers to failed: it gets None for them."""
+    job.config.on_missing_references = OnMissing.NONE
+    return job
+
+
+def _documents(found: list[RelaxationDoc | None]) -> list[RelaxationDoc | None]:
+    return [None if doc is None else RelaxationDoc.model_validate(doc) for doc in found]
+
+
+def _passed(verdicts: list[Verdict], structures: dict[str, Geometry]) -> dict[str, Geometry]:
+    return {v.candidate_id: structures[v.candidate_id] for v in verdicts if v.state == "pending"}

@@ -1,0 +1,71 @@
+"""Jobs that train the ensemble."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobflow import Maker, job
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from logan_campaign import gan
+from logan_campaign.schemas import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
+from logan_campaign.structures import hill_formula
+from logan_campaign.target import TargetGeometry
+
+#: Stands in the job's own folder, so that a job that was killed goes on where it stopped.
+CHECKPOINT = Path("checkpoint.safetensors")
+
+
+@dataclass
+class TrainMaker(Maker):
+    """Train one member of the ensemble.
+
+    Attributes:
+        name: Name of the job.
+        hyperparameters: Everything that can be set.
+        seed: Seed of weights, rattling, resampling and latent vectors.
+        index: Position in the ensemble, from 0.
+    """
+
+    name: str = "train"
+    hyperparameters: gan.Hyperparameters = field(default_factory=gan.Hyperparameters)
+    seed: int = 0
+    index: int = 0
+
+    @job(data=DATA_KEYS, output_schema=ModelDoc)
+    def make(self, training_set: TrainingSetDoc, target: TargetGeometry) -> ModelDoc:
+        """Return the trained model, or the record of its failure.
+
+        Raises:
+            InputError: the training set does not cover the target's species.
+        """
+        training_set = TrainingSetDoc.model_validate(training_set)
+        gan.enable_compilation_cache()
+        result = gan.train(
+            [AseAtomsAdaptor.get_atoms(entry.structure, msonable=False)
+             for entry in training_set.structures],
+            target.to_gan(),
+            self.hyperparameters,
+            seed=self.seed,
+            training_set_id=training_set.id,
+            checkpoint=CHECKPOINT,
+        )
+        weights = result.model.to_bytes() if result.model is not None else b""
+        return ModelDoc(
+            id=gan.model_id(training_set.id, target.to_gan(), self.hyperparameters, self.seed),
+            index=self.index,
+            state=result.state,
+            reason=result.reason,
+            training_set_id=training_set.id,
+            algorithm_version=gan.ALGORITHM_VERSION,
+            seed=self.seed,
+            formula=hill_formula(target.symbols),
+            hyperparameters=self.hyperparameters.model_dump(mode="json"),
+            steps=result.steps,
+            history=TrainingHistory.model_validate(result.history),
+            elapsed_s=result.elapsed_s,
+            device=gan.device_name(),
+            weights=base64.b64encode(weights).decode("ascii"),
+        )

@@ -1,0 +1,75 @@
+"""The program ``logan-campaign`` and how it ends.
+
+Exit codes: 0 done, 1 ran but something in it failed, 2 the user can mend it (one line on
+standard error says how), 130 and 143 stopped by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from logan_campaign import __version__
+from logan_campaign.cli.common import err_console
+from logan_campaign.errors import LoganCampaignError
+
+app = typer.Typer(
+    name="logan-campaign",
+    help="Discovery campaigns for molecules and crystals: train LoGAN models, generate, select, "
+    "relax with GPAW, and keep everything with its lineage in a database.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"logan-campaign {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and the libraries' log.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["LOGAN_CAMPAIGN_DEBUG"] = "1"
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
+
+
+def main() -> None:
+    """Run the command line; errors that the user can mend become one line and exit code 2."""
+    # imported here: each registers its commands on `app`
+    from logan_campaign.cli import doctor, export, init, read, run  # noqa: F401
+
+    try:
+        app()
+    except LoganCampaignError as error:
+        if os.environ.get("LOGAN_CAMPAIGN_DEBUG"):
+            traceback.print_exc()
+        err_console().print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # the reader of a pipe went away (`results | head`): not an error, but Python would
+        # complain while flushing at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,29 @@
+"""``logan-campaign doctor``: what is installed, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import JsonOption, StoreOption, console, print_json
+
+
+@app.command()
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check the installation: packages, devices, GPAW and its data sets, stores."""
+    from logan_campaign.doctor import diagnose
+
+    checks = diagnose(store)
+    broken = [check for check in checks if check.required and not check.ok]
+    if as_json:
+        print_json([check._asdict() for check in checks])
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]absent[/]"
+            table.add_row(mark, check.name, check.detail)
+            if not check.ok and check.remedy:
+                table.add_row("", "", f"[dim]{check.remedy}[/]")
+        console().print(table)
+    raise typer.Exit(2 if broken else 0)

@@ -1,0 +1,42 @@
+"""``logan-campaign init``: a commented spec to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import console
+from logan_campaign.cli.templates import CRYSTAL, MOLECULE
+from logan_campaign.errors import InputError
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path, typer.Argument(help="File to write; its stem becomes the campaign's name.")
+    ] = Path("campaign.yaml"),
+    kind: Annotated[
+        Literal["molecule", "crystal"], typer.Option(help="What the campaign looks for.")
+    ] = "molecule",
+    formula: Annotated[
+        str | None, typer.Option(help="Composition of one molecule or one cell.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented spec for molecules or crystals."""
+    from logan_campaign.spec import TargetSpec
+
+    template, default = (MOLECULE, "C5H12O") if kind == "molecule" else (CRYSTAL, "Si2O4")
+    formula = formula or default
+    TargetSpec.check_formula(formula)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; give another name, or --force to overwrite it")
+    text = template.format(name=path.stem, file=path, formula=formula)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise InputError(f"cannot write {path}: {err.strerror}") from err
+    console().print(f"wrote {path}; edit it, then: logan-campaign run {path}", soft_wrap=True)

@@ -1,0 +1,187 @@
+"""Commands that read a campaign: ``status``, ``results``, ``show``, ``lineage``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.tree import Tree
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    JsonOption,
+    StoreOption,
+    console,
+    opened,
+    print_json,
+    work_folder,
+)
+from logan_campaign.schemas import CandidateState
+from logan_campaign.stores.queries import LineageNode
+from logan_campaign.stores.schemas import CandidateRecord
+
+
+@app.command()
+def status(campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show how far a campaign has come: jobs, models, candidates, what was found."""
+    from logan_campaign.cli.status import campaign_status, show_status
+
+    with opened(campaign, store) as (database, record):
+        found = campaign_status(database, record, work_folder(database.stores, record.name))
+    if as_json:
+        print_json(found)
+    else:
+        show_status(found, console())
+
+
+@app.command()
+def results(
+    campaign: CampaignArgument,
+    store: StoreOption = None,
+    state: Annotated[
+        list[CandidateState] | None,
+        typer.Option("--state", help="Only candidates in this state; may be given repeatedly."),
+    ] = None,
+    formula: Annotated[str | None, typer.Option(help="Only this Hill formula.")] = None,
+    smiles: Annotated[str | None, typer.Option(help="Only this molecule, as any SMILES.")] = None,
+    spacegroup: Annotated[str | None, typer.Option(help="Only this space-group symbol.")] = None,
+    level: Annotated[str | None, typer.Option(help="Only candidates that reached this level.")] = None,
+    max_energy: Annotated[
+        float | None,
+        typer.Option(help="Only up to this energy above the campaign's minimum (eV)."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many rows; 0 for all.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """List candidates, lowest energy first."""
+    with opened(campaign, store) as (database, record):
+        found = list(
+            database.candidates(
+                record.id,
+                state=state or None,
+                formula=formula,
+                smiles=_canonical(smiles),
+                spacegroup=spacegroup,
+                level=level,
+                max_energy_above_min_ev=max_energy,
+                limit=limit,
+                sort="energy",
+            )
+        )
+    if as_json:
+        print_json([summary(candidate) for candidate in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    identity = "smiles" if record.kind == "molecule" else "spacegroup"
+    for name in ("id", "state", "formula", identity, "level"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("energy (eV)", justify="right")
+    table.add_column("above min (eV)", justify="right")
+    table.add_column("equals / reason", overflow="ellipsis")
+    for candidate in found:
+        table.add_row(
+            candidate.id,
+            f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
+            candidate.formula,
+            getattr(candidate, identity) or "-",
+            candidate.level or "-",
+            _number(candidate.energy_ev, 3),
+            _number(candidate.energy_above_min_ev, 3),
+            candidate.match_label or candidate.match or candidate.reason,
+        )
+    console().print(table)
+    console().print(f"{len(found)} candidates")
+
+
+_COLOURS = {
+    "new": "bold green",
+    "rediscovered": "green",
+    "duplicate": "dim",
+    "pending": "cyan",
+    "rejected": "yellow",
+    "failed": "red",
+}
+
+
+def summary(candidate: CandidateRecord) -> dict[str, Any]:
+    """Return a candidate without its structures, as ``results --json`` gives it."""
+    return candidate.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
+
+
+@app.command()
+def show(
+    campaign: CampaignArgument,
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="Candidate, material, model or training set; a unique beginning is enough.")
+    ],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one candidate, material, model or training set in full."""
+    with opened(campaign, store) as (database, _):
+        document = database.find(identity).model_dump(mode="json")
+    if as_json:
+        print_json(document)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in document.items():
+        table.add_row(key, _shown(key, value))
+    console().print(table)
+
+
+@app.command()
+def lineage(
+    campaign: CampaignArgument,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where something came from, and what came from it."""
+    with opened(campaign, store) as (database, _):
+        found = database.lineage(identity)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    out = console()
+    out.print(_tree(found.node, "came from", found.up))
+    if found.down:
+        out.print(_tree(found.node, "led to", found.down))
+
+
+def _tree(node: LineageNode, what: str, children: list[LineageNode]) -> Tree:
+    tree = Tree(f"[bold]{node.label}[/] {what}")
+
+    def grow(branch: Tree, nodes: list[LineageNode]) -> None:
+        for child in nodes:
+            grow(branch.add(child.label), child.children)
+
+    grow(tree, children)
+    return tree
+
+
+def _canonical(smiles: str | None) -> str | None:
+    if smiles is None:
+        return None
+    from logan_campaign.matching.molecules import canonical_smiles
+
+    return canonical_smiles(smiles)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _shown(key: str, value: Any) -> str:
+    """Return a value as one short text; structures and long lists are summarised."""
+    if isinstance(value, dict) and ("sites" in value or "lattice" in value):
+        return f"{len(value['sites'])} atoms (see export)"
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "level" in value[0]:
+        return "\n".join(
+            f"{r['level']}: {r['state']}, {r['n_steps']} steps, {_number(r['energy_ev'], 4)} eV"
+            for r in value
+        )
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} entries (see --json)"
+    return str(value)

@@ -1,0 +1,166 @@
+"""Reading YAML so that a mistake can be pointed at: file, line, key, value.
+
+PyYAML's safe loader is used throughout: nothing in a spec can run code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from logan_campaign.errors import InputError
+
+KeyPath = tuple[str | int, ...]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice; YAML itself would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterable[tuple[KeyPath, int]]:
+    if node is None:
+        return
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            inner = (*path, key_node.value)
+            yield from _lines(value_node, inner)
+            # the line of the key, not of a value that may start further down
+            yield inner, key_node.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*path, index))
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Read a YAML mapping and the line of each of its keys.
+
+    Raises:
+        InputError: the file is missing, unreadable, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise InputError(f"there is no file {path}") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"cannot read {path}: {err}") from err
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
+        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
+    except yaml.MarkedYAMLError as err:
+        mark = err.problem_mark
+        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        raise InputError(f"{where}: not valid YAML: {err.problem}") from err
+    except yaml.YAMLError as err:
+        raise InputError(f"{path}: not valid YAML: {str(err).splitlines()[0]}") from err
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: a spec is a mapping of keys to values; see 'logan-campaign init'")
+    return data, lines
+
+
+def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
+    """Set ``a.b.c=VALUE`` (VALUE is YAML) in a nested mapping, in place.
+
+    A relative ``path`` in the value is meant from the current directory, as everything
+    on a command line is, and made absolute.
+
+    Raises:
+        InputError: the assignment has no '=', or leads through something without keys.
+    """
+    dotted, equals, text = assignment.partition("=")
+    if not equals or not dotted:
+        raise InputError(f"--set takes KEY=VALUE, such as models.count=4; got {assignment!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise InputError(f"--set {dotted}: the value is not valid YAML: {text!r}") from err
+    keys: list[str | int] = [int(k) if k.isdigit() else k for k in dotted.split(".")]
+    if keys[-1] in ("path", "cell_from"):
+        value = _absolute(value)
+    elif isinstance(value, dict) and "path" in value:
+        value = {**value, "path": _absolute(value["path"])}
+    here: Any = data
+    for depth, key in enumerate(keys[:-1]):
+        try:
+            here = here.setdefault(key, {}) if isinstance(here, dict) else here[key]
+        except (IndexError, TypeError, KeyError) as err:
+            raise InputError(f"--set {dotted}: the spec has no {'.'.join(map(str, keys[:depth + 1]))}") from err
+    try:
+        here[keys[-1]] = value
+    except (TypeError, IndexError) as err:
+        raise InputError(f"--set {dotted}: {keys[-1]!r} cannot be set there") from err
+    return tuple(keys)
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, str):
+        return str(Path(value).expanduser().absolute())
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    return value
+
+
+def explain(
+    error: ValidationError,
+    where: str,
+    lines: dict[KeyPath, int],
+    data: Any,
+    known_keys: Iterable[str],
+) -> str:
+    """Turn pydantic's errors into lines that name file, line, key, value and what is accepted."""
+    messages = []
+    for item in error.errors(include_url=False):
+        # pydantic adds the tag of a discriminated union to the path; the file has no such key
+        path = _path_in(data, item["loc"])
+        line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+        place = f"{where}:{line}" if line else where
+        dotted = ".".join(map(str, path)) or "the spec"
+        if item["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(path[-1]), list(known_keys), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            messages.append(f"{place}: {dotted}: there is no such key{hint}")
+        elif item["type"] == "missing":
+            messages.append(f"{place}: {dotted}: this key is required")
+        else:
+            text = item["msg"].removeprefix("Value error, ")
+            shown = item.get("input")
+            got = "" if isinstance(shown, dict | list) else f" (got {shown!r})"
+            messages.append(f"{place}: {dotted}: {text}{got}")
+    shown_messages = messages[:5]
+    if len(messages) > 5:
+        shown_messages.append(f"and {len(messages) - 5} more")
+    return "\n".join(shown_messages)
+
+
+def _path_in(data: Any, loc: tuple[str | int, ...]) -> KeyPath:
+    path: list[str | int] = []
+    here = data
+    for index, key in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if isinstance(here, dict) and (key in here or is_last):
+            path.append(key)
+            here = here.get(key)
+        elif isinstance(here, list) and isinstance(key, int) and key < len(here):
+            path.append(key)
+            here = here[key]
+        elif isinstance(here, dict | list):
+            continue
+        else:
+            break
+    return tuple(path)
