@@ -9,7 +9,6 @@ Usage: python scripts/wheel_environment.py FOLDER
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -40,6 +39,23 @@ def dependency_folders() -> list[str]:
     return [p for p in sys.path if p in own or Path(p).name in ("site-packages", "dist-packages")]
 
 
+def run_module(*arguments: str) -> None:
+    """Run a Python module as a program; show what it printed only if it failed.
+
+    Raises:
+        SystemExit: if it failed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}")
+
+
 def make(folder: Path) -> Path:
     """Make the environment in ``folder`` and return its Python."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,23 +63,15 @@ def make(folder: Path) -> Path:
         sources.mkdir()
         copy_sources(sources)
         # --no-isolation: setuptools is there, and the network may not be.
-        subprocess.run(
-            [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", scratch]
-            + [str(sources)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
+        build = ["build", "--wheel", "--no-isolation", "--outdir", scratch, str(sources)]
+        run_module(*build)
         (wheel,) = Path(scratch).glob("*.whl")
         venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
         python = folder / "bin" / "python"
         # --ignore-installed: leave an editable installation of the project alone.
-        subprocess.run(
-            [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-            + ["--no-deps", "--no-index", "--ignore-installed", str(wheel)],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        install = ["install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
+        run_module(
+            "pip", "--disable-pip-version-check", "--python", str(python), *install, str(wheel)
         )
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text("\n".join(dependency_folders()) + "\n")
