@@ -39,23 +39,26 @@ class TrainingSetMaker(Maker):
             InputError: the source cannot be read, or nothing in it is usable.
         """
         loaded = self.source.load(base=Path(self.base))
-        formulas: dict[str, int] = {}
-        species: dict[int, str] = {}
-        for entry in loaded.entries:
-            formulas[entry.formula] = formulas.get(entry.formula, 0) + 1
-            for element in entry.structure.composition.elements:
-                species[element.Z] = element.symbol
         return TrainingSetDoc(
             id=set_id(loaded.entries),
             role=self.role,
-            name=self.source.title,
+            name=_title(self.source),
             source=self.source.model_dump(mode="json"),
             n_structures=len(loaded.entries),
-            formulas=formulas,
-            species=[species[z] for z in sorted(species)],
+            formulas=loaded.formulas,
+            species=loaded.species,
             structure_ids=[entry.id for entry in loaded.entries],
             labels=[entry.label for entry in loaded.entries],
             n_duplicates=loaded.n_duplicates,
             rejected=loaded.rejected,
             structures=loaded.entries,
         )
+
+
+def _title(source: SourceSpec) -> str:
+    """Return a short name for people: what kind of source, and which."""
+    which = getattr(source, "name", None) or getattr(source, "path", None)
+    if which is None:
+        return source.type
+    text = which if isinstance(which, str) else ", ".join(which)
+    return f"{source.type}: {text}"

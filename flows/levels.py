@@ -15,12 +15,12 @@ from jobflow.core.reference import OnMissing
 
 from logan_campaign.classification import (
     KnownSet,
-    MatchingSpec,
     between_levels,
     classify,
     screen_and_match,
 )
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.schemas import (
     DATA_KEYS,
     ClassificationDoc,
@@ -30,6 +30,7 @@ from logan_campaign.schemas import (
     RelaxationDoc,
     ScreeningDoc,
     SelectionDoc,
+    TargetKind,
     TrainingSetDoc,
     Verdict,
 )
@@ -44,11 +45,13 @@ class ScreenMaker(Maker):
         name: Name of the job.
         screening: What counts as implausible.
         matching: What counts as the same structure.
+        kind: Molecules or crystals.
     """
 
     name: str = "screen"
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     matching: MatchingSpec = field(default_factory=MatchingSpec)
+    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ScreeningDoc)
     def make(
@@ -57,11 +60,13 @@ class ScreenMaker(Maker):
         """Return one verdict per candidate, and the structures of those that go on."""
         selection = SelectionDoc.model_validate(selection)
         sets = known_sets(known)
-        verdicts = screen_and_match(selection.candidates, sets, self.screening, self.matching)
+        verdicts = screen_and_match(
+            selection.candidates, sets, self.screening, self.matching, self.kind
+        )
         return ScreeningDoc(
             campaign_id=selection.campaign_id,
             before_level=before_level,
-            known_set_ids=[s.id for s in sets],
+            known_set_ids=[s.set_id for s in sets],
             verdicts=verdicts,
             structures=_passed(
                 verdicts, {c.id: c.structure for c in selection.candidates}
@@ -76,10 +81,12 @@ class CompareMaker(Maker):
     Attributes:
         name: Name of the job.
         matching: What counts as the same structure.
+        kind: Molecules or crystals.
     """
 
     name: str = "compare"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
+    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ScreeningDoc)
     def make(
@@ -93,11 +100,11 @@ class CompareMaker(Maker):
         """Return one verdict per candidate of the level, and the structures that go on."""
         sets = known_sets(known)
         relaxed = _documents(relaxations)
-        verdicts = between_levels(candidate_ids, relaxed, sets, self.matching)
+        verdicts = between_levels(relaxed, candidate_ids, sets, self.matching, self.kind)
         return ScreeningDoc(
             campaign_id=campaign_id,
             before_level=before_level,
-            known_set_ids=[s.id for s in sets],
+            known_set_ids=[s.set_id for s in sets],
             verdicts=verdicts,
             structures=_passed(
                 verdicts, {doc.candidate_id: doc.structure for doc in relaxed if doc is not None}
@@ -112,10 +119,12 @@ class ClassifyMaker(Maker):
     Attributes:
         name: Name of the job.
         matching: What counts as the same structure.
+        kind: Molecules or crystals.
     """
 
     name: str = "classify"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
+    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ClassificationDoc)
     def make(
@@ -136,8 +145,10 @@ class ClassifyMaker(Maker):
         sets = known_sets(known)
         return ClassificationDoc(
             campaign_id=campaign_id,
-            known_set_ids=[s.id for s in sets],
-            verdicts=classify(candidate_ids, _documents(relaxations), sets, self.matching),
+            known_set_ids=[s.set_id for s in sets],
+            verdicts=classify(
+                _documents(relaxations), candidate_ids, sets, self.matching, self.kind
+            ),
         )
 
 
@@ -221,7 +232,7 @@ class ReferenceMaker(Maker):
     ) -> ReferenceDoc:
         """Return the energies, one per known entry."""
         entries = [
-            (s.id, entry) for s in known_sets(known) for entry in s.entries
+            (s.set_id, entry) for s in known_sets(known) for entry in s.entries
             if entry.formula == self.formula
         ]
         references = []
@@ -245,7 +256,7 @@ class ReferenceMaker(Maker):
 def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
     """Return the sets in the form that matching takes."""
     sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
-    return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
+    return [KnownSet(doc.id, doc.structures, doc.role) for doc in sets]
 
 
 def tolerant(job: Job) -> Job:

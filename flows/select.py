@@ -13,8 +13,8 @@ from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import DATA_KEYS, Candidate, PoolDoc, SelectionDoc
-from logan_campaign.screening import ScreeningSpec, screen_pool
-from logan_campaign.selection import KMeansSelection, SelectionSpec, select
+from logan_campaign.screening import ScreeningReason, ScreeningSpec, screen_pool
+from logan_campaign.selection import KMeansSelection, SelectionSpec, select_kmeans
 from logan_campaign.structures import structure_id
 from logan_campaign.target import TargetGeometry
 
@@ -57,26 +57,27 @@ class SelectMaker(Maker):
         group = np.concatenate([np.full(len(a["positions"]), i) for i, a in enumerate(arrays)])
         sample = np.concatenate([np.arange(len(a["positions"])) for a in arrays])
 
-        reasons = screen_pool(
-            positions, cells, target.numbers, periodic=target.kind == "crystal",
-            spec=self.screening,
+        periodic = target.kind == "crystal"
+        codes = screen_pool(positions, cells, target.numbers, periodic, self.screening)
+        usable = np.flatnonzero(codes == ScreeningReason.PLAUSIBLE)
+        unusable = Counter(
+            ScreeningReason(code).text for code in codes if code != ScreeningReason.PLAUSIBLE
         )
-        usable = np.flatnonzero([not reason for reason in reasons])
-        unusable = Counter(str(reason) for reason in reasons if reason)
         if not len(usable):
             raise LoganCampaignError(
                 f"none of {len(positions)} generated structures is plausible "
                 f"({_counts(unusable)}): train longer, or relax 'screen' in the spec"
             )
         descriptors = structure_descriptors(
-            positions[usable], cells[usable], target.numbers,
-            periodic=target.kind == "crystal", species=sorted(set(target.symbols)),
+            positions[usable],
+            cells[usable],
+            target.numbers,
+            periodic=periodic,
+            species=list(dict.fromkeys(target.symbols)),
             **self.strategy.descriptor.model_dump(),
         )
-        chosen = select(descriptors, group[usable], self.strategy, seed=self.seed)
-        finite = np.isfinite(descriptors).all(axis=1)
-        if not finite.all():
-            unusable["descriptor not finite"] = int((~finite).sum())
+        chosen = select_kmeans(descriptors, group[usable], self.strategy, seed=self.seed)
+        unusable.update(chosen.n_unusable)
 
         candidates, seen = [], set()
         for pick, cluster, represents in zip(
