@@ -108,7 +108,7 @@ class CampaignMaker(Maker):
         if spec.relax.reference and known:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
-                    [s.output for s in known], campaign_id, level_index=len(makers) - 1
+                    [s.output for s in known], campaign_id
                 )
             )
         flow = Flow(jobs, output=relaxed.output, name=self.name)

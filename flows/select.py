@@ -73,7 +73,7 @@ class SelectMaker(Maker):
             cells[usable],
             target.numbers,
             periodic=periodic,
-            species=list(dict.fromkeys(target.symbols)),
+            species=sorted(set(target.numbers.tolist())),
             **self.strategy.descriptor.model_dump(),
         )
         chosen = select_kmeans(descriptors, group[usable], self.strategy, seed=self.seed)

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jax
 from jobflow import Maker, job
 
 from logan_campaign import gan
@@ -64,6 +65,6 @@ class TrainMaker(Maker):
             steps=result.steps,
             history=TrainingHistory.model_validate(result.history),
             elapsed_s=result.elapsed_s,
-            device=gan.device_name(),
+            device=jax.default_backend(),
             weights=base64.b64encode(weights).decode("ascii"),
         )
