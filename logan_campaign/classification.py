@@ -29,7 +29,9 @@ from logan_campaign.schemas import (
     Verdict,
 )
 from logan_campaign.screening import ScreeningSpec, screen
-from logan_campaign.structures import formula, reduced_formula, spacegroup_symbol
+from logan_campaign.structures import formula, kind_of, reduced_formula, spacegroup_symbol
+
+__all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and_match"]
 
 #: Relaxations that ended in one of these states count.
 DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
@@ -40,14 +42,10 @@ _NO_JOB = "relaxation job ended without a result"
 class KnownSet(NamedTuple):
     """A set that candidates are compared against."""
 
-    set_id: str
-    entries: Sequence[StructureEntry]
-    role: Literal["training", "known"] = "known"
+    id: str
+    role: Literal["training", "known"]
     """Models were trained on it, or it holds targets that they never saw."""
-
-
-#: A known set, or the plain pair of its id and entries (then the role is ``known``).
-KnownLike = KnownSet | tuple[str, Sequence[StructureEntry]]
+    entries: Sequence[StructureEntry]
 
 
 class _Known(NamedTuple):
@@ -84,7 +82,7 @@ class _Item:
             reason=reason,
             match=known.entry.id if known else match,
             match_label=known.entry.label if known else None,
-            match_set=known.known_set.set_id if known else None,
+            match_set=known.known_set.id if known else None,
             rms=known.rms if known else rms,
             smiles=self.smiles,
             spacegroup=self.spacegroup,
@@ -94,12 +92,10 @@ class _Item:
 class _Identity:
     """Equality of structures of one kind: the one thing that differs between kinds."""
 
-    def __init__(
-        self, known: Sequence[KnownLike], matching: MatchingSpec, kind: TargetKind
-    ) -> None:
-        self._known = [item if isinstance(item, KnownSet) else KnownSet(*item) for item in known]
+    def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
+        self._known = known
         self._matching = matching
-        self._kind = kind
+        self.kind = kind
         self._matchers: dict[Tolerance, CrystalMatcher] = {}
         self._reductions = CrystalMatcher()
         self._by_key: dict[str, _Known] | None = None
@@ -114,7 +110,7 @@ class _Identity:
 
     def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
         """Return the known entry that ``item`` equals; the nearest, then the first set."""
-        if self._kind == "molecule":
+        if self.kind == "molecule":
             return self._index().get(item.key) if item.key is not None else None
         composition = reduced_formula(formula(item.structure))
         best: _Known | None = None
@@ -127,7 +123,7 @@ class _Identity:
 
     def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
         """Group equal items: lists of indices."""
-        if self._kind == "crystal":
+        if self.kind == "crystal":
             return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
         groups: dict[str, list[int]] = {}
         for index, item in enumerate(items):
@@ -138,7 +134,7 @@ class _Identity:
 
     def rms(self, first: _Item, second: _Item, tolerance: Tolerance) -> float | None:
         """Return the normalised rms distance of two crystals that may be equal."""
-        if self._kind == "molecule":
+        if self.kind == "molecule":
             return None
         return self._matcher(tolerance).rms(_crystal(first.structure), _crystal(second.structure))
 
@@ -165,10 +161,9 @@ class _Identity:
 
 def screen_and_match(
     candidates: Sequence[Candidate],
-    known: Sequence[KnownLike],
+    known: Sequence[KnownSet],
     screening: ScreeningSpec,
     matching: MatchingSpec,
-    kind: TargetKind,
 ) -> list[Verdict]:
     """Judge raw candidates before any relaxation.
 
@@ -184,11 +179,11 @@ def screen_and_match(
         known: training set and sets of targets.
         screening: limits of plausible geometry.
         matching: when structures are the same.
-        kind: what the candidates are.
 
     Returns:
         One verdict per candidate, in order.
     """
+    kind = _kind([candidate.structure for candidate in candidates])
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance_before_relaxation
     verdicts: dict[str, Verdict] = {}
@@ -223,11 +218,10 @@ def screen_and_match(
 
 
 def between_levels(
-    relaxations: Sequence[RelaxationDoc | None],
     candidate_ids: Sequence[str],
-    known: Sequence[KnownLike],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
     matching: MatchingSpec,
-    kind: TargetKind,
     good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
 ) -> list[Verdict]:
     """Judge candidates after one level of relaxation and before the next.
@@ -239,19 +233,19 @@ def between_levels(
     - The rest is ``pending``, those that equal a target among them.
 
     Args:
-        relaxations: one per candidate, in order; None where the job ended without result.
         candidate_ids: the candidates.
+        relaxations: one per candidate, in order; None where the job ended without result.
         known: training set and sets of targets.
         matching: when structures are the same; crystals at ``tolerance``.
-        kind: what the candidates are.
         good_states: relaxation states that may go on.
 
     Returns:
         One verdict per candidate, in order.
     """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
-    items, verdicts = _relaxed(relaxations, candidate_ids, identity, kind, good_states)
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
     left = []
     for item in items:
         found = identity.known(item, tolerance)
@@ -272,11 +266,10 @@ def between_levels(
 
 
 def classify(
-    relaxations: Sequence[RelaxationDoc | None],
     candidate_ids: Sequence[str],
-    known: Sequence[KnownLike],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
     matching: MatchingSpec,
-    kind: TargetKind,
     good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
 ) -> list[Verdict]:
     """Judge candidates after the last level.
@@ -290,15 +283,16 @@ def classify(
 
     Arguments and order of results as in :func:`between_levels`.
     """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
-    items, verdicts = _relaxed(relaxations, candidate_ids, identity, kind, good_states)
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
     matches = [identity.known(item, tolerance) for item in items]
 
     by_entry: dict[tuple[str, str], list[int]] = {}
     for index, found in enumerate(matches):
         if found is not None:
-            by_entry.setdefault((found.known_set.set_id, found.entry.id), []).append(index)
+            by_entry.setdefault((found.known_set.id, found.entry.id), []).append(index)
     representative: dict[int, int] = {}
     for members in by_entry.values():
         best = _lowest(items, members)
@@ -325,10 +319,9 @@ def classify(
 
 
 def _relaxed(
-    relaxations: Sequence[RelaxationDoc | None],
     candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
     identity: _Identity,
-    kind: TargetKind,
     good_states: Collection[RelaxationState],
 ) -> tuple[list[_Item], dict[str, Verdict]]:
     """Return the usable relaxed structures, and verdicts on those that are not."""
@@ -351,7 +344,7 @@ def _relaxed(
             verdicts[candidate_id] = item.verdict("failed", reason)
             continue
         identity.describe(item)
-        if kind == "molecule" and item.key is None:
+        if identity.kind == "molecule" and item.key is None:
             verdicts[candidate_id] = item.verdict("failed", f"dissociated: {item.reason}")
             continue
         items.append(item)
@@ -377,6 +370,14 @@ def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:
     return [verdicts[candidate_id] for candidate_id in candidate_ids]
+
+
+def _kind(structures: Sequence[Geometry]) -> TargetKind:
+    """Return the one kind of the candidates; without any, which one does not matter."""
+    kinds = {kind_of(structure) for structure in structures}
+    if len(kinds) > 1:
+        raise ValueError("candidates of one campaign are molecules or crystals, not both")
+    return kinds.pop() if kinds else "molecule"
 
 
 def _crystal(structure: Geometry) -> Structure:

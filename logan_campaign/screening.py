@@ -15,7 +15,8 @@ from ase.data import covalent_radii
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from logan_campaign.structures import Geometry, closest_collision, to_atoms
+from logan_campaign.schemas import Geometry
+from logan_campaign.structures import closest_collision, to_atoms
 
 # Distance vectors held at a time, to bound memory.
 _CHUNK_VECTORS = 4_000_000
@@ -33,8 +34,11 @@ class ScreeningReason(IntEnum):
 
     @property
     def text(self) -> str:
-        """The reason as people read it; it opens every reason of :func:`screen`."""
-        return self.name.lower().replace("_", " ")
+        """The reason as people read it, which opens every reason; empty where plausible."""
+        return "" if self is ScreeningReason.PLAUSIBLE else self.name.lower().replace("_", " ")
+
+
+_TEXTS = np.array([reason.text for reason in ScreeningReason])
 
 
 class ScreeningSpec(BaseModel):
@@ -67,14 +71,11 @@ def screen(structure: Geometry, spec: ScreeningSpec, periodic: bool) -> str | No
         ``'atoms too close: O3 and O7 are 0.41 Å apart (limit 0.66 Å)'``.
     """
     atoms = to_atoms(structure)
-    code = ScreeningReason(
-        int(screen_pool(atoms.positions[None], atoms.cell.array, atoms.numbers, periodic, spec)[0])
-    )
-    if code is ScreeningReason.PLAUSIBLE:
-        return None
-    if code is ScreeningReason.ATOMS_TOO_CLOSE:
-        return f"{code.text}: {_collision(atoms, periodic, spec)}"
-    return code.text
+    found = screen_pool(atoms.positions[None], atoms.cell.array, atoms.numbers, periodic, spec)
+    reason = str(found[0])
+    if reason == ScreeningReason.ATOMS_TOO_CLOSE.text:
+        return f"{reason}: {_collision(atoms, periodic, spec)}"
+    return reason or None
 
 
 def screen_pool(
@@ -94,7 +95,7 @@ def screen_pool(
         spec: limits.
 
     Returns:
-        (n,) codes of :class:`ScreeningReason`, 0 where plausible.
+        (n,) texts of :class:`ScreeningReason`, empty where plausible.
     """
     positions = np.asarray(positions, dtype=np.float64)
     numbers = np.asarray(numbers, dtype=int)
@@ -120,7 +121,7 @@ def screen_pool(
         else:
             nearest = _periodic_distances(positions[rows], matrices[rows], reach)
         codes[rows] = _judge(nearest / sums, periodic, spec)
-    return codes
+    return _TEXTS[codes]
 
 
 def _judge(ratio: np.ndarray, periodic: bool, spec: ScreeningSpec) -> np.ndarray:
@@ -134,7 +135,7 @@ def _judge(ratio: np.ndarray, periodic: bool, spec: ScreeningSpec) -> np.ndarray
     too_close = (ratio < spec.min_distance_factor).any(axis=(1, 2))
     codes[too_close] = ScreeningReason.ATOMS_TOO_CLOSE
     if n_atoms > 1 and not spec.allow_isolated_atoms:
-        isolated = ~connected.any(axis=2).all(axis=1)
+        isolated = (~np.any(connected, axis=2)).any(axis=1)
         codes[(codes == 0) & isolated] = ScreeningReason.ISOLATED_ATOM
     if not periodic and not spec.allow_fragments:
         codes[(codes == 0) & ~_is_whole(connected)] = ScreeningReason.FRAGMENTS
@@ -149,7 +150,7 @@ def _is_whole(connected: np.ndarray) -> np.ndarray:
     while steps < n_atoms:  # every squaring doubles the length of the paths
         reached = np.minimum(reached @ reached, 1.0)
         steps *= 2
-    return (reached[:, 0, :] > 0).all(axis=1)
+    return np.asarray((reached[:, 0, :] > 0).all(axis=1))
 
 
 def _open_distances(positions: np.ndarray) -> np.ndarray:

@@ -101,19 +101,21 @@ def formula(structure: Geometry | Atoms) -> str:
     return atoms.get_chemical_formula(mode="hill", empirical=False)
 
 
-def hill_formula(text: str) -> str:
-    """Return a formula typed by a person in Hill order: ``'SiO2'`` becomes ``'O2Si'``.
+def hill_formula(formula_or_symbols: str | Sequence[str]) -> str:
+    """Return a composition in Hill order: ``'SiO2'`` and ``['Si', 'O', 'O']`` give ``'O2Si'``.
 
     Raises:
         InputError: if it is not a chemical formula of known elements.
     """
+    given = formula_or_symbols
+    text = given.strip() if isinstance(given, str) else "".join(given)
     try:
-        counted = Formula(text.strip(), strict=True).count()
+        counted = Formula(text, strict=True).count()
     except ValueError as err:
         raise InputError(f"not a chemical formula: {text!r}") from err
-    unknown = [symbol for symbol in counted if symbol not in chemical_symbols[1:]]
-    if unknown:
-        raise InputError(f"unknown species {unknown[0]!r} in formula {text!r}")
+    for symbol in counted:
+        if symbol not in chemical_symbols[1:]:
+            raise InputError(f"unknown species {symbol!r} in formula {text!r}")
     if not counted or min(counted.values()) < 1:
         raise InputError(f"not a chemical formula: {text!r}")
     return Formula.from_dict(counted).format("hill")
@@ -183,7 +185,7 @@ def validate_atoms(atoms: Atoms) -> None:
     if periodic:
         if not np.isfinite(atoms.cell.array).all():
             raise StructureError("cell is not finite")
-        problem = _cell_problem(atoms.numbers, atoms.cell.array, periodic=True)
+        problem = cell_problem(atoms.numbers, atoms.cell.array, periodic=True)
         if problem:
             raise StructureError(problem)
     collision = closest_collision(atoms, MIN_DISTANCE_FACTOR)
@@ -210,14 +212,16 @@ def closest_collision(atoms: Atoms, factor: float) -> str | None:
     return f"{names} are {distance[worst]:.2f} Å apart (limit {limits[worst]:.2f} Å)"
 
 
-def cell_holds(numbers: Sequence[int] | np.ndarray, cell: ArrayLike, periodic: bool) -> None:
-    """Check that a cell or box can hold the atoms at all, whatever their arrangement.
+def cell_problem(
+    numbers: Sequence[int] | np.ndarray, cell: ArrayLike, periodic: bool
+) -> str | None:
+    """Return why a cell or box cannot hold the atoms, whatever their arrangement, or None.
 
     Two conditions, each necessary for any material that can be made:
 
-    - Spheres of the covalent radii (three quarters of them for metals, whose bonds among
-      themselves are that much shorter per neighbour) fill no more of the cell than closest
-      packing, π/√18 = 0.74. Diamond fills 0.34, stishovite 0.35.
+    - Spheres of the covalent radii (three quarters of them for metals, which pack closer
+      than that) fill no more of the cell than closest packing does, π/√18 = 0.74. For
+      comparison: diamond fills 0.34, stishovite 0.35, tantalum 0.48.
     - In a periodic cell no lattice vector, after reduction, is shorter than the largest
       covalent radius: an atom would be closer to its own image than half the sum of radii.
 
@@ -226,18 +230,13 @@ def cell_holds(numbers: Sequence[int] | np.ndarray, cell: ArrayLike, periodic: b
         cell: (3, 3) lattice vectors as rows, or (3,) lengths (Å).
         periodic: crystal cell, or box around a molecule.
 
-    Raises:
-        InputError: in one line, if it cannot.
+    Returns:
+        The reason in one line, or None.
     """
-    matrix = np.asarray(cell, dtype=float)
-    if matrix.shape == (3,):
-        matrix = np.diag(matrix)
-    problem = _cell_problem(np.asarray(numbers), matrix, periodic)
-    if problem:
-        raise InputError(problem)
-
-
-def _cell_problem(numbers: np.ndarray, cell: np.ndarray, periodic: bool) -> str | None:
+    numbers = np.asarray(numbers, dtype=int)
+    cell = np.asarray(cell, dtype=float)
+    if cell.shape == (3,):
+        cell = np.diag(cell)
     name = "cell" if periodic else "box"
     if cell.shape != (3, 3) or not np.isfinite(cell).all():
         return f"{name} is not three finite vectors"

@@ -18,7 +18,7 @@ from rdkit.Chem import rdDetermineBonds, rdMolDescriptors
 
 from logan_campaign.errors import InputError
 from logan_campaign.matching.spec import MoleculeIdentity
-from logan_campaign.structures import Geometry
+from logan_campaign.schemas import Geometry
 
 # Bond-order assignment tries combinations of valences; no molecule that is real needs more.
 _MAX_ITERATIONS = 2000

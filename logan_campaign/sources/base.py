@@ -78,6 +78,11 @@ class Source(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid")
 
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Short name for people."""
+
     @abstractmethod
     def load(self, base: Path | None = None) -> LoadedSet:
         """Read, validate and de-duplicate the structures.
@@ -102,6 +107,7 @@ class Collector:
     def __init__(self, formulas: list[str] | None = None, one_per_graph: bool = False) -> None:
         self.result = LoadedSet()
         self._wanted = None if formulas is None else {hill_formula(text) for text in formulas}
+        self._named = formulas or []
         self._one_per_graph = one_per_graph
         self._ids: set[str] = set()
         self._smiles: set[str] = set()
@@ -171,7 +177,7 @@ class Collector:
             first = self.result.rejected[0]
             reasons.append(f"{len(self.result.rejected)} rejected ({first.label}: {first.reason})")
         if self._n_other:
-            reasons.append(f"{self._n_other} of other compositions than {self._names()}")
+            reasons.append(f"{self._n_other} of other compositions than {', '.join(self._named)}")
         raise InputError(
             f"training set is empty: {source} has no usable structure"
             + (": " + "; ".join(reasons) if reasons else "")
@@ -184,6 +190,3 @@ class Collector:
         if not atoms.pbc.any():
             return name in self._wanted
         return reduced_formula(name) in {reduced_formula(wanted) for wanted in self._wanted}
-
-    def _names(self) -> str:
-        return ", ".join(sorted(self._wanted or ()))

@@ -43,6 +43,11 @@ class BuiltinSource(Source):
             raise ValueError("'formulas' is empty")
         return self
 
+    @property
+    def title(self) -> str:
+        """Short name for people."""
+        return self.name + (f" ({', '.join(self.formulas)})" if self.formulas else "")
+
     def load(self, base: Path | None = None) -> LoadedSet:
         """Build the structures. See :meth:`Source.load`."""
         if self.name == "sio2-prototypes":

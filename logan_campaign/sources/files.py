@@ -19,8 +19,9 @@ from logan_campaign.schemas import TargetKind
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 
 #: What counts as a structure file when a whole folder is given.
-FOLDER_SUFFIXES = frozenset(
-    [".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb", ".traj", ".db", ".xsf", ".res", ".cell", ".gen"]
+FOLDER_SUFFIXES = (
+    *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb"),
+    *(".traj", ".db", ".xsf", ".res", ".cell", ".gen"),
 )
 _FOLDER_NAMES = ("POSCAR", "CONTCAR")
 
@@ -50,6 +51,12 @@ class FilesSource(Source):
             raise ValueError("give at least one path")
         return value
 
+    @property
+    def title(self) -> str:
+        """Short name for people: the names of the files or folders."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        return ", ".join(Path(text).name or text for text in paths) + _of(self.formulas)
+
     def load(self, base: Path | None = None) -> LoadedSet:
         """Read every frame of every file. See :meth:`Source.load`."""
         collector = Collector(self.formulas)
@@ -67,6 +74,10 @@ class FilesSource(Source):
                 collector.add(atoms, f"{path.name}#{frame}", energy_ev=_energy(atoms))
         progress.report("read", len(files), len(files))
         return collector.finish(self.path if isinstance(self.path, str) else ", ".join(self.path))
+
+
+def _of(formulas: list[str] | None) -> str:
+    return f" ({', '.join(formulas)})" if formulas else ""
 
 
 def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
@@ -186,7 +197,7 @@ def _energy(atoms: Atoms) -> float | None:
 
 def _one_line(err: BaseException) -> str:
     if isinstance(err, KeyError):
-        return f"unknown name {err}"
+        return f"unknown species or name {err}"
     return _short(str(err) or type(err).__name__)
 
 

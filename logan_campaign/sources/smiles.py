@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
 from pydantic import Field, model_validator
 from rdkit import Chem, rdBase
-from rdkit.Chem import AllChem, Descriptors
+from rdkit.Chem import Descriptors, rdDistGeom
+from rdkit.Chem import rdForceFieldHelpers as force_fields
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
@@ -42,6 +43,11 @@ class SmilesSource(Source):
         if (self.smiles is None) == (self.path is None):
             raise ValueError("give either 'smiles' or 'path'")
         return self
+
+    @property
+    def title(self) -> str:
+        """Short name for people."""
+        return Path(self.path).name if self.path else f"{len(self.smiles or [])} SMILES"
 
     def load(self, base: Path | None = None) -> LoadedSet:
         """Embed and relax every molecule. See :meth:`Source.load`."""
@@ -116,16 +122,17 @@ def embed(mol: Chem.Mol, n_conformers: int = 1, seed: int = 0) -> Atoms:
         StructureError: if no conformer can be embedded.
     """
     with_h = Chem.AddHs(mol)
-    parameters = AllChem.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()  # its stubs say that the seed is an object
     parameters.randomSeed = seed
     with rdBase.BlockLogs():
-        conformers = list(AllChem.EmbedMultipleConfs(with_h, n_conformers, parameters))
+        found: Any = rdDistGeom.EmbedMultipleConfs(with_h, n_conformers, parameters)
+        conformers = list(found)
         if not conformers:
             raise StructureError("RDKit could not embed it in three dimensions")
-        if AllChem.MMFFHasAllMoleculeParams(with_h):
-            results = AllChem.MMFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
-        elif AllChem.UFFHasAllMoleculeParams(with_h):
-            results = AllChem.UFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
+        if force_fields.MMFFHasAllMoleculeParams(with_h):
+            results = force_fields.MMFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
+        elif force_fields.UFFHasAllMoleculeParams(with_h):
+            results = force_fields.UFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
         else:
             results = [(0, 0.0)] * len(conformers)
     lowest = conformers[int(np.argmin([energy for _, energy in results]))]
