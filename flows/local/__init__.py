@@ -1,5 +1,6 @@
 """Running flows on this machine: parallel processes, progress, resume after any end."""
 
+from logan_campaign.flows.local.display import Display
 from logan_campaign.flows.local.events import (
     Event,
     Failure,
@@ -10,8 +11,9 @@ from logan_campaign.flows.local.events import (
     JobStarted,
     RunStarted,
     RunSummary,
+    Tick,
 )
-from logan_campaign.flows.local.graph import Graph, JobKey, JobState
+from logan_campaign.flows.local.graph import Graph, JobKey, JobState, StageCount, stage_of
 from logan_campaign.flows.local.ledger import LEDGER_FIELDS, LEDGER_KEY, Ledger
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.pool import usable_cores
@@ -21,6 +23,7 @@ from logan_campaign.flows.local.status import FlowStatus, RunningJob, flow_statu
 __all__ = [
     "LEDGER_FIELDS",
     "LEDGER_KEY",
+    "Display",
     "Event",
     "Failure",
     "FlowStatus",
@@ -36,8 +39,11 @@ __all__ = [
     "RunStarted",
     "RunSummary",
     "RunningJob",
+    "StageCount",
+    "Tick",
     "exclusive",
     "flow_status",
     "run_flow",
+    "stage_of",
     "usable_cores",
 ]

@@ -1,17 +1,25 @@
-"""What a run tells its caller while it goes on, and when it ends."""
+"""What a run tells its caller while it goes on, and when it ends.
+
+``stages`` counts the jobs that have ended, and all, under the name that they share.
+"""
 
 from __future__ import annotations
 
+import signal
 from typing import NamedTuple
 
-from logan_campaign.flows.local.graph import JobKey
+from logan_campaign.flows.local.graph import JobKey, StageCount
 from logan_campaign.progress import Progress
 
 
 class RunStarted(NamedTuple):
-    """The run begins, or goes on; ``counts`` says how many jobs are in which state."""
+    """The run begins, or goes on."""
 
-    counts: dict[str, int]
+    stages: dict[str, StageCount]
+
+
+class Tick(NamedTuple):
+    """Time has passed. Comes several times per second: a chance to redraw."""
 
 
 class JobStarted(NamedTuple):
@@ -36,7 +44,7 @@ class JobFinished(NamedTuple):
     key: JobKey
     name: str
     elapsed_s: float
-    counts: dict[str, int]
+    stages: dict[str, StageCount]
 
 
 class JobFailed(NamedTuple):
@@ -45,7 +53,7 @@ class JobFailed(NamedTuple):
     key: JobKey
     name: str
     error: str
-    counts: dict[str, int]
+    stages: dict[str, StageCount]
 
 
 class JobsAdded(NamedTuple):
@@ -53,10 +61,10 @@ class JobsAdded(NamedTuple):
 
     by: JobKey
     names: list[str]
-    counts: dict[str, int]
+    stages: dict[str, StageCount]
 
 
-Event = RunStarted | JobStarted | JobProgress | JobFinished | JobFailed | JobsAdded
+Event = RunStarted | Tick | JobStarted | JobProgress | JobFinished | JobFailed | JobsAdded
 
 
 class Failure(NamedTuple):
@@ -85,3 +93,12 @@ class RunSummary(NamedTuple):
     def exit_code(self) -> int:
         """0, or 128 plus the signal's number if one ended the run."""
         return 0 if self.signal is None else 128 + self.signal
+
+    @property
+    def message(self) -> str:
+        """One line that says how it ended."""
+        jobs = ", ".join(f"{number} {state}" for state, number in self.counts.items())
+        if self.signal is not None:
+            name = signal.Signals(self.signal).name
+            return f"stopped by {name}; the same command goes on from here (jobs: {jobs})"
+        return f"finished in {self.elapsed_s:.0f} s (jobs: {jobs})"

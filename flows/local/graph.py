@@ -14,6 +14,7 @@ meaning is that of :func:`jobflow.run_locally`, carried over to jobs that run in
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -46,11 +47,31 @@ TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, J
 FLOW_KINDS = ("replace", "detour", "addition")
 
 
+#: A number, or an id as :func:`logan_campaign.ids.content_id` makes them.
+_LAST_NUMBER = re.compile(r"(?<=\S)\s+(\d+|\w+-[0-9a-f]{16})$")
+
+
 class JobKey(NamedTuple):
     """A job's identity: its uuid and how often it has been replaced (from 1)."""
 
     uuid: str
     index: int
+
+
+class StageCount(NamedTuple):
+    """Jobs of one stage: how many have ended, in whatever way, and how many there are."""
+
+    ended: int
+    all: int
+
+
+def stage_of(name: str) -> str:
+    """Return the name that the jobs of one stage share: without a last number or id.
+
+    >>> stage_of("train 3"), stage_of("relax cand-0f3a5b7c9d1e2f46"), stage_of("store_inputs")
+    ('train', 'relax', 'store_inputs')
+    """
+    return _LAST_NUMBER.sub("", name)
 
 
 class Node:
@@ -89,12 +110,18 @@ class Graph:
         self._failed: set[str] = set()
         self._stopped: set[str] = set()
         self._counts: Counter[JobState] = Counter()
+        self._stages: dict[str, list[int]] = {}  # jobs that have ended, and all
         self._add(flow, owners=())
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of jobs in each state that occurs."""
         return {state.value: self._counts[state] for state in JobState if self._counts[state]}
+
+    @property
+    def stages(self) -> dict[str, StageCount]:
+        """How many jobs of each stage have ended, in the order in which stages came up."""
+        return {stage: StageCount(*counts) for stage, counts in self._stages.items()}
 
     @property
     def done(self) -> bool:
@@ -177,6 +204,7 @@ class Graph:
         for node in nodes:
             self.nodes[node.key] = node
             self._counts[node.state] += 1
+            self._stages.setdefault(stage_of(node.name), [0, 0])[1] += 1
             self._open.update(node.owners)
         ended: list[tuple[Node, JobState]] = []
         for node in nodes:
@@ -236,6 +264,8 @@ class Graph:
     def _set(self, node: Node, state: JobState) -> None:
         self._counts[node.state] -= 1
         self._counts[state] += 1
+        ended = (state in TERMINAL) - (node.state in TERMINAL)
+        self._stages[stage_of(node.name)][0] += ended
         node.state = state
 
 

@@ -36,6 +36,7 @@ from logan_campaign.flows.local.events import (
     JobStarted,
     RunStarted,
     RunSummary,
+    Tick,
 )
 from logan_campaign.flows.local.graph import Graph, JobKey, Node, references
 from logan_campaign.flows.local.ledger import Ledger, now
@@ -156,7 +157,7 @@ class _Runner:
         self._published = 0.0
 
     def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
-        self.on_event(RunStarted(self.graph.counts))
+        self.on_event(RunStarted(self.graph.stages))
         if self.graph.done:
             return
         try:
@@ -170,6 +171,7 @@ class _Runner:
                     for message in pool.poll(_POLL_S):
                         self._receive(message)
                     self._publish()
+                    self.on_event(Tick())
         finally:
             self.running.clear()
             self._publish(over=True)
@@ -232,8 +234,8 @@ class _Runner:
         self.n_run += 1
         shutil.rmtree(self._directory(node.key), ignore_errors=True)
         if added:
-            self.on_event(JobsAdded(node.key, [new.name for new in added], self.graph.counts))
-        self.on_event(JobFinished(node.key, node.name, times["elapsed_s"], self.graph.counts))
+            self.on_event(JobsAdded(node.key, [new.name for new in added], self.graph.stages))
+        self.on_event(JobFinished(node.key, node.name, times["elapsed_s"], self.graph.stages))
 
     def _fail(self, node: Node, error: str, details: str, times: Mapping[str, Any]) -> None:
         with _store_errors(), self.transaction():
@@ -241,7 +243,7 @@ class _Runner:
         self.graph.fail(node.key)
         self.n_run += 1
         self.failures.append(Failure(node.key, node.name, error))
-        self.on_event(JobFailed(node.key, node.name, error, self.graph.counts))
+        self.on_event(JobFailed(node.key, node.name, error, self.graph.stages))
 
     def _outputs_for(self, node: Node) -> list[str]:
         """Return as JSON texts the outputs that a job refers to, directly or through others."""

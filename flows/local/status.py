@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logan_campaign.flows.local.events import Failure
-from logan_campaign.flows.local.graph import JobKey
+from logan_campaign.flows.local.graph import JobKey, stage_of
 from logan_campaign.flows.local.ledger import Ledger
 from logan_campaign.flows.local.runner import PROGRESS_NAME
 from logan_campaign.progress import Progress
@@ -26,15 +26,15 @@ class RunningJob(NamedTuple):
 class FlowStatus(NamedTuple):
     """How far a flow is.
 
-    ``counts`` gives jobs per state, ``by_name`` the same for each name of job, in the order
-    in which the names first occur. ``pid`` is the process that runs it, None if none does.
+    ``counts`` gives jobs per state, ``by_stage`` the same for the jobs that share a name,
+    in the order in which the names first occur. ``pid`` is the process that runs it, None if none does.
     """
 
     flow_id: str
     about: dict[str, Any]
     created_at: str
     counts: dict[str, int]
-    by_name: dict[str, dict[str, int]]
+    by_stage: dict[str, dict[str, int]]
     failures: list[Failure]
     running: list[RunningJob]
     pid: int | None
@@ -62,9 +62,9 @@ def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
     # Between the two readings, a job may have ended.
     running = [job for job in running if (n := graph.nodes.get(job.key)) and n.state == "ready"]
     keys = {job.key for job in running}
-    by_name: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, node in graph.nodes.items():
-        by_name[node.name]["running" if key in keys else node.state.value] += 1
+        by_stage[stage_of(node.name)]["running" if key in keys else node.state.value] += 1
     failures, elapsed = [], 0.0
     for entry in ledger.entries():
         elapsed += entry["elapsed_s"]
@@ -79,8 +79,8 @@ def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
             if name not in ("_id", "id", "flow", "order", "doc_type", "state")
         },
         root["created_at"],
-        dict(sum(by_name.values(), Counter())),
-        {name: dict(counts) for name, counts in by_name.items()},
+        dict(sum(by_stage.values(), Counter())),
+        {name: dict(counts) for name, counts in by_stage.items()},
         failures,
         running,
         pid,
