@@ -42,7 +42,7 @@ class TrainingSetMaker(Maker):
         return TrainingSetDoc(
             id=set_id(loaded.entries),
             role=self.role,
-            name=_title(self.source),
+            name=self.source.title,
             source=self.source.model_dump(mode="json"),
             n_structures=len(loaded.entries),
             formulas=loaded.formulas,
@@ -53,12 +53,3 @@ class TrainingSetMaker(Maker):
             rejected=loaded.rejected,
             structures=loaded.entries,
         )
-
-
-def _title(source: SourceSpec) -> str:
-    """Return a short name for people: what kind of source, and which."""
-    which = getattr(source, "name", None) or getattr(source, "path", None)
-    if which is None:
-        return source.type
-    text = which if isinstance(which, str) else ", ".join(which)
-    return f"{source.type}: {text}"
