@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,12 @@ from logan_campaign.flows.local import Ledger, flow_status
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
 
-#: What distinguishes jobs of one stage: a number or a candidate at the end of the name.
-_MEMBER = re.compile(r" (\d+|cand-[0-9a-f]+)$")
-
 
 def campaign_status(
     database: CampaignDatabase, record: CampaignRecord, work_dir: Path
 ) -> dict[str, Any]:
     """Return all that ``status`` shows, as one JSON-able document."""
     flow = flow_status(Ledger(database.stores.ledger, record.id), work_dir)
-    stages: dict[str, Counter[str]] = {}
-    for name, counts in flow.by_name.items():
-        stages.setdefault(_MEMBER.sub("", name), Counter()).update(counts)
     return {
         "id": record.id,
         "name": record.name,
@@ -35,7 +27,7 @@ def campaign_status(
         "state": "finished" if flow.finished else "running" if flow.pid else "stopped",
         "pid": flow.pid,
         "cpu_s": flow.elapsed_s,
-        "stages": {name: dict(counts) for name, counts in stages.items()},
+        "stages": flow.by_stage,
         "running": [
             {"name": job.name, **(job.progress._asdict() if job.progress else {})}
             for job in flow.running
