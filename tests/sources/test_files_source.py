@@ -100,7 +100,7 @@ def test_a_folder_gives_its_structure_files_and_counts_the_others(
 
 def test_copies_are_counted_once(tmp_path: Path, ethanol: Atoms) -> None:
     write(tmp_path / "a.xyz", [ethanol, ethanol, molecule("H2O")])
-    loaded = load([str(tmp_path / "a.xyz")][0])
+    loaded = load(tmp_path / "a.xyz")
     assert (len(loaded.entries), loaded.n_duplicates) == (2, 1)
     twice = FilesSource(path=[str(tmp_path / "a.xyz"), str(tmp_path / "*.xyz")]).load()
     assert (len(twice.entries), twice.n_duplicates) == (2, 1)
@@ -160,7 +160,7 @@ WATER = "3\nwater\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
         ("a.xyz", WATER + WATER.replace("0.96", "abc"), "frame 1: could not convert"),
         ("a.xyz", WATER + WATER.replace("O 0", "Qq 0"), "frame 1: unknown species or name 'Qq'"),
         ("a.xyz", WATER + "junk\n", "frame 1: line 6 should be the number of atoms, not 'junk'"),
-        ("a.xyz", WATER + WATER[:-14], "frame 1: file ends after 2 of 3 atoms"),
+        ("a.xyz", WATER + WATER[:-15], "frame 1: file ends after 2 of 3 atoms"),
         ("a.xyz", WATER + "\n" + WATER, "frame 1: empty line 6 .* more follows in line 7"),
         ("a.xyz", b"\x00\xff\xfe" * 50, "not a text file"),
         ("a.cif", "hello", "a.cif: "),
