@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from logan_campaign.errors import InputError
 from logan_campaign.selection.base import DescriptorSettings, Selection, SelectionBase
@@ -129,7 +130,9 @@ def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, l
         assigned = np.asarray(distinct[1]).reshape(-1)
         nearest = [int(np.flatnonzero(assigned == c)[0]) for c in range(n_distinct)]
         return assigned, nearest
-    model = KMeans(n_clusters=n_picks, n_init=_N_INIT, random_state=seed).fit(points)
+    # One thread: sums over threads come out differently from one number of cores to another.
+    with threadpool_limits(limits=1):
+        model = KMeans(n_clusters=n_picks, n_init=_N_INIT, random_state=seed).fit(points)
     assigned = model.labels_.astype(int)
     nearest = []
     for cluster, centroid in enumerate(model.cluster_centers_):
