@@ -103,7 +103,9 @@ class TrainingSetRecord(Record):
     """A set of structures that models train on, or that is known and compared against."""
 
     name: str = Field(description="Short name for people")
-    role: Literal["training", "known"] = Field(description="'training' if any campaign trains on it")
+    role: Literal["training", "known"] = Field(
+        description="'training' if any campaign trains on it"
+    )
     uses: list[SetUse] = Field(description="Campaigns that use it, by id")
     campaign_ids: list[str] = Field(description="Ids of these campaigns")
     query: dict[str, Any] = Field(description="The source section of the spec, whole")

@@ -177,10 +177,12 @@ class SQLiteStore(Store):
             "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?",
             (self._table.strip('"'),),
         )
-        return {restore_case(name.rpartition(":")[2]) for (name,) in names if ":" in name}
+        return {
+            restore_case(name.rpartition(":")[2]) for (name,) in names if name.startswith("index:")
+        }
 
-    def _index_name(self, fields: Sequence[str]) -> str:
-        return fold_case(f'"index:{self.collection_name}:{_index_key(fields)}"')
+    def _index_name(self, role: str, fields: Sequence[str]) -> str:
+        return fold_case(f'"{role}:{self.collection_name}:{_index_key(fields)}"')
 
     def close(self) -> None:
         """Close the connection; ``connect`` opens it again."""
@@ -224,12 +226,17 @@ class SQLiteStore(Store):
                         f"ALTER TABLE {self._table} ADD COLUMN {column} "
                         f"GENERATED ALWAYS AS ({sql}) VIRTUAL"
                     )
+            database.rows(
+                f"CREATE INDEX IF NOT EXISTS {self._index_name('complex', [field])} "
+                f"ON {self._table} ({_column('kind', field)}) "
+                f"WHERE {_column('kind', field)} = {COMPLEX}"
+            )
         columns = ", ".join(
             f"{_column('kind', field)}, {_column('value', field)}" for field in fields
         )
         database.rows(
             f"CREATE {'UNIQUE ' if unique else ''}INDEX IF NOT EXISTS "
-            f"{self._index_name(fields)} ON {self._table} ({columns})"
+            f"{self._index_name('index', fields)} ON {self._table} ({columns})"
         )
 
     # --- reading --------------------------------------------------------------------
@@ -239,13 +246,12 @@ class SQLiteStore(Store):
         if not is_plain_path(path) or path.split(".")[0] == self.payload_field:
             return None
         field = Field.of(path)
-        indexed = [index.split(",") for index in self._indexed]
-        if any(path in fields for fields in indexed):
-            field = field._replace(kind=_column("kind", path), value=_column("value", path))
-        if any(path == fields[0] for fields in indexed):
-            # Found at once in the index; without one it would take a scan.
-            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {field.kind} = {COMPLEX})"
-            return field._replace(complex=bool(self.database.rows(sql)[0][0]))
+        if any(path in index.split(",") for index in self._indexed):
+            kind = _column("kind", path)
+            # A small index lists the rows with a complex value: usually there are none.
+            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} = {COMPLEX})"
+            found = bool(self.database.rows(sql)[0][0])
+            return field._replace(kind=kind, value=_column("value", path), complex=found)
         return field
 
     def _condition(self, criteria: Criteria) -> Condition:
