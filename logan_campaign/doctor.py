@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
@@ -65,15 +67,16 @@ class Check(NamedTuple):
 
 
 def diagnose(
+    store: str | None = None,
     *,
-    mongodb_uri: str | None = None,
     folder: Path | None = None,
     elements: Sequence[str] = ELEMENTS,
 ) -> list[Check]:
     """Return all checks, in the order in which they are best read.
 
     Args:
-        mongodb_uri: A MongoDB server that should be reachable; not checked if None.
+        store: Where campaigns are kept: a ``mongodb://`` URI, whose server should be
+            reachable, a folder or an SQLite file; not checked if None.
         folder: Where campaigns will be written; the working directory if None.
         elements: Chemical symbols that PAW data sets are needed for.
     """
@@ -89,8 +92,9 @@ def diagnose(
         check_gpaw(),
         check_paw_data(elements),
     ]
-    if mongodb_uri is not None:
-        checks.append(check_mongodb(mongodb_uri))
+    if store is not None:
+        remote = store.startswith(("mongodb://", "mongodb+srv://"))
+        checks.append(check_mongodb(store) if remote else check_embedded_store(Path(store)))
     checks += [check_materials_project_key(), check_compilation_cache()]
     return checks
 
@@ -282,6 +286,37 @@ def check_paw_data(elements: Iterable[str] = ELEMENTS) -> Check:
     if lacking:
         return _failed(name, f"{', '.join(lacking)} not found in {folders}", remedy)
     return _passed(name, f"LDA and dzp for {', '.join(elements)} in {folders}")
+
+
+def check_embedded_store(path: Path) -> Check:
+    """Check that the SQLite file, or all those in a folder, can be read and written.
+
+    Nothing is created; a file is opened as SQLite does for reading.
+    """
+    name = "store"
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = [file for file in files if file.is_file() and _is_sqlite(file)]
+    except OSError as err:
+        return _failed(name, f"{path}: {err.strerror}", "name a folder or file that can be read")
+    if not files:
+        return _failed(name, f"{path} holds no SQLite file", "name the folder of a campaign")
+    for file in files:
+        if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
+            return _failed(name, f"{file} cannot be written to", f"chown or chmod {file.parent}")
+        try:
+            uri = f"{file.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as err:
+            remedy = "end the program that holds it; if damaged, restore it from a copy"
+            return _failed(name, f"{file}: {err}", remedy)
+    return _passed(name, f"{', '.join(file.name for file in files)} in {files[0].parent}")
+
+
+def _is_sqlite(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(16) == b"SQLite format 3\0"
 
 
 def masked_uri(uri: str) -> str:
