@@ -114,13 +114,13 @@ class CampaignMaker(Maker):
             )
         )
         makers = [maker_for(level) for level in spec.relax.levels]
-        screening = ScreenMaker(screening=spec.screen, matching=spec.match, kind=target.kind).make(
+        screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
             selection.output, [s.output for s in sets], before_level=spec.relax.levels[0].name
         )
         relaxed = RelaxLevelsMaker(
             makers=makers,
-            compare=CompareMaker(matching=spec.match, kind=target.kind),
-            classify=ClassifyMaker(matching=spec.match, kind=target.kind),
+            compare=CompareMaker(matching=spec.match),
+            classify=ClassifyMaker(matching=spec.match),
         ).make(screening.output, [s.uuid for s in sets])
 
         jobs: list[Job] = [describe, *sets, *models, *pools, selection, screening, relaxed]

@@ -32,7 +32,6 @@ from logan_campaign.schemas import (
     RelaxationDoc,
     ScreeningDoc,
     SelectionDoc,
-    TargetKind,
     TrainingSetDoc,
     Verdict,
 )
@@ -47,13 +46,11 @@ class ScreenMaker(Maker):
         name: Name of the job.
         screening: What counts as implausible.
         matching: What counts as the same structure.
-        kind: Molecules or crystals.
     """
 
     name: str = "screen"
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     matching: MatchingSpec = field(default_factory=MatchingSpec)
-    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ScreeningDoc)
     def make(
@@ -62,13 +59,11 @@ class ScreenMaker(Maker):
         """Return one verdict per candidate, and the structures of those that go on."""
         selection = SelectionDoc.model_validate(selection)
         sets = known_sets(known)
-        verdicts = screen_and_match(
-            selection.candidates, sets, self.screening, self.matching, self.kind
-        )
+        verdicts = screen_and_match(selection.candidates, sets, self.screening, self.matching)
         return ScreeningDoc(
             campaign_id=selection.campaign_id,
             before_level=before_level,
-            known_set_ids=[s.set_id for s in sets],
+            known_set_ids=[s.id for s in sets],
             verdicts=verdicts,
             structures=_passed(
                 verdicts, {c.id: c.structure for c in selection.candidates}
@@ -83,12 +78,10 @@ class CompareMaker(Maker):
     Attributes:
         name: Name of the job.
         matching: What counts as the same structure.
-        kind: Molecules or crystals.
     """
 
     name: str = "compare"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
-    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ScreeningDoc)
     def make(
@@ -102,11 +95,11 @@ class CompareMaker(Maker):
         """Return one verdict per candidate of the level, and the structures that go on."""
         sets = known_sets(known)
         relaxed = _documents(relaxations)
-        verdicts = between_levels(relaxed, candidate_ids, sets, self.matching, self.kind)
+        verdicts = between_levels(candidate_ids, relaxed, sets, self.matching)
         return ScreeningDoc(
             campaign_id=campaign_id,
             before_level=before_level,
-            known_set_ids=[s.set_id for s in sets],
+            known_set_ids=[s.id for s in sets],
             verdicts=verdicts,
             structures=_passed(
                 verdicts, {doc.candidate_id: doc.structure for doc in relaxed if doc is not None}
@@ -121,12 +114,10 @@ class ClassifyMaker(Maker):
     Attributes:
         name: Name of the job.
         matching: What counts as the same structure.
-        kind: Molecules or crystals.
     """
 
     name: str = "classify"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
-    kind: TargetKind = "molecule"
 
     @job(data=DATA_KEYS, output_schema=ClassificationDoc)
     def make(
@@ -147,10 +138,8 @@ class ClassifyMaker(Maker):
         sets = known_sets(known)
         return ClassificationDoc(
             campaign_id=campaign_id,
-            known_set_ids=[s.set_id for s in sets],
-            verdicts=classify(
-                _documents(relaxations), candidate_ids, sets, self.matching, self.kind
-            ),
+            known_set_ids=[s.id for s in sets],
+            verdicts=classify(candidate_ids, _documents(relaxations), sets, self.matching),
         )
 
 
@@ -232,7 +221,7 @@ class ReferenceMaker(Maker):
     def make(self, known: list[TrainingSetDoc], campaign_id: str) -> ReferenceDoc:
         """Return the energies, one per known entry."""
         entries = [
-            (s.set_id, entry) for s in known_sets(known) for entry in s.entries
+            (s.id, entry) for s in known_sets(known) for entry in s.entries
             if entry.formula == self.formula
         ]
         references = []
@@ -259,7 +248,7 @@ class ReferenceMaker(Maker):
 def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
     """Return the sets in the form that matching takes."""
     sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
-    return [KnownSet(doc.id, doc.structures, doc.role) for doc in sets]
+    return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
 
 
 def tolerant(job: Job) -> Job:

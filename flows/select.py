@@ -13,8 +13,8 @@ from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import DATA_KEYS, Candidate, PoolDoc, SelectionDoc
-from logan_campaign.screening import ScreeningReason, ScreeningSpec, screen_pool
-from logan_campaign.selection import KMeansSelection, SelectionSpec, select_kmeans
+from logan_campaign.screening import ScreeningSpec, screen_pool
+from logan_campaign.selection import KMeansSelection, SelectionSpec, select
 from logan_campaign.structures import structure_id
 from logan_campaign.target import TargetGeometry
 
@@ -58,11 +58,9 @@ class SelectMaker(Maker):
         sample = np.concatenate([np.arange(len(a["positions"])) for a in arrays])
 
         periodic = target.kind == "crystal"
-        codes = screen_pool(positions, cells, target.numbers, periodic, self.screening)
-        usable = np.flatnonzero(codes == ScreeningReason.PLAUSIBLE)
-        unusable = Counter(
-            ScreeningReason(code).text for code in codes if code != ScreeningReason.PLAUSIBLE
-        )
+        reasons = screen_pool(positions, cells, target.numbers, periodic, self.screening)
+        usable = np.flatnonzero(reasons == "")
+        unusable = Counter(str(reason) for reason in reasons if reason)
         if not len(usable):
             raise LoganCampaignError(
                 f"none of {len(positions)} generated structures is plausible "
@@ -76,7 +74,7 @@ class SelectMaker(Maker):
             species=sorted(set(target.numbers.tolist())),
             **self.strategy.descriptor.model_dump(),
         )
-        chosen = select_kmeans(descriptors, group[usable], self.strategy, seed=self.seed)
+        chosen = select(descriptors, group[usable], self.strategy, seed=self.seed)
         unusable.update(chosen.n_unusable)
 
         candidates, seen = [], set()

@@ -25,7 +25,7 @@ from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec
 from logan_campaign.sources import SourceSpec
 from logan_campaign.spec_yaml import apply_override, explain, load_yaml
-from logan_campaign.structures import cell_holds, hill_formula
+from logan_campaign.structures import cell_problem, hill_formula
 from logan_campaign.target import TargetGeometry, Vector, lattice_from
 
 
@@ -97,10 +97,9 @@ class TargetSpec(_Section):
             assert self.cell_from is not None  # by the validator above
             cell = lattice_from(base / Path(self.cell_from).expanduser())
         target = TargetGeometry(kind=self.kind, symbols=self.symbols, cell=cell)
-        try:
-            cell_holds(target.numbers, np.array(cell), periodic=self.kind == "crystal")
-        except InputError as err:
-            raise InputError(f"target: {err}") from err
+        problem = cell_problem(target.numbers, cell, periodic=self.kind == "crystal")
+        if problem:
+            raise InputError(f"target: {problem}")
         return target
 
 

@@ -34,7 +34,7 @@ class TargetGeometry(BaseModel):
     @property
     def hill_formula(self) -> str:
         """Hill formula of all atoms."""
-        return hill_formula("".join(self.symbols))
+        return hill_formula(self.symbols)
 
     def to_gan(self) -> Target:
         """Return the form that the GAN trains for."""
