@@ -23,7 +23,9 @@ from logan_campaign.flows.levels import (
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
+from logan_campaign.errors import InputError
 from logan_campaign.schemas import CampaignDoc
+from logan_campaign.sources import species_of
 from logan_campaign.spec import CampaignSpec
 
 
@@ -58,6 +60,23 @@ class CampaignMaker(Maker):
         """
         spec = CampaignSpec.from_file(path, overrides)
         return cls(name=spec.name, spec=spec, base=str(Path(path).absolute().parent))
+
+    def check_sources(self) -> None:
+        """Read the sources that cost nothing to read, to find mistakes before anything runs.
+
+        Raises:
+            InputError: a file is missing, unreadable or holds nothing usable, a SMILES is
+                wrong, or the training structures do not cover the target's species.
+        """
+        for source in self.spec.known:
+            species_of(source, Path(self.base))
+        covered = species_of(self.spec.training.source, Path(self.base))
+        missing = sorted(set(self.spec.target.symbols) - covered)
+        if missing:
+            raise InputError(
+                f"the training set has no {', '.join(missing)}, which {self.spec.target.formula} "
+                f"needs (it has {', '.join(sorted(covered))}): add structures that have"
+            )
 
     def make(self) -> Flow:
         """Return the flow.
@@ -108,7 +127,7 @@ class CampaignMaker(Maker):
         if spec.relax.reference and known:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
-                    [s.output for s in known], campaign_id, level_index=len(makers) - 1
+                    [s.output for s in known], campaign_id
                 )
             )
         flow = Flow(jobs, output=relaxed.output, name=self.name)

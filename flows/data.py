@@ -39,20 +39,14 @@ class TrainingSetMaker(Maker):
             InputError: the source cannot be read, or nothing in it is usable.
         """
         loaded = self.source.load(base=Path(self.base))
-        formulas: dict[str, int] = {}
-        species: dict[int, str] = {}
-        for entry in loaded.entries:
-            formulas[entry.formula] = formulas.get(entry.formula, 0) + 1
-            for element in entry.structure.composition.elements:
-                species[element.Z] = element.symbol
         return TrainingSetDoc(
             id=set_id(loaded.entries),
             role=self.role,
             name=self.source.title,
             source=self.source.model_dump(mode="json"),
             n_structures=len(loaded.entries),
-            formulas=formulas,
-            species=[species[z] for z in sorted(species)],
+            formulas=loaded.formulas,
+            species=loaded.species,
             structure_ids=[entry.id for entry in loaded.entries],
             labels=[entry.label for entry in loaded.entries],
             n_duplicates=loaded.n_duplicates,

@@ -9,18 +9,20 @@ level is therefore added to the running flow by a job of its own::
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jobflow import Flow, Job, Maker, OutputReference, Response, job
 from jobflow.core.reference import OnMissing
 
 from logan_campaign.classification import (
     KnownSet,
-    MatchingSpec,
     between_levels,
     classify,
     screen_and_match,
 )
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.relaxation.run import relax
 from logan_campaign.schemas import (
     DATA_KEYS,
     ClassificationDoc,
@@ -216,9 +218,7 @@ class ReferenceMaker(Maker):
     formula: str = ""
 
     @job(data=DATA_KEYS, output_schema=ReferenceDoc)
-    def make(
-        self, known: list[TrainingSetDoc], campaign_id: str, level_index: int
-    ) -> ReferenceDoc:
+    def make(self, known: list[TrainingSetDoc], campaign_id: str) -> ReferenceDoc:
         """Return the energies, one per known entry."""
         entries = [
             (s.id, entry) for s in known_sets(known) for entry in s.entries
@@ -226,17 +226,20 @@ class ReferenceMaker(Maker):
         ]
         references = []
         for set_id, entry in entries:
-            doc = self.maker.relax(entry.id, entry.structure, campaign_id, level_index)
+            folder = Path(entry.id)  # of its own, so that a restart finds what belongs to it
+            folder.mkdir(exist_ok=True)
+            outcome = relax(entry.structure, self.maker.level, workdir=folder)
+            energy = outcome.energy_ev
             references.append(
                 ReferenceEnergy(
                     structure_id=entry.id,
                     label=entry.label,
                     set_id=set_id,
-                    level=doc.level,
-                    state=doc.state,
-                    reason=doc.reason,
-                    energy_ev=doc.energy_ev,
-                    energy_per_atom_ev=doc.energy_per_atom_ev,
+                    level=self.maker.level.name,
+                    state=outcome.state,
+                    reason=outcome.reason,
+                    energy_ev=energy,
+                    energy_per_atom_ev=None if energy is None else energy / len(entry.structure),
                 )
             )
         return ReferenceDoc(campaign_id=campaign_id, references=references)

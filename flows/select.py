@@ -57,11 +57,9 @@ class SelectMaker(Maker):
         group = np.concatenate([np.full(len(a["positions"]), i) for i, a in enumerate(arrays)])
         sample = np.concatenate([np.arange(len(a["positions"])) for a in arrays])
 
-        reasons = screen_pool(
-            positions, cells, target.numbers, periodic=target.kind == "crystal",
-            spec=self.screening,
-        )
-        usable = np.flatnonzero([not reason for reason in reasons])
+        periodic = target.kind == "crystal"
+        reasons = screen_pool(positions, cells, target.numbers, periodic, self.screening)
+        usable = np.flatnonzero(reasons == "")
         unusable = Counter(str(reason) for reason in reasons if reason)
         if not len(usable):
             raise LoganCampaignError(
@@ -69,14 +67,15 @@ class SelectMaker(Maker):
                 f"({_counts(unusable)}): train longer, or relax 'screen' in the spec"
             )
         descriptors = structure_descriptors(
-            positions[usable], cells[usable], target.numbers,
-            periodic=target.kind == "crystal", species=sorted(set(target.symbols)),
+            positions[usable],
+            cells[usable],
+            target.numbers,
+            periodic=periodic,
+            species=sorted(set(target.numbers.tolist())),
             **self.strategy.descriptor.model_dump(),
         )
         chosen = select(descriptors, group[usable], self.strategy, seed=self.seed)
-        finite = np.isfinite(descriptors).all(axis=1)
-        if not finite.all():
-            unusable["descriptor not finite"] = int((~finite).sum())
+        unusable.update(chosen.n_unusable)
 
         candidates, seen = [], set()
         for pick, cluster, represents in zip(

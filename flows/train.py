@@ -6,12 +6,12 @@ import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jax
 from jobflow import Maker, job
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from logan_campaign import gan
 from logan_campaign.schemas import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
-from logan_campaign.structures import hill_formula
+from logan_campaign.structures import to_atoms
 from logan_campaign.target import TargetGeometry
 
 #: Stands in the job's own folder, so that a job that was killed goes on where it stopped.
@@ -44,8 +44,7 @@ class TrainMaker(Maker):
         training_set = TrainingSetDoc.model_validate(training_set)
         gan.enable_compilation_cache()
         result = gan.train(
-            [AseAtomsAdaptor.get_atoms(entry.structure, msonable=False)
-             for entry in training_set.structures],
+            [to_atoms(entry.structure) for entry in training_set.structures],
             target.to_gan(),
             self.hyperparameters,
             seed=self.seed,
@@ -61,11 +60,11 @@ class TrainMaker(Maker):
             training_set_id=training_set.id,
             algorithm_version=gan.ALGORITHM_VERSION,
             seed=self.seed,
-            formula=hill_formula(target.symbols),
+            formula=target.hill_formula,
             hyperparameters=self.hyperparameters.model_dump(mode="json"),
             steps=result.steps,
             history=TrainingHistory.model_validate(result.history),
             elapsed_s=result.elapsed_s,
-            device=gan.device_name(),
+            device=jax.default_backend(),
             weights=base64.b64encode(weights).decode("ascii"),
         )

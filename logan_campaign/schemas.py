@@ -53,6 +53,20 @@ class Document(BaseModel):
     )
 
 
+class CampaignDoc(Document):
+    """The campaign itself; the first job of the flow returns it."""
+
+    doc_type: Literal["campaign"] = "campaign"
+    id: str = Field(description="Content id of the spec ('camp-…')")
+    name: str = Field(description="Name in the spec")
+    formula: str = Field(description="Hill formula of the target")
+    kind: TargetKind = Field(description="Molecules or crystals")
+    spec: dict[str, Any] = Field(description="The whole spec, resolved")
+    spec_id: str = Field(description="Content id of the resolved spec")
+    seed: int = Field(description="Seed that all others follow from")
+    levels: list[str] = Field(description="Names of the relaxation levels, in order")
+
+
 class StructureEntry(BaseModel):
     """One validated structure of a training set or a set of known entries."""
 

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers
+from ase.formula import Formula
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pymatgen.core import Composition
 
-from logan_campaign.classification import MatchingSpec
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.ids import content_id
+from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.relaxation.levels import LevelSpec, check_level
 from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec
@@ -50,15 +50,11 @@ class TargetSpec(_Section):
 
     @field_validator("formula")
     @classmethod
-    def _formula_is_integral(cls, value: str) -> str:
+    def _is_formula(cls, value: str) -> str:
         try:
-            composition = Composition(value)
-        except ValueError as err:
-            raise ValueError("not a chemical formula; write it like C5H12O or Si2O4") from err
-        if not composition or not composition.valid:
-            raise ValueError("unknown element; write the formula like C5H12O or Si2O4")
-        if any(float(n) != int(n) for n in composition.values()):
-            raise ValueError("numbers of atoms must be whole")
+            hill_formula(value)
+        except InputError as err:
+            raise ValueError(f"{err}; write it like C5H12O or Si2O4") from err
         return value
 
     @field_validator("box")
@@ -80,9 +76,9 @@ class TargetSpec(_Section):
     @property
     def symbols(self) -> list[str]:
         """Element of every atom, by atomic number; the order the generator uses."""
-        counts = Composition(self.formula).get_el_amt_dict()
-        ordered = sorted(counts, key=lambda symbol: atomic_numbers[symbol])
-        return [symbol for symbol in ordered for _ in range(int(counts[symbol]))]
+        counts = Formula(self.formula).count()
+        ordered = sorted(counts, key=lambda symbol: int(atomic_numbers[symbol]))
+        return [symbol for symbol in ordered for _ in range(counts[symbol])]
 
     def resolve(self, base: Path) -> TargetGeometry:
         """Return the element of every atom and the cell (Å).
@@ -101,7 +97,7 @@ class TargetSpec(_Section):
             assert self.cell_from is not None  # by the validator above
             cell = lattice_from(base / Path(self.cell_from).expanduser())
         target = TargetGeometry(kind=self.kind, symbols=self.symbols, cell=cell)
-        problem = cell_problem(target.numbers, np.array(cell), periodic=self.kind == "crystal")
+        problem = cell_problem(target.numbers, cell, periodic=self.kind == "crystal")
         if problem:
             raise InputError(f"target: {problem}")
         return target
@@ -251,7 +247,7 @@ class CampaignSpec(_Section):
     @property
     def hill_formula(self) -> str:
         """Hill formula of the target."""
-        return hill_formula(self.target.symbols)
+        return hill_formula(self.target.formula)
 
 
 def _all_keys() -> set[str]:

@@ -8,11 +8,11 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.io import read
 from pydantic import BaseModel, ConfigDict, Field
-from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Target
 from logan_campaign.schemas import Geometry, TargetKind
+from logan_campaign.structures import from_arrays, hill_formula
 
 Vector = tuple[float, float, float]
 
@@ -31,6 +31,11 @@ class TargetGeometry(BaseModel):
         """Atomic numbers, shape (n_atoms,)."""
         return np.array([atomic_numbers[symbol] for symbol in self.symbols])
 
+    @property
+    def hill_formula(self) -> str:
+        """Hill formula of all atoms."""
+        return hill_formula(self.symbols)
+
     def to_gan(self) -> Target:
         """Return the form that the GAN trains for."""
         return Target(
@@ -44,13 +49,7 @@ class TargetGeometry(BaseModel):
             positions: shape (n_atoms, 3), Å.
             cell: shape (3, 3), Å; not kept for molecules, whose box is only a container.
         """
-        coords = np.asarray(positions, dtype=float)
-        if self.kind == "molecule":
-            return Molecule(self.symbols, coords)
-        return Structure(
-            Lattice(np.asarray(cell, dtype=float)), self.symbols, coords,
-            coords_are_cartesian=True, to_unit_cell=True,
-        )
+        return from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
 
 
 def lattice_from(path: Path) -> list[list[float]]:

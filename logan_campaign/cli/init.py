@@ -27,11 +27,11 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented spec for molecules or crystals."""
-    from logan_campaign.spec import TargetSpec
+    from logan_campaign.structures import hill_formula
 
     template, default = (MOLECULE, "C5H12O") if kind == "molecule" else (CRYSTAL, "Si2O4")
     formula = formula or default
-    TargetSpec.check_formula(formula)
+    hill_formula(formula)  # refuses what is none
     if path.exists() and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
     text = template.format(name=path.stem, file=path, formula=formula)

@@ -1,0 +1,78 @@
+"""JSON text for what jobs send, return and record.
+
+Jobflow documents are JSON plus the few types that BSON adds (dates, ObjectIds, bytes);
+those travel as MongoDB Extended JSON. Decoding never runs code, unlike pickle.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+
+from bson import json_util
+from jobflow import Flow, Job
+
+#: Texts longer than this (characters) are compressed by :func:`pack`.
+_PACK_ABOVE = 50_000
+_PACKED = "zlib:"
+
+
+def dumps(obj: Any) -> str:
+    """Return the JSON text of a document.
+
+    Raises:
+        TypeError: for an object that has no JSON or BSON form.
+    """
+    return json.dumps(obj, default=json_util.default, separators=(",", ":"))
+
+
+def loads(text: str) -> Any:
+    """Return the document that :func:`dumps` wrote."""
+    # The hook is called for every dictionary, so it is left out where nothing needs it.
+    if '{"$' in text:
+        return json.loads(text, object_hook=json_util.object_hook)
+    return json.loads(text)
+
+
+def pack(obj: Any) -> str:
+    """Return the document as one text, compressed when long.
+
+    One text suits every store: no limit on nesting, no trouble with dots or dollar signs
+    in keys, and well below a store's limit on the size of a document.
+    """
+    text = dumps(obj)
+    if len(text) <= _PACK_ABOVE:
+        return text
+    return _PACKED + base64.b64encode(zlib.compress(text.encode(), 6)).decode("ascii")
+
+
+def unpack(text: str) -> Any:
+    """Return the document that :func:`pack` packed.
+
+    Raises:
+        ValueError: if the text is damaged.
+    """
+    if text.startswith(_PACKED):
+        try:
+            text = zlib.decompress(base64.b64decode(text[len(_PACKED) :], validate=True)).decode()
+        except zlib.error as err:
+            raise ValueError(f"packed document is damaged: {err}") from err
+    return loads(text)
+
+
+def flow_to_dict(flow: Flow | Job) -> dict[str, Any]:
+    """Return a flow as a plain dictionary that ``Flow.from_dict`` reads.
+
+    Jobflow's own serialisation of a flow made by the ``@flow`` decorator holds the
+    decorated function instead of its jobs, and would make new ones on every read.
+    """
+    if isinstance(flow, Job):
+        return dict(flow.as_dict())
+    plain = Flow([], name=flow.name, order=flow.order, uuid=flow.uuid, hosts=list(flow.hosts))
+    document = plain.as_dict()
+    document["order"] = str(flow.order)
+    document["metadata"] = flow.metadata
+    document["jobs"] = [flow_to_dict(member) for member in flow.jobs]
+    return dict(document)

@@ -1,0 +1,321 @@
+"""The jobs of a running flow and what may run next: a state machine without any I/O.
+
+It works on serialised flows, so that the runner never imports what the jobs import. The
+meaning is that of :func:`jobflow.run_locally`, carried over to jobs that run in parallel:
+
+* A job waits for every job of its own flow whose output it refers to, or that precedes it
+  in a linear flow.
+* A parent counts as done when all its indices are done, and so are all jobs of the
+  replacements and detours that it or they made. Additions are not waited for.
+* Where a parent failed, a job is cancelled, unless its ``on_missing_references`` allows
+  missing references. Where a parent stopped its children, it is stopped. Both are passed on.
+* ``stop_jobflow`` stops every job that has not been started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+
+from logan_campaign.errors import InputError
+
+Document = dict[str, Any]
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+
+
+#: States in which a job will not run any more.
+TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.STOPPED})
+
+
+#: Flows that a job may return, in the order in which they are added.
+FLOW_KINDS = ("replace", "detour", "addition")
+
+
+#: A number, or an id as :func:`logan_campaign.ids.content_id` makes them.
+_LAST_NUMBER = re.compile(r"(?<=\S)\s+(\d+|\w+-[0-9a-f]{16})$")
+
+
+class JobKey(NamedTuple):
+    """A job's identity: its uuid and how often it has been replaced (from 1)."""
+
+    uuid: str
+    index: int
+
+
+class StageCount(NamedTuple):
+    """Jobs of one stage: how many have ended, in whatever way, and how many there are."""
+
+    ended: int
+    all: int
+
+
+def stage_of(name: str) -> str:
+    """Return the name that the jobs of one stage share: without a last number or id.
+
+    >>> stage_of("train 3"), stage_of("relax cand-0f3a5b7c9d1e2f46"), stage_of("store_inputs")
+    ('train', 'relax', 'store_inputs')
+    """
+    return _LAST_NUMBER.sub("", name)
+
+
+class Node:
+    """One job in the graph."""
+
+    __slots__ = ("job", "key", "name", "needs_outputs", "owners", "parents", "state", "unmet")
+
+    def __init__(self, job: Document, parents: frozenset[str], owners: tuple[str, ...]) -> None:
+        self.job = job
+        self.key = JobKey(job["uuid"], int(job["index"]))
+        self.name: str = job["name"]
+        self.parents = parents
+        self.owners = owners  # uuids that are not done before this job is
+        self.state = JobState.WAITING
+        self.unmet = 0  # parents not yet done
+        # Whether a missing output of a parent keeps the job from running.
+        self.needs_outputs = str(job["config"]["on_missing_references"]) == "error"
+
+
+class Graph:
+    """All jobs of one flow and of the flows that its jobs added.
+
+    Args:
+        flow: a serialised flow.
+
+    Raises:
+        InputError: if the jobs of a flow wait for each other in a circle.
+    """
+
+    def __init__(self, flow: Document) -> None:
+        self.nodes: dict[JobKey, Node] = {}
+        self.halted = False
+        self._ready: deque[Node] = deque()
+        self._open: Counter[str] = Counter()  # jobs that keep a uuid from being done
+        self._children: defaultdict[str, list[Node]] = defaultdict(list)
+        self._failed: set[str] = set()
+        self._stopped: set[str] = set()
+        self._counts: Counter[JobState] = Counter()
+        self._stages: dict[str, list[int]] = {}  # jobs that have ended, and all
+        self._add(flow, owners=())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of jobs in each state that occurs."""
+        return {state.value: self._counts[state] for state in JobState if self._counts[state]}
+
+    @property
+    def stages(self) -> dict[str, StageCount]:
+        """How many jobs of each stage have ended, in the order in which stages came up."""
+        return {stage: StageCount(*counts) for stage, counts in self._stages.items()}
+
+    @property
+    def done(self) -> bool:
+        """Whether every job has reached its end."""
+        return sum(self._counts[state] for state in TERMINAL) == len(self.nodes)
+
+    def take(self) -> Node | None:
+        """Return a job that may run now and mark it as running; None if there is none."""
+        while self._ready:
+            node = self._ready.popleft()
+            if node.state is JobState.READY:
+                self._set(node, JobState.RUNNING)
+                return node
+        return None
+
+    def complete(self, key: JobKey, response: Mapping[str, Any]) -> list[Node]:
+        """Record that a job has run and add the flows that it returned.
+
+        Args:
+            key: the job.
+            response: ``replace``, ``detour`` and ``addition`` (serialised flows or None),
+                ``stop_children`` and ``stop_jobflow``.
+
+        Returns:
+            The jobs that were added.
+        """
+        node = self.nodes[key]
+        added: list[Node] = []
+        if response.get("stop_children"):
+            self._stopped.add(key.uuid)
+        if response.get("stop_jobflow"):
+            self._halt()
+        if not self.halted:
+            for kind in FLOW_KINDS:
+                if flow := response.get(kind):
+                    added += self._add(flow, owners=() if kind == "addition" else node.owners)
+        self._end([(node, JobState.COMPLETED)])
+        return added
+
+    def fail(self, key: JobKey) -> None:
+        """Record that a job has failed."""
+        self._end([(self.nodes[key], JobState.FAILED)])
+
+    def check(self, response: Mapping[str, Any]) -> None:
+        """Refuse flows that cannot be added, before anything is recorded.
+
+        Raises:
+            InputError: if their jobs wait for each other in a circle, or are here already.
+        """
+        for kind in FLOW_KINDS:
+            if flow := response.get(kind):
+                self._nodes_of(flow, owners=())
+
+    def _nodes_of(self, flow: Document, owners: tuple[str, ...]) -> list[Node]:
+        jobs, edges = flow_edges(flow)
+        parents: defaultdict[str, set[str]] = defaultdict(set)
+        for parent, child in edges:
+            parents[child].add(parent)
+        try:
+            TopologicalSorter(parents).prepare()
+        except CycleError as err:
+            names = ", ".join(jobs[uuid]["name"] for uuid in err.args[1][1:])
+            raise InputError(f"jobs wait for each other in a circle: {names}") from err
+
+        nodes = []
+        anchors = set(owners) & jobs.keys()
+        for uuid, job in jobs.items():
+            # A job behind the one that stores the replacement's output does not keep the
+            # replaced job from being done: it waits for just that.
+            behind = _ancestors(uuid, parents) & anchors - {uuid} if anchors else set()
+            held = (owner for owner in owners if owner not in behind)
+            node = Node(job, frozenset(parents[uuid]), tuple(dict.fromkeys((uuid, *held))))
+            if node.key in self.nodes:
+                raise InputError(f"job '{node.name}' ({uuid}, {node.key.index}) occurs twice")
+            nodes.append(node)
+        return nodes
+
+    def _add(self, flow: Document, owners: tuple[str, ...]) -> list[Node]:
+        nodes = self._nodes_of(flow, owners)
+        for node in nodes:
+            self.nodes[node.key] = node
+            self._counts[node.state] += 1
+            self._stages.setdefault(stage_of(node.name), [0, 0])[1] += 1
+            self._open.update(node.owners)
+        ended: list[tuple[Node, JobState]] = []
+        for node in nodes:
+            for parent in node.parents:
+                if self._open[parent]:
+                    node.unmet += 1
+                    self._children[parent].append(node)
+            if not node.unmet and (state := self._decide(node)):
+                ended.append((node, state))
+        self._end(ended)
+        return nodes
+
+    def _decide(self, node: Node) -> JobState | None:
+        """Make a job whose parents are done ready, or return the state in which it ends."""
+        if node.parents & self._stopped:
+            return JobState.STOPPED
+        if node.parents & self._failed and node.needs_outputs:
+            return JobState.CANCELLED
+        self._set(node, JobState.READY)
+        self._ready.append(node)
+        return None
+
+    def _end(self, ended: Iterable[tuple[Node, JobState]]) -> None:
+        """Bring jobs to their end and pass on what follows for their children."""
+        todo = deque(ended)
+        while todo:
+            node, state = todo.popleft()
+            was_over = node.state in TERMINAL
+            self._set(node, state)
+            if state in (JobState.FAILED, JobState.CANCELLED):
+                self._failed.add(node.key.uuid)
+            elif state is JobState.STOPPED:
+                self._stopped.add(node.key.uuid)
+            node.job = {}  # it can be large, and nothing needs it any more
+            if was_over:  # stopped by stop_jobflow while it was already running
+                continue
+            for owner in node.owners:
+                self._open[owner] -= 1
+                if self._open[owner]:
+                    continue
+                for child in self._children.pop(owner, ()):
+                    child.unmet -= 1
+                    if child.state is JobState.WAITING and not child.unmet:
+                        outcome = self._decide(child)
+                        if outcome is not None:
+                            todo.append((child, outcome))
+
+    def _halt(self) -> None:
+        self.halted = True
+        pending = (JobState.WAITING, JobState.READY)
+        for node in self.nodes.values():
+            if node.state in pending:
+                self._set(node, JobState.STOPPED)
+                for owner in node.owners:
+                    self._open[owner] -= 1
+
+    def _set(self, node: Node, state: JobState) -> None:
+        self._counts[node.state] -= 1
+        self._counts[state] += 1
+        ended = (state in TERMINAL) - (node.state in TERMINAL)
+        self._stages[stage_of(node.name)][0] += ended
+        node.state = state
+
+
+def references(obj: Any) -> Iterator[str]:
+    """Yield the uuids of all output references inside a serialised object."""
+    if isinstance(obj, dict):
+        if obj.get("@class") == "OutputReference":
+            yield obj["uuid"]
+            return
+        obj = obj.values()
+    elif not isinstance(obj, list | tuple):
+        return
+    for item in obj:
+        # Most of a document is numbers and text: not worth a generator each.
+        if isinstance(item, dict | list | tuple):
+            yield from references(item)
+
+
+def flow_edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]]]:
+    """Return the jobs of a serialised flow by uuid, and (parent, child) pairs of uuids.
+
+    References to jobs outside the flow make no edge.
+    """
+    jobs, edges = _edges(flow)
+    return jobs, {(parent, child) for parent, child in edges if parent in jobs}
+
+
+def _edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]]]:
+    if "jobs" not in flow:
+        arguments = [flow["function_args"], flow["function_kwargs"]]
+        return {flow["uuid"]: flow}, {(uuid, flow["uuid"]) for uuid in references(arguments)}
+    members = [_edges(member) for member in flow["jobs"]]
+    jobs: dict[str, Document] = {}
+    edges: set[tuple[str, str]] = set()
+    for member_jobs, member_edges in members:
+        jobs |= member_jobs
+        edges |= member_edges
+    if flow.get("order") == "linear":
+        for (jobs_a, edges_a), (jobs_b, edges_b) in pairwise(members):
+            leaves = jobs_a.keys() - {parent for parent, _ in edges_a}
+            roots = jobs_b.keys() - {child for parent, child in edges_b if parent in jobs_b}
+            edges |= set(product(leaves, roots))
+    return jobs, edges
+
+
+def _ancestors(uuid: str, parents: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    todo = [uuid]
+    while todo:
+        new = parents.get(todo.pop(), set()) - found
+        found |= new
+        todo += new
+    return found

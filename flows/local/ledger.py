@@ -1,0 +1,186 @@
+"""The record of one flow: what was asked for and what every job came to.
+
+It is a log of events in a maggma store. One document holds the flow as it was given; it is
+stored before the first job runs. One document per finished job says how it ended and which
+flows it added. That document is the commit point of the job: whatever has none runs again.
+Replaying the documents in order gives back the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jobflow import Flow, Job
+from jobflow.core.flow import get_flow
+
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.flows.local.codec import flow_to_dict, pack, unpack
+from logan_campaign.flows.local.graph import FLOW_KINDS, Graph, JobKey, flow_edges
+
+#: Field that identifies a document of the ledger.
+LEDGER_KEY = "id"
+#: Fields to index; queries use no others.
+LEDGER_FIELDS = ("flow_id", "doc_type", "order", "state")
+
+LAYOUT_VERSION = 1
+
+Document = dict[str, Any]
+
+
+def now() -> str:
+    """Return the time as ISO 8601 text in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Ledger:
+    """The record of one flow in a store.
+
+    Args:
+        store: a connected maggma store, which may hold the records of other flows, too.
+        flow_id: name of this flow, unique in the store; a campaign's id, for instance.
+        about: what else the first document shall say (campaign, label, spec id, ...).
+    """
+
+    def __init__(self, store: Any, flow_id: str, about: Mapping[str, Any] | None = None) -> None:
+        self.store = store
+        self.flow_id = flow_id
+        self.about = dict(about or {})
+        self._order = 0
+
+    def root(self) -> Document | None:
+        """Return the document that holds the flow as it was given, or None."""
+        found = self.store.query_one({"flow_id": self.flow_id, "doc_type": "flow"})
+        return None if found is None else dict(found)
+
+    def begin(self, flow: Flow | Job | list[Flow | Job]) -> None:
+        """Store a flow; nothing of it may run before this.
+
+        Raises:
+            InputError: if the flow cannot be run from its serialised form.
+            StoreError: if there is a record of that name already.
+        """
+        if self.root() is not None:
+            raise StoreError(f"a flow named '{self.flow_id}' is recorded already")
+        document = serialise(flow)
+        Graph(document)
+        self.store.update(
+            {
+                **self.about,
+                "id": self.flow_id,
+                "flow_id": self.flow_id,
+                "doc_type": "flow",
+                "layout_version": LAYOUT_VERSION,
+                "order": 0,
+                "state": "begun",
+                "name": document["name"],
+                "flow": pack(document),
+                "created_at": now(),
+            },
+            key=LEDGER_KEY,
+        )
+
+    def entries(self) -> Iterator[Document]:
+        """Yield the documents of finished jobs in the order in which they were recorded."""
+        criteria = {"flow_id": self.flow_id, "doc_type": "job"}
+        yield from self.store.query(criteria, sort={"order": 1})
+
+    def replay(self) -> Graph:
+        """Return the graph as far as the record goes.
+
+        Raises:
+            StoreError: if nothing is recorded, or the record is damaged or from a newer version.
+        """
+        root = self.root()
+        if root is None:
+            raise StoreError(f"no flow named '{self.flow_id}' is recorded")
+        if root["layout_version"] > LAYOUT_VERSION:
+            raise StoreError(f"the record of '{self.flow_id}' is from a newer version")
+        try:
+            graph = Graph(unpack(root["flow"]))
+            for entry in self.entries():
+                self._order = max(self._order, int(entry["order"]))
+                key = JobKey(entry["uuid"], entry["index"])
+                if entry["state"] == "completed":
+                    graph.complete(key, unpack(entry["response"]))
+                elif entry["state"] == "failed":
+                    graph.fail(key)
+        except (KeyError, ValueError, InputError) as err:
+            raise StoreError(f"the record of '{self.flow_id}' is damaged: {err!r}") from err
+        return graph
+
+    def completed(
+        self, key: JobKey, name: str, response: Mapping[str, Any], times: Mapping[str, Any]
+    ) -> None:
+        """Record that a job has run.
+
+        Args:
+            key: the job.
+            name: its name.
+            response: as for :meth:`Graph.complete`.
+            times: ``started_at``, ``ended_at`` (ISO 8601) and ``elapsed_s``.
+        """
+        added = [kind for kind in FLOW_KINDS if response.get(kind)]
+        self._append(
+            key, name, {"state": "completed", "added": added, "response": pack(response), **times}
+        )
+
+    def failed(
+        self, key: JobKey, name: str, error: str, traceback: str, times: Mapping[str, Any]
+    ) -> None:
+        """Record that a job has failed: one line, the traceback, and times as above."""
+        self._append(
+            key, name, {"state": "failed", "error": error, "traceback": traceback, **times}
+        )
+
+    def forget_failures(self) -> int:
+        """Let failed jobs run again, and those that were cancelled because of them.
+
+        Returns:
+            How many failed jobs there were. They stay on record as ``retried`` until the
+            next attempt ends.
+        """
+        criteria = {"flow_id": self.flow_id, "doc_type": "job", "state": "failed"}
+        failed = [{**entry, "state": "retried"} for entry in self.store.query(criteria)]
+        if failed:
+            self.store.update(failed, key=LEDGER_KEY)
+        return len(failed)
+
+    def _append(self, key: JobKey, name: str, content: Document) -> None:
+        self._order += 1
+        self.store.update(
+            {
+                "id": f"{self.flow_id}/{key.uuid}/{key.index}",
+                "flow_id": self.flow_id,
+                "doc_type": "job",
+                "order": self._order,
+                "uuid": key.uuid,
+                "index": key.index,
+                "name": name,
+                **content,
+            },
+            key=LEDGER_KEY,
+        )
+
+
+def serialise(flow: Flow | Job | list[Flow | Job]) -> Document:
+    """Return a flow as a document from which other processes can run it.
+
+    Raises:
+        InputError: if a job refers to one outside the flow, holds an object that cannot be
+            serialised, or calls a function that no other process can import.
+    """
+    try:
+        document = flow_to_dict(get_flow(flow))
+        pack(document)
+    except (TypeError, ValueError, AttributeError) as err:
+        raise InputError(f"the flow cannot be serialised: {' '.join(str(err).split())}") from err
+    for job in flow_edges(document)[0].values():
+        function = job["function"]
+        owner = function.get("@bound") or function
+        if owner.get("@module") == "__main__" or "<locals>" in str(function.get("@callable")):
+            raise InputError(
+                f"job '{job['name']}': put its function into a module that can be imported"
+            )
+    return document

@@ -1,0 +1,220 @@
+"""Worker processes: each keeps to one core and runs one job at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from logan_campaign.errors import LoganCampaignError
+from logan_campaign.flows.local.codec import loads
+from logan_campaign.flows.local.graph import JobKey
+
+#: One thread per process: members and relaxations run side by side, and threads inside
+#: one of them would only fight over its core.
+SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+}
+_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+#: How long a process may take from closing its connection to its end (s).
+_EXIT_WITHIN_S = 2.0
+
+#: A worker finds the modules that this process finds. An environment variable would do
+#: so, too, but reach every program that a job starts.
+_BOOT = """import json, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+from logan_campaign.flows.local.worker import main
+main()"""
+
+
+class Message(NamedTuple):
+    """What a worker said: about which job, and the document itself.
+
+    The document has ``progress``, or ``result`` and ``times``, or ``died`` (one line).
+    """
+
+    job: JobKey
+    content: dict[str, Any]
+
+
+def usable_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+class Worker:
+    """The runner's side of one worker process."""
+
+    def __init__(self, number: int, core: int | None, work_dir: Path) -> None:
+        self.job: JobKey | None = None
+        self.ready = False
+        self.log = work_dir / f"worker-{number}.log"
+        self.number, self.core = number, core
+        self.connection, theirs = Pipe()
+        lifeline, self._lifeline = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self.process = _start(
+                    [str(theirs.fileno()), str(lifeline)],
+                    core,
+                    cwd=work_dir,
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(theirs.fileno(), lifeline),
+                    # A group of its own: Ctrl-C at the terminal reaches the runner alone,
+                    # and what a job has started can be killed with the worker.
+                    start_new_session=True,
+                )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+
+    def kill(self) -> int:
+        """Kill the worker and what its job has started; return its exit code."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        self.connection.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        return code
+
+
+class Pool:
+    """A fixed number of worker processes; one that dies is replaced.
+
+    Args:
+        n_workers: number of processes.
+        work_dir: existing directory for their logs.
+        pin: keep worker ``i`` to the ``i``-th usable core, round and round.
+    """
+
+    def __init__(self, n_workers: int, work_dir: Path, pin: bool = True) -> None:
+        cores: Sequence[int | None] = usable_cores() if pin else [None]
+        self._work_dir = work_dir
+        self._workers: list[Worker] = []
+        try:
+            for number in range(n_workers):
+                self._workers.append(Worker(number, cores[number % len(cores)], work_dir))
+        except OSError as err:
+            self.close()
+            raise LoganCampaignError(f"cannot start a worker process: {err}") from err
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        err: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def idle(self) -> bool:
+        """Whether a worker waits for a job."""
+        return any(worker.ready and worker.job is None for worker in self._workers)
+
+    def submit(self, job: JobKey, message: str) -> int:
+        """Send a job to an idle worker.
+
+        Args:
+            job: its identity, to know it by in :meth:`poll`.
+            message: JSON text for :func:`logan_campaign.flows.local.worker.attend`.
+
+        Returns:
+            The worker's number.
+        """
+        worker = next(w for w in self._workers if w.ready and w.job is None)
+        worker.job = job
+        with suppress(OSError):  # it has died: poll() finds that and says so
+            worker.connection.send_bytes(message.encode())
+        return worker.number
+
+    def poll(self, timeout_s: float) -> list[Message]:
+        """Return what workers have said, waiting up to ``timeout_s`` for the first word.
+
+        Raises:
+            LoganCampaignError: if a worker cannot even start.
+        """
+        messages: list[Message] = []
+        by_connection: dict[Any, Worker] = {w.connection: w for w in self._workers}
+        heard = wait(list(by_connection), timeout_s)
+        for connection in heard:
+            worker = by_connection[connection]
+            try:
+                content = loads(worker.connection.recv_bytes().decode())
+            except (EOFError, OSError):
+                messages += self._replace(worker)
+                continue
+            if "ready" in content:
+                worker.ready = True
+            elif worker.job is not None:
+                messages.append(Message(worker.job, content))
+                if "result" in content:
+                    worker.job = None
+        if not heard:
+            # A process that the job left behind can keep the connection of a dead worker open.
+            for worker in list(self._workers):
+                if worker.process.poll() is not None:
+                    messages += self._replace(worker)
+        return messages
+
+    def close(self) -> None:
+        """Kill all workers, with whatever they are doing."""
+        while self._workers:
+            self._workers.pop().kill()
+
+    def _replace(self, worker: Worker) -> list[Message]:
+        # Its connection closes a moment before it has gone; killed then, it would seem to
+        # have died of that.
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(_EXIT_WITHIN_S)
+        code = worker.kill()
+        if not worker.ready:
+            self._workers.remove(worker)
+            raise LoganCampaignError(f"a worker process could not start; see {worker.log}")
+        place = self._workers.index(worker)
+        self._workers[place] = Worker(worker.number, worker.core, self._work_dir)
+        if worker.job is None:
+            return []
+        return [Message(worker.job, {"died": f"worker process died ({_describe(code)})"})]
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    hint = "; out of memory?" if code == -signal.SIGKILL else ""
+    return f"signal {-code}, {signal.Signals(-code).name}{hint}"
+
+
+def _environment() -> dict[str, str]:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
+    return {**os.environ, **SINGLE_THREAD, "XLA_FLAGS": flags}
+
+
+def _start(arguments: list[str], core: int | None, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a worker on one core: libraries count the cores when they are loaded."""
+    before = os.sched_getaffinity(0)
+    try:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+        return subprocess.Popen([sys.executable, "-c", _BOOT, path, *arguments], **options)
+    finally:
+        os.sched_setaffinity(0, before)

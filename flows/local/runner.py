@@ -1,0 +1,354 @@
+"""Runs a flow on this machine: jobs in parallel processes, with progress and resume.
+
+It gives to jobs the meaning that :func:`jobflow.run_locally` gives them (see
+:mod:`logan_campaign.flows.local.graph`), and adds what that lacks. Only this process opens
+the stores. A job's output and the flows that it adds are committed together; whatever has
+not been committed when a run ends, by a signal or a crash, runs again in the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from jobflow import Flow, Job, JobStore
+
+from logan_campaign.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.flows.local.codec import dumps, loads
+from logan_campaign.flows.local.events import (
+    Event,
+    Failure,
+    JobFailed,
+    JobFinished,
+    JobProgress,
+    JobsAdded,
+    JobStarted,
+    RunStarted,
+    RunSummary,
+    Tick,
+)
+from logan_campaign.flows.local.graph import Graph, JobKey, Node, references
+from logan_campaign.flows.local.ledger import Ledger, now
+from logan_campaign.flows.local.lock import exclusive
+from logan_campaign.flows.local.pool import Message, Pool, usable_cores
+from logan_campaign.flows.local.worker import LOG_NAME, one_line
+from logan_campaign.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+#: File in the work directory that says what is running, for other processes to read.
+PROGRESS_NAME = "progress.json"
+LOCK_NAME = "lock"
+
+_POLL_S = 0.2
+_PUBLISH_EVERY_S = 2.0
+_CACHE_CHARACTERS = 64_000_000
+_LOG_TAIL_BYTES = 4_000
+
+
+class _Running(NamedTuple):
+    node: Node
+    started_at: str
+    started: float
+    progress: Progress | None
+
+
+def ignore(event: Event) -> None:
+    """Do nothing with an event."""
+
+
+def run_flow(
+    flow: Flow | Job | list[Flow | Job] | None,
+    *,
+    jobstore: JobStore,
+    ledger: Ledger,
+    work_dir: Path,
+    n_workers: int | None = None,
+    on_event: Callable[[Event], None] = ignore,
+    transaction: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    lock: Path | None = None,
+    pin: bool = True,
+) -> RunSummary:
+    """Run a flow, or go on with it where the last run ended.
+
+    A SIGINT or SIGTERM stops the run at once and leaves the stores whole; a second one
+    interrupts whatever it is then waiting for.
+
+    Args:
+        flow: what to run. Where the ledger has a record already, that is what is run, and
+            this is not looked at.
+        jobstore: connected store for the jobs' outputs.
+        ledger: the flow's record.
+        work_dir: directory for the jobs' working directories (``UUID-INDEX``, kept when a
+            job fails or the run ends early, removed when it has run) and logs.
+        n_workers: number of jobs at a time; one per usable core if not given.
+        on_event: called in this process, with everything that happens.
+        transaction: makes a context in which all stores commit together, or not at all. By
+            default the output is stored before the record, which alone makes it count.
+        lock: file to lock while running; in ``work_dir`` if not given.
+        pin: keep each worker to one core.
+
+    Returns:
+        How it ended. Failed jobs are no error: they are in the record.
+
+    Raises:
+        InputError: if there is nothing to run, or the flow cannot be run from its
+            serialised form.
+        StoreError: if it is being run already, the record is damaged, or a store fails. What
+            was committed until then stays.
+    """
+    begun = time.perf_counter()
+    work_dir = work_dir.resolve()
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise InputError(f"cannot make the directory {work_dir}: {err.strerror}") from err
+    with exclusive(lock or work_dir / LOCK_NAME, ledger.flow_id), _Signals() as signals:
+        with _store_errors():
+            resumed = ledger.root() is not None
+            if not resumed:
+                if flow is None:
+                    raise InputError(f"no flow named '{ledger.flow_id}' is recorded")
+                with transaction():
+                    ledger.begin(flow)
+            graph = ledger.replay()
+        runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed)
+        runner.run(n_workers or len(usable_cores()), pin, signals)
+        return RunSummary(
+            ledger.flow_id,
+            graph.counts,
+            runner.n_run,
+            runner.failures,
+            time.perf_counter() - begun,
+            signals.received,
+        )
+
+
+class _Runner:
+    def __init__(
+        self,
+        graph: Graph,
+        jobstore: JobStore,
+        ledger: Ledger,
+        work_dir: Path,
+        on_event: Callable[[Event], None],
+        transaction: Callable[[], AbstractContextManager[Any]],
+        resumed: bool,
+    ) -> None:
+        self.graph, self.jobstore, self.ledger = graph, jobstore, ledger
+        self.work_dir, self.on_event, self.transaction = work_dir, on_event, transaction
+        self.resumed = resumed
+        self.running: dict[JobKey, _Running] = {}
+        self.n_run = 0
+        self.failures: list[Failure] = []
+        self._outputs: OrderedDict[str, str] = OrderedDict()  # least recently used first
+        self._cached = 0  # characters in them
+        self._published = 0.0
+
+    def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
+        self.on_event(RunStarted(self.graph.stages))
+        if self.graph.done:
+            return
+        try:
+            with Pool(n_workers, self.work_dir, pin) as pool:
+                while not self.graph.done and signals.received is None:
+                    while pool.idle() and (node := self.graph.take()):
+                        self._start(node, pool)
+                    if not self.running and not self.graph.counts.get("ready"):
+                        # The graph refuses circles, so this would be a fault of ours.
+                        raise LoganCampaignError("the jobs left over wait for each other")
+                    for message in pool.poll(_POLL_S):
+                        self._receive(message)
+                    self._publish()
+                    self.on_event(Tick())
+        finally:
+            self.running.clear()
+            self._publish(over=True)
+
+    def _start(self, node: Node, pool: Pool) -> None:
+        with _store_errors():
+            outputs = ",".join(self._outputs_for(node))
+        stores = dumps(list(self.jobstore.additional_stores))
+        directory = json.dumps(str(self._directory(node.key)))
+        worker = pool.submit(
+            node.key,
+            f'{{"job":{dumps(node.job)},"outputs":[{outputs}],"stores":{stores},'
+            f'"directory":{directory}}}',
+        )
+        self.running[node.key] = _Running(node, now(), time.perf_counter(), None)
+        self.on_event(JobStarted(node.key, node.name, worker))
+
+    def _receive(self, message: Message) -> None:
+        key, content = message
+        job = self.running[key]
+        if "progress" in content:
+            progress = Progress(*content["progress"])
+            self.running[key] = job._replace(progress=progress)
+            self.on_event(JobProgress(key, job.node.name, progress))
+            return
+        del self.running[key]
+        if "died" in content:
+            elapsed = round(time.perf_counter() - job.started, 4)
+            times = {"started_at": job.started_at, "ended_at": now(), "elapsed_s": elapsed}
+            self._fail(job.node, content["died"], self._log_tail(key), times)
+            return
+        result, times = content["result"], content["times"]
+        if result.get("disk_full"):
+            raise StoreError(f"no space left for job '{job.node.name}' in {self._directory(key)}")
+        if "error" in result:
+            self._fail(job.node, result["error"], result["traceback"], times)
+            return
+        try:
+            self.graph.check(result["response"])
+        except InputError as err:
+            self._fail(job.node, one_line(err), "", times)
+            return
+        self._complete(job.node, result, times)
+
+    def _complete(self, node: Node, result: Mapping[str, Any], times: Mapping[str, Any]) -> None:
+        if result["stored_data"]:
+            logger.warning("Response.stored_data is not supported by the local runner.")
+        with _store_errors(), self.transaction():
+            for name, store in self.jobstore.additional_stores.items():
+                if self.resumed:
+                    # A store without transactions may hold blobs of an attempt that was
+                    # killed before its record was written.
+                    store.remove_docs({"job_uuid": node.key.uuid, "job_index": node.key.index})
+                if blobs := result["blobs"].get(name):
+                    store.update(blobs, key="blob_uuid")
+            self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
+            self.ledger.completed(node.key, node.name, result["response"], times)
+        self._forget(node.key.uuid)
+        added = self.graph.complete(node.key, result["response"])
+        self.n_run += 1
+        shutil.rmtree(self._directory(node.key), ignore_errors=True)
+        if added:
+            self.on_event(JobsAdded(node.key, [new.name for new in added], self.graph.stages))
+        self.on_event(JobFinished(node.key, node.name, times["elapsed_s"], self.graph.stages))
+
+    def _fail(self, node: Node, error: str, details: str, times: Mapping[str, Any]) -> None:
+        with _store_errors(), self.transaction():
+            self.ledger.failed(node.key, node.name, error, details, times)
+        self.graph.fail(node.key)
+        self.n_run += 1
+        self.failures.append(Failure(node.key, node.name, error))
+        self.on_event(JobFailed(node.key, node.name, error, self.graph.stages))
+
+    def _outputs_for(self, node: Node) -> list[str]:
+        """Return as JSON texts the outputs that a job refers to, directly or through others."""
+        if not node.job["config"]["resolve_references"]:
+            return []
+        todo = list(references([node.job["function_args"], node.job["function_kwargs"]]))
+        texts: dict[str, str | None] = {}
+        while todo:
+            uuid = todo.pop()
+            if uuid in texts:
+                continue
+            texts[uuid] = text = self._output(uuid)
+            if text and '"OutputReference"' in text:
+                todo += references(loads(text)["output"])
+        return [text for text in texts.values() if text]
+
+    def _output(self, uuid: str) -> str | None:
+        """Return the last output of a job as JSON text, blobs in place; None if it has none."""
+        if uuid in self._outputs:
+            self._outputs.move_to_end(uuid)
+            return self._outputs[uuid]
+        found = self.jobstore.query_one(
+            {"uuid": uuid}, properties=["output"], sort={"index": -1}, load=True
+        )
+        if found is None:
+            return None
+        text = dumps({"uuid": uuid, "index": found["index"], "output": found["output"]})
+        self._outputs[uuid] = text
+        self._cached += len(text)
+        while self._cached > _CACHE_CHARACTERS:
+            self._forget(next(iter(self._outputs)))
+        return text
+
+    def _forget(self, uuid: str) -> None:
+        self._cached -= len(self._outputs.pop(uuid, ""))
+
+    def _directory(self, key: JobKey) -> Path:
+        return self.work_dir / f"{key.uuid}-{key.index}"
+
+    def _log_tail(self, key: JobKey) -> str:
+        try:
+            with (self._directory(key) / LOG_NAME).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                return log.read().decode(errors="replace")
+        except OSError as err:
+            return f"no log: {err.strerror}"
+
+    def _publish(self, over: bool = False) -> None:
+        """Write what is running to a file that is there whole at any time."""
+        time_now = time.monotonic()
+        if not over and time_now - self._published < _PUBLISH_EVERY_S:
+            return
+        self._published = time_now
+        running = [
+            {
+                "uuid": key.uuid,
+                "index": key.index,
+                "name": job.node.name,
+                "started_at": job.started_at,
+                "progress": job.progress and job.progress._asdict(),
+            }
+            for key, job in self.running.items()
+        ]
+        text = dumps(
+            {"pid": None if over else os.getpid(), "updated_at": now(), "running": running}
+        )
+        beside = self.work_dir / f".{PROGRESS_NAME}"
+        try:
+            beside.write_text(text)
+            beside.replace(self.work_dir / PROGRESS_NAME)
+        except OSError as err:
+            # Only a view for onlookers: no reason to end the run.
+            logger.warning("cannot write %s: %s", PROGRESS_NAME, err.strerror)
+
+
+class _Signals:
+    """Notes SIGINT and SIGTERM for the length of a block; a second one interrupts it."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Turn whatever a store's driver raises into a StoreError."""
+    try:
+        yield
+    except LoganCampaignError:
+        raise
+    except Exception as err:
+        # Drivers have errors of their own, which this package does not know.
+        raise StoreError(f"the store failed: {one_line(err)}") from err

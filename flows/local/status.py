@@ -1,0 +1,108 @@
+"""How far a flow is, read from its record; also while another process runs it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from logan_campaign.flows.local.events import Failure
+from logan_campaign.flows.local.graph import JobKey, stage_of
+from logan_campaign.flows.local.ledger import Ledger
+from logan_campaign.flows.local.runner import PROGRESS_NAME
+from logan_campaign.progress import Progress
+
+
+class RunningJob(NamedTuple):
+    """A job that is running now, with its last report."""
+
+    key: JobKey
+    name: str
+    started_at: str
+    progress: Progress | None
+
+
+class FlowStatus(NamedTuple):
+    """How far a flow is.
+
+    ``counts`` gives jobs per state, ``by_stage`` the same for the jobs that share a name,
+    in the order in which the names first occur. ``pid`` is the process that runs it, None if none does.
+    """
+
+    flow_id: str
+    about: dict[str, Any]
+    created_at: str
+    counts: dict[str, int]
+    by_stage: dict[str, dict[str, int]]
+    failures: list[Failure]
+    running: list[RunningJob]
+    pid: int | None
+    elapsed_s: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether no job is left to run."""
+        return not any(self.counts.get(state) for state in ("waiting", "ready", "running"))
+
+
+def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
+    """Return how far a flow is; changes nothing.
+
+    Args:
+        ledger: its record.
+        work_dir: the runner's directory, to see what runs right now.
+
+    Raises:
+        StoreError: if there is no record, or it is damaged.
+    """
+    graph = ledger.replay()
+    root = ledger.root() or {}
+    pid, running = _read_progress(work_dir) if work_dir else (None, [])
+    # Between the two readings, a job may have ended.
+    running = [job for job in running if (n := graph.nodes.get(job.key)) and n.state == "ready"]
+    keys = {job.key for job in running}
+    by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for key, node in graph.nodes.items():
+        by_stage[stage_of(node.name)]["running" if key in keys else node.state.value] += 1
+    failures, elapsed = [], 0.0
+    for entry in ledger.entries():
+        elapsed += entry["elapsed_s"]
+        if entry["state"] == "failed":
+            key = JobKey(entry["uuid"], entry["index"])
+            failures.append(Failure(key, entry["name"], entry["error"]))
+    return FlowStatus(
+        ledger.flow_id,
+        {
+            name: value
+            for name, value in root.items()
+            if name not in ("_id", "id", "flow", "order", "doc_type", "state")
+        },
+        root["created_at"],
+        dict(sum(by_stage.values(), Counter())),
+        {name: dict(counts) for name, counts in by_stage.items()},
+        failures,
+        running,
+        pid,
+        elapsed,
+    )
+
+
+def _read_progress(work_dir: Path) -> tuple[int | None, list[RunningJob]]:
+    """Return the runner's pid and its jobs; none of either unless it is alive."""
+    try:
+        content = json.loads((work_dir / PROGRESS_NAME).read_text())
+    except FileNotFoundError:
+        return None, []
+    if content["pid"] is None or not Path(f"/proc/{content['pid']}").exists():
+        return None, []
+    running = [
+        RunningJob(
+            JobKey(job["uuid"], job["index"]),
+            job["name"],
+            job["started_at"],
+            Progress(**job["progress"]) if job["progress"] else None,
+        )
+        for job in content["running"]
+    ]
+    return content["pid"], running

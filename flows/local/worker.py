@@ -1,0 +1,251 @@
+"""A worker process: runs jobs that it is sent, one after the other.
+
+Started with two file descriptors as arguments: connection and lifeline. It opens no
+database: with a job come the documents that the job refers to, and the documents that it
+writes go back. Messages are JSON texts; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import faulthandler
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from jobflow import CURRENT_JOB, JobStore
+from monty.json import MontyDecoder
+
+from logan_campaign.flows.local.codec import dumps, flow_to_dict, loads
+from logan_campaign.flows.local.graph import FLOW_KINDS
+from logan_campaign.flows.local.ledger import now
+from logan_campaign.progress import Progress, listening
+
+#: Least time between two reports of progress (s).
+REPORT_EVERY_S = 0.2
+
+#: Where a job's standard output and error go, in the job's directory.
+LOG_NAME = "job.log"
+
+_F_SETSIG = 10  # Linux; not in the fcntl module
+_PR_SET_PDEATHSIG = 1
+
+Document = dict[str, Any]
+
+
+class DocumentTable:
+    """What :class:`jobflow.JobStore` needs of a store, in memory and looked up by uuid.
+
+    maggma's ``MemoryStore`` would do, but it scans all documents for each reference: a job
+    that gathers thousands of outputs would spend minutes on that.
+    """
+
+    name = "memory"
+    key = "uuid"
+    last_updated_field = "last_updated"
+    last_updated_type = "datetime"
+
+    def __init__(self, documents: list[Document] | None = None) -> None:
+        self.documents = documents or []
+        self._by_uuid: defaultdict[str, list[Document]] = defaultdict(list)
+        for document in self.documents:
+            self._by_uuid[document["uuid"]].append(document)
+
+    def query(
+        self,
+        criteria: Mapping[str, Any],
+        properties: Any = None,
+        sort: Mapping[str, int] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[Document]:
+        """Yield the documents of one uuid, and of one index if that is asked for."""
+        unknown = set(criteria) - {"uuid", "index"}
+        if unknown or "uuid" not in criteria:
+            raise ValueError("inside a job, the job store only finds outputs by uuid")
+        found = [d for d in self._by_uuid[criteria["uuid"]] if criteria.items() <= d.items()]
+        if sort:
+            found.sort(key=lambda document: document["index"], reverse=sort.get("index") == -1)
+        yield from found[skip : skip + limit if limit else None]
+
+    def update(self, documents: list[Document], key: Any = None) -> None:
+        """Add documents."""
+        self.documents += documents
+
+
+def run_job(message: Mapping[str, Any]) -> Document:
+    """Run one job.
+
+    Args:
+        message: the serialised ``job``; the JobStore documents that it refers to, with
+            their blobs in place (``outputs``); names of the additional ``stores``.
+
+    Returns:
+        The ``documents`` and ``blobs`` (per additional store) that the job wrote, and its
+        ``response`` as :meth:`Graph.complete` takes it.
+    """
+    job = MontyDecoder().process_decoded(message["job"])
+    if not callable(job.function):
+        function = job.function or {}
+        raise ImportError(
+            f"{function.get('@module')}.{function.get('@callable')} cannot be imported"
+        )
+    inputs = DocumentTable(message["outputs"])
+    blobs = {name: DocumentTable() for name in message["stores"]}
+    n_inputs = len(inputs.documents)
+    try:
+        response = job.run(store=JobStore(inputs, additional_stores=dict(blobs)))
+    finally:
+        CURRENT_JOB.reset()
+    flows = {kind: getattr(response, kind) for kind in FLOW_KINDS}
+    return {
+        "documents": inputs.documents[n_inputs:],
+        "blobs": {name: table.documents for name, table in blobs.items() if table.documents},
+        "response": {
+            **{kind: flow_to_dict(flow) for kind, flow in flows.items() if flow is not None},
+            "stop_children": bool(response.stop_children),
+            "stop_jobflow": bool(response.stop_jobflow),
+        },
+        "stored_data": response.stored_data is not None,
+    }
+
+
+class Channel:
+    """The worker's side of the connection, safe for a job's own threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, text: str) -> None:
+        """Send one message."""
+        with self._lock:
+            self._connection.send_bytes(text.encode())
+
+    def receive(self) -> str:
+        """Return the next message; raise EOFError when the runner has closed."""
+        return self._connection.recv_bytes().decode()
+
+
+class Reporter:
+    """Sends a job's progress to the runner, but not more often than is of use."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._sent = float("-inf")
+        self._task = ""  # last task whose end has been reported
+
+    def __call__(self, progress: Progress) -> None:
+        """Send one report, unless one has just been sent."""
+        time_now = time.monotonic()
+        last = progress.completed >= progress.total and progress.task != self._task
+        if last or time_now - self._sent >= REPORT_EVERY_S:
+            self._sent, self._task = time_now, progress.task if last else ""
+            self._channel.send(dumps({"progress": list(progress)}))
+
+
+def attend(channel: Channel) -> None:
+    """Run jobs until the runner closes the connection."""
+    home = Path.cwd()
+    channel.send('{"ready": true}')
+    while True:
+        try:
+            message = loads(channel.receive())
+        except EOFError:
+            return
+        directory = Path(message["directory"])
+        started_at, started = now(), time.perf_counter()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            os.chdir(directory)
+            _redirect_output(directory / LOG_NAME)
+            with listening(Reporter(channel)):
+                result = run_job(message)
+            text = dumps(result)
+        except (Exception, SystemExit) as err:  # noqa: BLE001  whatever it is, the job failed
+            traceback.print_exc()
+            text = dumps(
+                {
+                    "error": one_line(err),
+                    "traceback": traceback.format_exc(),
+                    "disk_full": _disk_is_full(err),
+                }
+            )
+        times = {
+            "started_at": started_at,
+            "ended_at": now(),
+            "elapsed_s": round(time.perf_counter() - started, 4),
+        }
+        os.chdir(home)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The result can be large: it is put into the message without another encoding.
+        channel.send(f'{{"times":{dumps(times)},"result":{text}}}')
+
+
+def one_line(err: BaseException) -> str:
+    """Return an exception's type and message as one line."""
+    message = " ".join(str(err).split())
+    return f"{type(err).__name__}: {message}" if message else type(err).__name__
+
+
+def _disk_is_full(err: BaseException | None) -> bool:
+    """Whether an exception, or one behind it, says that there is no space left."""
+    while err is not None:
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        err = err.__cause__ or err.__context__
+    return False
+
+
+def _redirect_output(path: Path) -> None:
+    """Send everything that this process prints, C libraries included, to a file."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """Let the kernel kill this process group as soon as the runner is gone.
+
+    The runner holds the other end of the pipe ``lifeline`` and never writes to it. When it
+    dies, of whatever, the kernel signals the owner of this end: here the whole group, so
+    that processes which jobs have started go, too. The death signal of the parent is a
+    second rope, for the worker alone.
+    """
+    os.set_inheritable(lifeline, False)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+    try:
+        if not os.read(lifeline, 1):  # it died before the signal was asked for
+            sys.exit(1)
+    except BlockingIOError:
+        pass  # open and empty, as it should be
+
+
+def main() -> None:
+    """Attend to the connection given on the command line."""
+    connection_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    _die_with_parent(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner decides when to stop
+    os.set_inheritable(connection_fd, False)
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    warnings.simplefilter("default")
+    attend(Channel(Connection(connection_fd)))

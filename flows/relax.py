@@ -1,0 +1,258 @@
+"""Relaxation jobs: Makers on atomate2's ASE Makers, one per kind of level.
+
+``make`` relaxes one candidate at one level and returns a document, whatever happened. The
+science (states, budgets, isolation, restart) is in :mod:`logan_campaign.relaxation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atomate2.ase.jobs import AseMaker, AseRelaxMaker
+from atomate2.ase.schemas import AseResult
+from jobflow import job
+from pymatgen.core import Molecule, Structure
+
+from logan_campaign.arrays import pack_arrays
+from logan_campaign.errors import InputError
+from logan_campaign.ids import content_id
+from logan_campaign.relaxation.calculators import make_calculator
+from logan_campaign.relaxation.levels import (
+    ASELevel,
+    GPAWLevel,
+    LevelSpec,
+    XTBLevel,
+    check_level,
+    parse_level,
+)
+from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key, to_atoms
+from logan_campaign.schemas import DATA_KEYS, RelaxationDoc
+
+
+@dataclass
+class LevelRelaxMaker(AseRelaxMaker):
+    """Relax one candidate at one level.
+
+    ``level`` governs: the inherited ``relax_cell``, ``steps``, ``relax_kwargs`` and
+    ``optimizer_kwargs`` are set from it.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    level : XTBLevel | GPAWLevel | ASELevel
+        Calculator, tolerances and budgets; a plain dictionary of them is taken too.
+    """
+
+    name: str = "relax"
+    level: XTBLevel | GPAWLevel | ASELevel = field(default_factory=XTBLevel)
+
+    def __post_init__(self) -> None:
+        """Validate the level and hand it to the inherited settings."""
+        if isinstance(self.level, dict):
+            self.level = parse_level({k: v for k, v in self.level.items() if not k.startswith("@")})
+        self.relax_cell = self.level.relax_cell
+        self.relax_shape = False
+        self.steps = self.level.max_steps
+        self.relax_kwargs = {"fmax": self.level.fmax}
+        self.optimizer_kwargs = {"optimizer": self.level.optimizer}
+        super().__post_init__()
+
+    def _get_calculator(self) -> Any:
+        """Return the level's calculator for molecules; ``run_ase`` makes one that fits."""
+        return make_calculator(self.level, to_atoms(_PLACEHOLDER))
+
+    def run_ase(
+        self, mol_or_struct: Structure | Molecule, prev_dir: str | Path | None = None
+    ) -> AseResult:
+        """Relax without a job, with the level's isolation and budgets.
+
+        Raises
+        ------
+        InputError
+            if nothing could be computed.
+        """
+        outcome = relax(mol_or_struct, self.level, workdir=Path.cwd())
+        return _ase_result(self.name, outcome)
+
+    def check(self, structure: Molecule | Structure) -> None:
+        """Raise InputError if this machine cannot run the level for such a structure."""
+        species = sorted({site.specie.symbol for site in structure})
+        kind = "crystal" if isinstance(structure, Structure) else "molecule"
+        check_level(self.level, species, kind)  # type: ignore[arg-type]
+
+    @job(data=DATA_KEYS, output_schema=RelaxationDoc)
+    def make(  # type: ignore[override]
+        self,
+        candidate_id: str,
+        structure: Molecule | Structure,
+        campaign_id: str,
+        level_index: int,
+    ) -> RelaxationDoc:
+        """Relax a candidate in the job's folder.
+
+        Parameters
+        ----------
+        candidate_id : str
+            The candidate.
+        structure : Molecule | Structure
+            Where it starts: raw, or relaxed at the level before.
+        campaign_id : str
+            The campaign.
+        level_index : int
+            Place of this level among the campaign's, from 0.
+
+        Returns
+        -------
+        RelaxationDoc
+            With its state; a relaxation that failed is a document too.
+        """
+        outcome = relax(structure, self.level, workdir=Path.cwd())
+        return relaxation_doc(
+            outcome,
+            start=structure,
+            level=self.level,
+            candidate_id=candidate_id,
+            campaign_id=campaign_id,
+            level_index=level_index,
+        )
+
+
+#: Stands in where a calculator is made before its atoms are known; not periodic.
+_PLACEHOLDER = Molecule(["H"], [[0.0, 0.0, 0.0]])
+
+
+def relaxation_doc(
+    outcome: RelaxationOutcome,
+    *,
+    start: Molecule | Structure,
+    level: LevelSpec,
+    candidate_id: str,
+    campaign_id: str,
+    level_index: int,
+) -> RelaxationDoc:
+    """Return the document of one relaxation."""
+    energy = outcome.energy_ev
+    return RelaxationDoc(
+        id=content_id(
+            "relax", {"candidate": candidate_id, "relaxation": relaxation_key(start, level)}
+        ),
+        candidate_id=candidate_id,
+        campaign_id=campaign_id,
+        level=level.name,
+        level_index=level_index,
+        state=outcome.state,
+        reason=outcome.reason,
+        calculator=level.calculator,
+        settings={**level.model_dump(mode="json"), **outcome.notes},
+        energy_ev=energy,
+        energy_per_atom_ev=None if energy is None else energy / len(start),
+        max_force_ev_per_angstrom=outcome.max_force,
+        n_steps=outcome.n_steps,
+        energies_ev=outcome.energies_ev,
+        elapsed_s=outcome.elapsed_s,
+        structure=outcome.structure,
+        trajectory=None if outcome.trajectory is None else pack_arrays(outcome.trajectory),
+    )
+
+
+def _ase_result(name: str, outcome: RelaxationOutcome) -> AseResult:
+    if outcome.energy_ev is None:
+        raise InputError(f"{name}: {outcome.state}: {outcome.reason}")
+    return AseResult(
+        final_mol_or_struct=outcome.structure,
+        final_energy=outcome.energy_ev,
+        converged=outcome.state == "converged",
+        is_force_converged=outcome.state == "converged",
+        energy_downhill=outcome.energies_ev[-1] <= outcome.energies_ev[0],
+        dir_name=str(Path.cwd()),
+        elapsed_time=outcome.elapsed_s,
+    )
+
+
+@dataclass
+class XTBRelaxMaker(LevelRelaxMaker):
+    """Relax a molecule with GFN2-xTB (tblite)."""
+
+    name: str = "GFN2-xTB relaxation"
+    level: XTBLevel = field(default_factory=XTBLevel)
+
+
+@dataclass
+class GPAWRelaxMaker(LevelRelaxMaker):
+    """Relax a molecule or crystal with GPAW, in a process of its own."""
+
+    name: str = "GPAW relaxation"
+    level: GPAWLevel = field(default_factory=GPAWLevel)
+
+    @classmethod
+    def from_preset(cls, preset: str, **changes: Any) -> GPAWRelaxMaker:
+        """Return the Maker of a preset ('paper', 'screening', 'production'), with changes."""
+        return cls(level=GPAWLevel.from_preset(preset, **changes))
+
+
+@dataclass
+class ASECalculatorRelaxMaker(LevelRelaxMaker):
+    """Relax with any ASE calculator, named by ``module:function`` or entry point."""
+
+    name: str = "ASE relaxation"
+    level: ASELevel = field(default_factory=lambda: ASELevel(target="ase.calculators.emt:EMT"))
+
+
+def maker_for(level: LevelSpec) -> LevelRelaxMaker:
+    """Return the Maker of a level, named after it."""
+    name = f"relax {level.name}"
+    if isinstance(level, XTBLevel):
+        return XTBRelaxMaker(name=name, level=level)
+    if isinstance(level, GPAWLevel):
+        return GPAWRelaxMaker(name=name, level=level)
+    return ASECalculatorRelaxMaker(name=name, level=level)
+
+
+@dataclass
+class GPAWStaticMaker(AseMaker):
+    """Energy of one structure with GPAW, in a process of its own.
+
+    ``make(mol_or_struct)`` is atomate2's and returns its document.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    level : GPAWLevel
+        Settings; what concerns ionic steps is not used.
+    """
+
+    name: str = "GPAW static"
+    level: GPAWLevel = field(default_factory=GPAWLevel)
+
+    def __post_init__(self) -> None:
+        """Validate the level."""
+        if isinstance(self.level, dict):
+            settings = {k: v for k, v in self.level.items() if not k.startswith("@")}
+            self.level = GPAWLevel.model_validate(settings)
+        super().__post_init__()
+
+    @classmethod
+    def from_preset(cls, preset: str, **changes: Any) -> GPAWStaticMaker:
+        """Return the Maker of a preset ('paper', 'screening', 'production'), with changes."""
+        return cls(level=GPAWLevel.from_preset(preset, **changes))
+
+    def _get_calculator(self) -> Any:
+        """Return the calculator; ``run_ase`` makes its own in the worker process."""
+        return make_calculator(self.level, to_atoms(_PLACEHOLDER))
+
+    def run_ase(
+        self, mol_or_struct: Structure | Molecule, prev_dir: str | Path | None = None
+    ) -> AseResult:
+        """Compute the energy.
+
+        Raises
+        ------
+        InputError
+            if there is none: the calculation failed.
+        """
+        level = self.level.model_copy(update={"max_steps": 0, "relax_cell": False})
+        return _ase_result(self.name, relax(mol_or_struct, level, workdir=Path.cwd()))

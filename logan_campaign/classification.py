@@ -1,0 +1,386 @@
+"""What a candidate is: implausible, a duplicate, a known structure, or new.
+
+Three pure functions, called before any relaxation, between two levels, and at the end.
+Molecules are the same if their molecular graphs are, crystals if StructureMatcher says so.
+
+Two rules hold throughout. A raw or half-relaxed candidate is never dropped for being like
+a *target* (a ``known`` entry): whether it is one is for the last level to show. And of
+equal candidates the one with the lowest energy goes on, the earliest where that is equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pymatgen.core import Structure
+
+from logan_campaign.matching.crystals import CrystalMatcher
+from logan_campaign.matching.molecules import perceive
+from logan_campaign.matching.spec import MatchingSpec, Tolerance
+from logan_campaign.schemas import (
+    Candidate,
+    Geometry,
+    RelaxationDoc,
+    RelaxationState,
+    StructureEntry,
+    TargetKind,
+    Verdict,
+)
+from logan_campaign.screening import ScreeningSpec, screen
+from logan_campaign.structures import formula, kind_of, reduced_formula, spacegroup_symbol
+
+__all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and_match"]
+
+#: Relaxations that ended in one of these states count.
+DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
+
+_NO_JOB = "relaxation job ended without a result"
+
+
+class KnownSet(NamedTuple):
+    """A set that candidates are compared against."""
+
+    id: str
+    role: Literal["training", "known"]
+    """Models were trained on it, or it holds targets that they never saw."""
+    entries: Sequence[StructureEntry]
+
+
+class _Known(NamedTuple):
+    """The known entry that a candidate equals."""
+
+    known_set: KnownSet
+    entry: StructureEntry
+    rms: float | None
+
+
+@dataclass
+class _Item:
+    """One structure under comparison, at its place in the order of candidates."""
+
+    candidate_id: str
+    structure: Geometry
+    energy_ev: float | None = None
+    smiles: str | None = None
+    spacegroup: str | None = None
+    key: str | None = None
+    reason: str = ""
+
+    def verdict(
+        self,
+        state: Literal["pending", "rejected", "duplicate", "rediscovered", "new", "failed"],
+        reason: str = "",
+        known: _Known | None = None,
+        match: str | None = None,
+        rms: float | None = None,
+    ) -> Verdict:
+        return Verdict(
+            candidate_id=self.candidate_id,
+            state=state,
+            reason=reason,
+            match=known.entry.id if known else match,
+            match_label=known.entry.label if known else None,
+            match_set=known.known_set.id if known else None,
+            rms=known.rms if known else rms,
+            smiles=self.smiles,
+            spacegroup=self.spacegroup,
+        )
+
+
+class _Identity:
+    """Equality of structures of one kind: the one thing that differs between kinds."""
+
+    def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
+        self._known = known
+        self._matching = matching
+        self.kind = kind
+        self._matchers: dict[Tolerance, CrystalMatcher] = {}
+        self._reductions = CrystalMatcher()
+        self._by_key: dict[str, _Known] | None = None
+
+    def describe(self, item: _Item) -> None:
+        """Fill in SMILES and key, or the space group."""
+        if isinstance(item.structure, Structure):
+            item.spacegroup = spacegroup_symbol(item.structure)
+        else:
+            found = perceive(item.structure, self._matching.identity)
+            item.smiles, item.key, item.reason = found
+
+    def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
+        """Return the known entry that ``item`` equals; the nearest, then the first set."""
+        if self.kind == "molecule":
+            return self._index().get(item.key) if item.key is not None else None
+        composition = reduced_formula(formula(item.structure))
+        best: _Known | None = None
+        for known_set in self._known:
+            entries = [e for e in known_set.entries if reduced_formula(e.formula) == composition]
+            match = self._matcher(tolerance).match(_crystal(item.structure), entries)
+            if match is not None and (best is None or match.rms < (best.rms or 0.0)):
+                best = _Known(known_set, match.entry, match.rms)
+        return best
+
+    def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
+        """Group equal items: lists of indices."""
+        if self.kind == "crystal":
+            return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
+        groups: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            # Without a graph it equals nothing but itself.
+            name = f"key {item.key}" if item.key is not None else f"item {index}"
+            groups.setdefault(name, []).append(index)
+        return list(groups.values())
+
+    def rms(self, first: _Item, second: _Item, tolerance: Tolerance) -> float | None:
+        """Return the normalised rms distance of two crystals that may be equal."""
+        if self.kind == "molecule":
+            return None
+        return self._matcher(tolerance).rms(_crystal(first.structure), _crystal(second.structure))
+
+    def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
+        if tolerance not in self._matchers:
+            self._matchers[tolerance] = CrystalMatcher(tolerance, share=self._reductions)
+        return self._matchers[tolerance]
+
+    def _index(self) -> dict[str, _Known]:
+        """Return the known molecules by key; sets of targets come before training sets."""
+        if self._by_key is None:
+            self._by_key = {}
+            for known_set in sorted(self._known, key=lambda item: item.role != "known"):
+                for entry in known_set.entries:
+                    key = (
+                        entry.smiles
+                        if self._matching.identity == "smiles"
+                        else perceive(entry.structure, self._matching.identity).key
+                    )
+                    if key is not None:
+                        self._by_key.setdefault(key, _Known(known_set, entry, None))
+        return self._by_key
+
+
+def screen_and_match(
+    candidates: Sequence[Candidate],
+    known: Sequence[KnownSet],
+    screening: ScreeningSpec,
+    matching: MatchingSpec,
+) -> list[Verdict]:
+    """Judge raw candidates before any relaxation.
+
+    - Implausible geometry is ``rejected`` with its reason.
+    - With ``matching.before_relaxation``, a candidate that equals a training entry or an
+      earlier candidate is a ``duplicate`` of it; crystals are compared at
+      ``tolerance_before_relaxation``, molecules by the graph of the raw geometry.
+    - Everything else is ``pending``: also molecules whose raw geometry has no graph, and
+      candidates that look like a target.
+
+    Args:
+        candidates: the picks, in order.
+        known: training set and sets of targets.
+        screening: limits of plausible geometry.
+        matching: when structures are the same.
+
+    Returns:
+        One verdict per candidate, in order.
+    """
+    kind = _kind([candidate.structure for candidate in candidates])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance_before_relaxation
+    verdicts: dict[str, Verdict] = {}
+    plausible: list[_Item] = []
+    for candidate in candidates:
+        item = _Item(candidate.id, candidate.structure)
+        reason = screen(candidate.structure, screening, periodic=kind == "crystal")
+        if reason is not None:
+            verdicts[item.candidate_id] = item.verdict("rejected", reason)
+            continue
+        identity.describe(item)
+        plausible.append(item)
+    if not matching.before_relaxation:
+        groups = [[index] for index in range(len(plausible))]
+        plausible_known: list[_Known | None] = [None] * len(plausible)
+    else:
+        groups = identity.groups(plausible, tolerance)
+        plausible_known = [identity.known(item, tolerance) for item in plausible]
+    for members in groups:
+        first = min(members)
+        for index in members:
+            item, found = plausible[index], plausible_known[index]
+            if found is not None and found.known_set.role == "training":
+                verdicts[item.candidate_id] = item.verdict("duplicate", known=found)
+            elif index == first:
+                verdicts[item.candidate_id] = item.verdict("pending")
+            else:
+                verdicts[item.candidate_id] = _duplicate(
+                    identity, item, plausible[first], tolerance
+                )
+    return _in_order(verdicts, [candidate.id for candidate in candidates])
+
+
+def between_levels(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
+    matching: MatchingSpec,
+    good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
+) -> list[Verdict]:
+    """Judge candidates after one level of relaxation and before the next.
+
+    - A relaxation that is missing or ended badly makes its candidate ``failed``.
+    - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
+    - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
+    - A candidate nearer to a training entry than to any target is a ``duplicate`` of that.
+    - The rest is ``pending``, those that equal a target among them.
+
+    Args:
+        candidate_ids: the candidates.
+        relaxations: one per candidate, in order; None where the job ended without result.
+        known: training set and sets of targets.
+        matching: when structures are the same; crystals at ``tolerance``.
+        good_states: relaxation states that may go on.
+
+    Returns:
+        One verdict per candidate, in order.
+    """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    left = []
+    for item in items:
+        found = identity.known(item, tolerance)
+        if found is not None and found.known_set.role == "training":
+            verdicts[item.candidate_id] = item.verdict("duplicate", known=found)
+        else:
+            left.append(item)
+    for members in identity.groups(left, tolerance):
+        best = _lowest(left, members)
+        for index in members:
+            item = left[index]
+            verdicts[item.candidate_id] = (
+                item.verdict("pending")
+                if index == best
+                else _duplicate(identity, item, left[best], tolerance)
+            )
+    return _in_order(verdicts, candidate_ids)
+
+
+def classify(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
+    matching: MatchingSpec,
+    good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
+) -> list[Verdict]:
+    """Judge candidates after the last level.
+
+    - ``failed``: no result, a bad end, or a molecule without a graph (dissociated).
+    - ``rediscovered``: equals a known entry, of the training set or of a set of targets;
+      the nearest one is named, with rms distance for crystals.
+    - ``new``: equals nothing known.
+    - ``duplicate``: equals another candidate, which is named. Every known entry is
+      rediscovered once, by the candidate of lowest energy; every new structure likewise.
+
+    Arguments and order of results as in :func:`between_levels`.
+    """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    matches = [identity.known(item, tolerance) for item in items]
+
+    by_entry: dict[tuple[str, str], list[int]] = {}
+    for index, found in enumerate(matches):
+        if found is not None:
+            by_entry.setdefault((found.known_set.id, found.entry.id), []).append(index)
+    representative: dict[int, int] = {}
+    for members in by_entry.values():
+        best = _lowest(items, members)
+        representative.update(dict.fromkeys(members, best))
+
+    # Matching is not transitive: a structure that matches no entry may still equal a
+    # candidate that does, and is then a copy of that candidate and not a discovery.
+    for members in identity.groups(items, tolerance):
+        matched = [index for index in members if matches[index] is not None]
+        best = representative[_lowest(items, matched)] if matched else _lowest(items, members)
+        for index in members:
+            representative.setdefault(index, best)
+
+    for index, item in enumerate(items):
+        found, best = matches[index], representative[index]
+        if best != index:
+            verdict = _duplicate(identity, item, items[best], tolerance)
+        elif found is not None:
+            verdict = item.verdict("rediscovered", known=found)
+        else:
+            verdict = item.verdict("new")
+        verdicts[item.candidate_id] = verdict
+    return _in_order(verdicts, candidate_ids)
+
+
+def _relaxed(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    identity: _Identity,
+    good_states: Collection[RelaxationState],
+) -> tuple[list[_Item], dict[str, Verdict]]:
+    """Return the usable relaxed structures, and verdicts on those that are not."""
+    if len(relaxations) != len(candidate_ids):
+        raise ValueError("one relaxation (or None) per candidate is needed")
+    items: list[_Item] = []
+    verdicts: dict[str, Verdict] = {}
+    for candidate_id, relaxation in zip(candidate_ids, relaxations, strict=True):
+        if relaxation is None:
+            verdicts[candidate_id] = Verdict(
+                candidate_id=candidate_id, state="failed", reason=_NO_JOB
+            )
+            continue
+        if relaxation.candidate_id != candidate_id:
+            raise ValueError(f"relaxation of {relaxation.candidate_id} given for {candidate_id}")
+        item = _Item(candidate_id, relaxation.structure, relaxation.energy_ev)
+        if relaxation.state not in good_states:
+            state = relaxation.state.replace("_", " ")
+            reason = f"{state}: {relaxation.reason}" if relaxation.reason else state
+            verdicts[candidate_id] = item.verdict("failed", reason)
+            continue
+        identity.describe(item)
+        if identity.kind == "molecule" and item.key is None:
+            verdicts[candidate_id] = item.verdict("failed", f"dissociated: {item.reason}")
+            continue
+        items.append(item)
+    return items, verdicts
+
+
+def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
+    """Return the member of lowest energy; those without energy last, then by order."""
+
+    def rank(index: int) -> tuple[bool, float, int]:
+        energy = items[index].energy_ev
+        if energy is None:
+            return True, 0.0, index
+        # Per atom, since equal crystals may come in cells of different size.
+        return False, energy / len(items[index].structure), index
+
+    return min(members, key=rank)
+
+
+def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
+    return item.verdict("duplicate", match=of.candidate_id, rms=identity.rms(item, of, tolerance))
+
+
+def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:
+    return [verdicts[candidate_id] for candidate_id in candidate_ids]
+
+
+def _kind(structures: Sequence[Geometry]) -> TargetKind:
+    """Return the one kind of the candidates; without any, which one does not matter."""
+    kinds = {kind_of(structure) for structure in structures}
+    if len(kinds) > 1:
+        raise ValueError("candidates of one campaign are molecules or crystals, not both")
+    return kinds.pop() if kinds else "molecule"
+
+
+def _crystal(structure: Geometry) -> Structure:
+    if not isinstance(structure, Structure):
+        raise ValueError("a crystal is needed to match crystals")
+    return structure

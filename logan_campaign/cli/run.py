@@ -1,0 +1,132 @@
+"""``logan-campaign run``: a campaign on this machine, from a spec to a database."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from jobflow import JobStore
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import console, err_console, work_folder
+from logan_campaign.errors import InputError
+from logan_campaign.stores.builders import build_campaign
+from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+
+#: The campaign database follows the JobStore at most this often while a run goes on (s).
+_BUILD_EVERY_S = 5.0
+
+
+@app.command()
+def run(
+    spec: Annotated[Path, typer.Argument(help="The campaign's spec (YAML).")],
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="LOGAN_CAMPAIGN_STORE",
+            help="Where the campaign is kept: a folder, an SQLite file, or mongodb://…/database. "
+            "By default a folder with the campaign's name.",
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. models.count=2; "
+                     "may be given repeatedly. Paths are meant from the current directory."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Run a campaign, or go on with it where it stopped.
+
+    The same command resumes a campaign that was stopped in any way: finished jobs are not
+    repeated, and failed ones are tried again.
+    """
+    from logan_campaign.cli.status import campaign_status, show_status
+    from logan_campaign.flows import CampaignMaker
+    from logan_campaign.flows.local import Event, JobFinished, Ledger, flow_status, run_flow
+    from logan_campaign.flows.local.display import Display
+    from logan_campaign.stores.queries import CampaignDatabase
+
+    maker = CampaignMaker.from_file(spec, overrides or [])
+    campaign_id, name = maker.spec.campaign_id, maker.spec.name
+    flow = maker.make()  # checks what the spec needs, before anything is written
+    maker.check_sources()
+
+    with open_campaign_stores(store or name, create=True) as stores:
+        ledger = Ledger(
+            stores.ledger, campaign_id,
+            {"campaign": name, "spec_id": maker.spec.id, "spec": maker.spec.model_dump(mode="json")},
+        )
+        _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
+        work = work_folder(stores, name)
+        if ledger.root() is not None:
+            before = flow_status(ledger)
+            if before.failures and any(before.counts.get(s) for s in ("cancelled", "failed")):
+                n_failed = ledger.forget_failures() if before.counts.get("cancelled") else 0
+                if n_failed:
+                    err_console().print(f"{n_failed} failed jobs are tried again")
+        jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
+        last_build = time.monotonic()
+
+        with Display(err_console(), quiet=quiet) as display:
+
+            def follow(event: Event) -> None:
+                nonlocal last_build
+                display(event)
+                now = time.monotonic()
+                if isinstance(event, JobFinished) and now - last_build > _BUILD_EVERY_S:
+                    build_campaign(stores, campaign_id)
+                    last_build = time.monotonic()
+
+            outcome = run_flow(
+                flow,
+                jobstore=jobstore,
+                ledger=ledger,
+                work_dir=work,
+                n_workers=workers,
+                on_event=follow,
+                transaction=stores.transaction,
+            )
+        build_campaign(stores, campaign_id)
+        if outcome.signal is not None:
+            err_console().print(
+                "stopped; everything finished is kept, and the same command goes on from here"
+            )
+            raise typer.Exit(outcome.exit_code)
+        for failure in outcome.failures:
+            err_console().print(f"[red]failed:[/] {failure.name}: {failure.error}", soft_wrap=True)
+        database = CampaignDatabase(stores)
+        found = [record for record in database.campaigns() if record.id == campaign_id]
+        if not found or outcome.counts.get("cancelled"):
+            raise typer.Exit(1)
+        if not quiet:
+            show_status(campaign_status(database, found[0], work), console(), brief=True)
+
+
+def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec: dict) -> None:
+    """A store holds one campaign of a name; another spec under the same name is a mistake."""
+    other = stores.ledger.query_one(
+        {"doc_type": "flow", "campaign": name, "flow_id": {"$ne": ledger.flow_id}}  # type: ignore[attr-defined]
+    )
+    if other is None:
+        return
+    changed = ", ".join(_differences(other["spec"], spec)) or "its text"
+    raise InputError(
+        f"{stores.describe()} holds a campaign '{name}' of another spec (changed: {changed}); "
+        "give this one another name, or another place with --store"
+    )
+
+
+def _differences(old: object, new: object, path: str = "") -> list[str]:
+    """Return where two documents differ, as dotted keys, at most five."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted({*old, *new}):
+            found += _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return found[:5]
+    return [] if old == new else [path]

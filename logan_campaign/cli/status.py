@@ -1,0 +1,206 @@
+"""What ``status`` says: how far a campaign is, its models, its candidates, what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from logan_campaign.flows.local import Ledger, flow_status
+from logan_campaign.stores.queries import CampaignDatabase
+from logan_campaign.stores.schemas import CampaignRecord
+
+
+def campaign_status(
+    database: CampaignDatabase, record: CampaignRecord, work_dir: Path
+) -> dict[str, Any]:
+    """Return all that ``status`` shows, as one JSON-able document."""
+    flow = flow_status(Ledger(database.stores.ledger, record.id), work_dir)
+    return {
+        "id": record.id,
+        "name": record.name,
+        "formula": record.formula,
+        "kind": record.kind,
+        "store": database.stores.describe(),
+        "state": "finished" if flow.finished else "running" if flow.pid else "stopped",
+        "pid": flow.pid,
+        "cpu_s": flow.elapsed_s,
+        "stages": flow.by_stage,
+        "running": [
+            {"name": job.name, **(job.progress._asdict() if job.progress else {})}
+            for job in flow.running
+        ],
+        "failures": [{"name": f.name, "error": f.error} for f in flow.failures],
+        "training_sets": _sets(database, record),
+        "models": _models(database, record),
+        "selections": [
+            s.model_dump(mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"})
+            for s in record.selections
+        ],
+        "candidates": database.counts(record.id),
+        "known": _known(database, record),
+        "reference": _reference(database, record),
+    }
+
+
+def _sets(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
+    wanted = {"id", "name", "n_structures", "formulas", "n_duplicates"}
+    return [
+        {
+            **s.model_dump(include=wanted),
+            "role": next(u.role for u in s.uses if u.campaign_id == record.id),
+            "n_rejected": len(s.rejected),
+        }
+        for s in database.training_sets(record.id)
+    ]
+
+
+def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
+    found = []
+    for model in database.models(record.id):
+        history = model.history
+        last = {
+            name: values[-1] if values else None
+            for name, values in (
+                ("wasserstein", history.wasserstein),
+                ("critic_gradient_norm", history.critic_gradient_norm),
+                ("distinct_share", history.distinct_share),
+            )
+        }
+        found.append(
+            {
+                **model.model_dump(include={"id", "index", "state", "reason", "steps", "elapsed_s"}),
+                **last,
+                "varied": {k: model.hyperparameters.get(k) for k in record.spec["models"]["vary"]},
+            }
+        )
+    return found
+
+
+def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
+    """Return, per known set, how many of its entries of the target composition were found."""
+    found = []
+    candidates = list(database.candidates(record.id, state="rediscovered"))
+    for known in database.training_sets(record.id):
+        if known.id not in record.known_set_ids or record.formula not in known.formulas:
+            continue
+        hits = [c for c in candidates if c.match_set == known.id]
+        found.append(
+            {
+                "set": known.name,
+                "id": known.id,
+                "n_entries": known.formulas[record.formula],
+                "n_found": len({c.match for c in hits}),
+                "found": sorted({c.match_label or str(c.match) for c in hits}),
+            }
+        )
+    return found
+
+
+def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, Any] | None:
+    """Return the lowest energies of candidates and known entries at equal settings."""
+    known = [r for r in record.references if r.energy_per_atom_ev is not None]
+    relaxed = [
+        c
+        for c in database.candidates(record.id, level=record.levels[-1])
+        if c.energy_per_atom_ev is not None and c.state not in ("failed", "rejected")
+    ]
+    if not known or not relaxed:
+        return None
+    best = min(relaxed, key=lambda c: c.energy_per_atom_ev or 0.0)
+    lowest = min(known, key=lambda r: r.energy_per_atom_ev or 0.0)
+    assert best.energy_per_atom_ev is not None
+    assert lowest.energy_per_atom_ev is not None
+    return {
+        "candidate": best.id,
+        "candidate_state": best.state,
+        "candidate_energy_per_atom_ev": best.energy_per_atom_ev,
+        "known": lowest.label,
+        "known_energy_per_atom_ev": lowest.energy_per_atom_ev,
+        "level": lowest.level,
+        "difference_mev_per_atom": 1000
+        * (best.energy_per_atom_ev - lowest.energy_per_atom_ev),
+    }
+
+
+def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> None:
+    """Print a status; ``brief`` leaves out what a finished run has just shown."""
+    out.print(
+        f"[bold]{found['name']}[/] ({found['formula']}, {found['kind']}) is "
+        f"[bold]{found['state']}[/] in {found['store']}"
+    )
+    if not brief:
+        out.print(_stages(found))
+        for job in found["running"]:
+            share = f" {job['completed']}/{job['total']} {job['note']}" if job.get("total") else ""
+            out.print(f"  now: {job['name']}{share}")
+    for failure in found["failures"]:
+        out.print(f"  [red]failed:[/] {failure['name']}: {failure['error']}", soft_wrap=True)
+    if not brief:
+        for s in found["training_sets"]:
+            out.print(
+                f"{s['role']} set [bold]{s['name']}[/]: {s['n_structures']} structures "
+                f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
+                f"{s['n_rejected']} unusable left out"
+            )
+        if found["models"]:
+            out.print(_model_table(found["models"]))
+    for selection in found["selections"]:
+        lost = ", ".join(f"{n} {why}" for why, n in selection["n_unusable"].items())
+        out.print(
+            f"generated {selection['n_generated']}"
+            + (f" ({lost})" if lost else "")
+            + f", picked {selection['n_candidates']} by {selection['strategy']}"
+        )
+    counts = ", ".join(f"{n} {state}" for state, n in found["candidates"].items() if n)
+    out.print(f"candidates: {counts or 'none yet'}")
+    for known in found["known"]:
+        out.print(
+            f"found {known['n_found']} of {known['n_entries']} in {known['set']}: "
+            f"{', '.join(known['found'])}",
+            soft_wrap=True,
+        )
+    if found["reference"]:
+        r = found["reference"]
+        out.print(
+            f"lowest energy at {r['level']}: {r['candidate_energy_per_atom_ev']:.4f} eV/atom "
+            f"({r['candidate']}, {r['candidate_state']}), {r['difference_mev_per_atom']:+.1f} "
+            f"meV/atom against the known {r['known']}",
+            soft_wrap=True,
+        )
+
+
+def _stages(found: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    states = ("completed", "running", "ready", "waiting", "failed", "cancelled", "stopped")
+    present = [s for s in states if any(s in counts for counts in found["stages"].values())]
+    for name in ("stage", *present):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name, counts in found["stages"].items():
+        table.add_row(name, *(str(counts.get(state, "")) for state in present))
+    return table
+
+
+def _model_table(models: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "state", "varied", "steps", "Wasserstein", "gradient", "distinct", "time"):
+        table.add_column(name, justify="left" if name in ("model", "state", "varied") else "right")
+    for model in models:
+        varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
+        table.add_row(
+            model["id"],
+            model["state"] if not model["reason"] else f"{model['state']}: {model['reason']}",
+            varied,
+            str(model["steps"]),
+            _digits(model["wasserstein"], 3),
+            _digits(model["critic_gradient_norm"], 2),
+            _digits(model["distinct_share"], 2),
+            f"{model['elapsed_s']:.0f} s",
+        )
+    return table
+
+
+def _digits(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,208 @@
+"""Descriptors of many structures of one composition, inside JAX and differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from logan_campaign import progress
+from logan_campaign.descriptors.environments import make_descriptor, species_indices
+from logan_campaign.descriptors.kernel import Descriptor, spectrum
+from logan_campaign.descriptors.lattice import translations
+from logan_campaign.errors import InputError
+
+#: Up to here, neighbours are ranked by counting closer ones: no sorting, no gathering.
+_RANK_LIMIT = 64
+
+#: Candidate distances (floats) that one chunk of structures may hold.
+_CHUNK_FLOATS = 4_000_000
+
+
+def batch_spectra(
+    descriptor: Descriptor,
+    numbers: tuple[int, ...],
+    positions: jax.Array,
+    cells: jax.Array | None = None,
+    images: np.ndarray | None = None,
+) -> jax.Array:
+    """Return the power spectra of all atoms of structures with the same atoms.
+
+    Args:
+        descriptor: what to compute.
+        numbers: atomic number of each of the N atoms.
+        positions: (n, N, 3) (Å).
+        cells: (3, 3) or (n, 3, 3) cell vectors as rows (Å); None for molecules.
+        images: lattice translations from :func:`translations`; with ``cells``.
+
+    Returns:
+        Array of shape (n, N, n_spectrum).
+    """
+    n, n_atoms, _ = positions.shape
+    kinds = species_indices(np.array(numbers), descriptor.species)
+    order = np.argsort(kinds, kind="stable")
+    if cells is None and n_atoms <= _RANK_LIMIT:
+        vectors, weights = _all_pairs(descriptor, positions, order)
+        bounds = np.searchsorted(kinds[order], np.arange(len(descriptor.species) + 1))
+        groups = [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        features = spectrum(descriptor, vectors, weights, groups)
+    else:
+        vectors, weights = _nearest(descriptor, positions, kinds, cells, images)
+        features = spectrum(descriptor, vectors, weights)
+    return features.T.reshape(n, n_atoms, -1)
+
+
+def _all_pairs(
+    descriptor: Descriptor, positions: jax.Array, order: np.ndarray
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """Return vectors to all atoms, sorted by species, and 1 for those that count, else 0."""
+    n, n_atoms, _ = positions.shape
+    lanes = positions.reshape(n * n_atoms, 3).T  # (3, lanes)
+    others = jnp.repeat(positions[:, order].transpose(2, 1, 0), n_atoms, axis=2)
+    x, y, z = (others[k] - lanes[k] for k in range(3))  # (n_atoms, lanes)
+    itself = jnp.asarray(order[:, None] == np.tile(np.arange(n_atoms), n)[None])
+    square = jax.lax.stop_gradient(x * x + y * y + z * z)
+    square = jnp.where(itself, jnp.inf, square)
+    if n_atoms - 1 > descriptor.n_neighbour:
+        closer = jnp.zeros(square.shape, jnp.int32)
+        index = jnp.arange(n_atoms).reshape(-1, 1)
+        for k in range(n_atoms):
+            tie = (square[k] == square) & (k < index)
+            closer = closer + ((square[k] < square) | tie).astype(jnp.int32)
+        counts = (closer < descriptor.n_neighbour) & ~itself
+    else:
+        counts = ~itself
+    return (x, y, z), counts.astype(positions.dtype)
+
+
+def _nearest(
+    descriptor: Descriptor,
+    positions: jax.Array,
+    kinds: np.ndarray,
+    cells: jax.Array | None,
+    images: np.ndarray | None,
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """Return vectors to the nearest atoms or images and one-hot species weights."""
+    n, n_atoms, _ = positions.shape
+    difference = positions[:, None, :, :] - positions[:, :, None, :]  # (n, centre, other, 3)
+    if cells is None or images is None:
+        shifts = jnp.zeros((1, 1, 3), positions.dtype)
+    else:
+        cells = jnp.broadcast_to(cells, (1, 3, 3)) if cells.ndim == 2 else cells
+        inverse = jnp.linalg.inv(cells)
+        whole = jnp.round(
+            jnp.einsum("nijk,nkl->nijl", difference, jnp.broadcast_to(inverse, (n, 3, 3)))
+        )
+        difference = difference - jnp.einsum(
+            "nijk,nkl->nijl", jax.lax.stop_gradient(whole), jnp.broadcast_to(cells, (n, 3, 3))
+        )
+        shifts = jnp.einsum("tk,nkl->ntl", jnp.asarray(images, positions.dtype), cells)
+    n_images = shifts.shape[1]
+    flat = jax.lax.stop_gradient(difference)
+    square = sum(
+        (flat[..., k, None] + shifts[:, None, None, :, k]) ** 2 for k in range(3)
+    )  # (n, centre, other, image)
+    itself = jnp.eye(n_atoms, dtype=bool)[:, :, None] & (jnp.arange(n_images) == 0)
+    square = jnp.where(itself, jnp.inf, square).reshape(n, n_atoms, -1)
+    count = min(descriptor.n_neighbour, square.shape[-1])
+    nearest_square, nearest = jax.lax.top_k(-square, count)
+    atom, image = nearest // n_images, nearest % n_images
+    vectors = jnp.take_along_axis(difference, atom[..., None], axis=2) + jnp.take_along_axis(
+        shifts[:, None], image[..., None], axis=2
+    )
+    vectors = jnp.where(jnp.isfinite(nearest_square)[..., None], vectors, 2.0 * descriptor.r_cut)
+    vectors = vectors.reshape(n * n_atoms, count, 3).transpose(2, 1, 0)
+    species = jnp.asarray(kinds)[atom].reshape(n * n_atoms, count).T
+    which = jnp.arange(len(descriptor.species)).reshape(-1, 1, 1)
+    return (vectors[0], vectors[1], vectors[2]), (species[None] == which).astype(positions.dtype)
+
+
+@lru_cache(maxsize=16)
+def _structure_program(
+    descriptor: Descriptor, numbers: tuple[int, ...], images: bytes | None
+) -> Any:
+    kinds = species_indices(np.array(numbers), descriptor.species)
+    present = sorted(set(kinds.tolist()))
+    table = None if images is None else np.frombuffer(images, dtype=np.int64).reshape(-1, 3)
+
+    @jax.jit
+    def describe(positions: jax.Array, cells: jax.Array | None) -> jax.Array:
+        spectra = batch_spectra(descriptor, numbers, positions, cells, table)
+        parts = [
+            spectra[:, kinds == s].mean(axis=1)
+            if s in present
+            else jnp.zeros((len(positions), descriptor.n_spectrum), positions.dtype)
+            for s in range(len(descriptor.species))
+        ]
+        return jnp.concatenate(parts, axis=1)
+
+    return describe
+
+
+def structure_descriptors(
+    positions: np.ndarray,
+    cells: np.ndarray,
+    numbers: np.ndarray | Sequence[int],
+    *,
+    periodic: bool,
+    species: Sequence[int],
+    radial: str,
+    r_cut: float,
+    n_max: int,
+    n_neighbour: int,
+    cutoff: str = "faithful",
+) -> np.ndarray:
+    """Return one descriptor per structure: the mean over the atoms of each species (eq. 8).
+
+    Args:
+        positions: (n, N, 3) (Å).
+        cells: (n, 3, 3) or (3, 3) cell vectors as rows (Å); unused unless ``periodic``.
+        numbers: (N,) atomic numbers, the same for all structures.
+        periodic: whether the structures repeat along all cell vectors.
+        species, radial, r_cut, n_max, n_neighbour, cutoff: as for :func:`power_spectrum`.
+
+    Returns:
+        float32 array of shape (n, n_species * n_spectrum): for each species the mean of P over
+        its atoms (zero where the structures have none), without the one-hot part.
+
+    Raises:
+        InputError: for settings or shapes that do not fit.
+    """
+    descriptor = make_descriptor(species, radial, r_cut, n_max, n_neighbour, cutoff)
+    positions = np.asarray(positions, dtype=np.float32)
+    numbers = np.asarray(numbers, dtype=int)
+    if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
+        raise InputError(
+            f"positions of shape {positions.shape} do not fit {len(numbers)} atomic numbers"
+        )
+    n = len(positions)
+    width = len(descriptor.species) * descriptor.n_spectrum
+    if n == 0:
+        return np.zeros((0, width), dtype=np.float32)
+    images, n_candidates, each = None, len(numbers), None
+    if periodic:
+        cells = np.asarray(cells, dtype=float)
+        each = np.broadcast_to(cells, (n, 3, 3))
+        same = bool((each == each[0]).all())
+        images = translations(each[0] if same else each, r_cut)
+        n_candidates *= len(images)
+        each = each.astype(np.float32)
+    program = _structure_program(
+        descriptor,
+        tuple(numbers.tolist()),
+        None if images is None else images.astype(np.int64).tobytes(),
+    )
+    size = int(np.clip(_CHUNK_FLOATS // (len(numbers) * n_candidates), 1, 256))
+    output = np.empty((n, width), dtype=np.float32)
+    for start in range(0, n, size):
+        stop = min(start + size, n)
+        # Every chunk has one shape, or the last one would be compiled anew.
+        rows = np.minimum(np.arange(start, start + size), n - 1)
+        part = program(positions[rows], None if each is None else each[rows])
+        output[start:stop] = np.asarray(part)[: stop - start]
+        progress.report("describe", stop, n)
+    return output

@@ -1,0 +1,150 @@
+"""The power spectrum of many environments at once, differentiable, for any array of atoms.
+
+Arrays keep the environments on their last axis ("lanes") and the neighbours before it, so
+that everything is elementwise over long contiguous rows: density coefficients c_nlm are summed
+over neighbours once and contracted over m (paper eqs. 2 and 3), instead of a double loop over
+pairs of neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from logan_campaign.descriptors.harmonics import solid_harmonics
+from logan_campaign.descriptors.radial import Radial, bessel_table, channels, gaussian_widths
+
+Cutoff = Literal["faithful", "smooth"]
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What defines a descriptor: species in order of atomic number, basis and cutoffs.
+
+    Attributes:
+        species: atomic numbers, ascending; the order of the features.
+        radial: 'bessel' or 'gaussian'.
+        r_cut: cutoff radius (Å).
+        n_max: resolution; (n_max + 1)(n_max + 2)/2 radial functions.
+        n_neighbour: largest number of neighbours that count.
+        cutoff: 'faithful' counts the ``n_neighbour`` nearest atoms and no other, as published;
+            'smooth' fades atoms out before they leave (see :mod:`.neighbours`).
+    """
+
+    species: tuple[int, ...]
+    radial: Radial
+    r_cut: float
+    n_max: int
+    n_neighbour: int
+    cutoff: Cutoff = "faithful"
+
+    @property
+    def n_spectrum(self) -> int:
+        """Number of features without the one-hot species."""
+        s = len(self.species)
+        return s * (s + 1) // 2 * len(channels(self.n_max))
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of one atom."""
+        return self.n_spectrum + len(self.species)
+
+
+def factors(
+    descriptor: Descriptor,
+    x: jax.Array,
+    y: jax.Array,
+    z: jax.Array,
+    weights: jax.Array | None = None,
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Return radial and angular factors whose products are ``w g_{n'l}(r) Y_lm(r/|r|)``.
+
+    The radial functions are a matrix product of fixed coefficients with a few functions of
+    r²; the product also keeps the compiler from computing them anew wherever they are used.
+
+    Args:
+        descriptor: basis, cutoff radius and n_max.
+        x, y, z: vectors to the neighbours (Å), each of shape (n_neighbours, n_lanes).
+        weights: w, the share with which each neighbour counts; 1 by default.
+
+    Returns:
+        For each l the stacked radial factors, shape (n_max-l+1, n_neighbours, n_lanes), and
+        the stacked angular factors, shape (2l+1, n_neighbours, n_lanes).
+    """
+    r_cut, n_max, dtype = descriptor.r_cut, descriptor.n_max, x.dtype
+    x, y, z = x / r_cut, y / r_cut, z / r_cut
+    square = x * x + y * y + z * z
+    if descriptor.radial == "bessel":
+        table = bessel_table(r_cut, n_max, 1e-9 if dtype == jnp.float32 else 1e-16)
+        t = 2.0 * jnp.minimum(square, 1.0) - 1.0
+        functions = [jnp.ones_like(t), t]
+        while len(functions) < len(table):
+            functions.append(2.0 * t * functions[-1] - functions[-2])
+    else:
+        # Gaussians keep a direction at r = 0, where there is none: it counts as zero there.
+        apart = square > 1e-12
+        inverse = jnp.where(apart, jax.lax.rsqrt(jnp.where(apart, square, 1.0)), 0.0)
+        x, y, z = x * inverse, y * inverse, z * inverse
+        widths = np.concatenate([gaussian_widths(o, n_max, r_cut) for o in range(n_max + 1)])
+        distinct, which = np.unique(widths, return_inverse=True)
+        table = np.eye(len(distinct))[which].T
+        functions = [
+            jnp.exp(-exponent * square) - np.exp(-exponent) for exponent in (r_cut / distinct) ** 2
+        ]
+    share = (square < 1.0).astype(dtype)
+    if weights is not None:
+        share = share * weights
+    stack = jnp.stack([share * f for f in functions])
+    values = jnp.asarray(table.T, dtype) @ stack.reshape(len(functions), -1)
+    values = values.reshape(-1, *square.shape)
+    radial, start = [], 0
+    for order in range(n_max + 1):
+        radial.append(values[start : start + n_max - order + 1])
+        start += n_max - order + 1
+    return radial, [jnp.stack(row) for row in solid_harmonics(x, y, z, n_max)]
+
+
+def spectrum(
+    descriptor: Descriptor,
+    vectors: tuple[jax.Array, jax.Array, jax.Array],
+    weights: jax.Array | None,
+    groups: list[tuple[int, int]] | None = None,
+) -> jax.Array:
+    """Return the power spectrum of every lane's environment (paper eqs. 1 to 3).
+
+    Args:
+        descriptor: basis, species and cutoffs.
+        vectors: x, y and z from the central atom to its neighbours (Å), each of shape
+            (n_neighbours, n_lanes).
+        weights: share with which each neighbour counts. With ``groups``: (n_neighbours,
+            n_lanes); without: (n_species, n_neighbours, n_lanes), zero for other species.
+        groups: neighbours start … stop of each species, if they stand in that order.
+
+    Returns:
+        Array of shape (n_spectrum, n_lanes): pairs of species A ≤ B, then l, then n'.
+    """
+    radial, angular = factors(descriptor, *vectors, None if groups is None else weights)
+    n_species, n_max = len(descriptor.species), descriptor.n_max
+    coefficients: list[list[jax.Array]] = []  # [l][species]: (n', m, lanes)
+    for order in range(n_max + 1):
+        g, y = radial[order], angular[order]
+        row = []
+        for s in range(n_species):
+            if groups is not None:
+                lo, hi = groups[s]
+                row.append(jnp.sum(g[:, None, lo:hi] * y[None, :, lo:hi], axis=2))
+            else:
+                assert weights is not None
+                row.append(jnp.sum((g * weights[s])[:, None] * y[None], axis=2))
+        coefficients.append(row)
+    features = [
+        jnp.sum(coefficients[order][a] * coefficients[order][b], axis=1)
+        for a in range(n_species)
+        for b in range(a, n_species)
+        for order in range(n_max + 1)
+    ]
+    return jnp.concatenate(features)

@@ -1,0 +1,21 @@
+"""LoGAN: a Wasserstein GAN on local atomic descriptors."""
+
+from logan_campaign.gan.cache import enable_compilation_cache
+from logan_campaign.gan.generation import GeneratedPool, critic_scores, generate
+from logan_campaign.gan.model import LoganModel
+from logan_campaign.gan.settings import ALGORITHM_VERSION, Hyperparameters, Target, model_id
+from logan_campaign.gan.training import TrainingResult, train
+
+__all__ = [
+    "ALGORITHM_VERSION",
+    "GeneratedPool",
+    "Hyperparameters",
+    "LoganModel",
+    "Target",
+    "TrainingResult",
+    "critic_scores",
+    "enable_compilation_cache",
+    "generate",
+    "model_id",
+    "train",
+]

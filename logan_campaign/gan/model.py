@@ -1,0 +1,179 @@
+"""Trained models: stored without code, as safetensors with a JSON header."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from logan_campaign.errors import InputError, ModelFileError
+from logan_campaign.gan.networks import Parameters
+from logan_campaign.gan.settings import ALGORITHM_VERSION, Hyperparameters, Target, model_id
+from logan_campaign.gan.step import Problem
+
+FORMAT = "logan-campaign model"
+
+
+@dataclass(frozen=True, eq=False)
+class LoganModel:
+    """A trained generator and critic with all that is needed to use them again.
+
+    Attributes:
+        generator, critic: weights (n_in, n_out) and biases (n_out,) per layer.
+        hyperparameters: as trained.
+        species: atomic numbers in the training set, ascending.
+        target: what it generates.
+        training_set_id: set it was trained on.
+        seed: seed of the training.
+        steps: generator updates done.
+        algorithm_version: version of the algorithm that trained it.
+    """
+
+    generator: Parameters
+    critic: Parameters
+    hyperparameters: Hyperparameters
+    species: tuple[int, ...]
+    target: Target
+    training_set_id: str
+    seed: int
+    steps: int
+    algorithm_version: int = ALGORITHM_VERSION
+
+    @property
+    def id(self) -> str:
+        """Content id of the inputs that the model was trained from."""
+        return model_id(self.training_set_id, self.target, self.hyperparameters, self.seed)
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.target, self.hyperparameters, self.species)
+
+    def to_bytes(self) -> bytes:
+        """Return the model as the contents of a safetensors file."""
+        header = {
+            "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+            "species": list(self.species),
+            "target": self.target.as_dict(),
+            "training_set_id": self.training_set_id,
+            "seed": self.seed,
+            "steps": self.steps,
+            "algorithm_version": self.algorithm_version,
+        }
+        tensors = {
+            **parameter_tensors("generator", self.generator),
+            **parameter_tensors("critic", self.critic),
+        }
+        return write_tensors(FORMAT, header, tensors)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> LoganModel:
+        """Return the model that :meth:`to_bytes` wrote.
+
+        Raises:
+            ModelFileError: if the bytes are truncated, foreign or of an unknown version.
+        """
+        header, tensors = read_tensors(FORMAT, content)
+        version = header.get("algorithm_version")
+        if version != ALGORITHM_VERSION:
+            raise ModelFileError(
+                f"the model file is of algorithm version {version}, this program's is "
+                f"{ALGORITHM_VERSION}: train the model anew"
+            )
+        try:
+            return cls(
+                generator=tensor_parameters("generator", tensors),
+                critic=tensor_parameters("critic", tensors),
+                hyperparameters=Hyperparameters.model_validate(header["hyperparameters"]),
+                species=tuple(int(z) for z in header["species"]),
+                target=Target(**header["target"]),
+                training_set_id=str(header["training_set_id"]),
+                seed=int(header["seed"]),
+                steps=int(header["steps"]),
+            )
+        except (KeyError, TypeError, ValueError, ValidationError, InputError) as err:
+            raise ModelFileError(f"the model file's header is incomplete: {err!r}") from err
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file, beside it first and renamed when complete."""
+        write_atomically(Path(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | Path) -> LoganModel:
+        """Read a model file.
+
+        Raises:
+            ModelFileError: if it is missing, truncated, foreign or of an unknown version.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as err:
+            raise ModelFileError(f"cannot read model file {path}: {err.strerror}") from err
+        return cls.from_bytes(content)
+
+
+def parameter_tensors(name: str, parameters: Parameters) -> dict[str, np.ndarray]:
+    """Return a network's layers as named arrays."""
+    tensors = {}
+    for k, (weights, bias) in enumerate(parameters):
+        tensors[f"{name}.{k}.weights"] = np.asarray(weights)
+        tensors[f"{name}.{k}.bias"] = np.asarray(bias)
+    return tensors
+
+
+def tensor_parameters(name: str, tensors: dict[str, np.ndarray]) -> Parameters:
+    """Return the network whose layers are named so; KeyError if there is none."""
+    n_layers = sum(key.startswith(f"{name}.") for key in tensors) // 2
+    if n_layers == 0:
+        raise KeyError(name)
+    return tuple(
+        (jnp.asarray(tensors[f"{name}.{k}.weights"]), jnp.asarray(tensors[f"{name}.{k}.bias"]))
+        for k in range(n_layers)
+    )
+
+
+def write_tensors(kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
+    """Return a safetensors file with a JSON header that says what it is."""
+    metadata = {"format": kind, "header": json.dumps(header, sort_keys=True)}
+    return save_tensors({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+
+
+def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and tensors of a file that :func:`write_tensors` made.
+
+    Raises:
+        ModelFileError: if the bytes are truncated or foreign.
+    """
+    try:
+        tensors = load_tensors(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, KeyError) as err:
+        raise ModelFileError(f"not a complete safetensors file: {err}") from err
+    if metadata.get("format") != kind:
+        raise ModelFileError(f"the file is not a {kind}")
+    try:
+        return json.loads(metadata["header"]), tensors
+    except (KeyError, ValueError) as err:
+        raise ModelFileError(f"the {kind} has no readable header: {err}") from err
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""What a user can set: hyperparameters and the target to generate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from ase.data import covalent_radii
+from pydantic import BaseModel, ConfigDict, Field
+
+from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.descriptors.radial import MAX_N_MAX
+from logan_campaign.errors import InputError
+from logan_campaign.ids import content_id
+
+#: Raised by hand whenever the same inputs give other results.
+ALGORITHM_VERSION = 1
+
+Width = Annotated[int, Field(ge=1, le=8192)]
+
+
+class Hyperparameters(BaseModel):
+    """Everything that can be set for one model; the defaults are the paper's for molecules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
+    r_cut: float = Field(5.0, gt=0.5, le=20, description="Cutoff radius (Å)")
+    n_max: int = Field(
+        3,
+        ge=0,
+        le=MAX_N_MAX,
+        description="Resolution: (n_max+1)(n_max+2)/2 radial functions per pair of species",
+    )
+    n_neighbour: int = Field(
+        12, ge=1, le=512, description="Largest number of neighbours in a descriptor"
+    )
+    cutoff: Literal["faithful", "smooth"] = Field(
+        "faithful",
+        description="'faithful': exactly the nearest n_neighbour atoms, as published; "
+        "'smooth': atoms fade out before they leave",
+    )
+    latent_size: int = Field(20, ge=1, le=4096, description="Latent variables")
+    generator_widths: tuple[Width, ...] = Field(
+        (512, 256, 128, 64, 32), min_length=1, description="Hidden layers of the generator"
+    )
+    critic_widths: tuple[Width, ...] = Field(
+        (256, 128, 64, 32), min_length=1, description="Hidden layers of the critic"
+    )
+    batch_size: int = Field(15, ge=1, le=4096, description="Structures per update")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="RMSProp learning rate")
+    critic_updates: int = Field(5, ge=1, le=100, description="Critic updates per generator update")
+    penalty_updates: int = Field(
+        10, ge=0, le=100, description="Gradient-penalty updates per generator update"
+    )
+    rattle_copies: int = Field(
+        20, ge=1, le=1000, description="Copies of each training structure, each rattled anew"
+    )
+    rattle_stdev: float = Field(
+        0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
+    )
+    environments_per_species: int | None = Field(
+        None,
+        ge=1,
+        description="Environments drawn per species from each copy; null takes all of them",
+    )
+    initial_spread: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        description="Spread of the atoms at the start, as standard deviation of the network's "
+        "output biases; 0 starts all atoms at the centre of the cell, as published",
+    )
+    steps: int = Field(60_001, ge=1, le=10_000_000, description="Generator updates")
+
+    def descriptor(self, species: tuple[int, ...]) -> Descriptor:
+        """Return the descriptor that these hyperparameters define for some species."""
+        return Descriptor(
+            species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to generate: atoms and the cell that holds them.
+
+    Attributes:
+        numbers: atomic number of each atom.
+        cell: three cell vectors as rows (Å); the box for molecules.
+        periodic: whether the structure repeats along all cell vectors.
+    """
+
+    numbers: tuple[int, ...]
+    cell: tuple[tuple[float, float, float], ...]
+    periodic: bool
+
+    def __post_init__(self) -> None:
+        numbers = tuple(int(z) for z in self.numbers)
+        cell = np.asarray(self.cell, dtype=float)
+        if not numbers:
+            raise InputError("the target has no atoms")
+        if any(not 1 <= z <= 118 for z in numbers):
+            raise InputError("the target has atomic numbers outside 1 … 118")
+        if cell.shape != (3, 3) or not np.isfinite(cell).all():
+            raise InputError("the target's cell must be three finite vectors (Å)")
+        volume = abs(float(np.linalg.det(cell)))
+        # Hard spheres of covalent radius: real structures have at least about this volume.
+        needed = float(sum(4.0 / 3.0 * np.pi * covalent_radii[z] ** 3 for z in numbers)) / 2.0
+        if volume < needed:
+            raise InputError(
+                f"the target's cell of {volume:.1f} Å³ is too small for its {len(numbers)} atoms, "
+                f"which need at least {needed:.1f} Å³"
+            )
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
+        object.__setattr__(self, "periodic", bool(self.periodic))
+
+    @property
+    def cell_array(self) -> np.ndarray:
+        """The cell vectors as an array of shape (3, 3) (Å)."""
+        return np.array(self.cell)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form, the arguments of the constructor."""
+        return {
+            "numbers": list(self.numbers),
+            "cell": [list(row) for row in self.cell],
+            "periodic": self.periodic,
+        }
+
+
+def model_id(
+    training_set_id: str, target: Target, hyperparameters: Hyperparameters, seed: int
+) -> str:
+    """Return the id of the model that these inputs and this algorithm version train."""
+    return content_id(
+        "model",
+        {
+            "training_set_id": training_set_id,
+            "target": target.as_dict(),
+            "hyperparameters": hyperparameters.model_dump(mode="json"),
+            "seed": int(seed),
+            "algorithm_version": ALGORITHM_VERSION,
+        },
+    )

@@ -1,0 +1,88 @@
+"""Frames of a relaxation on disk, one appended per ionic step.
+
+ASE's trajectory format updates its count of frames last, so a frame that a kill cut short
+is not seen by the next reader.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+from ase.io.ulm import InvalidULMFileError
+
+_INFO = "logan_campaign"
+
+
+class Frame(NamedTuple):
+    """One geometry with what was computed there."""
+
+    positions: np.ndarray  # (n_atoms, 3) Å
+    cell: np.ndarray  # (3, 3) Å; zero for molecules
+    energy: float  # eV
+    forces: np.ndarray  # (n_atoms, 3) eV/Å
+
+
+class Checkpoint:
+    """The trajectory file of one relaxation.
+
+    Args:
+        path: the file; it need not exist.
+        atoms: gives elements and periodicity.
+    """
+
+    def __init__(self, path: Path, atoms: Atoms) -> None:
+        self.path = path
+        self._atoms = atoms
+        self._writer: TrajectoryWriter | None = None
+
+    def load(self) -> tuple[list[Frame], dict[str, Any]]:
+        """Return the frames so far and what was noted with the last; empty if there are none.
+
+        A file that cannot be read, or belongs to other atoms, is put aside.
+        """
+        if not self.path.exists():
+            return [], {}
+        try:
+            with TrajectoryReader(str(self.path)) as reader:
+                images = [reader[k] for k in range(len(reader))]
+        except (InvalidULMFileError, OSError, ValueError, KeyError, IndexError):
+            # Killed while the header was written: nothing is lost but the first frame.
+            images = []
+        if not images or (images[0].numbers != self._atoms.numbers).any():
+            self.path.replace(self.path.with_suffix(".damaged"))
+            return [], {}
+        frames = [
+            Frame(
+                image.positions.copy(),
+                image.cell.array.copy(),
+                float(image.get_potential_energy()),
+                np.array(image.get_forces()),
+            )
+            for image in images
+        ]
+        return frames, dict(images[-1].info.get(_INFO, {}))
+
+    def append(self, frame: Frame, note: dict[str, Any]) -> None:
+        """Write one frame and a JSON-able note, and hand both to the operating system."""
+        if self._writer is None:
+            self._writer = TrajectoryWriter(str(self.path), mode="a")
+        atoms = Atoms(
+            self._atoms.numbers,
+            positions=frame.positions,
+            cell=frame.cell,
+            pbc=self._atoms.pbc,
+            info={_INFO: note},
+        )
+        atoms.calc = SinglePointCalculator(atoms, energy=frame.energy, forces=frame.forces)
+        self._writer.write(atoms)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,171 @@
+"""What can be known before a relaxation starts: functionals, data sets, elements, targets."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Never
+
+from logan_campaign.errors import InputError
+
+ENTRY_POINT_GROUP = "logan_campaign.calculators"
+
+#: GFN2-xTB has parameters up to radon.
+_XTB_LAST_Z = 86
+
+
+def refuse(where: str, why: str) -> Never:
+    """Raise the error that ends a check."""
+    raise InputError(f"{where}: {why}")
+
+
+def _atomic_number(where: str, symbol: str) -> int:
+    from ase.data import atomic_numbers
+
+    number = atomic_numbers.get(symbol, 0)
+    if number < 1:
+        refuse(where, f"unknown element {symbol!r}")
+    return int(number)
+
+
+def check_xtb(where: str, species: Iterable[str], kind: str) -> None:
+    """Check that tblite is there and knows the elements.
+
+    Raises:
+        InputError: if not, or for a crystal: tblite sees the Γ point only, and GFN2-xTB
+            is parametrised for molecules.
+    """
+    if kind != "molecule":
+        refuse(where, "gfn2-xtb is for molecules; use calculator 'gpaw' or 'ase' for crystals")
+    try:
+        importlib.import_module("tblite.ase")
+    except ImportError as err:
+        refuse(
+            where,
+            f"tblite cannot be imported ({err}); get it with `pip install tblite` "
+            "or `conda install -c conda-forge tblite-python`",
+        )
+    for symbol in species:
+        if _atomic_number(where, symbol) > _XTB_LAST_Z:
+            refuse(where, f"GFN2-xTB has no parameters for {symbol} (it ends at Rn)")
+
+
+def check_gpaw(
+    where: str,
+    species: Iterable[str],
+    *,
+    xc: str,
+    basis: str | None,
+    setups: str | Mapping[str, str] = "paw",
+) -> None:
+    """Check that GPAW is there and has the functional, the data sets and the basis.
+
+    Args:
+        where: names the level in the error.
+        species: element symbols.
+        xc: functional, GPAW's or libxc's name.
+        basis: name of the LCAO basis; None for plane waves.
+        setups: kind of PAW data set, for all or per element.
+
+    Raises:
+        InputError: if something is missing.
+    """
+    try:
+        from gpaw.basis_data import Basis
+        from gpaw.setup import create_setup
+        from gpaw.xc import XC
+    except ImportError as err:
+        refuse(
+            where,
+            f"GPAW cannot be imported ({err}); get it with `CC=g++ pip install gpaw gpaw-data` "
+            "(needs libxc and BLAS) or `conda install -c conda-forge gpaw gpaw-data`",
+        )
+    try:
+        functional = XC(xc)
+    except Exception as err:  # noqa: BLE001 - GPAW raises NameError, ValueError, KeyError and more
+        refuse(
+            where,
+            f"unknown functional {xc!r} ({err}); use LDA, PBE, … or libxc names such as "
+            "GGA_X_PBE+GGA_C_PBE",
+        )
+    for symbol in species:
+        _atomic_number(where, symbol)
+        kind = setups if isinstance(setups, str) else setups.get(symbol, "paw")
+        try:
+            create_setup(symbol, functional, type=kind)
+            if basis is not None:
+                Basis.find(symbol, basis)
+        except FileNotFoundError as err:
+            missing = str(err).strip().splitlines()[0].removeprefix("Could not find required ")
+            refuse(
+                where,
+                f"GPAW has no {missing.rstrip('.')} for {symbol}{_functionals_with_data(symbol)}; "
+                "get the data sets with `pip install gpaw-data` (or conda-forge's gpaw-data), "
+                "or make your own with `gpaw dataset` and set GPAW_SETUP_PATH",
+            )
+        except (ValueError, RuntimeError, AssertionError, KeyError) as err:
+            refuse(where, f"GPAW cannot use setup {kind!r}, basis {basis!r} for {symbol}: {err}")
+
+
+def _functionals_with_data(symbol: str) -> str:
+    from gpaw.setup_data import search_for_file
+
+    found = []
+    for name in ("LDA", "PBE", "revPBE", "RPBE"):
+        try:
+            search_for_file(f"{symbol}.{name}")
+        except FileNotFoundError:
+            continue
+        found.append(name)
+    return f" (there is one for {', '.join(found)})" if found else ""
+
+
+def load_target(target: str) -> Callable[..., Any]:
+    """Return what ``module:function`` or an entry point's name stands for.
+
+    Raises:
+        InputError: if there is no such thing, or it cannot be called.
+    """
+    module, _, attribute = target.partition(":")
+    if not attribute:
+        found = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == target]
+        if not found:
+            known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+            raise InputError(
+                f"no entry point {target!r} in {ENTRY_POINT_GROUP!r} (there are: "
+                f"{', '.join(known) or 'none'}); else give 'module:function'"
+            )
+        return _callable(target, found[0].load())
+    try:
+        value: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as err:
+        raise InputError(f"cannot load {target!r}: {err}") from err
+    return _callable(target, value)
+
+
+def _callable(target: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise InputError(f"{target!r} cannot be called")
+    return value
+
+
+def check_target(where: str, target: str, kwargs: Mapping[str, Any]) -> None:
+    """Check that an ASE level's target exists and takes these arguments.
+
+    Raises:
+        InputError: if not.
+    """
+    try:
+        function = load_target(target)
+    except InputError as err:
+        refuse(where, str(err))
+    try:
+        inspect.signature(function).bind(**kwargs)
+    except TypeError as err:
+        refuse(where, f"{target!r} does not take these kwargs: {err}")
+    except ValueError:  # built in C: no signature to compare with
+        return

@@ -1,0 +1,424 @@
+"""The ionic loop: one structure, one level, one state from the closed list.
+
+Knows ASE only. Runs in the caller's process for cheap calculators and in a worker process
+for the others; either way whatever a calculator raises ends as a state with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS, FIRE, FIRE2, LBFGS
+from ase.optimize.optimize import Optimizer
+
+from logan_campaign.relaxation import geometry
+from logan_campaign.relaxation.calculators import estimate_memory_mb, make_calculator, remedies
+from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
+from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
+
+if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
+    from logan_campaign.schemas import RelaxationState
+
+_OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "FIRE": FIRE,
+    "FIRE2": FIRE2,
+    "LBFGS": LBFGS,
+    "BFGS": BFGS,
+}
+#: What FIRE carries from step to step; other optimizers start anew after an interruption.
+_FIRE_STATE = ("vel", "dt", "a", "Nsteps")
+
+#: What the user can do about each state; stands at the end of every reason.
+ADVICE: dict[str, str] = {
+    "not_converged": "raise max_steps or max_time_s, or relax on from the final structure",
+    "scf_not_converged": "set smearing, spinpol or convergence of the level, or leave it out",
+    "dissociated": "it is no single molecule at this level; relax from another start if unsure",
+    "atoms_collided": "leave it out, or screen with a larger minimum distance",
+    "cell_collapsed": "relax at fixed cell first, or leave it out",
+    "calculator_crashed": "see the level's log in the job's folder; `logan-campaign doctor` checks "
+    "the installation",
+    "out_of_memory": "give the level more memory (max_memory_mb), or a smaller cutoff or cell",
+    "timed_out": "raise max_time_s, or choose a cheaper level",
+}
+
+
+class CalculatorFailure(Exception):
+    """Something that the calculator raised; ``cause`` is what."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _Guard:
+    """Stands between ASE and a calculator, so that its errors are told from ours."""
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._calculator = self._call(build)
+        self.name = getattr(self._calculator, "name", type(self._calculator).__name__)
+
+    @staticmethod
+    def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except PropertyNotImplementedError:
+            raise  # ASE asks, and falls back on another property
+        except Exception as err:  # a calculator may raise anything
+            raise CalculatorFailure(err) from err
+
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        keywords = {"force_consistent": True} if force_consistent else {}
+        energy = self._call(self._calculator.get_potential_energy, atoms, **keywords)
+        if not np.isfinite(energy):
+            raise CalculatorFailure(ArithmeticError("the energy is not a finite number"))
+        return float(energy)
+
+    def get_forces(self, atoms: Atoms) -> np.ndarray:
+        forces = np.array(self._call(self._calculator.get_forces, atoms), dtype=float)
+        if not np.isfinite(forces).all():
+            raise CalculatorFailure(ArithmeticError("the forces are not finite numbers"))
+        return forces
+
+    def get_stress(self, atoms: Atoms) -> np.ndarray:
+        stress = np.array(self._call(self._calculator.get_stress, atoms), dtype=float)
+        if not np.isfinite(stress).all():
+            raise CalculatorFailure(ArithmeticError("the stress is not finite"))
+        return stress
+
+
+class LoopResult(NamedTuple):
+    """How the ionic loop ended."""
+
+    state: RelaxationState
+    reason: str
+    frames: list[Frame]  # the start and one per ionic step
+    elapsed_s: float  # over all starts
+    notes: dict[str, Any]  # remedies in force, box of a molecule
+
+
+def with_advice(state: str, what: str) -> str:
+    """Return a reason: what happened and what to do, on one line."""
+    return f"{' '.join(what.split())}: {ADVICE[state]}" if state in ADVICE else ""
+
+
+def precheck(
+    atoms: Atoms, level: XTBLevel | GPAWLevel | ASELevel, limit_mb: float
+) -> LoopResult | None:
+    """Return the state of a start that no calculator need look at, or None.
+
+    Args:
+        atoms: the start, without a box if it is a molecule.
+        level: the level.
+        limit_mb: memory that may be used (MiB).
+    """
+
+    def ended(state: RelaxationState, what: str) -> LoopResult:
+        return LoopResult(state, with_advice(state, what), [], 0.0, {})
+
+    if atoms.pbc.any() and (problem := geometry.collapse(atoms)):
+        return ended("cell_collapsed", problem)
+    if problem := geometry.collision(atoms):
+        return ended("atoms_collided", problem)
+    if isinstance(level, GPAWLevel):
+        boxed = atoms if atoms.pbc.any() else _Box.around(atoms, level.vacuum_angstrom).put(atoms)
+        needed = estimate_memory_mb(level, boxed)
+        if needed > limit_mb:
+            lengths = " x ".join(f"{length:.0f}" for length in boxed.cell.lengths())
+            what = f"a cell of {lengths} Å needs about {needed:.0f} MiB of {limit_mb:.0f}"
+            return ended("out_of_memory", what)
+    return None
+
+
+class _Box(NamedTuple):
+    """A molecule's box: its edges, and where the molecule is put in it (Å)."""
+
+    lengths: list[float]
+    shift: list[float]
+
+    @classmethod
+    def around(cls, atoms: Atoms, vacuum: float) -> _Box:
+        low, high = atoms.positions.min(axis=0), atoms.positions.max(axis=0)
+        return cls((high - low + 2 * vacuum).tolist(), (vacuum - low).tolist())
+
+    def put(self, atoms: Atoms) -> Atoms:
+        boxed = atoms.copy()
+        boxed.positions += self.shift
+        boxed.cell = np.diag(self.lengths)
+        boxed.pbc = False
+        return boxed
+
+
+class _Loop:
+    def __init__(
+        self,
+        start: Atoms,
+        level: XTBLevel | GPAWLevel | ASELevel,
+        *,
+        charge: float,
+        checkpoint: Checkpoint | None,
+        deadline: float | None,
+        log_file: Path | None,
+        on_step: Callable[[int, float, float], None] | None,
+    ) -> None:
+        self.level = level
+        self.charge = charge
+        self.checkpoint = checkpoint
+        self.deadline = deadline
+        self.log_file = log_file
+        self.on_step = on_step
+        self.periodic = bool(start.pbc.any())
+        self.start_volume = abs(float(np.linalg.det(start.cell.array)))
+        self.began = time.monotonic()
+        self.last_step_at = self.began
+        self.slowest_step = 0.0
+        self.rebuilt_at = -1
+        self.optimizer: Optimizer | None = None
+
+        self.frames, note = checkpoint.load() if checkpoint else ([], {})
+        self.elapsed_before = float(note.get("elapsed_s", 0.0))
+        self.optimizer_state: dict[str, Any] = note.get("optimizer", {})
+        self.remedies: list[str] = list(note.get("remedies", []))
+        self.box = _Box(**note["box"]) if note.get("box") else None
+        self.atoms = start.copy()
+        if self.frames:
+            self.atoms.positions = self.frames[-1].positions
+            if self.periodic:
+                self.atoms.cell = self.frames[-1].cell
+        if isinstance(level, GPAWLevel) and not self.periodic:
+            if self.box is None:
+                self.box = _Box.around(start, level.vacuum_angstrom)
+            self.atoms = self.box.put(self.atoms)
+
+    @property
+    def n_steps(self) -> int:
+        return max(len(self.frames) - 1, 0)
+
+    def free_positions(self) -> np.ndarray:
+        """Positions (Å) in the frame of the start, whatever box they stand in."""
+        shift = np.zeros(3) if self.box is None else np.array(self.box.shift)
+        return self.atoms.positions - shift
+
+    def run(self) -> LoopResult:
+        try:
+            while True:
+                try:
+                    state, what = self._optimise()
+                    break
+                except CalculatorFailure as failure:
+                    ended = self._remedy(failure.cause)
+                    if ended is not None:
+                        state, what = ended
+                        break
+        finally:
+            if self.checkpoint is not None:
+                self.checkpoint.close()
+        if not self.periodic and state in ("converged", "not_converged"):
+            parts = geometry.fragments(self.atoms)
+            if len(parts) > 1:
+                state, what = "dissociated", f"fell into {', '.join(parts)}"
+        notes = {"remedies": self.remedies, "box_angstrom": self.box and self.box.lengths}
+        return LoopResult(state, with_advice(state, what), self.frames, self._elapsed(), notes)
+
+    def _elapsed(self) -> float:
+        return self.elapsed_before + time.monotonic() - self.began
+
+    def _optimise(self) -> tuple[RelaxationState, str]:
+        self.atoms.calc = _Guard(
+            lambda: make_calculator(
+                self.level,
+                self.atoms,
+                charge=self.charge,
+                n_remedies=len(self.remedies),
+                log_file=self.log_file,
+            )
+        )
+        cell_too = self.periodic and self.level.relax_cell
+        target = FrechetCellFilter(self.atoms) if cell_too else self.atoms
+        self.optimizer = optimizer = _OPTIMIZERS[self.level.optimizer](target, logfile=None)
+        self._restore(optimizer)
+        steps_left = max(self.level.max_steps - self.n_steps, 0)
+        for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
+            self._record(optimizer)
+            if converged:
+                return "converged", ""
+            if ended := self._hopeless():
+                return ended
+            if self._out_of_time():
+                return (
+                    "not_converged",
+                    f"the budget of {self.level.max_time_s:g} s ended after {self.n_steps} steps "
+                    f"with fmax {self._max_force():.3f} eV/Å",
+                )
+        return (
+            "not_converged",
+            f"fmax is {self._max_force():.3f} eV/Å after all {self.n_steps} steps",
+        )
+
+    def _max_force(self) -> float:
+        return max_force(self.frames[-1].forces)
+
+    def _record(self, optimizer: Optimizer) -> None:
+        positions = self.free_positions()
+        cell = self.atoms.cell.array.copy() if self.periodic else np.zeros((3, 3))
+        if self.frames and np.array_equal(positions, self.frames[-1].positions):
+            return  # the frame that we started from again
+        frame = Frame(
+            positions,
+            cell,
+            float(self.atoms.get_potential_energy()),
+            np.array(self.atoms.get_forces()),
+        )
+        self.frames.append(frame)
+        now = time.monotonic()
+        self.slowest_step = max(self.slowest_step * 0.9, now - self.last_step_at)
+        self.last_step_at = now
+        self.optimizer_state = self._capture(optimizer)
+        if self.checkpoint is not None:
+            note = {
+                "elapsed_s": self._elapsed(),
+                "optimizer": self.optimizer_state,
+                "remedies": self.remedies,
+                "box": self.box._asdict() if self.box else None,
+            }
+            self.checkpoint.append(frame, note)
+        if self.on_step is not None:
+            self.on_step(self.n_steps, frame.energy, max_force(frame.forces))
+
+    def _capture(self, optimizer: Optimizer) -> dict[str, Any]:
+        # With a cell filter the velocities refer to a strain from this process's start cell.
+        if not isinstance(optimizer, FIRE) or self.level.relax_cell:
+            return {}
+        state = {name: getattr(optimizer, name) for name in _FIRE_STATE}
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in state.items()}
+
+    def _restore(self, optimizer: Optimizer) -> None:
+        if isinstance(optimizer, FIRE):
+            for name, value in self.optimizer_state.items():
+                setattr(optimizer, name, np.array(value) if name == "vel" and value else value)
+
+    def _out_of_time(self) -> bool:
+        # The parent kills at the deadline: do not begin a step that cannot end before it.
+        return self.deadline is not None and (time.monotonic() + self.slowest_step > self.deadline)
+
+    def _hopeless(self) -> tuple[RelaxationState, str] | None:
+        if self.periodic:
+            if self.level.relax_cell and (
+                problem := geometry.collapse(self.atoms, self.start_volume)
+            ):
+                return "cell_collapsed", problem
+        elif self.n_steps % 10 == 0:
+            parts = geometry.fragments(self.atoms, geometry.FAR_FACTOR)
+            if len(parts) > 1:
+                return "dissociated", f"{', '.join(parts)} move apart after {self.n_steps} steps"
+        if problem := geometry.collision(self.atoms):
+            return "atoms_collided", f"{problem} after {self.n_steps} steps"
+        return None
+
+    def _remedy(self, cause: BaseException) -> tuple[RelaxationState, str] | None:
+        """Change something and return None, or return the state in which it ends."""
+        if self.optimizer is not None:
+            self.optimizer_state = self._capture(self.optimizer)
+        kind = classify(cause)
+        if kind == "memory":
+            return "out_of_memory", describe(cause)
+        if kind == "collided":
+            return "atoms_collided", describe(cause)
+        if kind == "scf":
+            ladder = remedies(self.level)
+            if len(self.remedies) < len(ladder):
+                self.remedies.append(ladder[len(self.remedies)][0])
+                return None
+            tried = f" (tried {', '.join(self.remedies)})" if self.remedies else ""
+            return "scf_not_converged", f"{describe(cause)} after {self.n_steps} steps{tried}"
+        if kind in ("symmetry", "boundary") and self.rebuilt_at != len(self.frames):
+            # Once per step: a new calculator finds the symmetry that is left, and a molecule
+            # that outgrew its box gets a new one.
+            self.rebuilt_at = len(self.frames)
+            if kind == "boundary" and self.box is not None:
+                parts = geometry.fragments(self.atoms)
+                if len(parts) > 1:
+                    return "dissociated", f"{', '.join(parts)} left the box"
+                free = self.atoms.copy()
+                free.positions = self.free_positions()
+                assert isinstance(self.level, GPAWLevel)
+                self.box = _Box.around(free, self.level.vacuum_angstrom)
+                self.atoms = self.box.put(free)
+            return None
+        return "calculator_crashed", describe(cause)
+
+
+def classify(cause: BaseException) -> str:
+    """Return what kind of trouble a calculator's exception means."""
+    names = {cls.__name__ for cls in type(cause).__mro__}
+    text = str(cause)
+    if "MemoryError" in names:
+        return "memory"
+    if names & {"SymmetryBrokenError"} or "Broken symmetry" in text:
+        return "symmetry"
+    if names & {"AtomsTooClose", "GridBoundsError", "AtomsTooCloseToBoundary"}:
+        return "boundary" if "boundary" in text or "GridBoundsError" in names else "collided"
+    if names & {"ConvergenceError", "SCFError", "KohnShamConvergenceError"}:
+        return "scf"
+    if "CalculationFailed" in names and re.search(r"not converge|convergence", text, re.I):
+        return "scf"
+    return "other"
+
+
+def describe(cause: BaseException) -> str:
+    """Return an exception as one short line without paths or addresses."""
+    text = " ".join(str(cause).split())
+    name = type(cause).__name__
+    return shorten(f"{name}: {text}" if text else name)
+
+
+def shorten(text: str, limit: int = 300) -> str:
+    """Return text that may stand in a document: one line, no folders, no credentials."""
+    text = re.sub(r"\b[a-zA-Z][\w+.-]*://\S+", "<address>", " ".join(text.split()))
+    text = re.sub(r"(?:/[\w.@+-]+)+/(?=[\w.@+-])", "", text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def max_force(forces: np.ndarray) -> float:
+    """Return the largest norm (eV/Å) among the forces on the atoms, shape (n_atoms, 3)."""
+    return float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+
+
+def relax_atoms(
+    start: Atoms,
+    level: XTBLevel | GPAWLevel | ASELevel,
+    *,
+    charge: float = 0.0,
+    checkpoint: Checkpoint | None = None,
+    deadline: float | None = None,
+    log_file: Path | None = None,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> LoopResult:
+    """Relax ``start`` at ``level`` in this process.
+
+    Args:
+        start: positions (Å); periodic in three directions or in none.
+        level: the level.
+        charge: total charge (e).
+        checkpoint: frames are appended to it and, if it has some, it goes on from the last.
+        deadline: on ``time.monotonic``'s clock; no step that would pass it is begun.
+        log_file: where the calculator writes its text.
+        on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
+    """
+    loop = _Loop(
+        start,
+        level,
+        charge=charge,
+        checkpoint=checkpoint,
+        deadline=deadline,
+        log_file=log_file,
+        on_step=on_step,
+    )
+    return loop.run()

@@ -1,0 +1,246 @@
+"""Run a relaxation in a worker process: its crash, hang or hunger costs one candidate."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ase import Atoms
+
+from logan_campaign.errors import LoganCampaignError
+from logan_campaign.relaxation import worker
+from logan_campaign.relaxation.checkpoint import Checkpoint
+from logan_campaign.relaxation.engine import LoopResult, shorten, with_advice
+from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
+
+#: A worker killed from outside is started again, until this many starts in a row brought
+#: no ionic step.
+MAX_STARTS_WITHOUT_STEP = 3
+
+_POLL_S = 0.5
+_OUTSIDE_SIGNALS = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+
+
+def physical_memory_mb() -> int:
+    """Return this machine's memory (MiB), or what its control group may use of it."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = Path("/sys/fs/cgroup", name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            total = min(total, int(text) // 2**20)
+    return int(total)
+
+
+class _Exit(NamedTuple):
+    """How a worker ended."""
+
+    code: int  # as in subprocess: negative for a signal
+    peak_mb: float
+    timed_out: bool
+    n_reports: int
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    # The worker imports what we can import, and is one process on one core.
+    environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return environment
+
+
+def _run_worker(
+    folder: Path,
+    *,
+    deadline: float | None,
+    memory_mb: int,
+    on_step: Callable[[int, float, float], None],
+) -> _Exit:
+    read_end, write_end = os.pipe()
+    try:
+        with open(folder / worker.LOG_OF_WORKER, "ab") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "logan_campaign.relaxation.worker",
+                    str(folder),
+                    str(os.getpid()),
+                    str(write_end),
+                    str(deadline if deadline is not None else 0),
+                    str(memory_mb),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(write_end,),
+                # The terminal's ^C is for the campaign, which decides about its workers.
+                start_new_session=True,
+                env=_environment(),
+            )
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    n_reports = 0
+    timed_out = False
+    pending = b""
+    usage: resource.struct_rusage | None = None
+    with selectors.DefaultSelector() as selector, open(read_end, "rb", buffering=0) as reports:
+        selector.register(reports, selectors.EVENT_READ)
+        try:
+            open_pipe = True
+            while True:
+                wait = _POLL_S if open_pipe else 0.01
+                if deadline is not None:
+                    wait = max(min(wait, deadline - time.monotonic()), 0.0)
+                if open_pipe:
+                    if selector.select(wait):
+                        chunk = reports.read(65536) or b""
+                        open_pipe = bool(chunk)
+                        *lines, pending = (pending + chunk).split(b"\n")
+                        for line in lines:
+                            n_reports += 1
+                            step, energy, fmax = json.loads(line)
+                            on_step(step, energy, fmax)
+                else:
+                    time.sleep(wait)
+                pid, status, rusage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    usage = rusage
+                    break
+                if deadline is not None and time.monotonic() >= deadline:
+                    timed_out = True
+                    break
+        finally:
+            if process.returncode is None:
+                process.kill()
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+    assert usage is not None
+    peak = usage.ru_maxrss / (2**10 if sys.platform == "linux" else 2**20)
+    return _Exit(process.returncode, peak, timed_out, n_reports)
+
+
+def _last_words(log: Path) -> str:
+    """Return the line of a worker's log that says most about its end."""
+    try:
+        lines = log.read_bytes()[-20000:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    told = [line.strip() for line in lines if line.strip()]
+    fatal = [line for line in told if line.startswith("Fatal Python error")]
+    return shorten((fatal or told or [""])[-1])
+
+
+def _judge(end: _Exit, folder: Path, memory_mb: int, n_idle_starts: int) -> tuple[str, str] | None:
+    """Return state and reason of a worker that left no result; None to start it again."""
+    words = _last_words(folder / worker.LOG_OF_WORKER)
+    if end.timed_out:
+        return "timed_out", "the wall-time budget ended within one step"
+    if end.code == worker.EX_IOERR:
+        raise LoganCampaignError(f"a relaxation cannot read or write its files: {words}")
+    if end.code < 0:
+        name = signal.Signals(-end.code).name
+        if end.peak_mb > 0.5 * memory_mb:
+            return "out_of_memory", f"worker ended by {name} with {end.peak_mb:.0f} MiB in use"
+        if -end.code in _OUTSIDE_SIGNALS:
+            if n_idle_starts < MAX_STARTS_WITHOUT_STEP:
+                return None
+            what = f"worker ended by {name} {n_idle_starts} times in a row without a step"
+            return ("out_of_memory" if -end.code == signal.SIGKILL else "calculator_crashed"), what
+        what = f"worker ended by {name}"
+    else:
+        what = f"worker ended with exit code {end.code} and no result"
+    if re.search(r"out of memory|MemoryError|bad_alloc|[Cc]annot allocate|alloc\w* fail", words):
+        return "out_of_memory", f"{what} ({words})"
+    return "calculator_crashed", f"{what} ({words})" if words else what
+
+
+def relax_isolated(
+    start: Atoms,
+    level: XTBLevel | GPAWLevel | ASELevel,
+    *,
+    charge: float,
+    folder: Path,
+    on_step: Callable[[int, float, float], None],
+) -> LoopResult:
+    """Relax ``start`` at ``level`` in a worker process.
+
+    A finished relaxation in ``folder`` is read, a broken one goes on from its last frame.
+
+    Args:
+        start: positions (Å); periodic in three directions or in none.
+        level: the level.
+        charge: total charge (e).
+        folder: belongs to this relaxation alone; made if absent.
+        on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
+
+    Raises:
+        LoganCampaignError: if files in ``folder`` cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        job: dict[str, Any] = {
+            "level": level.model_dump(mode="json"),
+            "charge": charge,
+            "atoms": {
+                "numbers": start.numbers.tolist(),
+                "positions": start.positions.tolist(),
+                "cell": start.cell.array.tolist(),
+                "pbc": start.pbc.tolist(),
+            },
+        }
+        worker.write_atomically(folder / worker.INPUT, json.dumps(job))
+    except OSError as err:
+        raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
+    checkpoint = Checkpoint(folder / worker.TRAJECTORY, start)
+    memory_mb = level.max_memory_mb or physical_memory_mb()
+    began = time.monotonic()
+    deadline = None if level.max_time_s is None else began + level.max_time_s
+    n_idle_starts = 0
+    while True:
+        if summary := _read_result(folder / worker.RESULT):
+            frames, _ = checkpoint.load()
+            return LoopResult(
+                summary["state"],
+                summary["reason"],
+                frames,
+                float(summary["elapsed_s"]),
+                summary["notes"],
+            )
+        n_before = len(checkpoint.load()[0])
+        end = _run_worker(folder, deadline=deadline, memory_mb=memory_mb, on_step=on_step)
+        if end.code == 0 and (folder / worker.RESULT).exists():
+            continue
+        frames, note = checkpoint.load()
+        n_idle_starts = 0 if len(frames) > n_before else n_idle_starts + 1
+        verdict = _judge(end, folder, memory_mb, n_idle_starts)
+        if verdict is not None:
+            state, what = verdict
+            notes = {"remedies": note.get("remedies", []), "box_angstrom": None}
+            elapsed = float(note.get("elapsed_s", 0.0)) + time.monotonic() - began
+            return LoopResult(state, with_advice(state, what), frames, elapsed, notes)  # type: ignore[arg-type]
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None

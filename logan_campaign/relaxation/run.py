@@ -1,0 +1,169 @@
+"""Relax one structure at one level and say how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from pymatgen.core import Lattice, Molecule, Structure
+
+from logan_campaign import progress
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.ids import content_id
+from logan_campaign.relaxation.engine import LoopResult, max_force, precheck, relax_atoms
+from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated
+from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
+from logan_campaign.schemas import RelaxationState
+
+
+@dataclass(frozen=True)
+class RelaxationOutcome:
+    """One relaxation; see :class:`logan_campaign.schemas.RelaxationDoc` for the fields.
+
+    ``trajectory`` holds positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, energy (n,) eV and
+    forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1; it is
+    None, and so are energy and force, where nothing was computed. ``energies_ev`` is the
+    trajectory's energy. ``notes`` names the SCF remedies in force and a molecule's box.
+    """
+
+    state: RelaxationState
+    reason: str
+    energy_ev: float | None
+    max_force: float | None
+    n_steps: int
+    energies_ev: list[float]
+    elapsed_s: float
+    structure: Molecule | Structure
+    trajectory: dict[str, np.ndarray] | None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def to_atoms(structure: Molecule | Structure) -> Atoms:
+    """Return ASE atoms in the same order; periodic for a ``Structure`` only.
+
+    Raises:
+        StructureError: for no atoms, disordered sites, or coordinates that are no numbers.
+    """
+    if len(structure) == 0:
+        raise StructureError("a structure without atoms cannot be relaxed")
+    if not structure.is_ordered:
+        raise StructureError("a structure with partly occupied sites cannot be relaxed")
+    periodic = isinstance(structure, Structure)
+    cell = structure.lattice.matrix if isinstance(structure, Structure) else np.zeros((3, 3))
+    positions = np.array(structure.cart_coords, dtype=float)
+    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        raise StructureError("a structure has coordinates that are not finite numbers")
+    numbers = [site.specie.Z for site in structure]
+    return Atoms(numbers, positions=positions, cell=cell, pbc=periodic)
+
+
+def _moved(structure: Molecule | Structure, frame: Any) -> Molecule | Structure:
+    species = [site.specie for site in structure]
+    if isinstance(structure, Structure):
+        return Structure(Lattice(frame.cell), species, frame.positions, coords_are_cartesian=True)
+    return Molecule(species, frame.positions, charge=structure.charge)
+
+
+def relaxation_key(structure: Molecule | Structure, level: LevelSpec) -> str:
+    """Return the id of relaxing this structure at this level, whoever asks for it."""
+    atoms = to_atoms(structure)
+    return content_id(
+        "relax",
+        {
+            "level": level.model_dump(mode="json"),
+            "numbers": atoms.numbers.tolist(),
+            # Adding 0.0 turns -0.0, which JSON would keep, into 0.0.
+            "positions": (np.round(atoms.positions, 8) + 0.0).tolist(),
+            "cell": (np.round(atoms.cell.array, 8) + 0.0).tolist(),
+            "periodic": bool(atoms.pbc.any()),
+            "charge": _charge(structure),
+        },
+    )
+
+
+def _charge(structure: Molecule | Structure) -> float:
+    return float(structure.charge or 0.0)
+
+
+def relax(
+    structure: Molecule | Structure, level: LevelSpec, *, workdir: Path | str = "."
+) -> RelaxationOutcome:
+    """Relax a molecule or crystal at one level.
+
+    Whatever happens on the way is a state of the outcome. An isolated level works in a
+    folder of its own below ``workdir``, named after structure and level: called again, it
+    goes on from the last frame there. To go on after a budget ended, relax the outcome's
+    structure.
+
+    Args:
+        structure: the start; a ``Molecule`` stands free, a ``Structure`` is periodic.
+        level: calculator, tolerances and budgets.
+        workdir: folder for the files of isolated levels.
+
+    Raises:
+        StructureError: if the start is no structure (no atoms, NaN, partial occupation).
+        InputError: if the level is not for this kind of structure.
+        LoganCampaignError: if files cannot be written.
+    """
+    atoms = to_atoms(structure)
+    if isinstance(level, XTBLevel) and isinstance(structure, Structure):
+        raise InputError(f"level '{level.name}': gfn2-xtb is for molecules, not for crystals")
+    charge = _charge(structure)
+
+    def on_step(step: int, energy: float, fmax: float) -> None:
+        note = f"E = {energy:.3f} eV, fmax = {fmax:.3f} eV/Å"
+        progress.report("relax", step, level.max_steps, note)
+
+    result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())
+    if result is None and level.isolate:
+        folder = Path(workdir).absolute() / relaxation_key(structure, level)
+        result = relax_isolated(atoms, level, charge=charge, folder=folder, on_step=on_step)
+    elif result is None:
+        result = relax_here(atoms, level, charge=charge, on_step=on_step)
+    return _outcome(structure, result)
+
+
+def relax_here(atoms: Atoms, level: LevelSpec, *, charge: float, on_step: Any) -> LoopResult:
+    """Relax in this process, where a level does without isolation."""
+    import time
+
+    deadline = None if level.max_time_s is None else time.monotonic() + level.max_time_s
+    return relax_atoms(atoms, level, charge=charge, deadline=deadline, on_step=on_step)
+
+
+def _outcome(structure: Molecule | Structure, result: LoopResult) -> RelaxationOutcome:
+    frames = result.frames
+    if not frames:
+        return RelaxationOutcome(
+            state=result.state,
+            reason=result.reason,
+            energy_ev=None,
+            max_force=None,
+            n_steps=0,
+            energies_ev=[],
+            elapsed_s=result.elapsed_s,
+            structure=structure,
+            trajectory=None,
+            notes=result.notes,
+        )
+    trajectory = {
+        "positions": np.array([frame.positions for frame in frames]),
+        "cell": np.array([frame.cell for frame in frames]),
+        "energy": np.array([frame.energy for frame in frames]),
+        "forces": np.array([frame.forces for frame in frames]),
+    }
+    return RelaxationOutcome(
+        state=result.state,
+        reason=result.reason,
+        energy_ev=frames[-1].energy,
+        max_force=max_force(frames[-1].forces),
+        n_steps=len(frames) - 1,
+        energies_ev=[frame.energy for frame in frames],
+        elapsed_s=result.elapsed_s,
+        structure=_moved(structure, frames[-1]),
+        trajectory=trajectory,
+        notes=result.notes,
+    )

@@ -1,0 +1,113 @@
+"""The process in which an isolated relaxation runs.
+
+Started as ``python -m logan_campaign.relaxation.worker FOLDER PARENT_PID PROGRESS_FD
+DEADLINE MEMORY_MB``; reads ``input.json`` in the folder, appends to ``relax.traj`` and
+leaves ``result.json``, written beside and renamed, when it is through.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+#: Exit code for files that cannot be read or written, as in sysexits.h.
+EX_IOERR = 74
+
+INPUT, TRAJECTORY, RESULT = "input.json", "relax.traj", "result.json"
+LOG, LOG_OF_WORKER = "calculator.txt", "worker.log"
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(1.0)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True).start()
+    if os.getppid() != parent:  # it died before we could ask to be told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    import resource
+
+    if memory_mb > 0:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = memory_mb * 2**20
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    if sys.platform == "linux":
+        # If the kernel must choose, it shall take this process and not the campaign.
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file beside its place and rename it."""
+    beside = path.with_suffix(".part")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def main(argv: list[str]) -> int:
+    """Run the relaxation that stands in a folder; return the exit code."""
+    folder, parent, progress_fd, deadline, memory_mb = argv
+    _die_with_parent(int(parent))
+    _limit_memory(int(memory_mb))
+    import faulthandler
+
+    faulthandler.enable()
+
+    from ase import Atoms
+
+    from logan_campaign.relaxation.checkpoint import Checkpoint
+    from logan_campaign.relaxation.engine import relax_atoms
+    from logan_campaign.relaxation.levels import parse_level
+
+    def on_step(step: int, energy: float, fmax: float) -> None:
+        line = json.dumps([step, energy, fmax]) + "\n"
+        os.write(int(progress_fd), line.encode())
+
+    here = Path(folder)
+    try:
+        job = json.loads((here / INPUT).read_text())
+        atoms = Atoms(**job["atoms"])
+        result = relax_atoms(
+            atoms,
+            parse_level(job["level"]),
+            charge=job["charge"],
+            checkpoint=Checkpoint(here / TRAJECTORY, atoms),
+            deadline=float(deadline) if float(deadline) > 0 else None,
+            log_file=here / LOG,
+            on_step=on_step,
+        )
+        summary = {
+            "state": result.state,
+            "reason": result.reason,
+            "elapsed_s": result.elapsed_s,
+            "notes": result.notes,
+        }
+        write_atomically(here / RESULT, json.dumps(summary))
+    except OSError as err:
+        print(f"{type(err).__name__}: {err.strerror or err}", file=sys.stderr)
+        return EX_IOERR
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # GPAW's and libraries' finalisers have nothing left to say, and may hang or crash.
+    os._exit(code)

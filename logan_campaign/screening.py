@@ -1,0 +1,191 @@
+"""Implausible geometry, named by reason.
+
+Generated structures are rough, and the relaxation that follows repairs stretched and
+squeezed bonds. The default limits keep whatever it would repair and turn away only what
+it could not: atoms on top of each other, atoms far from all others, molecules in pieces.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
+
+from logan_campaign.schemas import Geometry
+from logan_campaign.structures import closest_collision, to_atoms
+
+# Distance vectors held at a time, to bound memory.
+_CHUNK_VECTORS = 4_000_000
+
+
+class ScreeningReason(IntEnum):
+    """Why a structure is turned away; the first that holds is the one given."""
+
+    PLAUSIBLE = 0
+    NOT_FINITE = 1
+    NO_VOLUME = 2
+    ATOMS_TOO_CLOSE = 3
+    ISOLATED_ATOM = 4
+    FRAGMENTS = 5
+
+    @property
+    def text(self) -> str:
+        """The reason as people read it, which opens every reason; empty where plausible."""
+        return "" if self is ScreeningReason.PLAUSIBLE else self.name.lower().replace("_", " ")
+
+
+_TEXTS = np.array([reason.text for reason in ScreeningReason])
+
+
+class ScreeningSpec(BaseModel):
+    """What makes a generated geometry implausible. Factors multiply sums of covalent radii."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_distance_factor: float = Field(
+        0.5, ge=0, lt=1, description="Atoms nearer than this are too close"
+    )
+    bond_factor: float = Field(
+        1.6, gt=1, le=3, description="Atoms nearer than this are connected (C-C: 2.4 Å)"
+    )
+    allow_isolated_atoms: bool = Field(
+        False, description="Keep structures with an atom connected to no other"
+    )
+    allow_fragments: bool = Field(False, description="Molecules: keep those in several pieces")
+
+
+def screen(structure: Geometry, spec: ScreeningSpec, periodic: bool) -> str | None:
+    """Return why a structure is implausible, or None.
+
+    Args:
+        structure: the structure.
+        spec: limits.
+        periodic: whether periodic images count as neighbours.
+
+    Returns:
+        A reason that opens with a name of :class:`ScreeningReason`, such as
+        ``'atoms too close: O3 and O7 are 0.41 Å apart (limit 0.66 Å)'``.
+    """
+    atoms = to_atoms(structure)
+    found = screen_pool(atoms.positions[None], atoms.cell.array, atoms.numbers, periodic, spec)
+    reason = str(found[0])
+    if reason == ScreeningReason.ATOMS_TOO_CLOSE.text:
+        return f"{reason}: {_collision(atoms, periodic, spec)}"
+    return reason or None
+
+
+def screen_pool(
+    positions: np.ndarray,
+    cells: ArrayLike | None,
+    numbers: ArrayLike,
+    periodic: bool,
+    spec: ScreeningSpec,
+) -> np.ndarray:
+    """Screen many structures of one composition.
+
+    Args:
+        positions: (n, n_atoms, 3) Cartesian positions (Å).
+        cells: (n, 3, 3) or (3, 3) lattice vectors (Å); not looked at unless ``periodic``.
+        numbers: (n_atoms,) atomic numbers.
+        periodic: crystals, whose periodic images count, or molecules.
+        spec: limits.
+
+    Returns:
+        (n,) texts of :class:`ScreeningReason`, empty where plausible.
+    """
+    positions = np.asarray(positions, dtype=np.float64)
+    numbers = np.asarray(numbers, dtype=int)
+    n, n_atoms = positions.shape[:2]
+    codes = np.zeros(n, dtype=np.int8)
+    codes[~np.isfinite(positions).all(axis=(1, 2))] = ScreeningReason.NOT_FINITE
+    matrices: np.ndarray | None = None
+    if periodic:
+        matrices = np.broadcast_to(np.asarray(cells, dtype=np.float64), (n, 3, 3))
+        finite = np.isfinite(matrices).all(axis=(1, 2))
+        codes[(codes == 0) & ~finite] = ScreeningReason.NOT_FINITE
+        volume = np.zeros(n)
+        volume[finite] = np.abs(np.linalg.det(matrices[finite]))
+        codes[(codes == 0) & (volume < 1e-3)] = ScreeningReason.NO_VOLUME
+    todo = np.flatnonzero(codes == 0)
+    sums = covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :]
+    reach = spec.bond_factor * float(sums.max(initial=0.0))
+    size = max(1, _CHUNK_VECTORS // (27 if periodic else 1) // max(1, n_atoms**2))
+    for start in range(0, len(todo), size):
+        rows = todo[start : start + size]
+        if matrices is None:
+            nearest = _open_distances(positions[rows])
+        else:
+            nearest = _periodic_distances(positions[rows], matrices[rows], reach)
+        codes[rows] = _judge(nearest / sums, periodic, spec)
+    return _TEXTS[codes]
+
+
+def _judge(ratio: np.ndarray, periodic: bool, spec: ScreeningSpec) -> np.ndarray:
+    """Return codes from (n, n_atoms, n_atoms) distances over sums of covalent radii.
+
+    The diagonal holds an atom's distance to its own images, infinite without any.
+    """
+    n, n_atoms = ratio.shape[:2]
+    codes = np.zeros(n, dtype=np.int8)
+    connected = ratio < spec.bond_factor
+    too_close = (ratio < spec.min_distance_factor).any(axis=(1, 2))
+    codes[too_close] = ScreeningReason.ATOMS_TOO_CLOSE
+    if n_atoms > 1 and not spec.allow_isolated_atoms:
+        isolated = (~np.any(connected, axis=2)).any(axis=1)
+        codes[(codes == 0) & isolated] = ScreeningReason.ISOLATED_ATOM
+    if not periodic and not spec.allow_fragments:
+        codes[(codes == 0) & ~_is_whole(connected)] = ScreeningReason.FRAGMENTS
+    return codes
+
+
+def _is_whole(connected: np.ndarray) -> np.ndarray:
+    """Tell which of (n, n_atoms, n_atoms) adjacency matrices are connected graphs."""
+    n_atoms = connected.shape[1]
+    reached = (connected | np.eye(n_atoms, dtype=bool)).astype(np.float32)
+    steps = 1
+    while steps < n_atoms:  # every squaring doubles the length of the paths
+        reached = np.minimum(reached @ reached, 1.0)
+        steps *= 2
+    return np.asarray((reached[:, 0, :] > 0).all(axis=1))
+
+
+def _open_distances(positions: np.ndarray) -> np.ndarray:
+    distance = np.linalg.norm(positions[:, :, None, :] - positions[:, None, :, :], axis=-1)
+    diagonal = np.arange(positions.shape[1])
+    distance[:, diagonal, diagonal] = np.inf
+    return distance
+
+
+def _periodic_distances(positions: np.ndarray, cells: np.ndarray, reach: float) -> np.ndarray:
+    """Return the smallest distance of each pair over all images, exact up to ``reach``.
+
+    A vector shorter than ``reach`` has fractional components below reach/height, so after
+    wrapping to [-1/2, 1/2] no more than floor(reach/height + 1/2) cells each way matter.
+    """
+    inverse = np.linalg.inv(cells)
+    heights = 1.0 / np.linalg.norm(inverse, axis=1)  # columns of the inverse are normals
+    fractional = np.einsum("nai,nij->naj", positions, inverse)
+    separation = fractional[:, :, None, :] - fractional[:, None, :, :]
+    separation -= np.rint(separation)
+    vectors = np.einsum("nabi,nij->nabj", separation, cells)
+    best = np.full(vectors.shape[:3], np.inf)
+    diagonal = np.arange(positions.shape[1])
+    counts = np.floor(reach / heights.min(axis=0) + 0.5).astype(int)
+    for shift in np.ndindex(*(2 * counts + 1)):
+        step = np.array(shift) - counts
+        moved = vectors + np.einsum("i,nij->nj", step, cells)[:, None, None, :]
+        squared = np.einsum("nabi,nabi->nab", moved, moved)
+        if not step.any():
+            squared[:, diagonal, diagonal] = np.inf  # an atom is no neighbour of itself
+        np.minimum(best, squared, out=best)
+    return np.sqrt(best)
+
+
+def _collision(atoms: Atoms, periodic: bool, spec: ScreeningSpec) -> str:
+    looked_at = atoms.copy()
+    looked_at.pbc = periodic
+    return closest_collision(looked_at, spec.min_distance_factor) or "by rounding"

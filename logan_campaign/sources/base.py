@@ -1,0 +1,192 @@
+"""What every source of structures has in common: validation, labels, duplicates, counts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.formula import Formula
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pymatgen.core import Structure
+
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.ids import content_id
+from logan_campaign.matching.molecules import perceive_smiles
+from logan_campaign.schemas import Rejection, StructureEntry, TargetKind
+from logan_campaign.structures import (
+    formula,
+    from_atoms,
+    hill_formula,
+    kind_of,
+    reduced_formula,
+    spacegroup_symbol,
+    structure_id,
+    validate_atoms,
+)
+
+
+def _checked_formula(text: str) -> str:
+    try:
+        hill_formula(text)
+    except InputError as err:
+        raise ValueError(str(err)) from err
+    return text
+
+
+#: A chemical formula as people write it; checked, and kept as written.
+FormulaText = Annotated[str, AfterValidator(_checked_formula)]
+
+
+@dataclass
+class LoadedSet:
+    """What a source gave: distinct valid structures, and what was left out and why."""
+
+    entries: list[StructureEntry] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    n_duplicates: int = 0
+
+    @property
+    def kind(self) -> TargetKind:
+        """Whether the set holds molecules or crystals; it never holds both."""
+        return kind_of(self.entries[0].structure)
+
+    @property
+    def formulas(self) -> dict[str, int]:
+        """Structures per Hill formula."""
+        return dict(sorted(Counter(entry.formula for entry in self.entries).items()))
+
+    @property
+    def species(self) -> list[str]:
+        """Element symbols in order of atomic number."""
+        symbols = {symbol for name in self.formulas for symbol in Formula(name).count()}
+        return sorted(symbols, key=lambda symbol: int(atomic_numbers[symbol]))
+
+
+def set_id(entries: Iterable[StructureEntry]) -> str:
+    """Return ``'set-…'``, the content id of the structures, whatever their order or labels."""
+    return content_id("set", sorted(entry.id for entry in entries))
+
+
+class Source(BaseModel, ABC):
+    """A place that structures come from, with the query that selects them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Short name for people."""
+
+    @abstractmethod
+    def load(self, base: Path | None = None) -> LoadedSet:
+        """Read, validate and de-duplicate the structures.
+
+        Args:
+            base: folder that relative paths start from; the current one by default.
+
+        Raises:
+            InputError: if the source cannot be read, or nothing usable is in it.
+        """
+
+
+class Collector:
+    """Takes structures one by one and keeps the distinct valid ones.
+
+    Args:
+        formulas: formulas to keep; other compositions are passed over without a word.
+            Molecules must have the formula, crystals the same reduced one.
+        one_per_graph: count a molecule with the SMILES of an earlier one as a duplicate.
+    """
+
+    def __init__(self, formulas: list[str] | None = None, one_per_graph: bool = False) -> None:
+        self.result = LoadedSet()
+        self._wanted = None if formulas is None else {hill_formula(text) for text in formulas}
+        self._named = formulas or []
+        self._one_per_graph = one_per_graph
+        self._ids: set[str] = set()
+        self._smiles: set[str] = set()
+        self._n_other = 0
+
+    def add(
+        self,
+        atoms: Atoms,
+        label: str,
+        smiles: str | None = None,
+        energy_ev: float | None = None,
+    ) -> None:
+        """Add one structure; ``smiles`` is perceived from the geometry where not given."""
+        try:
+            if not self._is_wanted(atoms):
+                self._n_other += 1
+                return
+            validate_atoms(atoms)
+            structure = from_atoms(atoms)
+        except StructureError as err:
+            self.reject(label, str(err))
+            return
+        if self.result.entries and kind_of(structure) != self.result.kind:
+            raise InputError(
+                f"{label} is a {kind_of(structure)} but {self.result.entries[0].label} is a "
+                f"{self.result.kind}: a set holds one kind"
+            )
+        entry_id = structure_id(structure)
+        if isinstance(structure, Structure):
+            smiles = None
+        elif smiles is None:
+            smiles = perceive_smiles(structure)
+        if entry_id in self._ids or (self._one_per_graph and smiles in self._smiles):
+            self.result.n_duplicates += 1
+            return
+        self._ids.add(entry_id)
+        if smiles is not None:
+            self._smiles.add(smiles)
+        self.result.entries.append(
+            StructureEntry(
+                id=entry_id,
+                label=label,
+                formula=formula(structure),
+                structure=structure,
+                smiles=smiles,
+                spacegroup=spacegroup_symbol(structure)
+                if isinstance(structure, Structure)
+                else None,
+                energy_ev=energy_ev,
+            )
+        )
+
+    def reject(self, label: str, reason: str) -> None:
+        """Record a structure that cannot be used."""
+        self.result.rejected.append(Rejection(label=label, reason=reason))
+
+    def finish(self, source: str) -> LoadedSet:
+        """Return the set.
+
+        Raises:
+            InputError: if it is empty; ``source`` names where the structures came from.
+        """
+        if self.result.entries:
+            return self.result
+        reasons = []
+        if self.result.rejected:
+            first = self.result.rejected[0]
+            reasons.append(f"{len(self.result.rejected)} rejected ({first.label}: {first.reason})")
+        if self._n_other:
+            reasons.append(f"{self._n_other} of other compositions than {', '.join(self._named)}")
+        raise InputError(
+            f"training set is empty: {source} has no usable structure"
+            + (": " + "; ".join(reasons) if reasons else "")
+        )
+
+    def _is_wanted(self, atoms: Atoms) -> bool:
+        if self._wanted is None:
+            return True
+        name = formula(atoms)
+        if not atoms.pbc.any():
+            return name in self._wanted
+        return reduced_formula(name) in {reduced_formula(wanted) for wanted in self._wanted}

@@ -1,0 +1,112 @@
+"""Sets that need neither network nor files."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pymatgen.core import Structure
+from rdkit import Chem
+
+from logan_campaign.errors import InputError
+from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
+from logan_campaign.sources.smiles import SmilesSource, load_smiles
+from logan_campaign.structures import hill_formula, to_atoms
+
+#: Numbers of carbon atoms for which alcohols and ethers are offered.
+CARBON_COUNTS = range(2, 7)
+
+
+class BuiltinSource(Source):
+    """A list that comes with the package: ``alcohols-and-ethers`` or ``sio2-prototypes``."""
+
+    type: Literal["builtin"] = "builtin"
+    name: Literal["alcohols-and-ethers", "sio2-prototypes"] = Field(description="Which list")
+    formulas: list[FormulaText] | None = Field(
+        None, description="Compositions to take, C2H6O to C6H14O; all by default"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the embedding; molecules only")
+
+    @model_validator(mode="after")
+    def _formulas_exist(self) -> BuiltinSource:
+        if self.formulas is None:
+            return self
+        if self.name != "alcohols-and-ethers":
+            raise ValueError(f"'formulas' does not apply to {self.name}")
+        offered = [_alcohol_formula(n) for n in CARBON_COUNTS]
+        for text in self.formulas:
+            if hill_formula(text) not in offered:
+                raise ValueError(f"no {text} in alcohols-and-ethers, only {', '.join(offered)}")
+        if not self.formulas:
+            raise ValueError("'formulas' is empty")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Short name for people."""
+        return self.name + (f" ({', '.join(self.formulas)})" if self.formulas else "")
+
+    def load(self, base: Path | None = None) -> LoadedSet:
+        """Build the structures. See :meth:`Source.load`."""
+        if self.name == "sio2-prototypes":
+            return _sio2_prototypes()
+        wanted = None if self.formulas is None else {hill_formula(text) for text in self.formulas}
+        texts = [
+            smiles
+            for n in CARBON_COUNTS
+            if wanted is None or _alcohol_formula(n) in wanted
+            for smiles in alcohols_and_ethers(n)
+        ]
+        collector = Collector(one_per_graph=True)
+        load_smiles(texts, collector, SmilesSource(smiles=texts, seed=self.seed))
+        return collector.finish(self.name)
+
+
+@cache
+def alcohols_and_ethers(n_carbon: int) -> tuple[str, ...]:
+    """Return the canonical SMILES of all isomers C_nH_(2n+2)O, sorted.
+
+    A saturated acyclic molecule with one oxygen is an alcohol or an ether. All of them
+    grow from water by adding one carbon after another to any atom with a hydrogen left.
+    """
+    if n_carbon < 0:
+        raise ValueError("number of carbon atoms is negative")
+    if n_carbon == 0:
+        return ("O",)
+    grown = set()
+    for smaller in alcohols_and_ethers(n_carbon - 1):
+        mol = Chem.MolFromSmiles(smaller)
+        for atom in mol.GetAtoms():
+            if atom.GetTotalNumHs() == 0:
+                continue
+            larger = Chem.RWMol(mol)
+            larger.AddBond(atom.GetIdx(), larger.AddAtom(Chem.Atom(6)), Chem.BondType.SINGLE)
+            larger.UpdatePropertyCache()
+            grown.add(Chem.CanonSmiles(Chem.MolToSmiles(larger)))
+    return tuple(sorted(grown))
+
+
+def _alcohol_formula(n_carbon: int) -> str:
+    return f"C{n_carbon}H{2 * n_carbon + 2}O"
+
+
+def _sio2_prototypes() -> LoadedSet:
+    """Return the SiO2 crystals among pymatgen's AFLOW prototypes.
+
+    Mehl et al., doi 10.1016/j.commatsci.2017.01.017.
+    """
+    # Decoding the library takes seconds, at import.
+    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+
+    collector = Collector()
+    for prototype in AFLOW_PROTOTYPE_LIBRARY:
+        structure = prototype["snl"].structure
+        if isinstance(structure, Structure) and structure.composition.reduced_formula == "SiO2":
+            tags = prototype["tags"]
+            label = " ".join(part for part in (tags["mineral"], tags["aflow"]) if part)
+            collector.add(to_atoms(structure), label)
+    if not collector.result.entries:
+        raise InputError("this version of pymatgen has no SiO2 among its AFLOW prototypes")
+    return collector.finish("sio2-prototypes")

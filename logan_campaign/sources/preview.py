@@ -1,0 +1,43 @@
+"""What can be said of a source before it is loaded, so that mistakes are found at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ase.data import chemical_symbols
+from ase.formula import Formula
+from rdkit import Chem
+
+from logan_campaign.matching.molecules import parse_smiles
+from logan_campaign.sources.base import Source
+from logan_campaign.sources.builtin import BuiltinSource
+from logan_campaign.sources.smiles import SmilesSource, read_smi
+
+
+def species_of(source: Source, base: Path) -> set[str]:
+    """Return the elements that a source holds, without embedding or relaxing anything.
+
+    Files are read and validated whole.
+
+    Args:
+        source: the source.
+        base: folder that relative paths are meant from.
+
+    Raises:
+        InputError: a file is missing, unreadable or holds nothing usable, or a SMILES is wrong.
+    """
+    if isinstance(source, BuiltinSource):
+        if source.name == "sio2-prototypes":
+            return {"O", "Si"}
+        return {"C", "H", "O"}
+    if isinstance(source, SmilesSource):
+        texts = source.smiles
+        if texts is None:
+            texts = read_smi(base / Path(str(source.path)).expanduser())
+        return {
+            chemical_symbols[atom.GetAtomicNum()]
+            for text in texts
+            for atom in Chem.AddHs(parse_smiles(text)).GetAtoms()
+        }
+    loaded = source.load(base)
+    return {symbol for formula in loaded.formulas for symbol in Formula(formula).count()}

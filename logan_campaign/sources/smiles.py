@@ -1,0 +1,194 @@
+"""Molecules from SMILES: embedded by RDKit, relaxed with GFN2-xTB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.optimize import BFGS
+from pydantic import Field, model_validator
+from rdkit import Chem, rdBase
+from rdkit.Chem import Descriptors, rdDistGeom
+from rdkit.Chem import rdForceFieldHelpers as force_fields
+
+from logan_campaign import progress
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.matching.molecules import canonical, connected, parse_smiles
+from logan_campaign.sources.base import Collector, LoadedSet, Source
+
+_FORCE_FIELD_STEPS = 2000
+
+
+class SmilesSource(Source):
+    """A list of SMILES, or a ``.smi`` file with one per line (a name may follow)."""
+
+    type: Literal["smiles"] = "smiles"
+    smiles: list[str] | None = Field(None, description="SMILES, one per molecule")
+    path: str | None = Field(
+        None, description="File with one SMILES per line; relative to the spec"
+    )
+    n_conformers: int = Field(
+        1, ge=1, le=1000, description="Conformers embedded; the lowest (MMFF94) is kept"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the embedding")
+    relax: bool = Field(True, description="Relax with GFN2-xTB after the force field")
+    fmax: float = Field(0.05, gt=0, description="Largest force at the end (eV/Å)")
+    steps: int = Field(500, ge=1, description="Most relaxation steps")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SmilesSource:
+        if (self.smiles is None) == (self.path is None):
+            raise ValueError("give either 'smiles' or 'path'")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Short name for people."""
+        return Path(self.path).name if self.path else f"{len(self.smiles or [])} SMILES"
+
+    def load(self, base: Path | None = None) -> LoadedSet:
+        """Embed and relax every molecule. See :meth:`Source.load`."""
+        if self.path is not None:
+            texts = read_smi((base or Path.cwd()) / Path(self.path).expanduser())
+            origin = self.path
+        else:
+            texts = self.smiles or []
+            origin = "list of SMILES"
+        collector = Collector(one_per_graph=True)
+        load_smiles(texts, collector, self)
+        return collector.finish(origin)
+
+
+def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSource) -> None:
+    """Embed and relax ``texts`` into ``collector``; all are parsed before any is embedded.
+
+    Raises:
+        InputError: for a SMILES that cannot be read or is not one neutral closed-shell
+            molecule; it names the SMILES.
+    """
+    molecules: dict[str, Chem.Mol] = {}
+    for text in texts:
+        mol = _checked(text)
+        name = canonical(mol)
+        if name in molecules:
+            collector.result.n_duplicates += 1
+        else:
+            molecules[name] = mol
+    for done, (name, mol) in enumerate(molecules.items()):
+        progress.report("embed", done, len(molecules), name)
+        try:
+            atoms = embed(mol, settings.n_conformers, settings.seed)
+            if settings.relax:
+                atoms, _, converged = relax_gfn2(atoms, settings.fmax, settings.steps)
+                if not converged:
+                    raise StructureError(f"GFN2-xTB did not converge in {settings.steps} steps")
+            _check_graph(mol, atoms)
+        except StructureError as err:
+            collector.reject(name, str(err))
+            continue
+        collector.add(atoms, label=name, smiles=name)
+    progress.report("embed", len(molecules), len(molecules))
+
+
+def read_smi(path: Path) -> list[str]:
+    """Return the SMILES of a ``.smi`` file: the first word of each line, ``#`` comments out.
+
+    Raises:
+        InputError: if the file cannot be read or holds none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as err:
+        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path}: not a text file") from err
+    # '#' is also the triple bond, so only a line that starts with it is a comment.
+    texts = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    if not texts:
+        raise InputError(f"no SMILES in {path}")
+    return texts
+
+
+def embed(mol: Chem.Mol, n_conformers: int = 1, seed: int = 0) -> Atoms:
+    """Return a 3D geometry of a molecule: ETKDGv3, then MMFF94 (UFF where it has no types).
+
+    Riniker and Landrum, doi 10.1021/acs.jcim.5b00654; the conformer of lowest force-field
+    energy is returned, atoms in RDKit's order with the hydrogens last.
+
+    Raises:
+        StructureError: if no conformer can be embedded.
+    """
+    with_h = Chem.AddHs(mol)
+    parameters: Any = rdDistGeom.ETKDGv3()  # its stubs say that the seed is an object
+    parameters.randomSeed = seed
+    with rdBase.BlockLogs():
+        found: Any = rdDistGeom.EmbedMultipleConfs(with_h, n_conformers, parameters)
+        conformers = list(found)
+        if not conformers:
+            raise StructureError("RDKit could not embed it in three dimensions")
+        if force_fields.MMFFHasAllMoleculeParams(with_h):
+            results = force_fields.MMFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
+        elif force_fields.UFFHasAllMoleculeParams(with_h):
+            results = force_fields.UFFOptimizeMoleculeConfs(with_h, maxIters=_FORCE_FIELD_STEPS)
+        else:
+            results = [(0, 0.0)] * len(conformers)
+    lowest = conformers[int(np.argmin([energy for _, energy in results]))]
+    numbers = [atom.GetAtomicNum() for atom in with_h.GetAtoms()]
+    return Atoms(numbers, with_h.GetConformer(lowest).GetPositions())
+
+
+def relax_gfn2(atoms: Atoms, fmax: float = 0.05, steps: int = 500) -> tuple[Atoms, float, bool]:
+    """Relax a molecule with GFN2-xTB (Bannwarth et al., doi 10.1021/acs.jctc.8b01176).
+
+    Args:
+        atoms: start; left as it is.
+        fmax: largest force at the end (eV/Å).
+        steps: most BFGS steps.
+
+    Returns:
+        Relaxed atoms without calculator, total energy (eV), and whether ``fmax`` was reached.
+
+    Raises:
+        StructureError: if the self-consistent field does not converge.
+    """
+    from tblite.ase import TBLite  # a compiled library that only this needs
+    from tblite.exceptions import TBLiteRuntimeError
+
+    relaxed = Atoms(atoms.numbers, atoms.positions)
+    relaxed.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    try:
+        converged = BFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps)
+        energy = float(relaxed.get_potential_energy())
+    except (TBLiteRuntimeError, RuntimeError) as err:
+        raise StructureError(f"GFN2-xTB failed: {' '.join(str(err).split())}") from err
+    return Atoms(relaxed.numbers, relaxed.positions), energy, bool(converged)
+
+
+def _checked(text: str) -> Chem.Mol:
+    mol = parse_smiles(text)
+    if len(Chem.GetMolFrags(mol)) > 1:
+        raise InputError(f"SMILES {text!r} is more than one molecule")
+    if Chem.GetFormalCharge(mol) != 0:
+        raise InputError(f"SMILES {text!r} is charged; only neutral molecules are supported")
+    if Descriptors.NumRadicalElectrons(mol) != 0:
+        raise InputError(f"SMILES {text!r} is a radical; only closed shells are supported")
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        raise InputError(f"SMILES {text!r} has an unknown species (dummy atom)")
+    return mol
+
+
+def _check_graph(mol: Chem.Mol, atoms: Atoms) -> None:
+    """Raise StructureError unless ``atoms`` are bonded as ``mol`` says.
+
+    The order of atoms is known, so the bonds themselves are compared: no perception of
+    bond orders can be wrong about it.
+    """
+
+    def bonds(of: Chem.Mol) -> set[frozenset[int]]:
+        return {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in of.GetBonds()}
+
+    if bonds(connected(atoms.numbers, atoms.positions)) != bonds(Chem.AddHs(mol)):
+        raise StructureError("relaxation changed its bonds")

@@ -1,0 +1,215 @@
+"""Derive the campaign database from the job documents.
+
+One item is one campaign: its records depend on all its documents (an energy above the
+minimum on every other candidate), so a campaign is derived anew whenever one of them was
+added or changed, and passed over otherwise. Records are written on their declared keys
+and only where they differ: building twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+from maggma.core import Builder, Store
+
+from logan_campaign.stores.collections import CAMPAIGN_DATABASE
+from logan_campaign.stores.derive import (
+    DOC_TYPES,
+    CampaignRecords,
+    Doc,
+    derive,
+    document_key,
+    documents_hash,
+    latest,
+    material,
+)
+from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.sqlite import SQLiteStore, transaction
+
+_CHUNK = 500
+
+
+class CampaignItem(NamedTuple):
+    """The job documents of one campaign."""
+
+    campaign_id: str
+    documents: list[Doc]
+
+
+class CampaignBuilder(Builder):
+    """Build the collections of the campaign database.
+
+    Args:
+        docs: store of the job documents.
+        campaigns: target collection of campaigns, and so on for the other four.
+        campaign_id: only this campaign; all if left out.
+        rebuild: derive campaigns even if none of their documents changed.
+    """
+
+    def __init__(
+        self,
+        docs: Store,
+        campaigns: Store,
+        training_sets: Store,
+        models: Store,
+        candidates: Store,
+        materials: Store,
+        campaign_id: str | None = None,
+        rebuild: bool = False,
+    ) -> None:
+        self.docs = docs
+        self.campaigns = campaigns
+        self.training_sets = training_sets
+        self.models = models
+        self.candidates = candidates
+        self.materials = materials
+        self.campaign_id = campaign_id
+        self.rebuild = rebuild
+        super().__init__(
+            sources=[docs],
+            targets=[campaigns, training_sets, models, candidates, materials],
+            chunk_size=1,
+        )
+
+    @classmethod
+    def from_stores(
+        cls, stores: CampaignStores, campaign_id: str | None = None, rebuild: bool = False
+    ) -> CampaignBuilder:
+        """Return a builder over opened stores."""
+        collections = {name: stores.collection(name) for name in CAMPAIGN_DATABASE}
+        return cls(stores.docs, campaign_id=campaign_id, rebuild=rebuild, **collections)
+
+    def build(self) -> list[str]:
+        """Build what has changed, on stores that are connected and stay so.
+
+        Returns:
+            Ids of the campaigns that were derived anew.
+
+        Raises:
+            StoreError: if a store cannot be used or a document is not what it should be.
+        """
+        built = []
+        for item in self.get_items():
+            records = self.process_item(item)
+            if records is not None:
+                self.update_targets([records])
+                built.append(item.campaign_id)
+        return built
+
+    def get_items(self) -> Iterator[CampaignItem]:
+        """Yield the campaigns that have new or changed documents."""
+        for campaign_id in self._campaign_ids():
+            criteria = {
+                "metadata.campaign_id": campaign_id,
+                "output.doc_type": {"$in": list(DOC_TYPES)},
+            }
+            if self._is_current(campaign_id, criteria):
+                continue
+            fields = ["uuid", "index", "completed_at", "hosts", "output"]
+            yield CampaignItem(campaign_id, list(self.docs.query(criteria, fields)))
+
+    def _campaign_ids(self) -> list[str]:
+        if self.campaign_id is not None:
+            return [self.campaign_id]
+        found = self.docs.distinct("metadata.campaign_id", {"output.doc_type": "campaign"})
+        return sorted(name for name in found if isinstance(name, str))
+
+    def _is_current(self, campaign_id: str, criteria: Doc) -> bool:
+        if self.rebuild:
+            return False
+        about = self.campaigns.query_one(
+            {"id": campaign_id}, ["job_documents_hash", "n_candidates", "model_ids"]
+        )
+        if about is None:
+            return False
+        fields = ["uuid", "index", "completed_at", "output.doc_type", "output.schema_version"]
+        keys = [document_key(doc) for doc in latest(self.docs.query(criteria, fields))]
+        return (
+            documents_hash(keys) == about["job_documents_hash"]
+            # A collection that somebody emptied is filled again.
+            and self.candidates.count({"campaign_id": campaign_id}) == about["n_candidates"]
+            and self.models.count({"campaign_ids": campaign_id}) == len(about["model_ids"])
+        )
+
+    def process_item(self, item: CampaignItem) -> CampaignRecords | None:
+        """Return the records of a campaign, None before its own document is there."""
+        return derive(item.documents)
+
+    def update_targets(self, items: list[CampaignRecords]) -> None:
+        """Write the records of campaigns; on SQLite all of one campaign in one transaction."""
+        for records in items:
+            with self._transaction():
+                self._update(records)
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        targets = self.targets
+        if all(isinstance(store, SQLiteStore) for store in targets):
+            return transaction(*targets)
+        return nullcontext()
+
+    def _update(self, records: CampaignRecords) -> None:
+        campaign_id = records.campaign["id"]
+        mine = {"campaign_id": campaign_id}
+        before = {
+            doc["id"]: doc.get("material_id")
+            for doc in self.candidates.query(mine, ["id", "material_id"])
+        }
+        _merge_shared(self.training_sets, records.training_sets, campaign_id)
+        _merge_shared(self.models, records.models, campaign_id)
+        _upsert(self.candidates, records.candidates)
+        now = {doc["id"]: doc["material_id"] for doc in records.candidates}
+        gone = sorted(before.keys() - now.keys())
+        if gone:
+            self.candidates.remove_docs({"id": {"$in": gone}})
+        touched = {*before.values(), *now.values()} - {None}
+        self._update_materials(sorted(str(material_id) for material_id in touched))
+        # Last: on MongoDB an interrupted build is then seen as not done.
+        _upsert(self.campaigns, [records.campaign])
+
+    def _update_materials(self, material_ids: list[str]) -> None:
+        leave_out = {"raw_structure": 0, "structure": 0, "source": 0}
+        for start in range(0, len(material_ids), _CHUNK):
+            chunk = material_ids[start : start + _CHUNK]
+            members: dict[str, list[Doc]] = {material_id: [] for material_id in chunk}
+            for doc in self.candidates.query({"material_id": {"$in": chunk}}, leave_out):
+                members[doc["material_id"]].append(doc)
+            found = {key: material(key, docs) for key, docs in members.items()}
+            _upsert(self.materials, [doc for doc in found.values() if doc is not None])
+            empty = [key for key, doc in found.items() if doc is None]
+            if empty:
+                self.materials.remove_docs({"id": {"$in": empty}})
+
+
+def _upsert(store: Store, docs: list[Doc]) -> None:
+    for start in range(0, len(docs), _CHUNK):
+        store.update(docs[start : start + _CHUNK], key="id")
+
+
+def _merge_shared(store: Store, docs: Iterable[Doc], campaign_id: str) -> None:
+    """Write records that several campaigns may share.
+
+    Whatever differs is told by the campaign of the smallest id, so that the result does
+    not depend on the order in which campaigns are built.
+    """
+    merged = []
+    for doc in docs:
+        known: Doc | None = store.query_one({"id": doc["id"]})
+        others = sorted(set(known["campaign_ids"]) - {campaign_id}) if known else []
+        if known is None or not others:
+            merged.append(doc)
+            continue
+        result = dict(known if others[0] < campaign_id else doc)
+        result.pop("_id", None)
+        result["campaign_ids"] = sorted([*others, campaign_id])
+        if "uses" in doc:
+            uses = {use["campaign_id"]: use for use in [*known["uses"], *doc["uses"]]}
+            result["uses"] = [uses[key] for key in sorted(uses)]
+            roles = {use["role"] for use in result["uses"]}
+            result["role"] = "training" if "training" in roles else "known"
+        if "pools" in doc:
+            pools = {pool["id"]: pool for pool in [*known["pools"], *doc["pools"]]}
+            result["pools"] = [pools[key] for key in sorted(pools)]
+        merged.append(result)
+    _upsert(store, merged)

@@ -1,0 +1,72 @@
+"""The collections of a store: names, keys and indexes in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "materials"]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection's name, the field that identifies a document, and its indexes.
+
+    Each index is a tuple of dotted paths; ``key`` is indexed besides.
+    """
+
+    name: str
+    key: str = "id"
+    indexes: tuple[tuple[str, ...], ...] = field(default=())
+
+
+#: Job documents, as jobflow writes them.
+OUTPUTS = Collection(
+    "outputs",
+    key="uuid",
+    indexes=(
+        ("uuid", "index"),
+        ("completed_at",),
+        ("metadata.campaign_id", "output.doc_type"),
+    ),
+)
+#: Large parts of job documents (jobflow's additional store ``data``).
+BLOBS = Collection("outputs_blobs", key="blob_uuid")
+#: What a runner notes about flows and jobs.
+LEDGER = Collection("ledger", indexes=(("flow_id", "doc_type", "order"), ("doc_type",), ("state",)))
+
+#: The campaign database, derived from the job documents.
+CAMPAIGN_DATABASE: dict[CollectionName, Collection] = {
+    "campaigns": Collection("campaigns", indexes=(("name",),)),
+    "training_sets": Collection("training_sets", indexes=(("campaign_ids",),)),
+    "models": Collection("models", indexes=(("campaign_ids",), ("training_set_id",), ("formula",))),
+    "candidates": Collection(
+        "candidates",
+        indexes=(
+            ("campaign_id", "order"),
+            ("campaign_id", "state"),
+            ("campaign_id", "energy_above_min_ev"),
+            ("state",),
+            ("formula",),
+            ("smiles",),
+            ("spacegroup",),
+            ("level",),
+            ("energy_above_min_ev",),
+            ("model_id",),
+            ("training_set_id",),
+            ("match",),
+            ("material_id",),
+        ),
+    ),
+    "materials": Collection(
+        "materials",
+        indexes=(
+            ("campaign_ids",),
+            ("candidate_ids",),
+            ("formula",),
+            ("smiles",),
+            ("spacegroup",),
+            ("energy_ev",),
+        ),
+    ),
+}

@@ -1,0 +1,120 @@
+"""Documents as JSON text, and back without loss.
+
+JSON has no dates, object ids, bytes or special floats. They are written as in MongoDB's
+Extended JSON v2, as objects with one reserved key:
+
+==================  =========================================================
+``{"$date": s}``    datetime, UTC, milliseconds: ``2026-01-31T12:00:00.250Z``
+``{"$oid": s}``     ``bson.ObjectId``
+``{"$binary": s}``  bytes, base64
+``{"$numberDouble": s}``  ``NaN``, ``Infinity``, ``-Infinity``
+``{"$literal": d}`` a dict that by itself looks like one of these
+==================  =========================================================
+
+As in MongoDB, datetimes come back without time zone, in UTC, cut to milliseconds, and
+integers must fit in 64 bits.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+from monty.json import jsanitize
+
+from logan_campaign.errors import StoreError
+
+_RESERVED = frozenset({"$date", "$oid", "$binary", "$numberDouble", "$literal"})
+_INT64 = 2**63
+
+
+def sanitize(doc: Any) -> Any:
+    """Return ``doc`` as plain containers, as maggma's MongoStore does before writing."""
+    return jsanitize(doc, allow_bson=True, recursive_msonable=True)
+
+
+def date_text(value: datetime) -> str:
+    """Return the text of a datetime: fixed width, so that texts sort as the times do."""
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return value.isoformat(timespec="milliseconds") + "Z"
+
+
+def parse_date(text: str) -> datetime:
+    """Return the datetime (UTC, without time zone) of :func:`date_text`."""
+    return datetime.fromisoformat(text.removesuffix("Z"))
+
+
+def _encode(obj: Any) -> Any:
+    if obj is None or isinstance(obj, (str, bool)):
+        return obj
+    if isinstance(obj, dict):
+        encoded = {key: _encode(value) for key, value in obj.items()}
+        if len(obj) == 1 and next(iter(obj)) in _RESERVED:
+            return {"$literal": encoded}
+        return encoded
+    if isinstance(obj, list):
+        return [_encode(value) for value in obj]
+    if isinstance(obj, int):
+        if not -_INT64 <= obj < _INT64:
+            raise StoreError(f"integer {obj} does not fit in 64 bits")
+        return obj
+    if isinstance(obj, float):
+        if math.isfinite(obj):
+            return obj
+        name = "NaN" if math.isnan(obj) else "Infinity" if obj > 0 else "-Infinity"
+        return {"$numberDouble": name}
+    if isinstance(obj, datetime):
+        return {"$date": date_text(obj)}
+    if isinstance(obj, ObjectId):
+        return {"$oid": str(obj)}
+    if isinstance(obj, bytes):
+        return {"$binary": base64.b64encode(obj).decode("ascii")}
+    raise StoreError(f"a value of type {type(obj).__name__} cannot be stored")
+
+
+def _decode(obj: Any) -> Any:
+    if isinstance(obj, list):
+        return [_decode(value) for value in obj]
+    if not isinstance(obj, dict):
+        return obj
+    if len(obj) == 1:
+        [(key, value)] = obj.items()
+        if key == "$date":
+            return parse_date(value)
+        if key == "$oid":
+            return ObjectId(value)
+        if key == "$binary":
+            return base64.b64decode(value)
+        if key == "$numberDouble":
+            return float(value)
+        if key == "$literal":
+            return {inner: _decode(item) for inner, item in value.items()}
+    return {key: _decode(value) for key, value in obj.items()}
+
+
+def dumps(obj: Any) -> str:
+    """Return the JSON text of a sanitized document or value.
+
+    Raises:
+        StoreError: for integers beyond 64 bits, text that is not valid Unicode and
+            types that no store can hold.
+    """
+    text = json.dumps(_encode(obj), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise StoreError(f"text is not valid Unicode: {err.reason}") from err
+    return text
+
+
+def loads(text: str | bytes) -> Any:
+    """Return what :func:`dumps` wrote."""
+    obj = json.loads(text)
+    marker = b'"$' if isinstance(text, bytes) else '"$'
+    # Most documents hold no extended value: the walk is only done where one may be.
+    return _decode(obj) if marker in text else obj  # type: ignore[operator]

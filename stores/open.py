@@ -1,0 +1,257 @@
+"""Open the stores of campaigns from one location.
+
+A location is
+
+* a folder (holds ``campaign.sqlite``),
+* a file that ends with ``.sqlite``, ``.sqlite3`` or ``.db``,
+* ``sqlite:///relative/file`` or ``sqlite:////absolute/file``,
+* ``mongodb://host/database`` or ``mongodb+srv://…/database``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maggma.core import Store
+from maggma.stores import GridFSStore, MongoStore
+from pymongo import ASCENDING
+from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.stores.blobs import SQLiteBlobStore
+from logan_campaign.stores.collections import (
+    BLOBS,
+    CAMPAIGN_DATABASE,
+    LEDGER,
+    OUTPUTS,
+    Collection,
+    CollectionName,
+)
+from logan_campaign.stores.sqlite import SQLiteStore, transaction
+
+#: File of the store in a campaign's folder.
+FILE_NAME = "campaign.sqlite"
+_SUFFIXES = (".sqlite", ".sqlite3", ".db")
+_MONGO = ("mongodb://", "mongodb+srv://")
+
+
+def mask_password(text: str) -> str:
+    """Return a URI without password and without options, which may hold secrets too."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    # The last @ first: a password that was not percent-encoded may hold any character.
+    credentials, at, host = rest.rpartition("@")
+    host = host.split("?", 1)[0]
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{host}"
+
+
+@dataclass
+class CampaignStores:
+    """The connected stores of campaigns.
+
+    Attributes:
+        docs: job documents; with ``data`` it makes a ``jobflow.JobStore``.
+        data: large parts of job documents.
+        ledger: what a runner notes about flows and jobs; key ``id``.
+        folder: folder that holds an embedded store; None for a server.
+    """
+
+    docs: Store
+    data: Store
+    ledger: Store
+    folder: Path | None
+    _location: str
+    _uri: str | None = None
+    _collections: dict[str, Store] = field(default_factory=dict)
+
+    def collection(self, name: CollectionName) -> Store:
+        """Return a collection of the campaign database, connected.
+
+        Raises:
+            InputError: for an unknown name.
+        """
+        if name not in CAMPAIGN_DATABASE:
+            raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
+        if name not in self._collections:
+            declared = CAMPAIGN_DATABASE[name]
+            if isinstance(self.docs, SQLiteStore):
+                store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
+            else:
+                store = _mongo_store(str(self._uri), declared)
+            self._collections[name] = store
+        return self._collections[name]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all updates inside the block together.
+
+        On SQLite this is one transaction over all collections. On MongoDB it does
+        nothing: a server without replica set has no transactions, each update stands
+        alone there.
+        """
+        if isinstance(self.docs, SQLiteStore):
+            with transaction(self.docs):
+                yield
+        else:
+            yield
+
+    def close(self) -> None:
+        """Close all connections."""
+        for store in (self.docs, self.data, self.ledger, *self._collections.values()):
+            store.close()
+        self._collections.clear()
+
+    def describe(self) -> str:
+        """Return the location for people, without password."""
+        return self._location
+
+    def __enter__(self) -> CampaignStores:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def open_campaign_stores(
+    location: str | Path, *, create: bool = False, timeout_s: float | None = None
+) -> CampaignStores:
+    """Open the stores at a location (see this module's text).
+
+    Args:
+        location: folder, file or URI.
+        create: make the place if it is not there.
+        timeout_s: how long to wait for a lock (SQLite, 30 s if left out) or for the
+            server (MongoDB, 5 s).
+
+    Raises:
+        StoreError: if there is nothing at the location (and ``create`` is not given), or
+            it cannot be reached or used; one line, without password.
+    """
+    text = str(location)
+    if text.startswith(_MONGO):
+        return _open_mongo(text, create, timeout_s or 5.0)
+    if "://" in text and not text.startswith("sqlite:///"):
+        raise StoreError(
+            f"store {mask_password(text)}: unknown kind; "
+            "give a folder, an .sqlite file or a mongodb:// URI"
+        )
+    return _open_sqlite(_sqlite_file(text), create, timeout_s or 30.0)
+
+
+def _sqlite_file(text: str) -> Path:
+    if text.startswith("sqlite:///"):
+        return Path(text.removeprefix("sqlite:///"))
+    path = Path(text).expanduser()
+    if path.suffix in _SUFFIXES and not path.is_dir():
+        return path
+    return path / FILE_NAME
+
+
+def _sqlite_store(path: str, collection: Collection, timeout_s: float) -> SQLiteStore:
+    store = SQLiteStore(
+        path,
+        collection.name,
+        indexes=collection.indexes,
+        key=collection.key,
+        timeout_s=timeout_s,
+    )
+    store.connect()
+    return store
+
+
+def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
+    if create:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise StoreError(f"store {path}: folder cannot be made: {err.strerror}") from err
+    elif not path.is_file():
+        raise StoreError(f"store {path}: no such file")
+    blobs = SQLiteBlobStore(path, BLOBS.name, timeout_s=timeout_s)
+    blobs.connect()
+    return CampaignStores(
+        docs=_sqlite_store(str(path), OUTPUTS, timeout_s),
+        data=blobs,
+        ledger=_sqlite_store(str(path), LEDGER, timeout_s),
+        folder=path.absolute().parent,
+        _location=str(path),
+    )
+
+
+@contextmanager
+def _mongo_errors(uri: str) -> Iterator[None]:
+    """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
+    place = mask_password(uri)
+    try:
+        yield
+    except (InvalidURI, ConfigurationError) as err:
+        raise StoreError(
+            f"store {place}: not a usable MongoDB URI "
+            "(special characters in user name and password must be percent-encoded)"
+        ) from err
+    except OperationFailure as err:
+        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
+        raise StoreError(f"store {place}: {reason}") from err
+    except PyMongoError as err:
+        raise StoreError(f"store {place}: not reachable ({type(err).__name__})") from err
+
+
+def _client_options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "serverSelectionTimeoutMS": int(timeout_s * 1000),
+        "connectTimeoutMS": int(timeout_s * 1000),
+    }
+
+
+def _mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> MongoStore:
+    store = MongoStore.from_uri(
+        uri, collection.name, key=collection.key, mongoclient_kwargs=_client_options(timeout_s)
+    )
+    with _mongo_errors(uri):
+        store.connect()
+        for fields in ((collection.key,), *collection.indexes):
+            store._collection.create_index([(name, ASCENDING) for name in fields])
+    return store
+
+
+def _open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
+    place = mask_password(uri)
+    with _mongo_errors(uri):
+        if not parse_uri(uri)["database"]:
+            raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")
+        # Looked at before anything is made there.
+        probe = MongoStore.from_uri(
+            uri, OUTPUTS.name, mongoclient_kwargs=_client_options(timeout_s)
+        )
+        probe.connect()
+        try:
+            names = probe._collection.database.list_collection_names()
+        finally:
+            probe.close()
+        if not create and OUTPUTS.name not in names:
+            raise StoreError(f"store {place}: no campaigns there")
+        data = GridFSStore.from_uri(
+            uri,
+            BLOBS.name,
+            key=BLOBS.key,
+            compression=True,
+            mongoclient_kwargs=_client_options(timeout_s),
+        )
+        data.connect()
+        for name in ("blob_uuid", "job_uuid"):
+            data.ensure_index(name)
+    return CampaignStores(
+        docs=_mongo_store(uri, OUTPUTS, timeout_s),
+        data=data,
+        ledger=_mongo_store(uri, LEDGER, timeout_s),
+        folder=None,
+        _location=place,
+        _uri=uri,
+    )

@@ -1,0 +1,615 @@
+"""A maggma Store on SQLite: one collection of documents in one file.
+
+Documents are JSON text; an indexed field is a pair of generated columns over that text,
+so any field can be given an index at any time. Equality, ranges, ``$in``, ``$ne``,
+``$nin``, ``$exists``, ``$and`` and ``$or`` on scalar fields run in SQL, everything else
+goes through mongomock's filter, document by document. There are no aggregation
+pipelines, and no operators that run code.
+
+What to know about the answers:
+
+* Documents have no ``_id`` unless they were given one.
+* Without a sort, and among equals, documents come in the order of their insertion.
+* A query reads the list of matching documents at once and the documents page by page:
+  those removed meanwhile are left out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mongomock_ng
+from maggma.core import Sort, Store
+from mongomock_ng.filtering import resolve_sort_key
+from pydash import get, has, set_
+
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.stores import encoding
+from logan_campaign.stores.database import (
+    Database,
+    acquire,
+    fold_case,
+    release,
+    restore_case,
+    table_name,
+)
+from logan_campaign.stores.mongoquery import (
+    BOOLEAN,
+    COMPLEX,
+    DATE,
+    NULL,
+    Condition,
+    Field,
+    Projection,
+    fields_of,
+    is_plain_path,
+    kind_sql,
+    matches,
+    translate,
+    value_sql,
+)
+
+_PAGE = 200  # documents read at once
+_COMPRESSION_LEVEL = 1  # most of what blobs hold is compressed already
+
+Criteria = Mapping[str, Any] | None
+Properties = Mapping[str, Any] | Sequence[str] | None
+SortSpec = Mapping[str, Sort | int] | None
+
+
+class SQLiteStore(Store):
+    """A collection of documents in an SQLite file.
+
+    Args:
+        path: the file, made on ``connect`` if absent; its folder must exist. A relative
+            path is looked up from the current folder at ``connect``.
+        collection_name: the collection in the file.
+        indexes: fields to index besides ``key``: dotted paths, or lists of them for an
+            index over several fields.
+        payload_field: top-level field that is large and not searched; it is kept
+            compressed beside the document and only read when asked for.
+        timeout_s: how long to wait for a lock held by another process (s).
+        **kwargs: ``key``, ``last_updated_field``, ``last_updated_type`` and
+            ``validator`` of maggma's Store.
+
+    Raises:
+        StoreError: for names that are not allowed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        collection_name: str,
+        indexes: Sequence[str | Sequence[str]] = (),
+        payload_field: str | None = None,
+        timeout_s: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        self.path = str(path)
+        self.collection_name = collection_name
+        self.indexes = [index if isinstance(index, str) else list(index) for index in indexes]
+        self.payload_field = payload_field
+        self.timeout_s = timeout_s
+        self.kwargs = kwargs
+        self._table = table_name(collection_name)
+        self._database: Database | None = None
+        self._indexed: set[str] = set()
+        for index in self.indexes:
+            _index_fields(index)
+        super().__init__(**kwargs)
+
+    # --- connection -----------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """File and collection."""
+        return f"sqlite:///{self.path}#{self.collection_name}"
+
+    @property
+    def _collection(self) -> Any:
+        raise StoreError(f"{self.name} has no pymongo collection")
+
+    @property
+    def database(self) -> Database:
+        """This process's connection to the file.
+
+        Raises:
+            StoreError: if the store is not connected.
+        """
+        if self._database is None:
+            raise StoreError(f"{self.name} is not connected")
+        if self._database.is_inherited():
+            # The connection belongs to the parent process, which forked.
+            self._database = acquire(Path(self.path), self.timeout_s)
+        return self._database
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Open the file, make the collection and its indexes if they are not there.
+
+        Raises:
+            StoreError: if the file cannot be used; the message says why.
+        """
+        if self._database is not None:
+            if not force_reset:
+                return
+            self.close()
+        self._database = acquire(Path(self.path), self.timeout_s)
+        try:
+            self._prepare(self._database)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, database: Database) -> None:
+        wanted = [_index_fields(index) for index in [self.key, *self.indexes]]
+        if not self._is_prepared(database, wanted):
+            with database.writing():
+                database.rows(
+                    f"CREATE TABLE IF NOT EXISTS {self._table} "
+                    "(id INTEGER PRIMARY KEY, doc TEXT NOT NULL, payload BLOB)"
+                )
+                database.rows(
+                    "INSERT OR IGNORE INTO collections VALUES (?, ?)",
+                    (self.collection_name, self.payload_field),
+                )
+                for fields in wanted:
+                    self._create_index(database, fields, unique=False)
+        self._indexed = self._indexes_in(database)
+
+    def _is_prepared(self, database: Database, wanted: list[list[str]]) -> bool:
+        found = database.rows(
+            "SELECT payload_field FROM collections WHERE name = ?", (self.collection_name,)
+        )
+        if found and found[0][0] != self.payload_field:
+            raise StoreError(
+                f"{self.name} keeps {found[0][0]!r} as payload, not {self.payload_field!r}"
+            )
+        present = self._indexes_in(database)
+        return bool(found) and all(_index_key(fields) in present for fields in wanted)
+
+    def _indexes_in(self, database: Database) -> set[str]:
+        names = database.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?",
+            (self._table.strip('"'),),
+        )
+        return {
+            restore_case(name.rpartition(":")[2]) for (name,) in names if name.startswith("index:")
+        }
+
+    def _index_name(self, role: str, fields: Sequence[str]) -> str:
+        return fold_case(f'"{role}:{self.collection_name}:{_index_key(fields)}"')
+
+    def close(self) -> None:
+        """Close the connection; ``connect`` opens it again."""
+        if self._database is not None:
+            database, self._database = self._database, None
+            release(database)
+
+    # --- indexes --------------------------------------------------------------------
+
+    def ensure_index(self, key: str, unique: bool = False) -> bool:
+        """Make an index on a field (a dotted path), if it is not there.
+
+        Returns:
+            Whether the index exists now. It cannot be unique if there are duplicates,
+            and a path with array positions cannot be indexed. A unique index does not
+            restrain documents that lack the field or hold an array or object there.
+        """
+        if not is_plain_path(key):
+            return False
+        database = self.database
+        self._indexed = self._indexes_in(database)
+        if _index_key([key]) in self._indexed:
+            return True
+        try:
+            with database.writing():
+                self._create_index(database, [key], unique)
+        except StoreError as err:
+            if isinstance(err.__cause__, sqlite3.IntegrityError):
+                return False
+            raise
+        self._indexed.add(_index_key([key]))
+        return True
+
+    def _create_index(self, database: Database, fields: list[str], unique: bool) -> None:
+        present = {row[1] for row in database.rows(f"PRAGMA table_xinfo({self._table})")}
+        for field in fields:
+            for role, sql in (("kind", kind_sql(field)), ("value", value_sql(field))):
+                column = _column(role, field)
+                if column.strip('"') not in present:
+                    database.rows(
+                        f"ALTER TABLE {self._table} ADD COLUMN {column} "
+                        f"GENERATED ALWAYS AS ({sql}) VIRTUAL"
+                    )
+            database.rows(
+                f"CREATE INDEX IF NOT EXISTS {self._index_name('complex', [field])} "
+                f"ON {self._table} ({_column('kind', field)}) "
+                f"WHERE {_column('kind', field)} = {COMPLEX}"
+            )
+        columns = ", ".join(
+            f"{_column('kind', field)}, {_column('value', field)}" for field in fields
+        )
+        database.rows(
+            f"CREATE {'UNIQUE ' if unique else ''}INDEX IF NOT EXISTS "
+            f"{self._index_name('index', fields)} ON {self._table} ({columns})"
+        )
+
+    # --- reading --------------------------------------------------------------------
+
+    def _field(self, path: str) -> Field | None:
+        """Return how SQL sees a field, if it can; call inside ``reading`` or ``writing``."""
+        if not is_plain_path(path) or path.split(".")[0] == self.payload_field:
+            return None
+        field = Field.of(path)
+        if any(path in index.split(",") for index in self._indexed):
+            kind = _column("kind", path)
+            # A small index lists the rows with a complex value: usually there are none.
+            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} = {COMPLEX})"
+            found = bool(self.database.rows(sql)[0][0])
+            return field._replace(kind=kind, value=_column("value", path), complex=found)
+        return field
+
+    def _condition(self, criteria: Criteria) -> Condition:
+        """Translate criteria; call inside ``reading`` or ``writing``."""
+        return translate(criteria or {}, self._field)
+
+    def _needs_payload(self, criteria: Criteria, sort: SortSpec = None) -> bool:
+        fields = [*fields_of(criteria), *(sort or {})]
+        return any(field.split(".")[0] == self.payload_field for field in fields)
+
+    def _order(self, sort: SortSpec, condition: Condition) -> str | None:
+        """Return the ORDER BY terms, None if SQL cannot sort these rows as MongoDB does."""
+        terms = []
+        for path, direction in (sort or {}).items():
+            field = self._field(path)
+            if field is None or self._any_complex(field, condition):
+                return None
+            word = "DESC" if Sort(direction) is Sort.Descending else "ASC"
+            terms += [f"{field.kind} {word}", f"{field.value} {word}"]
+        return ", ".join([*terms, "id"])
+
+    def _any_complex(self, field: Field, condition: Condition) -> bool:
+        """Whether a row that meets the condition holds a complex value in the field."""
+        if not field.complex:
+            return False
+        sql = f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {COMPLEX}"
+        return bool(self.database.rows(f"{sql} LIMIT 1", condition.parameters))
+
+    def _read(self, ids: Sequence[int], payload: bool) -> list[tuple[int, dict[str, Any]]]:
+        """Return the documents that still exist among ``ids``, in that order."""
+        marks = ", ".join("?" * len(ids))
+        column = "payload" if payload and self.payload_field else "NULL"
+        rows = self.database.rows(
+            f"SELECT id, doc, {column} FROM {self._table} WHERE id IN ({marks})", ids
+        )
+        found = {row[0]: row for row in rows}
+        return [(n, self._decode(*found[n][1:])) for n in ids if n in found]
+
+    def _decode(self, text: str, payload: bytes | None) -> dict[str, Any]:
+        doc: dict[str, Any] = encoding.loads(text)
+        if payload is not None and self.payload_field:
+            try:
+                doc[self.payload_field] = encoding.loads(zlib.decompress(payload))
+            except (zlib.error, ValueError) as err:
+                raise StoreError(f"{self.name}: damaged payload: {err}") from err
+        return doc
+
+    def _find(
+        self,
+        criteria: Criteria,
+        projection: Projection,
+        sort: SortSpec = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield row id and projected document of everything found."""
+        if criteria is not None and not isinstance(criteria, Mapping):
+            raise InputError(f"criteria must be a dict, not {type(criteria).__name__}")
+        database = self.database
+        limit = abs(limit)  # as MongoDB takes a negative limit
+        with database.reading():
+            condition = self._condition(criteria)
+            order = self._order(sort, condition)
+            sql = f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY {order or 'id'}"
+            parameters = list(condition.parameters)
+            if condition.exact and order is not None:
+                sql += " LIMIT ? OFFSET ?"
+                parameters += [limit or -1, skip]
+            ids = [row[0] for row in database.rows(sql, parameters)]
+        filtering = self._needs_payload(criteria, sort)
+        if order is None:
+            ids = self._sorted(ids, criteria or {}, sort or {}, filtering)
+            ids = ids[skip : skip + limit if limit else None]
+        if order is None or condition.exact:
+            test: Mapping[str, Any] | None = None
+            skip = limit = 0  # done already
+        else:
+            test = criteria
+        payload = projection.names(self.payload_field or "") or (filtering and test is not None)
+        n_found = 0
+        for start in range(0, len(ids), _PAGE):
+            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
+                if test is not None and not matches(test, doc):
+                    continue
+                n_found += 1
+                if n_found > skip:
+                    yield row_id, projection.apply(doc)
+                if limit and n_found == skip + limit:
+                    return
+
+    def _sorted(
+        self, ids: list[int], criteria: Mapping[str, Any], sort: Mapping[str, Any], payload: bool
+    ) -> list[int]:
+        """Return the ids that match, sorted by mongomock's comparison."""
+        rows = []
+        for start in range(0, len(ids), _PAGE):
+            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
+                if matches(criteria, doc):
+                    rows.append((row_id, [resolve_sort_key(field, doc) for field in sort]))
+        # Sorting by the last field first keeps the order of the earlier ones among equals.
+        for n, direction in reversed(list(enumerate(sort.values()))):
+            reverse = Sort(direction) is Sort.Descending
+            rows.sort(key=lambda row, n=n: row[1][n], reverse=reverse)  # type: ignore[misc]
+        return [row_id for row_id, _ in rows]
+
+    def query(
+        self,
+        criteria: Criteria = None,
+        properties: Properties = None,
+        sort: SortSpec = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents that match.
+
+        Args:
+            criteria: MongoDB filter; all documents if left out.
+            properties: fields to return: a list, or a dict of 1 (only these) or 0 (all
+                but these); whole documents if left out.
+            sort: fields with 1 (ascending) or -1.
+            skip: how many of the first matches to pass over.
+            limit: how many to return at most; 0 is all.
+
+        Raises:
+            InputError: for criteria or properties that cannot be used.
+            StoreError: if the file cannot be read.
+        """
+        projection = Projection(properties)
+        for _, doc in self._find(criteria, projection, sort, skip, limit):
+            yield doc
+
+    def count(self, criteria: Criteria = None) -> int:
+        """Return how many documents match.
+
+        Raises:
+            InputError: for criteria that cannot be used.
+        """
+        with self.database.reading():
+            condition = self._condition(criteria)
+            if condition.exact:
+                sql = f"SELECT count(*) FROM {self._table} WHERE {condition.sql}"
+                return int(self.database.rows(sql, condition.parameters)[0][0])
+        return sum(1 for _ in self._find(criteria, Projection(["_id"])))
+
+    def distinct(self, field: str, criteria: Criteria = None, all_exist: bool = False) -> list[Any]:
+        """Return the distinct values of a field; arrays count by their elements.
+
+        Args:
+            field: dotted path.
+            criteria: MongoDB filter; all documents if left out.
+            all_exist: without meaning here, as in maggma's MongoStore.
+        """
+        with self.database.reading():
+            condition = self._condition(criteria)
+            seen = self._field(field) if condition.exact else None
+            if seen is not None and not self._any_complex(seen, condition):
+                return self._distinct_scalars(seen, condition)
+        # Elements of arrays: mongomock knows the rules; only the field goes there.
+        collection = mongomock_ng.MongoClient().db.found
+        projection = Projection([field])
+        for _, doc in self._find(criteria, projection):
+            collection.insert_one({key: value for key, value in doc.items() if key != "_id"})
+        return list(collection.distinct(field))
+
+    def _distinct_scalars(self, field: Field, condition: Condition) -> list[Any]:
+        rows = self.database.rows(
+            f"SELECT DISTINCT {field.kind}, {field.value} FROM {self._table} "
+            f"WHERE {condition.sql} AND {field.kind} <> {NULL} ORDER BY 1, 2",
+            condition.parameters,
+        )
+        nulls = self.database.rows(
+            f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {NULL} "
+            f"AND {field.exists} LIMIT 1",
+            condition.parameters,
+        )
+        values: list[Any] = [None] if nulls else []
+        for found_kind, found in rows:
+            if found_kind == BOOLEAN:
+                values.append(bool(found))
+            elif found_kind == DATE:
+                values.append(encoding.parse_date(found))
+            else:
+                values.append(found)
+        return values
+
+    def groupby(
+        self,
+        keys: list[str] | str,
+        criteria: Criteria = None,
+        properties: Properties = None,
+        sort: SortSpec = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield the values of ``keys`` and the documents that have them.
+
+        Documents that lack one of the keys are left out. ``sort``, ``skip`` and
+        ``limit`` apply to the documents before they are grouped; groups come in the
+        order of their first document.
+        """
+        keys = [keys] if isinstance(keys, str) else list(keys)
+        if properties is not None and not isinstance(properties, Mapping):
+            properties = [*properties, *keys]
+        elif properties:
+            properties = {**properties, **dict.fromkeys(keys, 1)}
+        groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        for doc in self.query(criteria, properties, sort, skip, limit):
+            if not all(has(doc, key) for key in keys):
+                continue
+            values: dict[str, Any] = {}
+            for key in keys:
+                set_(values, key, get(doc, key))
+            groups.setdefault(encoding.dumps(values), (values, []))[1].append(doc)
+        yield from groups.values()
+
+    # --- writing --------------------------------------------------------------------
+
+    def update(
+        self,
+        docs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        key: Sequence[str] | str | None = None,
+    ) -> None:
+        """Write documents: each replaces the one with the same key, or is added.
+
+        One call is one transaction: all documents are written or none. It joins the
+        transaction that is open, if there is one.
+
+        Args:
+            docs: one document or several.
+            key: field or fields that identify a document; the store's key if left out.
+
+        Raises:
+            StoreError: if a document lacks a key or cannot be stored, or the file cannot
+                be written: locked, disk full.
+            ValueError: from a strict validator.
+        """
+        if isinstance(docs, Mapping):
+            docs = [docs]
+        names = [key] if isinstance(key, str) else list(key or [self.key])
+        rows = [
+            self._row(doc, names) for doc in map(encoding.sanitize, docs) if self._is_valid(doc)
+        ]
+        if not rows:
+            return
+        database = self.database
+        with database.writing():
+            for search, text, payload in rows:
+                found = self._first_id(search)
+                if found is None:
+                    database.rows(
+                        f"INSERT INTO {self._table} (doc, payload) VALUES (?, ?)", (text, payload)
+                    )
+                else:
+                    database.rows(
+                        f"UPDATE {self._table} SET doc = ?1, payload = ?2 "
+                        "WHERE id = ?3 AND (doc <> ?1 OR payload IS NOT ?2)",
+                        (text, payload, found),
+                    )
+
+    def _is_valid(self, doc: Mapping[str, Any]) -> bool:
+        if self.validator is None or self.validator.is_valid(doc):
+            return True
+        if self.validator.strict:
+            raise ValueError(self.validator.validation_errors(doc))
+        self.logger.error(self.validator.validation_errors(doc))
+        return False
+
+    def _row(
+        self, doc: dict[str, Any], names: list[str]
+    ) -> tuple[dict[str, Any], str, bytes | None]:
+        """Return the search for a document's key, its text and its payload."""
+        missing = [name for name in names if name not in doc]
+        if missing:
+            raise StoreError(f"{self.name}: a document lacks the key field {missing[0]!r}")
+        search = {name: doc[name] for name in names}
+        dollar = next((name for name in doc if name.startswith("$")), None)
+        if dollar is not None:
+            raise StoreError(f"{self.name}: field name {dollar!r} starts with '$'")
+        payload = None
+        if self.payload_field in doc:
+            text = encoding.dumps(doc[self.payload_field])
+            payload = zlib.compress(text.encode(), _COMPRESSION_LEVEL)
+            doc = {name: value for name, value in doc.items() if name != self.payload_field}
+        return search, encoding.dumps(doc), payload
+
+    def _first_id(self, search: dict[str, Any]) -> int | None:
+        condition = self._condition(search)
+        if condition.exact:
+            rows = self.database.rows(
+                f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY id LIMIT 1",
+                condition.parameters,
+            )
+            return rows[0][0] if rows else None
+        found = next(self._find(search, Projection(["_id"]), limit=1), None)
+        return found[0] if found else None
+
+    def remove_docs(self, criteria: Criteria) -> None:
+        """Remove the documents that match, in one transaction.
+
+        Raises:
+            InputError: for criteria that cannot be used.
+        """
+        database = self.database
+        with database.writing():
+            condition = self._condition(criteria)
+            if condition.exact:
+                database.rows(
+                    f"DELETE FROM {self._table} WHERE {condition.sql}", condition.parameters
+                )
+                return
+            ids = [row_id for row_id, _ in self._find(criteria, Projection(["_id"]))]
+            for row_id in ids:
+                database.rows(f"DELETE FROM {self._table} WHERE id = ?", (row_id,))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same collection of the same file."""
+        if not isinstance(other, SQLiteStore):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Hash of file and collection."""
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, str, str]:
+        return str(Path(self.path).absolute()), self.collection_name, self.last_updated_field
+
+
+def _index_fields(index: str | Sequence[str]) -> list[str]:
+    fields = [index] if isinstance(index, str) else list(index)
+    for field in fields:
+        if not is_plain_path(field):
+            raise StoreError(f"field {field!r} cannot be indexed")
+    return fields
+
+
+def _index_key(fields: Sequence[str]) -> str:
+    return ",".join(fields)
+
+
+def _column(role: str, field: str) -> str:
+    return fold_case(f'"{role}:{field}"')
+
+
+@contextmanager
+def transaction(*stores: SQLiteStore) -> Iterator[None]:
+    """Commit all updates of the stores inside the block together, or none if it raises.
+
+    Other threads that use the same file wait until the block ends.
+
+    Raises:
+        StoreError: if the stores are not all in one file or not connected.
+    """
+    if not stores:
+        raise StoreError("a transaction needs at least one store")
+    databases = {id(store.database): store.database for store in stores}
+    if len(databases) > 1:
+        raise StoreError("a transaction cannot span several files")
+    [database] = databases.values()
+    with database.writing():
+        yield

@@ -1,0 +1,81 @@
+"""A whole campaign on real parts: GFN2-xTB, a trained model, GPAW; and what its Flow promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+from monty.json import MontyDecoder, MontyEncoder
+
+from logan_campaign.errors import InputError
+from logan_campaign.flows import CampaignMaker
+from logan_campaign.schemas import DATA_KEYS
+
+TINY = """\
+name: tiny
+target: {kind: molecule, formula: CH4O, box: [5.0, 4.5, 4.5]}
+training: {source: {type: smiles, smiles: [CCO, COC]}}
+known: [{type: smiles, smiles: [CO]}]
+models: {count: 2, hyperparameters: {steps: 150, n_max: 2, n_neighbour: 5, r_cut: 4.0}}
+generate: {per_model: 20}
+select: {strategy: kmeans, n_picks: 4}
+relax:
+  levels:
+    - {name: xtb, calculator: gfn2-xtb, fmax: 0.1, max_steps: 200}
+"""
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_the_flow_round_trips_as_json(spec_file: Path) -> None:
+    flow = CampaignMaker.from_file(spec_file).make()
+    again = json.loads(json.dumps(flow, cls=MontyEncoder), cls=MontyDecoder)
+    assert isinstance(again, Flow)
+    assert [j.name for j in again.jobs] == [j.name for j in flow.jobs]
+    # a Maker that a worker could not import would come back as a dictionary
+    for job in again.jobs:
+        assert job.maker is None or type(job.maker).__module__.startswith("logan_campaign.flows")
+
+
+def test_every_job_sends_large_parts_to_the_data_store(spec_file: Path) -> None:
+    for job in CampaignMaker.from_file(spec_file).make().jobs:
+        if job.maker is not None:
+            assert job.data == DATA_KEYS, job.name
+
+
+def test_members_differ_in_seed(spec_file: Path) -> None:
+    jobs = CampaignMaker.from_file(spec_file).make().jobs
+    seeds = [job.maker.seed for job in jobs if job.name.startswith("train ")]
+    assert len(seeds) == len(set(seeds)) == 2
+
+
+def test_a_cell_that_cannot_hold_the_atoms_is_refused_before_any_job(spec_file: Path) -> None:
+    maker = CampaignMaker.from_file(spec_file, ["target.box=[1.5, 1.5, 1.5]"])
+    with pytest.raises(InputError, match="target"):
+        maker.make()
+
+
+def test_jobflow_run_locally_takes_the_flow_unchanged(
+    spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    flow = CampaignMaker.from_file(spec_file).make()
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+
+    campaigns = {d["metadata"]["campaign"] for d in store.query({}, properties=["metadata"])}
+    assert campaigns == {"tiny"}  # jobs added on the way belong to it as well
+    classified = store.query_one({"output.doc_type": "classification"})["output"]
+    states = {verdict["state"] for verdict in classified["verdicts"]}
+    assert states <= {"new", "rediscovered", "duplicate", "failed"}
+    relaxed = [d["output"] for d in store.query({"output.doc_type": "relaxation"})]
+    assert relaxed
+    assert len({r["candidate_id"] for r in relaxed}) == len(relaxed)

@@ -1,0 +1,144 @@
+"""The spec: every mistake is named with its line, key, value and what is accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logan_campaign.cli.templates import CRYSTAL, MOLECULE
+from logan_campaign.errors import InputError
+from logan_campaign.spec import CampaignSpec
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+
+MINIMAL = """\
+name: small
+target:
+  kind: molecule
+  formula: C2H6O
+training:
+  source: {type: smiles, smiles: [CCC]}
+select:
+  strategy: kmeans
+  n_picks: 4
+relax:
+  levels:
+    - {name: xtb, calculator: gfn2-xtb}
+"""
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> CampaignSpec:
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    return CampaignSpec.from_file(path, overrides)
+
+
+def error_of(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, text, *overrides)
+    return str(caught.value).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_every_example_is_valid(path: Path) -> None:
+    assert CampaignSpec.from_file(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("template", "formula"), [(MOLECULE, "C5H12O"), (CRYSTAL, "Si2O4")], ids=["molecule", "crystal"]
+)
+def test_what_init_writes_is_valid(tmp_path: Path, template: str, formula: str) -> None:
+    spec = load(tmp_path, template.format(name="mine", file="mine.yaml", formula=formula))
+    assert spec.target.formula == formula
+
+
+def test_members_walk_through_all_combinations(tmp_path: Path) -> None:
+    text = MINIMAL + "models: {count: 6, vary: {r_cut: [4.0, 5.0], n_max: [3, 4]}}\n"
+    members = load(tmp_path, text).models.members()
+    settings = [(m.r_cut, m.n_max) for m in members]
+    assert settings[:4] == [(4.0, 3), (4.0, 4), (5.0, 3), (5.0, 4)]
+    assert settings[4:] == settings[:2]
+
+
+def test_id_follows_from_content_and_not_from_the_text(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL)
+    reordered = yaml.safe_dump(yaml.safe_load(MINIMAL), sort_keys=True)
+    assert load(tmp_path, "# a comment\n" + reordered).campaign_id == spec.campaign_id
+    assert load(tmp_path, MINIMAL, "seed=1").campaign_id != spec.campaign_id
+
+
+def test_overrides_reach_nested_keys_and_list_items(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL, "models.count=7", "relax.levels.0.fmax=0.2")
+    assert spec.models.count == 7
+    assert spec.relax.levels[0].fmax == 0.2
+
+
+def test_overridden_paths_are_meant_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = load(tmp_path, MINIMAL, "training.source={type: files, path: here.xyz}")
+    assert spec.training.source.path == str(tmp_path / "here.xyz")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("name: small", "nmae: small"), ["/spec.yaml:1", "nmae", "did you mean 'name'"]),
+        (("n_picks: 4", "n_piks: 4"), ["/spec.yaml:9", "n_piks", "did you mean 'n_picks'"]),
+        (("n_picks: 4", "n_picks: none"), ["/spec.yaml:9", "select.n_picks", "integer", "none"]),
+        (("C2H6O", "Xx2"), ["/spec.yaml:4", "target.formula", "Xx2", "formula"]),
+        (("C2H6O", "C1.5H6"), ["/spec.yaml:4", "target.formula", "whole"]),
+        (("kind: molecule", "kind: crystal"), ["target", "'cell'"]),
+        (("gfn2-xtb", "gfn7"), ["/spec.yaml:12", "gfn7", "gpaw"]),
+        (("name: small", "name: a/b"), ["/spec.yaml:1", "name", "a/b"]),
+        (("strategy: kmeans", "strategy: best"), ["/spec.yaml:8", "select", "best"]),
+        (("name: small", "name: small\nname: twice"), ["/spec.yaml:2", "'name' is given twice"]),
+        (("name: small", "name: [small"), ["/spec.yaml:", "not valid YAML"]),
+    ],
+)
+def test_a_mistake_is_named_with_line_key_and_value(
+    tmp_path: Path, change: tuple[str, str], expected: list[str]
+) -> None:
+    message = error_of(tmp_path, MINIMAL.replace(*change))
+    for part in expected:
+        assert part in message
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    text = MINIMAL.replace("select:\n  strategy: kmeans\n  n_picks: 4\n", "")
+    assert "select: this key is required" in error_of(tmp_path, text)
+
+
+def test_an_unknown_hyperparameter_to_vary_lists_the_accepted_ones(tmp_path: Path) -> None:
+    message = error_of(tmp_path, MINIMAL + "models: {vary: {rcut: [4.0]}}\n")
+    assert "'rcut'" in message
+    assert "r_cut" in message
+
+
+def test_levels_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = MINIMAL + "    - {name: xtb, calculator: gpaw, mode: lcao}\n"
+    assert "every level needs a name of its own" in error_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("assignment", ["models.count", "=3", "relax.levels.9.fmax=1"])
+def test_an_override_that_cannot_be_applied_is_refused(tmp_path: Path, assignment: str) -> None:
+    assert "--set" in error_of(tmp_path, MINIMAL, assignment)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^there is no file .*nowhere\.yaml$"):
+        CampaignSpec.from_file(tmp_path / "nowhere.yaml")
+
+
+def test_yaml_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    message = error_of(tmp_path, "name: !!python/object/apply:os.getcwd []\n")
+    assert "not valid YAML" in message
+
+
+def test_a_box_that_cannot_hold_the_atoms_is_refused(tmp_path: Path) -> None:
+    spec = load(tmp_path, MINIMAL, "target.box=[1.0, 1.0, 1.0]")
+    with pytest.raises(InputError, match="target"):
+        spec.check(tmp_path)
