@@ -13,6 +13,7 @@ from typing import Any
 
 from bson import json_util
 from jobflow import Flow, Job
+from monty.json import jsanitize
 
 #: Texts longer than this (characters) are compressed by :func:`pack`.
 _PACK_ABOVE = 50_000
@@ -69,7 +70,8 @@ def flow_to_dict(flow: Flow | Job) -> dict[str, Any]:
     decorated function instead of its jobs, and would make new ones on every read.
     """
     if isinstance(flow, Job):
-        return dict(flow.as_dict())
+        # a Maker's own as_dict leaves pydantic models in its fields as they are
+        return dict(jsanitize(flow.as_dict(), strict=True, enum_values=True, allow_bson=True))
     plain = Flow([], name=flow.name, order=flow.order, uuid=flow.uuid, hosts=list(flow.hosts))
     document = plain.as_dict()
     document["order"] = str(flow.order)

@@ -12,7 +12,7 @@ from jobflow import JobStore
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console, err_console, work_folder
 from logan_campaign.errors import InputError
-from logan_campaign.stores.builders import build_campaign
+from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 
 #: The campaign database follows the JobStore at most this often while a run goes on (s).
@@ -71,6 +71,7 @@ def run(
                 if n_failed:
                     err_console().print(f"{n_failed} failed jobs are tried again")
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
+        builder = CampaignBuilder.from_stores(stores, campaign_id)
         last_build = time.monotonic()
 
         with Display(err_console(), quiet=quiet) as display:
@@ -80,7 +81,7 @@ def run(
                 display(event)
                 now = time.monotonic()
                 if isinstance(event, JobFinished) and now - last_build > _BUILD_EVERY_S:
-                    build_campaign(stores, campaign_id)
+                    builder.build()
                     last_build = time.monotonic()
 
             outcome = run_flow(
@@ -92,7 +93,7 @@ def run(
                 on_event=follow,
                 transaction=stores.transaction,
             )
-        build_campaign(stores, campaign_id)
+        builder.build()
         if outcome.signal is not None:
             err_console().print(
                 "stopped; everything finished is kept, and the same command goes on from here"

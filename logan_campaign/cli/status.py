@@ -186,7 +186,10 @@ def _stages(found: dict[str, Any]) -> Table:
 def _model_table(models: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("model", "state", "varied", "steps", "Wasserstein", "gradient", "distinct", "time"):
-        table.add_column(name, justify="left" if name in ("model", "state", "varied") else "right")
+        text = name in ("model", "state", "varied")
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=name not in ("state", "varied")
+        )
     for model in models:
         varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
         table.add_row(
