@@ -222,3 +222,19 @@ def test_the_near_match_of_a_target_in_its_training_set_is_found() -> None:
     assert match is not None
     assert 0.04 < match.rms < 0.2
     assert CrystalMatcher("strict", share=CrystalMatcher()).match(target, entries) is None
+
+
+def test_the_matcher_always_gets_a_pair_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def record(self, first, second, **settings) -> bool:
+        asked.append((first.volume, second.volume))
+        return False
+
+    monkeypatch.setattr(StructureMatcher, "fit", record)
+    larger = planted(QUARTZ, "expanded")
+    for pair in ((QUARTZ, larger), (larger, QUARTZ)):
+        assert not CrystalMatcher().same(*pair)
+        assert CrystalMatcher().match(pair[0], [entry(pair[1], "other")]) is None
+    assert len(asked) == 4
+    assert len(set(asked)) == 1
