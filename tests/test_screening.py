@@ -11,7 +11,13 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
 from logan_campaign.matching import perceive_smiles
-from logan_campaign.screening import ScreeningReason, ScreeningSpec, screen, screen_pool
+from logan_campaign.screening import (
+    ScreeningReason,
+    ScreeningSpec,
+    _periodic_distances,
+    screen,
+    screen_pool,
+)
 from logan_campaign.sources import relax_gfn2
 from logan_campaign.structures import from_atoms
 
@@ -120,3 +126,22 @@ def test_settings_are_checked() -> None:
         ScreeningSpec(min_distance_factor=1.5)
     with pytest.raises(ValidationError):
         ScreeningSpec(minimum=0.5)
+
+
+@pytest.mark.parametrize("reach", [0.7, 1.4, 2.6])
+def test_distances_are_exact_up_to_the_reach(reach: float) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(0, 0.3, (20, 3, 3)) + np.eye(3) * 2.0
+    positions = rng.uniform(-2, 4, (20, 3, 3))
+    found = _periodic_distances(positions, cells, reach)
+    shifts = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3), axis=-1).reshape(-1, 3)
+    vectors = positions[:, :, None, None] - positions[:, None, :, None]
+    images = np.linalg.norm(
+        vectors + np.einsum("si,nij->nsj", shifts, cells)[:, None, None], axis=-1
+    )
+    images[images < 1e-12] = np.inf  # the atom itself
+    exact = images.min(axis=-1)
+    near = exact < reach
+    assert near.any()
+    np.testing.assert_allclose(found[near], exact[near])
+    assert (found[~near] >= reach).all()
