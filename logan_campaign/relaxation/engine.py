@@ -39,7 +39,8 @@ _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
 #: What the user can do about each state; stands at the end of every reason.
 ADVICE: dict[str, str] = {
     "not_converged": "raise max_steps or max_time_s, or relax on from the final structure",
-    "scf_not_converged": "set smearing, spinpol or convergence of the level, or leave it out",
+    "scf_not_converged": "allow more SCF iterations, or smearing and spin where the level has them, "
+    "or leave it out",
     "dissociated": "it is no single molecule at this level; relax from another start if unsure",
     "atoms_collided": "leave it out, or screen with a larger minimum distance",
     "cell_collapsed": "relax at fixed cell first, or leave it out",
