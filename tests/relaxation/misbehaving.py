@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator, SCFError, all_changes
 
 
 class Spring(Calculator):
-    """Every pair of atoms on a spring of 1 Å; counts its evaluations in a file.
+    """Every pair of atoms on a spring of ``length`` Å; counts its evaluations in a file.
 
     Args:
         trouble: what to do at the evaluation number ``at``, counted from 1 in this process.
@@ -31,10 +31,11 @@ class Spring(Calculator):
         log: str = "",
         delay_s: float = 0.0,
         once: str = "",
+        length: float = 1.0,
     ) -> None:
         super().__init__()
         self.trouble, self.at, self.log, self.delay_s, self.once = trouble, at, log, delay_s, once
-        self.count = 0
+        self.length, self.count = length, 0
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
@@ -46,8 +47,8 @@ class Spring(Calculator):
         x = self.atoms.positions
         difference = x[:, None] - x[None]
         distance = np.linalg.norm(difference, axis=-1)
-        np.fill_diagonal(distance, 1.0)
-        stretch = distance - 1.0
+        np.fill_diagonal(distance, self.length)
+        stretch = distance - self.length
         forces = -((stretch / distance)[..., None] * difference).sum(axis=1)
         self.results = {
             "energy": float(0.25 * (stretch**2).sum()),

@@ -75,16 +75,16 @@ def test_a_worker_that_breaks_is_a_state(misbehaving, triangle, tmp_path, troubl
 
 
 def test_a_worker_that_hangs_is_stopped_at_its_budget(misbehaving, triangle, tmp_path):
-    level = misbehaving(trouble="hang", at=3, isolate=True, max_time_s=2.5)
+    level = misbehaving(trouble="hang", at=3, isolate=True, max_time_s=5.0)
     began = time.monotonic()
     outcome = relax(triangle, level, workdir=tmp_path)
     assert outcome.state == "timed_out"
-    assert 2.0 < time.monotonic() - began < 6.0
+    assert 4.5 < time.monotonic() - began < 10.0
     assert outcome.n_steps == 1
 
 
 def test_a_slow_worker_stops_itself_before_its_budget_ends(misbehaving, triangle, tmp_path):
-    level = misbehaving(delay_s=0.2, isolate=True, max_time_s=3.0, fmax=1e-9)
+    level = misbehaving(delay_s=0.3, isolate=True, max_time_s=5.0, fmax=1e-9)
     outcome = relax(triangle, level, workdir=tmp_path)
     assert outcome.state == "not_converged"
     assert outcome.n_steps >= 2
@@ -145,9 +145,7 @@ def is_running(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_a_killed_parent_takes_its_worker_along_and_loses_one_step(
-    misbehaving, triangle, tmp_path
-):
+def test_a_killed_parent_takes_its_worker_along_and_loses_one_step(misbehaving, triangle, tmp_path):
     log = tmp_path / "log"
     level = misbehaving(isolate=True, log=str(log), delay_s=0.05, fmax=1e-3)
     job = {
