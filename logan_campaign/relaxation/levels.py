@@ -118,7 +118,7 @@ class GPAWLevel(_Level):
         None, description="Defaults for what is not set here"
     )
     mode: Literal["lcao", "pw"] = Field("lcao", description="Basis")
-    basis: str = Field("dzp", pattern=r"^[\w.+-]+$", description="LCAO basis set")
+    basis: str = Field("dzp", pattern=r"^[\w.+()-]+$", description="LCAO basis set")
     ecut_ev: float = Field(400.0, gt=50, le=5000, description="Plane-wave cutoff (eV)")
     grid_spacing_angstrom: float | None = Field(
         None, gt=0.05, le=0.6, description="Real-space grid of LCAO (Å); null: GPAW's 0.2"
