@@ -150,6 +150,9 @@ class SQLiteStore(Store):
     def _prepare(self, database: Database) -> None:
         wanted = [_index_fields(index) for index in [self.key, *self.indexes]]
         if not self._is_prepared(database, wanted):
+            if database.in_transaction():
+                # Undone with it, the collection would be missing below a connected store.
+                raise StoreError(f"{self.name}: connect a new collection before a transaction")
             with database.writing():
                 database.rows(
                     f"CREATE TABLE IF NOT EXISTS {self._table} "
