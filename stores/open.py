@@ -180,6 +180,10 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
         docs=_sqlite_store(str(path), OUTPUTS, timeout_s),
         data=blobs,
         ledger=_sqlite_store(str(path), LEDGER, timeout_s),
+        _collections={
+            name: _sqlite_store(str(path), collection, timeout_s)
+            for name, collection in CAMPAIGN_DATABASE.items()
+        },
         folder=path.absolute().parent,
         _location=str(path),
     )

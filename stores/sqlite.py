@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ from logan_campaign.stores.database import (
 )
 from logan_campaign.stores.mongoquery import (
     BOOLEAN,
-    COMPLEX,
     DATE,
     NULL,
+    OBJECT,
     Condition,
     Field,
     Projection,
@@ -50,6 +51,7 @@ from logan_campaign.stores.mongoquery import (
     is_plain_path,
     kind_sql,
     matches,
+    split_operators,
     translate,
     value_sql,
 )
@@ -148,6 +150,9 @@ class SQLiteStore(Store):
     def _prepare(self, database: Database) -> None:
         wanted = [_index_fields(index) for index in [self.key, *self.indexes]]
         if not self._is_prepared(database, wanted):
+            if database.in_transaction():
+                # Undone with it, the collection would be missing below a connected store.
+                raise StoreError(f"{self.name}: connect a new collection before a transaction")
             with database.writing():
                 database.rows(
                     f"CREATE TABLE IF NOT EXISTS {self._table} "
@@ -227,9 +232,9 @@ class SQLiteStore(Store):
                         f"GENERATED ALWAYS AS ({sql}) VIRTUAL"
                     )
             database.rows(
-                f"CREATE INDEX IF NOT EXISTS {self._index_name('complex', [field])} "
+                f"CREATE INDEX IF NOT EXISTS {self._index_name('nested', [field])} "
                 f"ON {self._table} ({_column('kind', field)}) "
-                f"WHERE {_column('kind', field)} = {COMPLEX}"
+                f"WHERE {_column('kind', field)} >= {OBJECT}"
             )
         columns = ", ".join(
             f"{_column('kind', field)}, {_column('value', field)}" for field in fields
@@ -248,36 +253,35 @@ class SQLiteStore(Store):
         field = Field.of(path)
         if any(path in index.split(",") for index in self._indexed):
             kind = _column("kind", path)
-            # A small index lists the rows with a complex value: usually there are none.
-            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} = {COMPLEX})"
+            # An index of its own lists such rows: usually there are none.
+            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} >= {OBJECT})"
             found = bool(self.database.rows(sql)[0][0])
-            return field._replace(kind=kind, value=_column("value", path), complex=found)
+            return field._replace(kind=kind, value=_column("value", path), nested=found)
         return field
 
     def _condition(self, criteria: Criteria) -> Condition:
         """Translate criteria; call inside ``reading`` or ``writing``."""
         return translate(criteria or {}, self._field)
 
-    def _needs_payload(self, criteria: Criteria, sort: SortSpec = None) -> bool:
-        fields = [*fields_of(criteria), *(sort or {})]
-        return any(field.split(".")[0] == self.payload_field for field in fields)
+    def _names_payload(self, paths: Iterable[str]) -> bool:
+        return any(path.split(".")[0] == self.payload_field for path in paths)
 
     def _order(self, sort: SortSpec, condition: Condition) -> str | None:
         """Return the ORDER BY terms, None if SQL cannot sort these rows as MongoDB does."""
         terms = []
         for path, direction in (sort or {}).items():
             field = self._field(path)
-            if field is None or self._any_complex(field, condition):
+            if field is None or self._any_nested(field, condition):
                 return None
             word = "DESC" if Sort(direction) is Sort.Descending else "ASC"
             terms += [f"{field.kind} {word}", f"{field.value} {word}"]
         return ", ".join([*terms, "id"])
 
-    def _any_complex(self, field: Field, condition: Condition) -> bool:
-        """Whether a row that meets the condition holds a complex value in the field."""
-        if not field.complex:
+    def _any_nested(self, field: Field, condition: Condition) -> bool:
+        """Whether a row that meets the condition holds an object or array in the field."""
+        if not field.nested:
             return False
-        sql = f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {COMPLEX}"
+        sql = f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} >= {OBJECT}"
         return bool(self.database.rows(f"{sql} LIMIT 1", condition.parameters))
 
     def _read(self, ids: Sequence[int], payload: bool) -> list[tuple[int, dict[str, Any]]]:
@@ -312,50 +316,54 @@ class SQLiteStore(Store):
             raise InputError(f"criteria must be a dict, not {type(criteria).__name__}")
         database = self.database
         limit = abs(limit)  # as MongoDB takes a negative limit
+        criteria = split_operators(criteria or {})
         with database.reading():
             condition = self._condition(criteria)
             order = self._order(sort, condition)
-            sql = f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY {order or 'id'}"
+            sql = (
+                f"SELECT id, {condition.doubt} FROM {self._table} "
+                f"WHERE {condition.sql} ORDER BY {order or 'id'}"
+            )
             parameters = list(condition.parameters)
             if condition.exact and order is not None:
                 sql += " LIMIT ? OFFSET ?"
                 parameters += [limit or -1, skip]
-            ids = [row[0] for row in database.rows(sql, parameters)]
-        filtering = self._needs_payload(criteria, sort)
+            rows = database.rows(sql, parameters)
         if order is None:
-            ids = self._sorted(ids, criteria or {}, sort or {}, filtering)
-            ids = ids[skip : skip + limit if limit else None]
-        if order is None or condition.exact:
-            test: Mapping[str, Any] | None = None
-            skip = limit = 0  # done already
-        else:
-            test = criteria
-        payload = projection.names(self.payload_field or "") or (filtering and test is not None)
-        n_found = 0
-        for start in range(0, len(ids), _PAGE):
-            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
-                if test is not None and not matches(test, doc):
-                    continue
-                n_found += 1
-                if n_found > skip:
-                    yield row_id, projection.apply(doc)
-                if limit and n_found == skip + limit:
-                    return
+            rows = self._sorted(rows, criteria, sort or {})
+            rows = rows[skip : skip + limit if limit else None]
+            skip = limit = 0  # done
+        elif condition.exact:
+            skip = limit = 0
+        payload = projection.names(self.payload_field or "")
+        found = self._matching(rows, criteria, payload)
+        for row_id, doc in islice(found, skip, skip + limit if limit else None):
+            yield row_id, projection.apply(doc)
+
+    def _matching(
+        self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], payload: bool
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the documents of rows (id, doubt); those in doubt only if they match."""
+        payload = payload or self._names_payload(fields_of(criteria))
+        for start in range(0, len(rows), _PAGE):
+            in_doubt = dict(rows[start : start + _PAGE])
+            for row_id, doc in self._read(list(in_doubt), payload):
+                if not in_doubt[row_id] or matches(criteria, doc):
+                    yield row_id, doc
 
     def _sorted(
-        self, ids: list[int], criteria: Mapping[str, Any], sort: Mapping[str, Any], payload: bool
-    ) -> list[int]:
-        """Return the ids that match, sorted by mongomock's comparison."""
-        rows = []
-        for start in range(0, len(ids), _PAGE):
-            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
-                if matches(criteria, doc):
-                    rows.append((row_id, [resolve_sort_key(field, doc) for field in sort]))
+        self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], sort: Mapping[str, Any]
+    ) -> list[tuple[int, int]]:
+        """Return the rows that match, sorted by mongomock's comparison, beyond doubt."""
+        keys = [
+            (row_id, [resolve_sort_key(field, doc) for field in sort])
+            for row_id, doc in self._matching(rows, criteria, self._names_payload(sort))
+        ]
         # Sorting by the last field first keeps the order of the earlier ones among equals.
         for n, direction in reversed(list(enumerate(sort.values()))):
             reverse = Sort(direction) is Sort.Descending
-            rows.sort(key=lambda row, n=n: row[1][n], reverse=reverse)  # type: ignore[misc]
-        return [row_id for row_id, _ in rows]
+            keys.sort(key=lambda key, n=n: key[1][n], reverse=reverse)  # type: ignore[misc]
+        return [(row_id, 0) for row_id, _ in keys]
 
     def query(
         self,
@@ -383,6 +391,15 @@ class SQLiteStore(Store):
         for _, doc in self._find(criteria, projection, sort, skip, limit):
             yield doc
 
+    def explain(self, criteria: Criteria = None, sort: SortSpec = None) -> str:
+        """Return SQLite's plan for a query, to see which index it takes."""
+        with self.database.reading():
+            condition = self._condition(criteria)
+            order = self._order(sort, condition) or "id"
+            sql = f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY {order}"
+            plan = self.database.rows(f"EXPLAIN QUERY PLAN {sql}", condition.parameters)
+        return "\n".join(row[3] for row in plan)
+
     def count(self, criteria: Criteria = None) -> int:
         """Return how many documents match.
 
@@ -407,7 +424,7 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             seen = self._field(field) if condition.exact else None
-            if seen is not None and not self._any_complex(seen, condition):
+            if seen is not None and not self._any_nested(seen, condition):
                 return self._distinct_scalars(seen, condition)
         # Elements of arrays: mongomock knows the rules; only the field goes there.
         collection = mongomock_ng.MongoClient().db.found
