@@ -219,23 +219,24 @@ class _Runner:
     def _complete(self, node: Node, result: Mapping[str, Any], times: Mapping[str, Any]) -> None:
         if result["stored_data"]:
             logger.warning("Response.stored_data is not supported by the local runner.")
+        key = node.key
         with _store_errors(), self.transaction():
-            for name, store in self.jobstore.additional_stores.items():
-                if self.resumed:
-                    # A store without transactions may hold blobs of an attempt that was
-                    # killed before its record was written.
-                    store.remove_docs({"job_uuid": node.key.uuid, "job_index": node.key.index})
-                if blobs := result["blobs"].get(name):
-                    store.update(blobs, key="blob_uuid")
+            if self.resumed and self.jobstore.count({"uuid": key.uuid, "index": key.index}):
+                # A store without transactions holds the output of an attempt that was
+                # killed before it was recorded. Its blobs have other names than these.
+                for store in self.jobstore.additional_stores.values():
+                    store.remove_docs({"job_uuid": key.uuid, "job_index": key.index})
             self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
-            self.ledger.completed(node.key, node.name, result["response"], times)
-        self._forget(node.key.uuid)
-        added = self.graph.complete(node.key, result["response"])
+            for name, blobs in result["blobs"].items():
+                self.jobstore.additional_stores[name].update(blobs, key="blob_uuid")
+            self.ledger.completed(key, node.name, result["response"], times)
+        self._forget(key.uuid)
+        added = self.graph.complete(key, result["response"])
         self.n_run += 1
-        shutil.rmtree(self._directory(node.key), ignore_errors=True)
+        shutil.rmtree(self._directory(key), ignore_errors=True)
         if added:
-            self.on_event(JobsAdded(node.key, [new.name for new in added], self.graph.stages))
-        self.on_event(JobFinished(node.key, node.name, times["elapsed_s"], self.graph.stages))
+            self.on_event(JobsAdded(key, [new.name for new in added], self.graph.stages))
+        self.on_event(JobFinished(key, node.name, times["elapsed_s"], self.graph.stages))
 
     def _fail(self, node: Node, error: str, details: str, times: Mapping[str, Any]) -> None:
         with _store_errors(), self.transaction():
