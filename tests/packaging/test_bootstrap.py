@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def bash(
     )
 
 
-INSTALL = f"install_system_packages '{sys.executable}'"
+PYTHON = shlex.quote(sys.executable)
+INSTALL = f"install_system_packages {PYTHON}"
 
 
 def test_without_apt_the_message_names_the_packages_and_conda_forge(tools):
@@ -83,7 +85,9 @@ def test_as_root_apt_get_installs_what_is_missing_and_failure_is_told(tools, tmp
     if os.geteuid() != 0:
         add_tool(tools, "sudo", '[[ $1 == -n ]] && shift; exec "$@"')
     log = tmp_path / "log"
-    add_tool(tools, "apt-get", f'echo "$*" >>{log}\n[[ " $* " != *" install "* ]]')
+    add_tool(
+        tools, "apt-get", f'echo "$*" >>{shlex.quote(str(log))}\n[[ " $* " != *" install "* ]]'
+    )
     done = bash(INSTALL, tools)
     assert done.returncode == 1
     update, install = log.read_text().splitlines()
@@ -109,7 +113,7 @@ def test_where_nothing_is_missing_nothing_is_installed(tools):
 
 def test_only_the_library_that_cannot_be_linked_is_missing(tools):
     add_tool(tools, "g++", 'cat >/dev/null; [[ "$*" != *-lxc* ]]')
-    done = bash(f"missing_packages '{sys.executable}'", tools)
+    done = bash(f"missing_packages {PYTHON}", tools)
     assert done.stdout.split() == ["libxc-dev"]
 
 
@@ -129,7 +133,7 @@ def test_a_python_named_by_hand_must_run_and_be_supported(tools):
 
 def test_a_python_that_is_only_a_shim_is_passed_over(tools):
     add_tool(tools, "python3.11", "echo 'not installed' >&2; exit 127")
-    add_tool(tools, "python3", f'exec {sys.executable} "$@"')
+    add_tool(tools, "python3", f'exec {PYTHON} "$@"')
     done = bash("find_python", tools)
     assert done.stdout.strip() == "python3"
 
