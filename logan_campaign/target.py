@@ -24,7 +24,9 @@ class TargetGeometry(BaseModel):
 
     kind: TargetKind = Field(description="Molecule in a box, or crystal")
     symbols: list[str] = Field(description="Element of each atom, in the generator's order")
-    cell: tuple[Vector, Vector, Vector] = Field(description="Box or lattice vectors, one per row (Å)")
+    cell: tuple[Vector, Vector, Vector] = Field(
+        description="Box or lattice vectors, one per row (Å)"
+    )
 
     @property
     def numbers(self) -> np.ndarray:
@@ -62,7 +64,7 @@ def lattice_from(path: Path) -> list[list[float]]:
         raise InputError(f"target.cell_from: there is no file {path}")
     try:
         atoms = read(path, index=0)
-    except Exception as err:  # noqa: BLE001 - ASE's readers raise whatever their parsers do
+    except Exception as err:
         raise InputError(f"target.cell_from: cannot read {path}: {err}") from err
     if atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")

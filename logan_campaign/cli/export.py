@@ -12,7 +12,13 @@ from ase.io import write
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import CampaignArgument, StateOption, StoreOption, err_console, opened
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    StateOption,
+    StoreOption,
+    err_console,
+    opened,
+)
 from logan_campaign.cli.read import summary
 from logan_campaign.errors import InputError
 from logan_campaign.stores.schemas import CandidateRecord
@@ -42,7 +48,11 @@ def export(
         if chosen == "cif" and record.kind == "molecule":
             raise InputError("CIF is for crystals; export molecules as extxyz or json")
         found = list(
-            database.candidates(record.id, state=[s.value for s in state] if state else ["new", "rediscovered"], sort="energy")
+            database.candidates(
+                record.id,
+                state=[s.value for s in state] if state else ["new", "rediscovered"],
+                sort="energy",
+            )
         )
     if not found:
         raise InputError("no candidate is in such a state; see 'logan-campaign results'")
@@ -72,9 +82,21 @@ def _atoms(candidate: CandidateRecord, raw: bool) -> Atoms:
     atoms = AseAtomsAdaptor.get_atoms(_structure(candidate, raw), msonable=False)
     atoms.calc = None
     atoms.info = {
-        key: value for key, value in summary(candidate).items()
-        if key in ("id", "state", "formula", "smiles", "spacegroup", "level", "energy_ev",
-                   "model_id", "match_label") and value is not None
+        key: value
+        for key, value in summary(candidate).items()
+        if key
+        in (
+            "id",
+            "state",
+            "formula",
+            "smiles",
+            "spacegroup",
+            "level",
+            "energy_ev",
+            "model_id",
+            "match_label",
+        )
+        and value is not None
     }
     return atoms
 

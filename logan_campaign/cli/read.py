@@ -26,7 +26,9 @@ from logan_campaign.stores.schemas import CandidateRecord
 
 
 @app.command()
-def status(campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def status(
+    campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Show how far a campaign has come: jobs, models, candidates, what was found."""
     from logan_campaign.cli.status import campaign_status, show_status
 
@@ -46,7 +48,9 @@ def results(
     formula: Annotated[str | None, typer.Option(help="Only this Hill formula.")] = None,
     smiles: Annotated[str | None, typer.Option(help="Only this molecule, as any SMILES.")] = None,
     spacegroup: Annotated[str | None, typer.Option(help="Only this space-group symbol.")] = None,
-    level: Annotated[str | None, typer.Option(help="Only candidates that reached this level.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Only candidates that reached this level.")
+    ] = None,
     max_energy: Annotated[
         float | None,
         typer.Option(help="Only up to this energy above the campaign's minimum (eV)."),
@@ -112,7 +116,11 @@ def summary(candidate: CandidateRecord) -> dict[str, Any]:
 def show(
     campaign: CampaignArgument,
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="Candidate, material, model or training set; a unique beginning is enough.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Candidate, material, model or training set; a unique beginning is enough.",
+        ),
     ],
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -132,7 +140,9 @@ def show(
 @app.command()
 def lineage(
     campaign: CampaignArgument,
-    identity: Annotated[str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")
+    ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

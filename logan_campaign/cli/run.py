@@ -33,8 +33,12 @@ def run(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. models.count=2; "
-                     "may be given repeatedly. Paths are meant from the current directory."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the spec, e.g. models.count=2; "
+            "may be given repeatedly. Paths are meant from the current directory.",
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
@@ -59,8 +63,13 @@ def run(
 
     with open_campaign_stores(store or name, create=True) as stores:
         ledger = Ledger(
-            stores.ledger, campaign_id,
-            {"campaign": name, "spec_id": maker.spec.id, "spec": maker.spec.model_dump(mode="json")},
+            stores.ledger,
+            campaign_id,
+            {
+                "campaign": name,
+                "spec_id": maker.spec.id,
+                "spec": maker.spec.model_dump(mode="json"),
+            },
         )
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         work = work_folder(stores, name)

@@ -36,7 +36,9 @@ def campaign_status(
         "training_sets": _sets(database, record),
         "models": _models(database, record),
         "selections": [
-            s.model_dump(mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"})
+            s.model_dump(
+                mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"}
+            )
             for s in record.selections
         ],
         "candidates": database.counts(record.id),
@@ -71,7 +73,9 @@ def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str
         }
         found.append(
             {
-                **model.model_dump(include={"id", "index", "state", "reason", "steps", "elapsed_s"}),
+                **model.model_dump(
+                    include={"id", "index", "state", "reason", "steps", "elapsed_s"}
+                ),
                 **last,
                 "varied": {k: model.hyperparameters.get(k) for k in record.spec["models"]["vary"]},
             }
@@ -120,8 +124,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
         "known": lowest.label,
         "known_energy_per_atom_ev": lowest.energy_per_atom_ev,
         "level": lowest.level,
-        "difference_mev_per_atom": 1000
-        * (best.energy_per_atom_ev - lowest.energy_per_atom_ev),
+        "difference_mev_per_atom": 1000 * (best.energy_per_atom_ev - lowest.energy_per_atom_ev),
     }
 
 
@@ -185,7 +188,16 @@ def _stages(found: dict[str, Any]) -> Table:
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("model", "state", "varied", "steps", "Wasserstein", "gradient", "distinct", "time"):
+    for name in (
+        "model",
+        "state",
+        "varied",
+        "steps",
+        "Wasserstein",
+        "gradient",
+        "distinct",
+        "time",
+    ):
         text = name in ("model", "state", "varied")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=name not in ("state", "varied")

@@ -110,9 +110,7 @@ def test_a_missing_spec_is_refused(refused: Refused) -> None:
 
 def test_an_empty_training_file_is_refused(folder: Path, refused: Refused) -> None:
     (folder / "empty.xyz").write_text("")
-    line = refused(
-        "run", "spec.yaml", "--set", "training.source={type: files, path: empty.xyz}"
-    )
+    line = refused("run", "spec.yaml", "--set", "training.source={type: files, path: empty.xyz}")
     assert "empty.xyz" in line
 
 
@@ -126,7 +124,9 @@ def test_a_store_that_is_no_database_is_refused(folder: Path, refused: Refused) 
     assert "notes.sqlite" in refused("run", "spec.yaml", "--store", "notes.sqlite")
 
 
-def test_a_server_that_is_not_there_is_refused_without_showing_the_password(refused: Refused) -> None:
+def test_a_server_that_is_not_there_is_refused_without_showing_the_password(
+    refused: Refused,
+) -> None:
     uri = "mongodb://me:s3cret@127.0.0.1:9/campaigns"
     line = refused("run", "spec.yaml", "--store", uri)
     assert "127.0.0.1:9" in line
@@ -158,8 +158,9 @@ def test_a_locked_store_is_named(folder: Path, command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["status"], ["results"], ["show"], ["lineage"], ["export"],
-                  ["init"], ["doctor"]], ids=lambda a: a[0] if a else "all",
+    "arguments",
+    [[], ["run"], ["status"], ["results"], ["show"], ["lineage"], ["export"], ["init"], ["doctor"]],
+    ids=lambda a: a[0] if a else "all",
 )
 def test_every_command_has_help(command: Command, arguments: list[str]) -> None:
     done = command(*arguments, "--help")

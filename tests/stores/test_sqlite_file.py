@@ -205,9 +205,7 @@ def test_a_transaction_does_not_span_files(tmp_path: Path, store: SQLiteStore) -
         pass
 
 
-def test_a_new_collection_is_not_made_inside_a_transaction(
-    path: Path, store: SQLiteStore
-) -> None:
+def test_a_new_collection_is_not_made_inside_a_transaction(path: Path, store: SQLiteStore) -> None:
     other = SQLiteStore(path, "others", key="id")
     with transaction(store), pytest.raises(StoreError, match="before a transaction"):
         other.connect()
