@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io import read
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,7 +42,7 @@ class TargetGeometry(BaseModel):
     def to_gan(self) -> Target:
         """Return the form that the GAN trains for."""
         return Target(
-            numbers=self.numbers, cell=np.array(self.cell), periodic=self.kind == "crystal"
+            numbers=tuple(self.numbers.tolist()), cell=self.cell, periodic=self.kind == "crystal"
         )
 
     def geometry(self, positions: np.ndarray, cell: np.ndarray) -> Geometry:
@@ -66,6 +67,6 @@ def lattice_from(path: Path) -> list[list[float]]:
         atoms = read(path, index=0)
     except Exception as err:
         raise InputError(f"target.cell_from: cannot read {path}: {err}") from err
-    if atoms.cell.rank < 3:
+    if not isinstance(atoms, Atoms) or atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")
     return [[float(x) for x in row] for row in atoms.cell.array]
