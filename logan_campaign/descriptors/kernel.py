@@ -115,7 +115,7 @@ def factors(
     if weights is not None:
         share = share * weights
     if descriptor.radial == "bessel":
-        table = bessel_table(r_cut, n_max, 1e-9 if dtype == jnp.float32 else 1e-16)
+        table = bessel_table(r_cut, n_max, 3e-8 if dtype == jnp.float32 else 1e-16)
         t = 2.0 * jnp.minimum(square, 1.0) - 1.0
         functions = chebyshev_series(HashableArray(table), t)
         choice = np.eye(len(functions))
