@@ -146,3 +146,10 @@ def test_distances_are_exact_up_to_the_reach(reach: float) -> None:
     assert near.any()
     np.testing.assert_allclose(found[near], exact[near])
     assert (found[~near] >= reach).all()
+
+
+def test_neighbours_are_looked_for_as_far_as_the_factor_says() -> None:
+    # copper's images 7 Å away are 2.65 sums of covalent radii off
+    lonely = Atoms("Cu2", [[0, 0, 0], [10, 0, 0]], cell=[20.0, 7.0, 7.0], pbc=True)
+    assert judge(lonely, bond_factor=2.6) == "isolated atom"
+    assert judge(lonely, bond_factor=2.7) is None
