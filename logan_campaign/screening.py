@@ -171,7 +171,7 @@ def _nearest_images(
     """Return distances that tell which atoms have a neighbour within ``factor`` × ``sums``."""
     longest = float(sums.max(initial=0.0))
     nearest = _periodic_distances(positions, cells, min(factor, _FIRST_REACH) * longest)
-    alone = (nearest >= factor * sums).all(axis=2).any(axis=1)
+    alone = np.any(np.all(nearest >= factor * sums, axis=2), axis=1)
     if factor > _FIRST_REACH and alone.any():
         nearest[alone] = _periodic_distances(positions[alone], cells[alone], factor * longest)
     return nearest
