@@ -152,3 +152,37 @@ def test_reference_geometries_have_the_published_graphs() -> None:
     frames = read(SHARED / "c5h12o/targets_C5H12O.extxyz", ":")
     listed = (SHARED / "c5h12o/targets_C5H12O.smi").read_text().split()
     assert sorted(str(perceive_smiles(atoms)) for atoms in frames) == sorted(listed)
+
+
+def test_rough_geometries_are_read_where_strict_reading_gives_up(pentanols: list[Atoms]) -> None:
+    rng = np.random.default_rng(0)
+    n_strict = n_rough = n_wrong = 0
+    for atoms, smiles in zip(pentanols, PENTANOLS, strict=True):
+        for _ in range(5):
+            positions = atoms.positions + rng.normal(0, 0.15, (18, 3))
+            n_strict += perceive_arrays(atoms.numbers, positions).smiles == smiles
+            found = perceive_arrays(atoms.numbers, positions, rough=True).smiles
+            n_rough += found == smiles
+            n_wrong += found not in (None, smiles)
+    assert n_strict < 50
+    assert n_rough >= 65  # of 70
+    assert n_wrong == 0
+
+
+@pytest.mark.parametrize("name", ["C6H6", "C5H5N", "C2H4", "CH3CHO"])
+def test_rough_reading_reaches_no_farther_than_it_must(name: str) -> None:
+    # Farther out, the free valences of unsaturated carbon would bond across rings.
+    atoms = molecule(name)
+    smiles = perceive_smiles(atoms)
+    hydrogen = int(np.flatnonzero(atoms.numbers == 1)[0])
+    carbon = int(np.argsort(atoms.get_distances(hydrogen, range(len(atoms))))[1])
+    atoms.set_distance(carbon, hydrogen, 1.56, fix=0)
+    assert perceive_smiles(atoms) is None
+    assert perceive(atoms, rough=True).smiles == smiles
+
+
+def test_rough_reading_does_not_join_separate_molecules() -> None:
+    pair = molecule("CH4") + molecule("CH4")
+    pair.positions[5:] += 3.0
+    found = perceive(pair, rough=True)
+    assert (found.smiles, found.reason) == (None, "in 2 fragments (CH4 + CH4)")
