@@ -18,7 +18,7 @@ from typing import Any
 
 from maggma.core import Store
 from maggma.stores import GridFSStore, MongoStore
-from pymongo import ASCENDING
+from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
@@ -220,8 +220,10 @@ def _mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mo
     )
     with _mongo_errors(uri):
         store.connect()
-        for fields in ((collection.key,), *collection.indexes):
-            store._collection.create_index([(name, ASCENDING) for name in fields])
+        indexes = ((collection.key,), *collection.indexes)
+        store._collection.create_indexes(
+            [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
+        )
     return store
 
 

@@ -133,7 +133,7 @@ class CampaignDatabase:
             parts = [(criteria, {"campaign_id": 1, "order": 1})]
         elif sort == "energy":
             # Databases put null first; people look for the lowest energy first.
-            has = {"energy_above_min_ev": {"$exists": True, "$ne": None}}
+            has = {"energy_above_min_ev": {"$ne": None}}
             parts = [
                 ({**has, **criteria}, {"energy_above_min_ev": 1, "id": 1}),
             ]
