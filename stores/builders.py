@@ -147,10 +147,8 @@ class CampaignBuilder(Builder):
                 self._update(records)
 
     def _transaction(self) -> AbstractContextManager[None]:
-        targets = self.targets
-        if all(isinstance(store, SQLiteStore) for store in targets):
-            return transaction(*targets)
-        return nullcontext()
+        embedded = [store for store in self.targets if isinstance(store, SQLiteStore)]
+        return transaction(*embedded) if embedded else nullcontext()
 
     def _update(self, records: CampaignRecords) -> None:
         campaign_id = records.campaign["id"]

@@ -81,6 +81,7 @@ class CampaignStores:
             raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
         if name not in self._collections:
             declared = CAMPAIGN_DATABASE[name]
+            store: Store
             if isinstance(self.docs, SQLiteStore):
                 store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
             else:
@@ -105,7 +106,7 @@ class CampaignStores:
     def close(self) -> None:
         """Close all connections."""
         for store in (self.docs, self.data, self.ledger, *self._collections.values()):
-            store.close()
+            store.close()  # type: ignore[no-untyped-call]
         self._collections.clear()
 
     def describe(self) -> str:
