@@ -18,7 +18,7 @@ from typing import Any
 
 from maggma.core import Store
 from maggma.stores import GridFSStore, MongoStore
-from pymongo import ASCENDING
+from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
@@ -81,6 +81,7 @@ class CampaignStores:
             raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
         if name not in self._collections:
             declared = CAMPAIGN_DATABASE[name]
+            store: Store
             if isinstance(self.docs, SQLiteStore):
                 store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
             else:
@@ -105,7 +106,7 @@ class CampaignStores:
     def close(self) -> None:
         """Close all connections."""
         for store in (self.docs, self.data, self.ledger, *self._collections.values()):
-            store.close()
+            store.close()  # type: ignore[no-untyped-call]
         self._collections.clear()
 
     def describe(self) -> str:
@@ -220,8 +221,10 @@ def _mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mo
     )
     with _mongo_errors(uri):
         store.connect()
-        for fields in ((collection.key,), *collection.indexes):
-            store._collection.create_index([(name, ASCENDING) for name in fields])
+        indexes = ((collection.key,), *collection.indexes)
+        store._collection.create_indexes(
+            [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
+        )
     return store
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -31,30 +31,21 @@ from pydash import get, has, set_
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.stores import encoding
-from logan_campaign.stores.database import (
-    Database,
-    acquire,
-    fold_case,
-    release,
-    restore_case,
-    table_name,
-)
+from logan_campaign.stores.database import Database, acquire, release
 from logan_campaign.stores.mongoquery import (
     BOOLEAN,
     DATE,
     NULL,
-    OBJECT,
     Condition,
     Field,
     Projection,
     fields_of,
     is_plain_path,
-    kind_sql,
     matches,
     split_operators,
     translate,
-    value_sql,
 )
+from logan_campaign.stores.table import Table, index_fields
 
 _PAGE = 200  # documents read at once
 _COMPRESSION_LEVEL = 1  # most of what blobs hold is compressed already
@@ -98,11 +89,10 @@ class SQLiteStore(Store):
         self.payload_field = payload_field
         self.timeout_s = timeout_s
         self.kwargs = kwargs
-        self._table = table_name(collection_name)
+        self._table = Table(collection_name, payload_field)
         self._database: Database | None = None
-        self._indexed: set[str] = set()
         for index in self.indexes:
-            _index_fields(index)
+            index_fields(index)
         super().__init__(**kwargs)
 
     # --- connection -----------------------------------------------------------------
@@ -142,52 +132,11 @@ class SQLiteStore(Store):
             self.close()
         self._database = acquire(Path(self.path), self.timeout_s)
         try:
-            self._prepare(self._database)
+            wanted = [index_fields(index) for index in [self.key, *self.indexes]]
+            self._table.prepare(self._database, wanted)
         except BaseException:
             self.close()
             raise
-
-    def _prepare(self, database: Database) -> None:
-        wanted = [_index_fields(index) for index in [self.key, *self.indexes]]
-        if not self._is_prepared(database, wanted):
-            if database.in_transaction():
-                # Undone with it, the collection would be missing below a connected store.
-                raise StoreError(f"{self.name}: connect a new collection before a transaction")
-            with database.writing():
-                database.rows(
-                    f"CREATE TABLE IF NOT EXISTS {self._table} "
-                    "(id INTEGER PRIMARY KEY, doc TEXT NOT NULL, payload BLOB)"
-                )
-                database.rows(
-                    "INSERT OR IGNORE INTO collections VALUES (?, ?)",
-                    (self.collection_name, self.payload_field),
-                )
-                for fields in wanted:
-                    self._create_index(database, fields, unique=False)
-        self._indexed = self._indexes_in(database)
-
-    def _is_prepared(self, database: Database, wanted: list[list[str]]) -> bool:
-        found = database.rows(
-            "SELECT payload_field FROM collections WHERE name = ?", (self.collection_name,)
-        )
-        if found and found[0][0] != self.payload_field:
-            raise StoreError(
-                f"{self.name} keeps {found[0][0]!r} as payload, not {self.payload_field!r}"
-            )
-        present = self._indexes_in(database)
-        return bool(found) and all(_index_key(fields) in present for fields in wanted)
-
-    def _indexes_in(self, database: Database) -> set[str]:
-        names = database.rows(
-            "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?",
-            (self._table.strip('"'),),
-        )
-        return {
-            restore_case(name.rpartition(":")[2]) for (name,) in names if name.startswith("index:")
-        }
-
-    def _index_name(self, role: str, fields: Sequence[str]) -> str:
-        return fold_case(f'"{role}:{self.collection_name}:{_index_key(fields)}"')
 
     def close(self) -> None:
         """Close the connection; ``connect`` opens it again."""
@@ -207,57 +156,18 @@ class SQLiteStore(Store):
         """
         if not is_plain_path(key):
             return False
-        database = self.database
-        self._indexed = self._indexes_in(database)
-        if _index_key([key]) in self._indexed:
-            return True
         try:
-            with database.writing():
-                self._create_index(database, [key], unique)
+            self._table.ensure_index(self.database, [key], unique)
         except StoreError as err:
             if isinstance(err.__cause__, sqlite3.IntegrityError):
                 return False
             raise
-        self._indexed.add(_index_key([key]))
         return True
-
-    def _create_index(self, database: Database, fields: list[str], unique: bool) -> None:
-        present = {row[1] for row in database.rows(f"PRAGMA table_xinfo({self._table})")}
-        for field in fields:
-            for role, sql in (("kind", kind_sql(field)), ("value", value_sql(field))):
-                column = _column(role, field)
-                if column.strip('"') not in present:
-                    database.rows(
-                        f"ALTER TABLE {self._table} ADD COLUMN {column} "
-                        f"GENERATED ALWAYS AS ({sql}) VIRTUAL"
-                    )
-            database.rows(
-                f"CREATE INDEX IF NOT EXISTS {self._index_name('nested', [field])} "
-                f"ON {self._table} ({_column('kind', field)}) "
-                f"WHERE {_column('kind', field)} >= {OBJECT}"
-            )
-        columns = ", ".join(
-            f"{_column('kind', field)}, {_column('value', field)}" for field in fields
-        )
-        database.rows(
-            f"CREATE {'UNIQUE ' if unique else ''}INDEX IF NOT EXISTS "
-            f"{self._index_name('index', fields)} ON {self._table} ({columns})"
-        )
 
     # --- reading --------------------------------------------------------------------
 
     def _field(self, path: str) -> Field | None:
-        """Return how SQL sees a field, if it can; call inside ``reading`` or ``writing``."""
-        if not is_plain_path(path) or path.split(".")[0] == self.payload_field:
-            return None
-        field = Field.of(path)
-        if any(path in index.split(",") for index in self._indexed):
-            kind = _column("kind", path)
-            # An index of its own lists such rows: usually there are none.
-            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} >= {OBJECT})"
-            found = bool(self.database.rows(sql)[0][0])
-            return field._replace(kind=kind, value=_column("value", path), nested=found)
-        return field
+        return self._table.field(self.database, path)
 
     def _condition(self, criteria: Criteria) -> Condition:
         """Translate criteria; call inside ``reading`` or ``writing``."""
@@ -271,36 +181,29 @@ class SQLiteStore(Store):
         terms = []
         for path, direction in (sort or {}).items():
             field = self._field(path)
-            if field is None or self._any_nested(field, condition):
+            if field is None or self._table.any_nested(self.database, field, condition):
                 return None
             word = "DESC" if Sort(direction) is Sort.Descending else "ASC"
             terms += [f"{field.kind} {word}", f"{field.value} {word}"]
         return ", ".join([*terms, "id"])
-
-    def _any_nested(self, field: Field, condition: Condition) -> bool:
-        """Whether a row that meets the condition holds an object or array in the field."""
-        if not field.nested:
-            return False
-        sql = f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} >= {OBJECT}"
-        return bool(self.database.rows(f"{sql} LIMIT 1", condition.parameters))
 
     def _read(self, ids: Sequence[int], payload: bool) -> list[tuple[int, dict[str, Any]]]:
         """Return the documents that still exist among ``ids``, in that order."""
         marks = ", ".join("?" * len(ids))
         column = "payload" if payload and self.payload_field else "NULL"
         rows = self.database.rows(
-            f"SELECT id, doc, {column} FROM {self._table} WHERE id IN ({marks})", ids
+            f"SELECT id, doc, {column} FROM {self._table.name} WHERE id IN ({marks})", ids
         )
         found = {row[0]: row for row in rows}
         return [(n, self._decode(*found[n][1:])) for n in ids if n in found]
 
     def _decode(self, text: str, payload: bytes | None) -> dict[str, Any]:
-        doc: dict[str, Any] = encoding.loads(text)
-        if payload is not None and self.payload_field:
-            try:
+        try:
+            doc: dict[str, Any] = encoding.loads(text)
+            if payload is not None and self.payload_field:
                 doc[self.payload_field] = encoding.loads(zlib.decompress(payload))
-            except (zlib.error, ValueError) as err:
-                raise StoreError(f"{self.name}: damaged payload: {err}") from err
+        except (zlib.error, ValueError) as err:
+            raise StoreError(f"{self.name}: a document is damaged: {err}") from err
         return doc
 
     def _find(
@@ -321,7 +224,7 @@ class SQLiteStore(Store):
             condition = self._condition(criteria)
             order = self._order(sort, condition)
             sql = (
-                f"SELECT id, {condition.doubt} FROM {self._table} "
+                f"SELECT id, {condition.doubt} FROM {self._table.name} "
                 f"WHERE {condition.sql} ORDER BY {order or 'id'}"
             )
             parameters = list(condition.parameters)
@@ -355,8 +258,9 @@ class SQLiteStore(Store):
         self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], sort: Mapping[str, Any]
     ) -> list[tuple[int, int]]:
         """Return the rows that match, sorted by mongomock's comparison, beyond doubt."""
+        sort_key: Callable[[str, Any], Any] = resolve_sort_key
         keys = [
-            (row_id, [resolve_sort_key(field, doc) for field in sort])
+            (row_id, [sort_key(field, doc) for field in sort])
             for row_id, doc in self._matching(rows, criteria, self._names_payload(sort))
         ]
         # Sorting by the last field first keeps the order of the earlier ones among equals.
@@ -396,7 +300,7 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             order = self._order(sort, condition) or "id"
-            sql = f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY {order}"
+            sql = f"SELECT id FROM {self._table.name} WHERE {condition.sql} ORDER BY {order}"
             plan = self.database.rows(f"EXPLAIN QUERY PLAN {sql}", condition.parameters)
         return "\n".join(row[3] for row in plan)
 
@@ -409,7 +313,7 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             if condition.exact:
-                sql = f"SELECT count(*) FROM {self._table} WHERE {condition.sql}"
+                sql = f"SELECT count(*) FROM {self._table.name} WHERE {condition.sql}"
                 return int(self.database.rows(sql, condition.parameters)[0][0])
         return sum(1 for _ in self._find(criteria, Projection(["_id"])))
 
@@ -424,10 +328,10 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             seen = self._field(field) if condition.exact else None
-            if seen is not None and not self._any_nested(seen, condition):
+            if seen is not None and not self._table.any_nested(self.database, seen, condition):
                 return self._distinct_scalars(seen, condition)
         # Elements of arrays: mongomock knows the rules; only the field goes there.
-        collection = mongomock_ng.MongoClient().db.found
+        collection: Any = mongomock_ng.MongoClient().db.found
         projection = Projection([field])
         for _, doc in self._find(criteria, projection):
             collection.insert_one({key: value for key, value in doc.items() if key != "_id"})
@@ -435,12 +339,12 @@ class SQLiteStore(Store):
 
     def _distinct_scalars(self, field: Field, condition: Condition) -> list[Any]:
         rows = self.database.rows(
-            f"SELECT DISTINCT {field.kind}, {field.value} FROM {self._table} "
+            f"SELECT DISTINCT {field.kind}, {field.value} FROM {self._table.name} "
             f"WHERE {condition.sql} AND {field.kind} <> {NULL} ORDER BY 1, 2",
             condition.parameters,
         )
         nulls = self.database.rows(
-            f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {NULL} "
+            f"SELECT 1 FROM {self._table.name} WHERE {condition.sql} AND {field.kind} = {NULL} "
             f"AND {field.exists} LIMIT 1",
             condition.parameters,
         )
@@ -519,21 +423,23 @@ class SQLiteStore(Store):
                 found = self._first_id(search)
                 if found is None:
                     database.rows(
-                        f"INSERT INTO {self._table} (doc, payload) VALUES (?, ?)", (text, payload)
+                        f"INSERT INTO {self._table.name} (doc, payload) VALUES (?, ?)",
+                        (text, payload),
                     )
                 else:
                     database.rows(
-                        f"UPDATE {self._table} SET doc = ?1, payload = ?2 "
+                        f"UPDATE {self._table.name} SET doc = ?1, payload = ?2 "
                         "WHERE id = ?3 AND (doc <> ?1 OR payload IS NOT ?2)",
                         (text, payload, found),
                     )
 
     def _is_valid(self, doc: Mapping[str, Any]) -> bool:
-        if self.validator is None or self.validator.is_valid(doc):
+        validator: Any = self.validator  # ``strict`` is missing in maggma's base class
+        if validator is None or validator.is_valid(doc):
             return True
-        if self.validator.strict:
-            raise ValueError(self.validator.validation_errors(doc))
-        self.logger.error(self.validator.validation_errors(doc))
+        if validator.strict:
+            raise ValueError(validator.validation_errors(doc))
+        self.logger.error(validator.validation_errors(doc))
         return False
 
     def _row(
@@ -558,7 +464,7 @@ class SQLiteStore(Store):
         condition = self._condition(search)
         if condition.exact:
             rows = self.database.rows(
-                f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY id LIMIT 1",
+                f"SELECT id FROM {self._table.name} WHERE {condition.sql} ORDER BY id LIMIT 1",
                 condition.parameters,
             )
             return rows[0][0] if rows else None
@@ -576,12 +482,12 @@ class SQLiteStore(Store):
             condition = self._condition(criteria)
             if condition.exact:
                 database.rows(
-                    f"DELETE FROM {self._table} WHERE {condition.sql}", condition.parameters
+                    f"DELETE FROM {self._table.name} WHERE {condition.sql}", condition.parameters
                 )
                 return
             ids = [row_id for row_id, _ in self._find(criteria, Projection(["_id"]))]
             for row_id in ids:
-                database.rows(f"DELETE FROM {self._table} WHERE id = ?", (row_id,))
+                database.rows(f"DELETE FROM {self._table.name} WHERE id = ?", (row_id,))
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same collection of the same file."""
@@ -595,22 +501,6 @@ class SQLiteStore(Store):
 
     def _identity(self) -> tuple[str, str, str]:
         return str(Path(self.path).absolute()), self.collection_name, self.last_updated_field
-
-
-def _index_fields(index: str | Sequence[str]) -> list[str]:
-    fields = [index] if isinstance(index, str) else list(index)
-    for field in fields:
-        if not is_plain_path(field):
-            raise StoreError(f"field {field!r} cannot be indexed")
-    return fields
-
-
-def _index_key(fields: Sequence[str]) -> str:
-    return ",".join(fields)
-
-
-def _column(role: str, field: str) -> str:
-    return fold_case(f'"{role}:{field}"')
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from logan_campaign.stores.sqlite import SQLiteStore
 FIELDS = ["a", "b", "n.x", "n.y.z", "u", "v.w"]
 INDEXES = ["a", "b", "n.x", "n.y.z", ["a", "b"]]
 N_DOCUMENTS = 120
-N_QUERIES = 250
+N_QUERIES = 150
 
 
 class Generator:

@@ -275,12 +275,12 @@ def test_writers_in_several_processes_lose_nothing(path: Path, store: SQLiteStor
         "    store.update({'id': f'%s-{n}', 'n': n})\n"
         "    store.update({'id': 'shared', 'n': n})\n"
     )
-    processes = [script(text.replace("%s", str(n)), path) for n in range(3)]
+    processes = [script(text.replace("%s", str(n)), path) for n in range(2)]
     while any(process.poll() is None for process in processes):
         found = list(store.query({"id": "shared"}))
         assert len(found) <= 1
-    assert [finish(process) for process in processes] == [0, 0, 0]
-    assert store.count() == 151
+    assert [finish(process) for process in processes] == [0, 0]
+    assert store.count() == 101
 
 
 def test_a_reader_never_sees_half_a_transaction(path: Path, store: SQLiteStore) -> None:
@@ -307,7 +307,7 @@ def test_a_killed_writer_leaves_the_store_whole(path: Path, store: SQLiteStore) 
         "    n += 1\n"
     )
     with SQLiteStore(path, "others", key="id") as other:
-        for round_ in range(5):
+        for round_ in range(3):
             process = script(text, path)
             time.sleep(0.05 + 0.03 * round_)
             process.send_signal(signal.SIGKILL)
