@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from jobflow import Flow, Job, JobStore
 
 from logan_campaign.errors import InputError, LoganCampaignError, StoreError
-from logan_campaign.flows.local.codec import dumps, loads
+from logan_campaign.flows.local.codec import dumps, loads, references
 from logan_campaign.flows.local.events import (
     Event,
     Failure,
@@ -38,7 +38,7 @@ from logan_campaign.flows.local.events import (
     RunSummary,
     Tick,
 )
-from logan_campaign.flows.local.graph import Graph, JobKey, Node, references
+from logan_campaign.flows.local.graph import Graph, JobKey, Node
 from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.pool import Message, Pool, usable_cores
@@ -79,6 +79,7 @@ def run_flow(
     transaction: Callable[[], AbstractContextManager[Any]] = nullcontext,
     lock: Path | None = None,
     pin: bool = True,
+    retry_failed: bool = False,
 ) -> RunSummary:
     """Run a flow, or go on with it where the last run ended.
 
@@ -98,6 +99,8 @@ def run_flow(
             default the output is stored before the record, which alone makes it count.
         lock: file to lock while running; in ``work_dir`` if not given.
         pin: keep each worker to one core.
+        retry_failed: let jobs that failed in an earlier run, and those that were cancelled
+            for them, run again.
 
     Returns:
         How it ended. Failed jobs are no error: they are in the record.
@@ -122,6 +125,9 @@ def run_flow(
                     raise InputError(f"no flow named '{ledger.flow_id}' is recorded")
                 with transaction():
                     ledger.begin(flow)
+            elif retry_failed:
+                with transaction():
+                    ledger.forget_failures()
             graph = ledger.replay()
         runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed)
         runner.run(n_workers or len(usable_cores()), pin, signals)
@@ -183,7 +189,7 @@ class _Runner:
         directory = json.dumps(str(self._directory(node.key)))
         worker = pool.submit(
             node.key,
-            f'{{"job":{dumps(node.job)},"outputs":[{outputs}],"stores":{stores},'
+            f'{{"job":{node.job["job"]},"outputs":[{outputs}],"stores":{stores},'
             f'"directory":{directory}}}',
         )
         self.running[node.key] = _Running(node, now(), time.perf_counter(), None)
@@ -248,9 +254,7 @@ class _Runner:
 
     def _outputs_for(self, node: Node) -> list[str]:
         """Return as JSON texts the outputs that a job refers to, directly or through others."""
-        if not node.job["config"]["resolve_references"]:
-            return []
-        todo = list(references([node.job["function_args"], node.job["function_kwargs"]]))
+        todo = list(node.job["references"]) if node.job["resolve"] else []
         texts: dict[str, str | None] = {}
         while todo:
             uuid = todo.pop()

@@ -68,7 +68,7 @@ def run_in_any_order(flow: Flow, seed: int) -> tuple[list[str], Graph]:
             running.append(node)
         node = running.pop(choose.randrange(len(running)))
         known = latest(store)
-        message = {"job": node.job, "outputs": known, "stores": ["data"]}
+        message = {"job": loads(node.job["job"]), "outputs": known, "stores": ["data"]}
         try:
             result = loads(dumps(run_job(loads(dumps(message)))))
         except Exception:  # noqa: BLE001  (a failed job, whatever it raised)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jobflow import Flow, Job, JobConfig, Maker, OnMissing, Response, job
 from jobflow.core.flow import JobOrder
+from pydantic import BaseModel
 from pymatgen.core import Molecule
 
 from logan_campaign.flows.local.codec import dumps
@@ -253,6 +254,22 @@ class AddMaker(Maker):
         return value + self.offset
 
 
+class Settings(BaseModel):
+    factor: int = 2
+
+
+@dataclass
+class ScaleMaker(Maker):
+    """Has a pydantic model in a field, which a Maker's as_dict leaves as it is."""
+
+    name: str = "scale maker"
+    settings: Settings = field(default_factory=Settings)
+
+    @job
+    def make(self, value):
+        return value * self.settings.factor
+
+
 @dataclass
 class DynamicMaker(Maker):
     name: str = "dynamic maker"
@@ -294,7 +311,8 @@ def linear_after_failure() -> Flow:
 def makers() -> Flow:
     first = AddMaker(offset=3).make(4)
     second = DynamicMaker(add_maker=AddMaker(offset=5)).make(first.output, 3)
-    return Flow([first, second, add(second.output, 1)])
+    third = ScaleMaker(settings=Settings(factor=7)).make(second.output)
+    return Flow([first, second, third, add(third.output, 1)])
 
 
 def blobs() -> Flow:
