@@ -258,11 +258,15 @@ def test_a_planted_file_in_the_compilation_cache_fails(tmp_path):
     assert str(planted) in doctor.check_compilation_cache(tmp_path).detail
 
 
-def test_the_cache_folder_is_the_one_that_jax_is_told(tmp_path):
+def test_the_cache_folder_is_the_one_that_trainings_use(tmp_path):
     out = diagnose_elsewhere(
-        "print(check_compilation_cache())", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "absent")
+        "from logan_campaign.gan import enable_compilation_cache\n"
+        "print(check_compilation_cache().detail, enable_compilation_cache(), sep='\\n')\n"
+        "print(check_compilation_cache().detail)",
+        XDG_CACHE_HOME=str(tmp_path),
     )
-    assert f"{tmp_path}/absent (not there yet)" in out
+    before, folder, after = out.splitlines()
+    assert (before, after) == (f"{folder} (not there yet)", f"{folder}, private")
 
 
 def test_the_folder_of_a_campaign_is_checked_for_room():

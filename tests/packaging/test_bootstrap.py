@@ -85,9 +85,8 @@ def test_as_root_apt_get_installs_what_is_missing_and_failure_is_told(tools, tmp
     if os.geteuid() != 0:
         add_tool(tools, "sudo", '[[ $1 == -n ]] && shift; exec "$@"')
     log = tmp_path / "log"
-    add_tool(
-        tools, "apt-get", f'echo "$*" >>{shlex.quote(str(log))}\n[[ " $* " != *" install "* ]]'
-    )
+    write = f'echo "$*" >>{shlex.quote(str(log))}'
+    add_tool(tools, "apt-get", f'{write}\n[[ " $* " != *" install "* ]]')
     done = bash(INSTALL, tools)
     assert done.returncode == 1
     update, install = log.read_text().splitlines()
