@@ -58,9 +58,9 @@ def results(
     limit: Annotated[int, typer.Option(min=0, help="At most so many rows; 0 for all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """List candidates, lowest energy first."""
+    """List candidates: those that reached the last level first, lowest energy first."""
     with opened(campaign, store) as (database, record):
-        found = list(
+        found = sorted(
             database.candidates(
                 record.id,
                 state=[s.value for s in state] if state else None,
@@ -69,10 +69,9 @@ def results(
                 spacegroup=spacegroup,
                 level=level,
                 max_energy_above_min_ev=max_energy,
-                limit=limit,
-                sort="energy",
-            )
-        )
+            ),
+            key=lambda c: _rank(c, record.levels),
+        )[: limit or None]
     if as_json:
         print_json([summary(candidate) for candidate in found])
         return
@@ -105,6 +104,13 @@ _COLOURS = {
     "rejected": "yellow",
     "failed": "red",
 }
+
+
+def _rank(candidate: CandidateRecord, levels: list[str]) -> tuple[int, bool, float, int]:
+    """Energies of different levels do not compare, so the level comes first."""
+    reached = levels.index(candidate.level) if candidate.level in levels else -1
+    energy = candidate.energy_ev
+    return -reached, energy is None, energy or 0.0, candidate.order
 
 
 def summary(candidate: CandidateRecord) -> dict[str, Any]:
