@@ -292,7 +292,7 @@ def matches(criteria: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:
         InputError: for an operator that mongomock does not know, or a malformed one.
     """
     try:
-        return bool(filter_applies(criteria, doc))  # type: ignore[no-untyped-call]
+        return bool(filter_applies(criteria, doc))
     except (OperationFailure, NotImplementedError) as err:
         raise InputError(f"criteria cannot be used: {err}") from err
 

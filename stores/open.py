@@ -106,7 +106,7 @@ class CampaignStores:
     def close(self) -> None:
         """Close all connections."""
         for store in (self.docs, self.data, self.ledger, *self._collections.values()):
-            store.close()  # type: ignore[no-untyped-call]
+            store.close()
         self._collections.clear()
 
     def describe(self) -> str:
