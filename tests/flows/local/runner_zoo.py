@@ -9,7 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobflow import Flow, Job, JobConfig, Maker, OnMissing, Response, job
+from jobflow import (
+    CURRENT_JOB,
+    Flow,
+    Job,
+    JobConfig,
+    Maker,
+    OnMissing,
+    OutputReference,
+    Response,
+    job,
+)
 from jobflow.core.flow import JobOrder
 from pydantic import BaseModel
 from pymatgen.core import Molecule
@@ -139,6 +149,18 @@ def with_addition(value, depth=1):
         return value
     more = [with_addition(value + 1, depth - 1), by_flow(2), by_job(value, 1)]
     return Response(output=value, addition=Flow(more))
+
+
+@job
+def replaced_after_being_read():
+    reader = read_by(CURRENT_JOB.job.uuid)
+    return Response(output=5, replace=Flow([reader], output=reader.output))
+
+
+@job
+def read_by(uuid):
+    """Is replaced by a job that reads what the job above has put out until now."""
+    return Response(replace=add(OutputReference(uuid), 1))
 
 
 @job
@@ -344,6 +366,10 @@ def replace_repeatedly() -> Flow:
     return Flow([a := countdown(5), record(a=a.output)])
 
 
+def output_that_changes() -> Flow:
+    return Flow([a := replaced_after_being_read(), add(a.output, 1)])
+
+
 def detours() -> Flow:
     return Flow([a := with_detour(1), b := detour_to_flow(2), add(a.output, b.output)])
 
@@ -416,6 +442,7 @@ ZOO: list[Callable[[], Flow]] = [
     replace_by_list,
     replace_without_output,
     replace_repeatedly,
+    output_that_changes,
     detours,
     additions,
     everything_at_once,

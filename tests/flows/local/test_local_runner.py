@@ -265,6 +265,17 @@ def test_job_whose_record_could_not_be_written_runs_again_and_leaves_nothing_twi
     assert outputs(bench.jobstore) == run_by_jobflow(flow)
 
 
+def test_output_and_record_are_committed_together_on_sqlite(bench, tmp_path):
+    with open_campaign_stores(tmp_path / "campaign", create=True) as stores:
+        bench.jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
+        bench.ledger = Ledger(Broken(stores.ledger, 2), "flow")
+        with pytest.raises(StoreError, match="No space left on device"):
+            bench.run(Flow([zoo.blob(3)]), transaction=stores.transaction, n_workers=1)
+        assert (stores.docs.count(), stores.data.count(), stores.ledger.count()) == (0, 0, 1)
+        bench.run(None, transaction=stores.transaction, n_workers=1)
+        assert (stores.docs.count(), stores.data.count(), stores.ledger.count()) == (1, 1, 2)
+
+
 def test_nothing_to_run_is_an_input_error(bench):
     with pytest.raises(InputError, match="no flow named 'flow' is recorded"):
         bench.run(None)
