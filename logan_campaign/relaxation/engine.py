@@ -258,7 +258,7 @@ class _Loop:
             )
         )
         cell_too = self.periodic and self.level.relax_cell
-        target = FrechetCellFilter(self.atoms) if cell_too else self.atoms
+        target: Any = FrechetCellFilter(self.atoms) if cell_too else self.atoms
         self.optimizer = optimizer = _OPTIMIZERS[self.level.optimizer](target, logfile=None)
         self._restore(optimizer)
         steps_left = max(self.level.max_steps - self.n_steps, 0)

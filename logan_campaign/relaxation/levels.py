@@ -65,7 +65,10 @@ class _Level(BaseModel):
         False, description="Run in a process of its own, with restart after a crash of the job"
     )
     max_memory_mb: int | None = Field(
-        None, ge=256, description="Address space of the isolated process (MiB); null: all memory"
+        None,
+        ge=256,
+        description="Address space of the isolated process (MiB); null: GPAW all memory, "
+        "others no limit",
     )
     relax_cell: bool = Field(False, description="Relax the cell of crystals too")
 
