@@ -69,6 +69,7 @@ def results(
                 spacegroup=spacegroup,
                 level=level,
                 max_energy_above_min_ev=max_energy,
+                structures=False,
             ),
             key=lambda c: _rank(c, record.levels),
         )[: limit or None]

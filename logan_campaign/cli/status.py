@@ -86,7 +86,7 @@ def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str
 def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
     """Return, per known set, how many of its entries of the target composition were found."""
     found = []
-    candidates = list(database.candidates(record.id, state="rediscovered"))
+    candidates = list(database.candidates(record.id, state="rediscovered", structures=False))
     for known in database.training_sets(record.id):
         if known.id not in record.known_set_ids or record.formula not in known.formulas:
             continue
@@ -108,7 +108,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
     known = [r for r in record.references if r.energy_per_atom_ev is not None]
     relaxed = [
         c
-        for c in database.candidates(record.id, level=record.levels[-1])
+        for c in database.candidates(record.id, level=record.levels[-1], structures=False)
         if c.energy_per_atom_ev is not None and c.state not in ("failed", "rejected")
     ]
     if not known or not relaxed:
