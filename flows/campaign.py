@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from jobflow import Flow, Job, Maker, job
 
+from logan_campaign.errors import InputError
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.levels import (
@@ -23,7 +24,6 @@ from logan_campaign.flows.levels import (
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
-from logan_campaign.errors import InputError
 from logan_campaign.schemas import CampaignDoc
 from logan_campaign.sources import species_of
 from logan_campaign.spec import CampaignSpec

@@ -65,9 +65,7 @@ class ScreenMaker(Maker):
             before_level=before_level,
             known_set_ids=[s.id for s in sets],
             verdicts=verdicts,
-            structures=_passed(
-                verdicts, {c.id: c.structure for c in selection.candidates}
-            ),
+            structures=_passed(verdicts, {c.id: c.structure for c in selection.candidates}),
         )
 
 
@@ -190,7 +188,10 @@ class RelaxLevelsMaker(Maker):
         else:
             judge = tolerant(
                 self.compare.make(
-                    campaign_id, entrants, outputs, known,
+                    campaign_id,
+                    entrants,
+                    outputs,
+                    known,
                     before_level=self.makers[level_index + 1].level.name,
                 )
             )
@@ -221,7 +222,9 @@ class ReferenceMaker(Maker):
     def make(self, known: list[TrainingSetDoc], campaign_id: str) -> ReferenceDoc:
         """Return the energies, one per known entry."""
         entries = [
-            (s.id, entry) for s in known_sets(known) for entry in s.entries
+            (s.id, entry)
+            for s in known_sets(known)
+            for entry in s.entries
             if entry.formula == self.formula
         ]
         references = []

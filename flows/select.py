@@ -108,12 +108,14 @@ class SelectMaker(Maker):
             n_unusable=dict(unusable),
             explained_variance=[float(x) for x in chosen.explained_variance],
             candidates=candidates,
-            map=pack_arrays({
-                "pca": chosen.pca.astype(np.float32),
-                "label": chosen.labels.astype(np.int32),
-                "pool": group[usable].astype(np.int32),
-                "sample": sample[usable].astype(np.int32),
-            }),
+            map=pack_arrays(
+                {
+                    "pca": chosen.pca.astype(np.float32),
+                    "label": chosen.labels.astype(np.int32),
+                    "pool": group[usable].astype(np.int32),
+                    "sample": sample[usable].astype(np.int32),
+                }
+            ),
         )
 
 

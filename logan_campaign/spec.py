@@ -38,9 +38,7 @@ class TargetSpec(_Section):
 
     formula: str = Field(description="Composition of one molecule or one cell, e.g. C5H12O, Si2O4")
     kind: Literal["molecule", "crystal"] = Field(description="molecule in a box, or crystal")
-    box: Vector = Field(
-        (8.0, 7.0, 6.0), description="Edges of the box that holds a molecule (Å)"
-    )
+    box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box that holds a molecule (Å)")
     cell: tuple[Vector, Vector, Vector] | None = Field(
         None, description="Lattice vectors of a crystal, one per row (Å)"
     )
@@ -68,7 +66,9 @@ class TargetSpec(_Section):
     def _cell_belongs_to_crystals(self) -> TargetSpec:
         given = (self.cell is not None) + (self.cell_from is not None)
         if self.kind == "crystal" and given != 1:
-            raise ValueError("a crystal needs either 'cell' (three rows, Å) or 'cell_from' (a file)")
+            raise ValueError(
+                "a crystal needs either 'cell' (three rows, Å) or 'cell_from' (a file)"
+            )
         if self.kind == "molecule" and given:
             raise ValueError("a molecule has a 'box', no 'cell'")
         return self
@@ -265,5 +265,3 @@ def _all_keys() -> set[str]:
 
     collect(CampaignSpec.model_json_schema())
     return keys
-
-

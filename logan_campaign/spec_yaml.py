@@ -70,7 +70,9 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     except yaml.YAMLError as err:
         raise InputError(f"{path}: not valid YAML: {str(err).splitlines()[0]}") from err
     if not isinstance(data, dict):
-        raise InputError(f"{path}: a spec is a mapping of keys to values; see 'logan-campaign init'")
+        raise InputError(
+            f"{path}: a spec is a mapping of keys to values; see 'logan-campaign init'"
+        )
     return data, lines
 
 
@@ -100,7 +102,9 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
         try:
             here = here.setdefault(key, {}) if isinstance(here, dict) else here[key]
         except (IndexError, TypeError, KeyError) as err:
-            raise InputError(f"--set {dotted}: the spec has no {'.'.join(map(str, keys[:depth + 1]))}") from err
+            raise InputError(
+                f"--set {dotted}: the spec has no {'.'.join(map(str, keys[: depth + 1]))}"
+            ) from err
     try:
         here[keys[-1]] = value
     except (TypeError, IndexError) as err:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io import read
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +25,9 @@ class TargetGeometry(BaseModel):
 
     kind: TargetKind = Field(description="Molecule in a box, or crystal")
     symbols: list[str] = Field(description="Element of each atom, in the generator's order")
-    cell: tuple[Vector, Vector, Vector] = Field(description="Box or lattice vectors, one per row (Å)")
+    cell: tuple[Vector, Vector, Vector] = Field(
+        description="Box or lattice vectors, one per row (Å)"
+    )
 
     @property
     def numbers(self) -> np.ndarray:
@@ -39,7 +42,7 @@ class TargetGeometry(BaseModel):
     def to_gan(self) -> Target:
         """Return the form that the GAN trains for."""
         return Target(
-            numbers=self.numbers, cell=np.array(self.cell), periodic=self.kind == "crystal"
+            numbers=tuple(self.numbers.tolist()), cell=self.cell, periodic=self.kind == "crystal"
         )
 
     def geometry(self, positions: np.ndarray, cell: np.ndarray) -> Geometry:
@@ -62,8 +65,8 @@ def lattice_from(path: Path) -> list[list[float]]:
         raise InputError(f"target.cell_from: there is no file {path}")
     try:
         atoms = read(path, index=0)
-    except Exception as err:  # noqa: BLE001 - ASE's readers raise whatever their parsers do
+    except Exception as err:
         raise InputError(f"target.cell_from: cannot read {path}: {err}") from err
-    if atoms.cell.rank < 3:
+    if not isinstance(atoms, Atoms) or atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")
     return [[float(x) for x in row] for row in atoms.cell.array]

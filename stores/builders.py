@@ -120,7 +120,7 @@ class CampaignBuilder(Builder):
         if self.rebuild:
             return False
         about = self.campaigns.query_one(
-            {"id": campaign_id}, ["job_documents_hash", "n_candidates", "model_ids"]
+            {"id": campaign_id}, {"spec": 0, "selections": 0, "references": 0}
         )
         if about is None:
             return False
@@ -131,6 +131,9 @@ class CampaignBuilder(Builder):
             # A collection that somebody emptied is filled again.
             and self.candidates.count({"campaign_id": campaign_id}) == about["n_candidates"]
             and self.models.count({"campaign_ids": campaign_id}) == len(about["model_ids"])
+            and self.materials.count({"campaign_ids": campaign_id}) == about["n_materials"]
+            and self.training_sets.count({"campaign_ids": campaign_id})
+            == len(about["training_set_ids"]) + len(about["known_set_ids"])
         )
 
     def process_item(self, item: CampaignItem) -> CampaignRecords | None:
@@ -144,10 +147,8 @@ class CampaignBuilder(Builder):
                 self._update(records)
 
     def _transaction(self) -> AbstractContextManager[None]:
-        targets = self.targets
-        if all(isinstance(store, SQLiteStore) for store in targets):
-            return transaction(*targets)
-        return nullcontext()
+        embedded = [store for store in self.targets if isinstance(store, SQLiteStore)]
+        return transaction(*embedded) if embedded else nullcontext()
 
     def _update(self, records: CampaignRecords) -> None:
         campaign_id = records.campaign["id"]
@@ -180,6 +181,18 @@ class CampaignBuilder(Builder):
             empty = [key for key, doc in found.items() if doc is None]
             if empty:
                 self.materials.remove_docs({"id": {"$in": empty}})
+
+
+def build_campaign(stores: CampaignStores, campaign_id: str) -> bool:
+    """Bring the records of one campaign up to date with its job documents.
+
+    Returns:
+        Whether anything had changed.
+
+    Raises:
+        StoreError: as :meth:`CampaignBuilder.build`.
+    """
+    return bool(CampaignBuilder.from_stores(stores, campaign_id).build())
 
 
 def _upsert(store: Store, docs: list[Doc]) -> None:

@@ -253,6 +253,11 @@ class Database:
             finally:
                 self._depth -= 1
 
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside ``writing``."""
+        with self._locked():
+            return self._depth > 0
+
     def _require_transaction(self) -> None:
         if not self._connection.in_transaction:
             raise StoreError(f"store {self.path}: the transaction was undone after an error")

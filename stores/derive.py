@@ -88,6 +88,7 @@ def _derive(found: dict[str, list[Doc]], keys: list[str]) -> CampaignRecords:
         "selections": [_selection(doc) for doc in found["selection"]],
         "references": [_plain(reference) for reference in references],
         "n_candidates": len(candidates),
+        "n_materials": len({doc["material_id"] for doc in candidates} - {None}),
         "n_job_documents": len(keys),
         "job_documents_hash": documents_hash(keys),
         "updated_at": max(

@@ -8,6 +8,7 @@ Extended JSON v2, as objects with one reserved key:
 ``{"$oid": s}``     ``bson.ObjectId``
 ``{"$binary": s}``  bytes, base64
 ``{"$numberDouble": s}``  ``NaN``, ``Infinity``, ``-Infinity``
+``{"$text": s}``    text with a NUL character, at which SQLite would cut it
 ``{"$literal": d}`` a dict that by itself looks like one of these
 ==================  =========================================================
 
@@ -28,7 +29,7 @@ from monty.json import jsanitize
 
 from logan_campaign.errors import StoreError
 
-_RESERVED = frozenset({"$date", "$oid", "$binary", "$numberDouble", "$literal"})
+_RESERVED = frozenset({"$date", "$oid", "$binary", "$numberDouble", "$text", "$literal"})
 _INT64 = 2**63
 
 
@@ -50,7 +51,9 @@ def parse_date(text: str) -> datetime:
 
 
 def _encode(obj: Any) -> Any:
-    if obj is None or isinstance(obj, (str, bool)):
+    if isinstance(obj, str):
+        return {"$text": obj} if "\0" in obj else obj
+    if obj is None or isinstance(obj, bool):
         return obj
     if isinstance(obj, dict):
         encoded = {key: _encode(value) for key, value in obj.items()}
@@ -92,6 +95,8 @@ def _decode(obj: Any) -> Any:
             return base64.b64decode(value)
         if key == "$numberDouble":
             return float(value)
+        if key == "$text":
+            return value
         if key == "$literal":
             return {inner: _decode(item) for inner, item in value.items()}
     return {key: _decode(value) for key, value in obj.items()}

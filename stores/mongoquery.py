@@ -1,11 +1,15 @@
 """MongoDB's query language in SQL, where the two mean exactly the same.
 
 A field is seen through two SQL expressions: its *kind* (null or missing, number, text,
-boolean, date, or "complex": an object or array, or below an array) and its *value*.
-Comparisons between scalars of one kind are the same in both languages, and MongoDB
-never matches scalars of different kinds. What SQL cannot decide, rows with a complex
-value and operators such as ``$regex``, is left to mongomock's filter: the SQL condition
-then lets all such rows pass.
+boolean, date, object, or "complex": an array or below one) and its *value*. Comparisons
+between scalars of one kind are the same in both languages, and MongoDB never matches
+scalars of different kinds. What SQL cannot decide, rows with a complex value and
+operators such as ``$regex``, is left to mongomock's filter: the SQL condition then lets
+all such rows pass, in doubt.
+
+In SQL, answers are MongoDB's. mongomock's differ from them in corners: it takes ``True``
+for 1 within arrays, and sees ``null`` and ``$exists`` differently for a path that ends in
+a scalar or leads through an array.
 """
 
 from __future__ import annotations
@@ -23,7 +27,10 @@ from logan_campaign.errors import InputError
 from logan_campaign.stores.encoding import date_text
 
 # Kinds, numbered in MongoDB's sort order (null sorts with missing).
-NULL, NUMBER, TEXT, BOOLEAN, DATE, COMPLEX = 0, 1, 2, 8, 9, 99
+NULL, NUMBER, TEXT, BOOLEAN, DATE = 0, 1, 2, 8, 9
+#: An object (equals no scalar), and what only mongomock can judge: arrays, whatever is
+#: below one, and values of rare types.
+OBJECT, COMPLEX = 20, 99
 
 _LABEL = re.compile(r"[A-Za-z_@][A-Za-z0-9_@-]*")
 _RANGES = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -52,8 +59,10 @@ def kind_sql(field: str) -> str:
         f"CASE json_type(doc, {whole}) "
         f"WHEN 'integer' THEN {NUMBER} WHEN 'real' THEN {NUMBER} WHEN 'text' THEN {TEXT} "
         f"WHEN 'true' THEN {BOOLEAN} WHEN 'false' THEN {BOOLEAN} WHEN 'array' THEN {COMPLEX} "
-        f"WHEN 'object' THEN CASE WHEN json_type(doc, {date}) = 'text' "
-        f"THEN {DATE} ELSE {COMPLEX} END ELSE {NULL} END"
+        f"WHEN 'object' THEN CASE WHEN json_type(doc, {date}) = 'text' THEN {DATE} "
+        # Reserved keys stand alone: the text of such an object starts with one.
+        f"WHEN substr(json_extract(doc, {whole}), 1, 3) = '{{\"$' THEN {COMPLEX} "
+        f"ELSE {OBJECT} END ELSE {NULL} END"
     )
     return f"CASE {arrays}ELSE {scalar} END" if arrays else scalar
 
@@ -91,35 +100,44 @@ def _scalar(value: Any) -> tuple[int, Any] | None:
 
 
 class Condition(NamedTuple):
-    """A SQL condition that all matching rows meet; only they do, if it is ``exact``."""
+    """A SQL condition that all matching rows meet.
+
+    ``doubt`` is an SQL expression, true for the rows about which only mongomock's filter
+    can decide; '0' if there are none.
+    """
 
     sql: str
     parameters: list[Any]
-    exact: bool
+    doubt: str = "0"
+
+    @property
+    def exact(self) -> bool:
+        """Whether no row is in doubt."""
+        return self.doubt == "0"
 
 
-_ANYTHING = Condition("1", [], False)
+_ANYTHING = Condition("1", [], "1")
 
 
 def _join(word: str, parts: Sequence[Condition]) -> Condition:
+    doubts = sorted({part.doubt for part in parts} - {"0"})
     return Condition(
         "(" + f" {word} ".join(part.sql for part in parts) + ")",
         [value for part in parts for value in part.parameters],
-        all(part.exact for part in parts),
+        "1" if "1" in doubts else " OR ".join(doubts) or "0",
     )
 
 
 class Field(NamedTuple):
     """How SQL sees a field.
 
-    ``complex`` tells whether some row may hold a complex value there (or that is not
-    known).
+    ``nested`` tells whether some row may hold an object or a complex value there.
     """
 
     kind: str
     value: str
     exists: str
-    complex: bool
+    nested: bool
 
     @classmethod
     def of(cls, path: str) -> Field:
@@ -135,15 +153,15 @@ class Field(NamedTuple):
                 return None
             by_kind.setdefault(scalar[0], []).append(scalar[1])
         if not by_kind:
-            return Condition("0", [], True)
+            return Condition("0", [])
         parts = []
         for kind, group in by_kind.items():
             if kind == NULL:
-                parts.append(Condition(f"{self.kind} = {NULL}", [], True))
+                parts.append(Condition(f"{self.kind} = {NULL}", []))
                 continue
             marks = ", ".join("?" * len(group))
             test = "= ?" if len(group) == 1 else f"IN ({marks})"
-            parts.append(Condition(f"({self.kind} = {kind} AND {self.value} {test})", group, True))
+            parts.append(Condition(f"({self.kind} = {kind} AND {self.value} {test})", group))
         return _join("OR", parts)
 
     def operator(self, name: str, operand: Any) -> Condition | None:
@@ -156,17 +174,15 @@ class Field(NamedTuple):
             equal = self.equal(values) if isinstance(values, (list, tuple)) else None
             if equal is None:
                 return None
-            return Condition(f"NOT ifnull({equal.sql}, 0)", equal.parameters, True)
+            return Condition(f"NOT ifnull({equal.sql}, 0)", equal.parameters)
         if name == "$exists":
-            return Condition(self.exists if operand else f"NOT ({self.exists})", [], True)
+            return Condition(self.exists if operand else f"NOT ({self.exists})", [])
         if name in _RANGES:
             scalar = _scalar(operand)
             if scalar is None or scalar[0] in (NULL, BOOLEAN):
                 return None
             kind, value = scalar
-            return Condition(
-                f"({self.kind} = {kind} AND {self.value} {_RANGES[name]} ?)", [value], True
-            )
+            return Condition(f"({self.kind} = {kind} AND {self.value} {_RANGES[name]} ?)", [value])
         return None
 
 
@@ -176,7 +192,7 @@ def translate(criteria: Mapping[str, Any], field_of: Callable[[str], Field | Non
     Args:
         criteria: what maggma's ``Store.query`` takes.
         field_of: expressions of a field, None if SQL cannot see it; rows where it is
-            complex pass, and the condition is then not exact.
+            complex pass, and are in doubt.
 
     Raises:
         InputError: for criteria that are not a dict, and for operators that run code.
@@ -189,10 +205,14 @@ def translate(criteria: Mapping[str, Any], field_of: Callable[[str], Field | Non
         if key in ("$and", "$or") and isinstance(search, (list, tuple)) and search:
             branches = [translate(branch, field_of) for branch in search]
             parts.append(_join(key[1:].upper(), branches))
+        elif key == "$nor" and isinstance(search, (list, tuple)) and search:
+            some = _join("OR", [translate(branch, field_of) for branch in search])
+            none = Condition(f"NOT ifnull({some.sql}, 0)", some.parameters)
+            parts.append(none if some.exact else _ANYTHING)
         else:
             field = None if key.startswith("$") else field_of(key)
             parts.append(_translate_field(field, search) if field else _ANYTHING)
-    return _join("AND", parts) if parts else Condition("1", [], True)
+    return _join("AND", parts) if parts else Condition("1", [])
 
 
 def _refuse_code(criteria: Any) -> None:
@@ -217,10 +237,13 @@ def _translate_field(field: Field, search: Any) -> Condition:
     if not known:
         return _ANYTHING
     condition = _join("AND", known)
-    if field.complex:
-        sql = f"({condition.sql} OR {field.kind} = {COMPLEX})"
-        return Condition(sql, condition.parameters, False)
-    return condition._replace(exact=len(known) == len(found))
+    if len(known) < len(found):
+        condition = condition._replace(doubt="1")
+    if field.nested:
+        is_complex = f"{field.kind} = {COMPLEX}"
+        sql = f"({condition.sql} OR {is_complex})"
+        return Condition(sql, condition.parameters, "1" if condition.doubt == "1" else is_complex)
+    return condition
 
 
 def fields_of(criteria: Any) -> Iterator[str]:
@@ -232,6 +255,34 @@ def fields_of(criteria: Any) -> Iterator[str]:
                     yield from fields_of(branch)
             elif not key.startswith("$"):
                 yield key
+
+
+def split_operators(criteria: Mapping[str, Any]) -> dict[str, Any]:
+    """Return criteria that mean the same, with one operator at a time.
+
+    Below an array, MongoDB lets each operator of ``{"a.b": {"$gt": 1, "$lt": 3}}`` match
+    another element; mongomock wants one that meets both.
+    """
+    result: dict[str, Any] = {}
+    more: list[dict[str, Any]] = []
+    for key, search in criteria.items():
+        if key in ("$and", "$or", "$nor") and isinstance(search, (list, tuple)):
+            result[key] = [
+                split_operators(branch) if isinstance(branch, Mapping) else branch
+                for branch in search
+            ]
+        elif (
+            isinstance(search, Mapping)
+            and len(search) > 1
+            and all(name.startswith("$") for name in search)
+            and "$options" not in search
+        ):
+            more += [{key: {name: operand}} for name, operand in search.items()]
+        else:
+            result[key] = search
+    if more:
+        result["$and"] = [*result.get("$and", []), *more]
+    return result
 
 
 def matches(criteria: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from maggma.core import Store
 from maggma.stores import GridFSStore, MongoStore
-from pymongo import ASCENDING
+from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
@@ -81,6 +81,7 @@ class CampaignStores:
             raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
         if name not in self._collections:
             declared = CAMPAIGN_DATABASE[name]
+            store: Store
             if isinstance(self.docs, SQLiteStore):
                 store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
             else:
@@ -180,6 +181,10 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
         docs=_sqlite_store(str(path), OUTPUTS, timeout_s),
         data=blobs,
         ledger=_sqlite_store(str(path), LEDGER, timeout_s),
+        _collections={
+            name: _sqlite_store(str(path), collection, timeout_s)
+            for name, collection in CAMPAIGN_DATABASE.items()
+        },
         folder=path.absolute().parent,
         _location=str(path),
     )
@@ -216,8 +221,10 @@ def _mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mo
     )
     with _mongo_errors(uri):
         store.connect()
-        for fields in ((collection.key,), *collection.indexes):
-            store._collection.create_index([(name, ASCENDING) for name in fields])
+        indexes = ((collection.key,), *collection.indexes)
+        store._collection.create_indexes(
+            [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
+        )
     return store
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
+from maggma.core.store import Sort
 from pydantic import ValidationError
 
 from logan_campaign.errors import InputError, StoreError
@@ -25,6 +26,7 @@ from logan_campaign.stores.schemas import (
 __all__ = ["CampaignDatabase", "Lineage", "LineageNode"]
 
 AnyRecord = CandidateRecord | MaterialRecord | ModelRecord | TrainingSetRecord | CampaignRecord
+Order = dict[str, Sort | int]
 R = TypeVar("R", bound=Record)
 
 #: Orders of candidates: as picked, or by energy above the minimum (those without last).
@@ -129,11 +131,12 @@ class CampaignDatabase:
         properties = None if structures else {"raw_structure": 0, "structure": 0}
         if max_energy_above_min_ev is not None:
             criteria["energy_above_min_ev"] = {"$lte": max_energy_above_min_ev}
+        parts: list[tuple[dict[str, Any], Order]]
         if sort == "order":
             parts = [(criteria, {"campaign_id": 1, "order": 1})]
         elif sort == "energy":
             # Databases put null first; people look for the lowest energy first.
-            has = {"energy_above_min_ev": {"$exists": True, "$ne": None}}
+            has = {"energy_above_min_ev": {"$ne": None}}
             parts = [
                 ({**has, **criteria}, {"energy_above_min_ev": 1, "id": 1}),
             ]
@@ -146,8 +149,8 @@ class CampaignDatabase:
 
     def _candidates(
         self,
-        parts: Sequence[tuple[dict[str, Any], dict[str, int]]],
-        properties: Mapping[str, int] | None,
+        parts: Sequence[tuple[dict[str, Any], Order]],
+        properties: dict[str, int] | None,
         skip: int,
         limit: int,
     ) -> Iterator[CandidateRecord]:
@@ -212,7 +215,7 @@ class CampaignDatabase:
             "spacegroup": spacegroup,
         }
         criteria = {key: value for key, value in equal.items() if value is not None}
-        order = {"formula": 1, "energy_ev": 1, "id": 1}
+        order: Order = {"formula": 1, "energy_ev": 1, "id": 1}
         return self._records(MaterialRecord, "materials", criteria, order)
 
     # --- lineage and blobs ----------------------------------------------------------
@@ -272,7 +275,7 @@ class CampaignDatabase:
         kind: type[R],
         name: CollectionName,
         criteria: dict[str, Any],
-        sort: dict[str, int],
+        sort: Order,
     ) -> list[R]:
         return [
             _record(kind, doc) for doc in self.stores.collection(name).query(criteria, sort=sort)

@@ -84,6 +84,7 @@ class CampaignRecord(Record):
     selections: list[SelectionRecord] = Field(description="One per round")
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
     n_candidates: int = Field(description="Candidates so far")
+    n_materials: int = Field(description="Distinct relaxed structures, new or known, so far")
     n_job_documents: int = Field(description="Job documents that it was derived from")
     job_documents_hash: str = Field(description="Hash of their ids and times")
     updated_at: str | None = Field(description="When the last of these jobs finished")

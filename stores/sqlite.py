@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,9 @@ from pydash import get, has, set_
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.stores import encoding
-from logan_campaign.stores.database import (
-    Database,
-    acquire,
-    fold_case,
-    release,
-    restore_case,
-    table_name,
-)
+from logan_campaign.stores.database import Database, acquire, release
 from logan_campaign.stores.mongoquery import (
     BOOLEAN,
-    COMPLEX,
     DATE,
     NULL,
     Condition,
@@ -48,11 +41,11 @@ from logan_campaign.stores.mongoquery import (
     Projection,
     fields_of,
     is_plain_path,
-    kind_sql,
     matches,
+    split_operators,
     translate,
-    value_sql,
 )
+from logan_campaign.stores.table import Table, index_fields
 
 _PAGE = 200  # documents read at once
 _COMPRESSION_LEVEL = 1  # most of what blobs hold is compressed already
@@ -96,11 +89,10 @@ class SQLiteStore(Store):
         self.payload_field = payload_field
         self.timeout_s = timeout_s
         self.kwargs = kwargs
-        self._table = table_name(collection_name)
+        self._table = Table(collection_name, payload_field)
         self._database: Database | None = None
-        self._indexed: set[str] = set()
         for index in self.indexes:
-            _index_fields(index)
+            index_fields(index)
         super().__init__(**kwargs)
 
     # --- connection -----------------------------------------------------------------
@@ -140,49 +132,11 @@ class SQLiteStore(Store):
             self.close()
         self._database = acquire(Path(self.path), self.timeout_s)
         try:
-            self._prepare(self._database)
+            wanted = [index_fields(index) for index in [self.key, *self.indexes]]
+            self._table.prepare(self._database, wanted)
         except BaseException:
             self.close()
             raise
-
-    def _prepare(self, database: Database) -> None:
-        wanted = [_index_fields(index) for index in [self.key, *self.indexes]]
-        if not self._is_prepared(database, wanted):
-            with database.writing():
-                database.rows(
-                    f"CREATE TABLE IF NOT EXISTS {self._table} "
-                    "(id INTEGER PRIMARY KEY, doc TEXT NOT NULL, payload BLOB)"
-                )
-                database.rows(
-                    "INSERT OR IGNORE INTO collections VALUES (?, ?)",
-                    (self.collection_name, self.payload_field),
-                )
-                for fields in wanted:
-                    self._create_index(database, fields, unique=False)
-        self._indexed = self._indexes_in(database)
-
-    def _is_prepared(self, database: Database, wanted: list[list[str]]) -> bool:
-        found = database.rows(
-            "SELECT payload_field FROM collections WHERE name = ?", (self.collection_name,)
-        )
-        if found and found[0][0] != self.payload_field:
-            raise StoreError(
-                f"{self.name} keeps {found[0][0]!r} as payload, not {self.payload_field!r}"
-            )
-        present = self._indexes_in(database)
-        return bool(found) and all(_index_key(fields) in present for fields in wanted)
-
-    def _indexes_in(self, database: Database) -> set[str]:
-        names = database.rows(
-            "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?",
-            (self._table.strip('"'),),
-        )
-        return {
-            restore_case(name.rpartition(":")[2]) for (name,) in names if name.startswith("index:")
-        }
-
-    def _index_name(self, role: str, fields: Sequence[str]) -> str:
-        return fold_case(f'"{role}:{self.collection_name}:{_index_key(fields)}"')
 
     def close(self) -> None:
         """Close the connection; ``connect`` opens it again."""
@@ -202,101 +156,54 @@ class SQLiteStore(Store):
         """
         if not is_plain_path(key):
             return False
-        database = self.database
-        self._indexed = self._indexes_in(database)
-        if _index_key([key]) in self._indexed:
-            return True
         try:
-            with database.writing():
-                self._create_index(database, [key], unique)
+            self._table.ensure_index(self.database, [key], unique)
         except StoreError as err:
             if isinstance(err.__cause__, sqlite3.IntegrityError):
                 return False
             raise
-        self._indexed.add(_index_key([key]))
         return True
-
-    def _create_index(self, database: Database, fields: list[str], unique: bool) -> None:
-        present = {row[1] for row in database.rows(f"PRAGMA table_xinfo({self._table})")}
-        for field in fields:
-            for role, sql in (("kind", kind_sql(field)), ("value", value_sql(field))):
-                column = _column(role, field)
-                if column.strip('"') not in present:
-                    database.rows(
-                        f"ALTER TABLE {self._table} ADD COLUMN {column} "
-                        f"GENERATED ALWAYS AS ({sql}) VIRTUAL"
-                    )
-            database.rows(
-                f"CREATE INDEX IF NOT EXISTS {self._index_name('complex', [field])} "
-                f"ON {self._table} ({_column('kind', field)}) "
-                f"WHERE {_column('kind', field)} = {COMPLEX}"
-            )
-        columns = ", ".join(
-            f"{_column('kind', field)}, {_column('value', field)}" for field in fields
-        )
-        database.rows(
-            f"CREATE {'UNIQUE ' if unique else ''}INDEX IF NOT EXISTS "
-            f"{self._index_name('index', fields)} ON {self._table} ({columns})"
-        )
 
     # --- reading --------------------------------------------------------------------
 
     def _field(self, path: str) -> Field | None:
-        """Return how SQL sees a field, if it can; call inside ``reading`` or ``writing``."""
-        if not is_plain_path(path) or path.split(".")[0] == self.payload_field:
-            return None
-        field = Field.of(path)
-        if any(path in index.split(",") for index in self._indexed):
-            kind = _column("kind", path)
-            # A small index lists the rows with a complex value: usually there are none.
-            sql = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE {kind} = {COMPLEX})"
-            found = bool(self.database.rows(sql)[0][0])
-            return field._replace(kind=kind, value=_column("value", path), complex=found)
-        return field
+        return self._table.field(self.database, path)
 
     def _condition(self, criteria: Criteria) -> Condition:
         """Translate criteria; call inside ``reading`` or ``writing``."""
         return translate(criteria or {}, self._field)
 
-    def _needs_payload(self, criteria: Criteria, sort: SortSpec = None) -> bool:
-        fields = [*fields_of(criteria), *(sort or {})]
-        return any(field.split(".")[0] == self.payload_field for field in fields)
+    def _names_payload(self, paths: Iterable[str]) -> bool:
+        return any(path.split(".")[0] == self.payload_field for path in paths)
 
     def _order(self, sort: SortSpec, condition: Condition) -> str | None:
         """Return the ORDER BY terms, None if SQL cannot sort these rows as MongoDB does."""
         terms = []
         for path, direction in (sort or {}).items():
             field = self._field(path)
-            if field is None or self._any_complex(field, condition):
+            if field is None or self._table.any_nested(self.database, field, condition):
                 return None
             word = "DESC" if Sort(direction) is Sort.Descending else "ASC"
             terms += [f"{field.kind} {word}", f"{field.value} {word}"]
         return ", ".join([*terms, "id"])
-
-    def _any_complex(self, field: Field, condition: Condition) -> bool:
-        """Whether a row that meets the condition holds a complex value in the field."""
-        if not field.complex:
-            return False
-        sql = f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {COMPLEX}"
-        return bool(self.database.rows(f"{sql} LIMIT 1", condition.parameters))
 
     def _read(self, ids: Sequence[int], payload: bool) -> list[tuple[int, dict[str, Any]]]:
         """Return the documents that still exist among ``ids``, in that order."""
         marks = ", ".join("?" * len(ids))
         column = "payload" if payload and self.payload_field else "NULL"
         rows = self.database.rows(
-            f"SELECT id, doc, {column} FROM {self._table} WHERE id IN ({marks})", ids
+            f"SELECT id, doc, {column} FROM {self._table.name} WHERE id IN ({marks})", ids
         )
         found = {row[0]: row for row in rows}
         return [(n, self._decode(*found[n][1:])) for n in ids if n in found]
 
     def _decode(self, text: str, payload: bytes | None) -> dict[str, Any]:
-        doc: dict[str, Any] = encoding.loads(text)
-        if payload is not None and self.payload_field:
-            try:
+        try:
+            doc: dict[str, Any] = encoding.loads(text)
+            if payload is not None and self.payload_field:
                 doc[self.payload_field] = encoding.loads(zlib.decompress(payload))
-            except (zlib.error, ValueError) as err:
-                raise StoreError(f"{self.name}: damaged payload: {err}") from err
+        except (zlib.error, ValueError) as err:
+            raise StoreError(f"{self.name}: a document is damaged: {err}") from err
         return doc
 
     def _find(
@@ -312,50 +219,55 @@ class SQLiteStore(Store):
             raise InputError(f"criteria must be a dict, not {type(criteria).__name__}")
         database = self.database
         limit = abs(limit)  # as MongoDB takes a negative limit
+        criteria = split_operators(criteria or {})
         with database.reading():
             condition = self._condition(criteria)
             order = self._order(sort, condition)
-            sql = f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY {order or 'id'}"
+            sql = (
+                f"SELECT id, {condition.doubt} FROM {self._table.name} "
+                f"WHERE {condition.sql} ORDER BY {order or 'id'}"
+            )
             parameters = list(condition.parameters)
             if condition.exact and order is not None:
                 sql += " LIMIT ? OFFSET ?"
                 parameters += [limit or -1, skip]
-            ids = [row[0] for row in database.rows(sql, parameters)]
-        filtering = self._needs_payload(criteria, sort)
+            rows = database.rows(sql, parameters)
         if order is None:
-            ids = self._sorted(ids, criteria or {}, sort or {}, filtering)
-            ids = ids[skip : skip + limit if limit else None]
-        if order is None or condition.exact:
-            test: Mapping[str, Any] | None = None
-            skip = limit = 0  # done already
-        else:
-            test = criteria
-        payload = projection.names(self.payload_field or "") or (filtering and test is not None)
-        n_found = 0
-        for start in range(0, len(ids), _PAGE):
-            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
-                if test is not None and not matches(test, doc):
-                    continue
-                n_found += 1
-                if n_found > skip:
-                    yield row_id, projection.apply(doc)
-                if limit and n_found == skip + limit:
-                    return
+            rows = self._sorted(rows, criteria, sort or {})
+            rows = rows[skip : skip + limit if limit else None]
+            skip = limit = 0  # done
+        elif condition.exact:
+            skip = limit = 0
+        payload = projection.names(self.payload_field or "")
+        found = self._matching(rows, criteria, payload)
+        for row_id, doc in islice(found, skip, skip + limit if limit else None):
+            yield row_id, projection.apply(doc)
+
+    def _matching(
+        self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], payload: bool
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the documents of rows (id, doubt); those in doubt only if they match."""
+        payload = payload or self._names_payload(fields_of(criteria))
+        for start in range(0, len(rows), _PAGE):
+            in_doubt = dict(rows[start : start + _PAGE])
+            for row_id, doc in self._read(list(in_doubt), payload):
+                if not in_doubt[row_id] or matches(criteria, doc):
+                    yield row_id, doc
 
     def _sorted(
-        self, ids: list[int], criteria: Mapping[str, Any], sort: Mapping[str, Any], payload: bool
-    ) -> list[int]:
-        """Return the ids that match, sorted by mongomock's comparison."""
-        rows = []
-        for start in range(0, len(ids), _PAGE):
-            for row_id, doc in self._read(ids[start : start + _PAGE], payload):
-                if matches(criteria, doc):
-                    rows.append((row_id, [resolve_sort_key(field, doc) for field in sort]))
+        self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], sort: Mapping[str, Any]
+    ) -> list[tuple[int, int]]:
+        """Return the rows that match, sorted by mongomock's comparison, beyond doubt."""
+        sort_key: Callable[[str, Any], Any] = resolve_sort_key
+        keys = [
+            (row_id, [sort_key(field, doc) for field in sort])
+            for row_id, doc in self._matching(rows, criteria, self._names_payload(sort))
+        ]
         # Sorting by the last field first keeps the order of the earlier ones among equals.
         for n, direction in reversed(list(enumerate(sort.values()))):
             reverse = Sort(direction) is Sort.Descending
-            rows.sort(key=lambda row, n=n: row[1][n], reverse=reverse)  # type: ignore[misc]
-        return [row_id for row_id, _ in rows]
+            keys.sort(key=lambda key, n=n: key[1][n], reverse=reverse)  # type: ignore[misc]
+        return [(row_id, 0) for row_id, _ in keys]
 
     def query(
         self,
@@ -383,6 +295,15 @@ class SQLiteStore(Store):
         for _, doc in self._find(criteria, projection, sort, skip, limit):
             yield doc
 
+    def explain(self, criteria: Criteria = None, sort: SortSpec = None) -> str:
+        """Return SQLite's plan for a query, to see which index it takes."""
+        with self.database.reading():
+            condition = self._condition(criteria)
+            order = self._order(sort, condition) or "id"
+            sql = f"SELECT id FROM {self._table.name} WHERE {condition.sql} ORDER BY {order}"
+            plan = self.database.rows(f"EXPLAIN QUERY PLAN {sql}", condition.parameters)
+        return "\n".join(row[3] for row in plan)
+
     def count(self, criteria: Criteria = None) -> int:
         """Return how many documents match.
 
@@ -392,7 +313,7 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             if condition.exact:
-                sql = f"SELECT count(*) FROM {self._table} WHERE {condition.sql}"
+                sql = f"SELECT count(*) FROM {self._table.name} WHERE {condition.sql}"
                 return int(self.database.rows(sql, condition.parameters)[0][0])
         return sum(1 for _ in self._find(criteria, Projection(["_id"])))
 
@@ -407,10 +328,10 @@ class SQLiteStore(Store):
         with self.database.reading():
             condition = self._condition(criteria)
             seen = self._field(field) if condition.exact else None
-            if seen is not None and not self._any_complex(seen, condition):
+            if seen is not None and not self._table.any_nested(self.database, seen, condition):
                 return self._distinct_scalars(seen, condition)
         # Elements of arrays: mongomock knows the rules; only the field goes there.
-        collection = mongomock_ng.MongoClient().db.found
+        collection: Any = mongomock_ng.MongoClient().db.found
         projection = Projection([field])
         for _, doc in self._find(criteria, projection):
             collection.insert_one({key: value for key, value in doc.items() if key != "_id"})
@@ -418,12 +339,12 @@ class SQLiteStore(Store):
 
     def _distinct_scalars(self, field: Field, condition: Condition) -> list[Any]:
         rows = self.database.rows(
-            f"SELECT DISTINCT {field.kind}, {field.value} FROM {self._table} "
+            f"SELECT DISTINCT {field.kind}, {field.value} FROM {self._table.name} "
             f"WHERE {condition.sql} AND {field.kind} <> {NULL} ORDER BY 1, 2",
             condition.parameters,
         )
         nulls = self.database.rows(
-            f"SELECT 1 FROM {self._table} WHERE {condition.sql} AND {field.kind} = {NULL} "
+            f"SELECT 1 FROM {self._table.name} WHERE {condition.sql} AND {field.kind} = {NULL} "
             f"AND {field.exists} LIMIT 1",
             condition.parameters,
         )
@@ -502,21 +423,23 @@ class SQLiteStore(Store):
                 found = self._first_id(search)
                 if found is None:
                     database.rows(
-                        f"INSERT INTO {self._table} (doc, payload) VALUES (?, ?)", (text, payload)
+                        f"INSERT INTO {self._table.name} (doc, payload) VALUES (?, ?)",
+                        (text, payload),
                     )
                 else:
                     database.rows(
-                        f"UPDATE {self._table} SET doc = ?1, payload = ?2 "
+                        f"UPDATE {self._table.name} SET doc = ?1, payload = ?2 "
                         "WHERE id = ?3 AND (doc <> ?1 OR payload IS NOT ?2)",
                         (text, payload, found),
                     )
 
     def _is_valid(self, doc: Mapping[str, Any]) -> bool:
-        if self.validator is None or self.validator.is_valid(doc):
+        validator: Any = self.validator  # ``strict`` is missing in maggma's base class
+        if validator is None or validator.is_valid(doc):
             return True
-        if self.validator.strict:
-            raise ValueError(self.validator.validation_errors(doc))
-        self.logger.error(self.validator.validation_errors(doc))
+        if validator.strict:
+            raise ValueError(validator.validation_errors(doc))
+        self.logger.error(validator.validation_errors(doc))
         return False
 
     def _row(
@@ -541,7 +464,7 @@ class SQLiteStore(Store):
         condition = self._condition(search)
         if condition.exact:
             rows = self.database.rows(
-                f"SELECT id FROM {self._table} WHERE {condition.sql} ORDER BY id LIMIT 1",
+                f"SELECT id FROM {self._table.name} WHERE {condition.sql} ORDER BY id LIMIT 1",
                 condition.parameters,
             )
             return rows[0][0] if rows else None
@@ -559,12 +482,12 @@ class SQLiteStore(Store):
             condition = self._condition(criteria)
             if condition.exact:
                 database.rows(
-                    f"DELETE FROM {self._table} WHERE {condition.sql}", condition.parameters
+                    f"DELETE FROM {self._table.name} WHERE {condition.sql}", condition.parameters
                 )
                 return
             ids = [row_id for row_id, _ in self._find(criteria, Projection(["_id"]))]
             for row_id in ids:
-                database.rows(f"DELETE FROM {self._table} WHERE id = ?", (row_id,))
+                database.rows(f"DELETE FROM {self._table.name} WHERE id = ?", (row_id,))
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same collection of the same file."""
@@ -578,22 +501,6 @@ class SQLiteStore(Store):
 
     def _identity(self) -> tuple[str, str, str]:
         return str(Path(self.path).absolute()), self.collection_name, self.last_updated_field
-
-
-def _index_fields(index: str | Sequence[str]) -> list[str]:
-    fields = [index] if isinstance(index, str) else list(index)
-    for field in fields:
-        if not is_plain_path(field):
-            raise StoreError(f"field {field!r} cannot be indexed")
-    return fields
-
-
-def _index_key(fields: Sequence[str]) -> str:
-    return ",".join(fields)
-
-
-def _column(role: str, field: str) -> str:
-    return fold_case(f'"{role}:{field}"')
 
 
 @contextmanager

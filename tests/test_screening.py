@@ -11,7 +11,13 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
 from logan_campaign.matching import perceive_smiles
-from logan_campaign.screening import ScreeningReason, ScreeningSpec, screen, screen_pool
+from logan_campaign.screening import (
+    ScreeningReason,
+    ScreeningSpec,
+    _periodic_distances,
+    screen,
+    screen_pool,
+)
 from logan_campaign.sources import relax_gfn2
 from logan_campaign.structures import from_atoms
 
@@ -76,8 +82,9 @@ def test_cells_without_volume_are_named() -> None:
     assert found.tolist() == ["", "no volume", "not finite"]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_periodic_distances_agree_with_a_neighbour_list(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("bond_factor", [1.05, 1.2, 2.0])
+def test_periodic_distances_agree_with_a_neighbour_list(seed: int, bond_factor: float) -> None:
     rng = np.random.default_rng(seed)
     numbers = np.array([14, 8, 8, 1])
     radii = covalent_radii[numbers]
@@ -86,7 +93,7 @@ def test_periodic_distances_agree_with_a_neighbour_list(seed: int) -> None:
     cells = cells[np.linalg.det(cells) > 6][:15]
     n = len(cells)
     positions = rng.uniform(-3, 6, (n, 4, 3))
-    spec = ScreeningSpec(min_distance_factor=0.9)
+    spec = ScreeningSpec(min_distance_factor=0.9, bond_factor=bond_factor)
     found = screen_pool(positions, cells, numbers, periodic=True, spec=spec)
     for reason, cell, places in zip(found, cells, positions, strict=True):
         atoms = Atoms(numbers, places, cell=cell, pbc=True)
@@ -105,7 +112,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(set(whole)) > 1
 
 
-@pytest.mark.parametrize("factor", [0.75, 0.9, 1.2, 1.35])
+@pytest.mark.parametrize("factor", [0.75, 0.9, 1.2, 1.5, 1.8])
 def test_bonds_that_a_relaxation_repairs_pass(factor: float) -> None:
     atoms = molecule("CH3CH2OH")
     atoms.positions *= factor
@@ -120,3 +127,29 @@ def test_settings_are_checked() -> None:
         ScreeningSpec(min_distance_factor=1.5)
     with pytest.raises(ValidationError):
         ScreeningSpec(minimum=0.5)
+
+
+@pytest.mark.parametrize("reach", [0.7, 1.4, 2.6])
+def test_distances_are_exact_up_to_the_reach(reach: float) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(0, 0.3, (20, 3, 3)) + np.eye(3) * 2.0
+    positions = rng.uniform(-2, 4, (20, 3, 3))
+    found = _periodic_distances(positions, cells, reach)
+    shifts = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3), axis=-1).reshape(-1, 3)
+    vectors = positions[:, :, None, None] - positions[:, None, :, None]
+    images = np.linalg.norm(
+        vectors + np.einsum("si,nij->nsj", shifts, cells)[:, None, None], axis=-1
+    )
+    images[images < 1e-12] = np.inf  # the atom itself
+    exact = images.min(axis=-1)
+    near = exact < reach
+    assert near.any()
+    np.testing.assert_allclose(found[near], exact[near])
+    assert (found[~near] >= reach).all()
+
+
+def test_neighbours_are_looked_for_as_far_as_the_factor_says() -> None:
+    # copper's images 7 Å away are 2.65 sums of covalent radii off
+    lonely = Atoms("Cu2", [[0, 0, 0], [10, 0, 0]], cell=[20.0, 7.0, 7.0], pbc=True)
+    assert judge(lonely, bond_factor=2.6) == "isolated atom"
+    assert judge(lonely, bond_factor=2.7) is None

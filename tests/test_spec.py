@@ -90,7 +90,7 @@ def test_overridden_paths_are_meant_from_the_current_directory(
         (("n_picks: 4", "n_piks: 4"), ["/spec.yaml:9", "n_piks", "did you mean 'n_picks'"]),
         (("n_picks: 4", "n_picks: none"), ["/spec.yaml:9", "select.n_picks", "integer", "none"]),
         (("C2H6O", "Xx2"), ["/spec.yaml:4", "target.formula", "Xx2", "formula"]),
-        (("C2H6O", "C1.5H6"), ["/spec.yaml:4", "target.formula", "whole"]),
+        (("C2H6O", "C1.5H6"), ["/spec.yaml:4", "target.formula", "C1.5H6"]),
         (("kind: molecule", "kind: crystal"), ["target", "'cell'"]),
         (("gfn2-xtb", "gfn7"), ["/spec.yaml:12", "gfn7", "gpaw"]),
         (("name: small", "name: a/b"), ["/spec.yaml:1", "name", "a/b"]),

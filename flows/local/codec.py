@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from bson import json_util
 from jobflow import Flow, Job
+from monty.json import jsanitize
 
 #: Texts longer than this (characters) are compressed by :func:`pack`.
 _PACK_ABOVE = 50_000
@@ -62,17 +64,45 @@ def unpack(text: str) -> Any:
     return loads(text)
 
 
-def flow_to_dict(flow: Flow | Job) -> dict[str, Any]:
-    """Return a flow as a plain dictionary that ``Flow.from_dict`` reads.
+def references(obj: Any) -> Iterator[str]:
+    """Yield the uuids of all output references inside a serialised object."""
+    if isinstance(obj, dict):
+        if obj.get("@class") == "OutputReference":
+            yield obj["uuid"]
+            return
+        obj = obj.values()
+    elif not isinstance(obj, list | tuple):
+        return
+    for item in obj:
+        # Most of a document is numbers and text: not worth a generator each.
+        if isinstance(item, dict | list | tuple):
+            yield from references(item)
 
-    Jobflow's own serialisation of a flow made by the ``@flow`` decorator holds the
-    decorated function instead of its jobs, and would make new ones on every read.
+
+def outline(flow: Flow | Job) -> dict[str, Any]:
+    """Return a flow as the runner keeps it: what it must know of each job, and the job.
+
+    The serialised job is one JSON text (``job``), which only a worker reads. Thousands of
+    jobs with a structure each are an order of magnitude smaller so than as dictionaries,
+    and need no parsing when a record is replayed.
     """
     if isinstance(flow, Job):
-        return dict(flow.as_dict())
-    plain = Flow([], name=flow.name, order=flow.order, uuid=flow.uuid, hosts=list(flow.hosts))
-    document = plain.as_dict()
-    document["order"] = str(flow.order)
-    document["metadata"] = flow.metadata
-    document["jobs"] = [flow_to_dict(member) for member in flow.jobs]
-    return dict(document)
+        # a Maker's own as_dict leaves pydantic models in its fields as they are
+        job = jsanitize(flow.as_dict(), strict=True, enum_values=True, allow_bson=True)
+        uuids = references([job["function_args"], job["function_kwargs"]])
+        return {
+            "uuid": flow.uuid,
+            "index": flow.index,
+            "name": flow.name,
+            "references": list(dict.fromkeys(uuids)),
+            "resolve": bool(flow.config.resolve_references),
+            # whether a missing output of a parent keeps the job from running
+            "needs_outputs": str(flow.config.on_missing_references) == "error",
+            "job": dumps(job),
+        }
+    return {
+        "uuid": flow.uuid,
+        "name": flow.name,
+        "order": str(flow.order),
+        "jobs": [outline(member) for member in flow.jobs],
+    }

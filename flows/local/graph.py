@@ -1,7 +1,8 @@
 """The jobs of a running flow and what may run next: a state machine without any I/O.
 
-It works on serialised flows, so that the runner never imports what the jobs import. The
-meaning is that of :func:`jobflow.run_locally`, carried over to jobs that run in parallel:
+It works on outlines (:func:`logan_campaign.flows.local.codec.outline`), so that the runner
+never imports what the jobs import. The meaning is that of :func:`jobflow.run_locally`,
+carried over to jobs that run in parallel:
 
 * A job waits for every job of its own flow whose output it refers to, or that precedes it
   in a linear flow.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise, product
@@ -77,7 +78,7 @@ def stage_of(name: str) -> str:
 class Node:
     """One job in the graph."""
 
-    __slots__ = ("job", "key", "name", "needs_outputs", "owners", "parents", "state", "unmet")
+    __slots__ = ("job", "key", "name", "owners", "parents", "state", "unmet")
 
     def __init__(self, job: Document, parents: frozenset[str], owners: tuple[str, ...]) -> None:
         self.job = job
@@ -87,15 +88,13 @@ class Node:
         self.owners = owners  # uuids that are not done before this job is
         self.state = JobState.WAITING
         self.unmet = 0  # parents not yet done
-        # Whether a missing output of a parent keeps the job from running.
-        self.needs_outputs = str(job["config"]["on_missing_references"]) == "error"
 
 
 class Graph:
     """All jobs of one flow and of the flows that its jobs added.
 
     Args:
-        flow: a serialised flow.
+        flow: the outline of a flow.
 
     Raises:
         InputError: if the jobs of a flow wait for each other in a circle.
@@ -142,7 +141,7 @@ class Graph:
 
         Args:
             key: the job.
-            response: ``replace``, ``detour`` and ``addition`` (serialised flows or None),
+            response: ``replace``, ``detour`` and ``addition`` (outlines or None),
                 ``stop_children`` and ``stop_jobflow``.
 
         Returns:
@@ -221,7 +220,7 @@ class Graph:
         """Make a job whose parents are done ready, or return the state in which it ends."""
         if node.parents & self._stopped:
             return JobState.STOPPED
-        if node.parents & self._failed and node.needs_outputs:
+        if node.parents & self._failed and node.job["needs_outputs"]:
             return JobState.CANCELLED
         self._set(node, JobState.READY)
         self._ready.append(node)
@@ -238,7 +237,7 @@ class Graph:
                 self._failed.add(node.key.uuid)
             elif state is JobState.STOPPED:
                 self._stopped.add(node.key.uuid)
-            node.job = {}  # it can be large, and nothing needs it any more
+            node.job.pop("job", None)  # it can be large, and nothing needs it any more
             if was_over:  # stopped by stop_jobflow while it was already running
                 continue
             for owner in node.owners:
@@ -269,23 +268,8 @@ class Graph:
         node.state = state
 
 
-def references(obj: Any) -> Iterator[str]:
-    """Yield the uuids of all output references inside a serialised object."""
-    if isinstance(obj, dict):
-        if obj.get("@class") == "OutputReference":
-            yield obj["uuid"]
-            return
-        obj = obj.values()
-    elif not isinstance(obj, list | tuple):
-        return
-    for item in obj:
-        # Most of a document is numbers and text: not worth a generator each.
-        if isinstance(item, dict | list | tuple):
-            yield from references(item)
-
-
 def flow_edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]]]:
-    """Return the jobs of a serialised flow by uuid, and (parent, child) pairs of uuids.
+    """Return the jobs of an outline by uuid, and (parent, child) pairs of uuids.
 
     References to jobs outside the flow make no edge.
     """
@@ -295,8 +279,7 @@ def flow_edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]
 
 def _edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]]]:
     if "jobs" not in flow:
-        arguments = [flow["function_args"], flow["function_kwargs"]]
-        return {flow["uuid"]: flow}, {(uuid, flow["uuid"]) for uuid in references(arguments)}
+        return {flow["uuid"]: flow}, {(uuid, flow["uuid"]) for uuid in flow["references"]}
     members = [_edges(member) for member in flow["jobs"]]
     jobs: dict[str, Document] = {}
     edges: set[tuple[str, str]] = set()

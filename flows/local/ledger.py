@@ -16,7 +16,7 @@ from jobflow import Flow, Job
 from jobflow.core.flow import get_flow
 
 from logan_campaign.errors import InputError, StoreError
-from logan_campaign.flows.local.codec import flow_to_dict, pack, unpack
+from logan_campaign.flows.local.codec import loads, outline, pack, unpack
 from logan_campaign.flows.local.graph import FLOW_KINDS, Graph, JobKey, flow_edges
 
 #: Field that identifies a document of the ledger.
@@ -137,6 +137,8 @@ class Ledger:
     def forget_failures(self) -> int:
         """Let failed jobs run again, and those that were cancelled because of them.
 
+        Not while the flow is being run: :func:`run_flow` does it under its lock.
+
         Returns:
             How many failed jobs there were. They stay on record as ``retried`` until the
             next attempt ends.
@@ -165,19 +167,18 @@ class Ledger:
 
 
 def serialise(flow: Flow | Job | list[Flow | Job]) -> Document:
-    """Return a flow as a document from which other processes can run it.
+    """Return the outline of a flow that other processes can run.
 
     Raises:
         InputError: if a job refers to one outside the flow, holds an object that cannot be
             serialised, or calls a function that no other process can import.
     """
     try:
-        document = flow_to_dict(get_flow(flow))
-        pack(document)
+        document = outline(get_flow(flow))
     except (TypeError, ValueError, AttributeError) as err:
         raise InputError(f"the flow cannot be serialised: {' '.join(str(err).split())}") from err
     for job in flow_edges(document)[0].values():
-        function = job["function"]
+        function = loads(job["job"])["function"]
         owner = function.get("@bound") or function
         if owner.get("@module") == "__main__" or "<locals>" in str(function.get("@callable")):
             raise InputError(

@@ -31,12 +31,7 @@ _XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_th
 #: How long a process may take from closing its connection to its end (s).
 _EXIT_WITHIN_S = 2.0
 
-#: A worker finds the modules that this process finds. An environment variable would do
-#: so, too, but reach every program that a job starts.
-_BOOT = """import json, sys
-sys.path[:] = json.loads(sys.argv.pop(1))
-from logan_campaign.flows.local.worker import main
-main()"""
+_BOOT = Path(__file__).with_name("boot.py")
 
 
 class Message(NamedTuple):
@@ -215,6 +210,8 @@ def _start(arguments: list[str], core: int | None, **options: Any) -> subprocess
         if core is not None:
             os.sched_setaffinity(0, {core})
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
-        return subprocess.Popen([sys.executable, "-c", _BOOT, path, *arguments], **options)
+        # -P: the script's own directory is no place to import from
+        command = [sys.executable, "-P", str(_BOOT), path, *arguments]
+        return subprocess.Popen(command, **options)
     finally:
         os.sched_setaffinity(0, before)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from jobflow import Flow, Job, JobStore
 
 from logan_campaign.errors import InputError, LoganCampaignError, StoreError
-from logan_campaign.flows.local.codec import dumps, loads
+from logan_campaign.flows.local.codec import dumps, loads, references
 from logan_campaign.flows.local.events import (
     Event,
     Failure,
@@ -38,7 +38,7 @@ from logan_campaign.flows.local.events import (
     RunSummary,
     Tick,
 )
-from logan_campaign.flows.local.graph import Graph, JobKey, Node, references
+from logan_campaign.flows.local.graph import Graph, JobKey, Node
 from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.pool import Message, Pool, usable_cores
@@ -79,6 +79,7 @@ def run_flow(
     transaction: Callable[[], AbstractContextManager[Any]] = nullcontext,
     lock: Path | None = None,
     pin: bool = True,
+    retry_failed: bool = False,
 ) -> RunSummary:
     """Run a flow, or go on with it where the last run ended.
 
@@ -98,6 +99,8 @@ def run_flow(
             default the output is stored before the record, which alone makes it count.
         lock: file to lock while running; in ``work_dir`` if not given.
         pin: keep each worker to one core.
+        retry_failed: let jobs that failed in an earlier run, and those that were cancelled
+            for them, run again.
 
     Returns:
         How it ended. Failed jobs are no error: they are in the record.
@@ -122,6 +125,9 @@ def run_flow(
                     raise InputError(f"no flow named '{ledger.flow_id}' is recorded")
                 with transaction():
                     ledger.begin(flow)
+            elif retry_failed:
+                with transaction():
+                    ledger.forget_failures()
             graph = ledger.replay()
         runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed)
         runner.run(n_workers or len(usable_cores()), pin, signals)
@@ -183,7 +189,7 @@ class _Runner:
         directory = json.dumps(str(self._directory(node.key)))
         worker = pool.submit(
             node.key,
-            f'{{"job":{dumps(node.job)},"outputs":[{outputs}],"stores":{stores},'
+            f'{{"job":{node.job["job"]},"outputs":[{outputs}],"stores":{stores},'
             f'"directory":{directory}}}',
         )
         self.running[node.key] = _Running(node, now(), time.perf_counter(), None)
@@ -219,23 +225,24 @@ class _Runner:
     def _complete(self, node: Node, result: Mapping[str, Any], times: Mapping[str, Any]) -> None:
         if result["stored_data"]:
             logger.warning("Response.stored_data is not supported by the local runner.")
+        key = node.key
         with _store_errors(), self.transaction():
-            for name, store in self.jobstore.additional_stores.items():
-                if self.resumed:
-                    # A store without transactions may hold blobs of an attempt that was
-                    # killed before its record was written.
-                    store.remove_docs({"job_uuid": node.key.uuid, "job_index": node.key.index})
-                if blobs := result["blobs"].get(name):
-                    store.update(blobs, key="blob_uuid")
+            if self.resumed and self.jobstore.count({"uuid": key.uuid, "index": key.index}):
+                # A store without transactions holds the output of an attempt that was
+                # killed before it was recorded. Its blobs have other names than these.
+                for store in self.jobstore.additional_stores.values():
+                    store.remove_docs({"job_uuid": key.uuid, "job_index": key.index})
             self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
-            self.ledger.completed(node.key, node.name, result["response"], times)
-        self._forget(node.key.uuid)
-        added = self.graph.complete(node.key, result["response"])
+            for name, blobs in result["blobs"].items():
+                self.jobstore.additional_stores[name].update(blobs, key="blob_uuid")
+            self.ledger.completed(key, node.name, result["response"], times)
+        self._forget(key.uuid)
+        added = self.graph.complete(key, result["response"])
         self.n_run += 1
-        shutil.rmtree(self._directory(node.key), ignore_errors=True)
+        shutil.rmtree(self._directory(key), ignore_errors=True)
         if added:
-            self.on_event(JobsAdded(node.key, [new.name for new in added], self.graph.stages))
-        self.on_event(JobFinished(node.key, node.name, times["elapsed_s"], self.graph.stages))
+            self.on_event(JobsAdded(key, [new.name for new in added], self.graph.stages))
+        self.on_event(JobFinished(key, node.name, times["elapsed_s"], self.graph.stages))
 
     def _fail(self, node: Node, error: str, details: str, times: Mapping[str, Any]) -> None:
         with _store_errors(), self.transaction():
@@ -247,9 +254,7 @@ class _Runner:
 
     def _outputs_for(self, node: Node) -> list[str]:
         """Return as JSON texts the outputs that a job refers to, directly or through others."""
-        if not node.job["config"]["resolve_references"]:
-            return []
-        todo = list(references([node.job["function_args"], node.job["function_kwargs"]]))
+        todo = list(node.job["references"]) if node.job["resolve"] else []
         texts: dict[str, str | None] = {}
         while todo:
             uuid = todo.pop()

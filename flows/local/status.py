@@ -27,7 +27,8 @@ class FlowStatus(NamedTuple):
     """How far a flow is.
 
     ``counts`` gives jobs per state, ``by_stage`` the same for the jobs that share a name,
-    in the order in which the names first occur. ``pid`` is the process that runs it, None if none does.
+    in the order in which the names first occur. ``pid`` is the process that runs it, None if
+    none does. ``elapsed_s`` is the time that jobs have taken, added up.
     """
 
     flow_id: str

@@ -1,19 +1,15 @@
 """A worker process: runs jobs that it is sent, one after the other.
 
-Started with two file descriptors as arguments: connection and lifeline. It opens no
-database: with a job come the documents that the job refers to, and the documents that it
-writes go back. Messages are JSON texts; nothing is pickled.
+It opens no database: with a job come the documents that the job refers to, and the
+documents that it writes go back. Messages are JSON texts; nothing is pickled.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import faulthandler
-import fcntl
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -28,7 +24,7 @@ from typing import Any
 from jobflow import CURRENT_JOB, JobStore
 from monty.json import MontyDecoder
 
-from logan_campaign.flows.local.codec import dumps, flow_to_dict, loads
+from logan_campaign.flows.local.codec import dumps, loads, outline
 from logan_campaign.flows.local.graph import FLOW_KINDS
 from logan_campaign.flows.local.ledger import now
 from logan_campaign.progress import Progress, listening
@@ -38,9 +34,6 @@ REPORT_EVERY_S = 0.2
 
 #: Where a job's standard output and error go, in the job's directory.
 LOG_NAME = "job.log"
-
-_F_SETSIG = 10  # Linux; not in the fcntl module
-_PR_SET_PDEATHSIG = 1
 
 Document = dict[str, Any]
 
@@ -114,7 +107,7 @@ def run_job(message: Mapping[str, Any]) -> Document:
         "documents": inputs.documents[n_inputs:],
         "blobs": {name: table.documents for name, table in blobs.items() if table.documents},
         "response": {
-            **{kind: flow_to_dict(flow) for kind, flow in flows.items() if flow is not None},
+            **{kind: outline(flow) for kind, flow in flows.items() if flow is not None},
             "stop_children": bool(response.stop_children),
             "stop_jobflow": bool(response.stop_jobflow),
         },
@@ -218,34 +211,10 @@ def _redirect_output(path: Path) -> None:
     os.close(log)
 
 
-def _die_with_parent(lifeline: int) -> None:
-    """Let the kernel kill this process group as soon as the runner is gone.
-
-    The runner holds the other end of the pipe ``lifeline`` and never writes to it. When it
-    dies, of whatever, the kernel signals the owner of this end: here the whole group, so
-    that processes which jobs have started go, too. The death signal of the parent is a
-    second rope, for the worker alone.
-    """
-    os.set_inheritable(lifeline, False)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
-    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
-    try:
-        if not os.read(lifeline, 1):  # it died before the signal was asked for
-            sys.exit(1)
-    except BlockingIOError:
-        pass  # open and empty, as it should be
-
-
-def main() -> None:
-    """Attend to the connection given on the command line."""
-    connection_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
-    _die_with_parent(lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner decides when to stop
-    os.set_inheritable(connection_fd, False)
+def main(connection: int) -> None:
+    """Attend to the connection with this file descriptor."""
+    os.set_inheritable(connection, False)
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     warnings.simplefilter("default")
-    attend(Channel(Connection(connection_fd)))
+    attend(Channel(Connection(connection)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,18 @@ from logan_campaign.errors import InputError
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
+
+
+class StateChoice(StrEnum):
+    """The values of :data:`logan_campaign.schemas.CandidateState`, as typer wants them."""
+
+    NEW = "new"
+    REDISCOVERED = "rediscovered"
+    DUPLICATE = "duplicate"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
 
 CampaignArgument = Annotated[
     str,
@@ -32,12 +46,26 @@ StoreOption = Annotated[
         "or mongodb://…/database.",
     ),
 ]
+StateOption = Annotated[
+    list[StateChoice] | None,
+    typer.Option(
+        "--state",
+        help="Only candidates in this state; may be given repeatedly.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+#: Characters per line where standard output is no terminal.
+_PIPE_WIDTH = 140
+
+
 def console() -> Console:
-    """Return the console for results, on standard output."""
-    return Console(highlight=False)
+    """Return the console for results, on standard output.
+
+    A pipe or file has no width of its own: tables there must not be cut to a terminal's.
+    """
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def err_console() -> Console:

@@ -21,7 +21,13 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         for check in checks:
-            mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]absent[/]"
+            mark = (
+                "[green]ok[/]"
+                if check.ok
+                else "[red]missing[/]"
+                if check.required
+                else "[yellow]absent[/]"
+            )
             table.add_row(mark, check.name, check.detail)
             if not check.ok and check.remedy:
                 table.add_row("", "", f"[dim]{check.remedy}[/]")

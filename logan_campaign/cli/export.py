@@ -12,10 +12,15 @@ from ase.io import write
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    StateOption,
+    StoreOption,
+    err_console,
+    opened,
+)
 from logan_campaign.cli.read import summary
 from logan_campaign.errors import InputError
-from logan_campaign.schemas import CandidateState
 from logan_campaign.stores.schemas import CandidateRecord
 
 _FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".cif": "cif", ".json": "json"}
@@ -29,11 +34,7 @@ def export(
         Literal["extxyz", "cif", "json"] | None,
         typer.Option("--format", help="Format; by default from the file's name."),
     ] = None,
-    state: Annotated[
-        list[CandidateState] | None,
-        typer.Option("--state", help="Only candidates in this state; may be given repeatedly. "
-                     "By default new and rediscovered ones."),
-    ] = None,
+    state: StateOption = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
@@ -47,7 +48,11 @@ def export(
         if chosen == "cif" and record.kind == "molecule":
             raise InputError("CIF is for crystals; export molecules as extxyz or json")
         found = list(
-            database.candidates(record.id, state=state or ["new", "rediscovered"], sort="energy")
+            database.candidates(
+                record.id,
+                state=[s.value for s in state] if state else ["new", "rediscovered"],
+                sort="energy",
+            )
         )
     if not found:
         raise InputError("no candidate is in such a state; see 'logan-campaign results'")
@@ -77,9 +82,21 @@ def _atoms(candidate: CandidateRecord, raw: bool) -> Atoms:
     atoms = AseAtomsAdaptor.get_atoms(_structure(candidate, raw), msonable=False)
     atoms.calc = None
     atoms.info = {
-        key: value for key, value in summary(candidate).items()
-        if key in ("id", "state", "formula", "smiles", "spacegroup", "level", "energy_ev",
-                   "model_id", "match_label") and value is not None
+        key: value
+        for key, value in summary(candidate).items()
+        if key
+        in (
+            "id",
+            "state",
+            "formula",
+            "smiles",
+            "spacegroup",
+            "level",
+            "energy_ev",
+            "model_id",
+            "match_label",
+        )
+        and value is not None
     }
     return atoms
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from monty.json import jsanitize
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -12,19 +14,21 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
     JsonOption,
+    StateOption,
     StoreOption,
     console,
     opened,
     print_json,
     work_folder,
 )
-from logan_campaign.schemas import CandidateState
 from logan_campaign.stores.queries import LineageNode
 from logan_campaign.stores.schemas import CandidateRecord
 
 
 @app.command()
-def status(campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def status(
+    campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
     """Show how far a campaign has come: jobs, models, candidates, what was found."""
     from logan_campaign.cli.status import campaign_status, show_status
 
@@ -40,14 +44,13 @@ def status(campaign: CampaignArgument, store: StoreOption = None, as_json: JsonO
 def results(
     campaign: CampaignArgument,
     store: StoreOption = None,
-    state: Annotated[
-        list[CandidateState] | None,
-        typer.Option("--state", help="Only candidates in this state; may be given repeatedly."),
-    ] = None,
+    state: StateOption = None,
     formula: Annotated[str | None, typer.Option(help="Only this Hill formula.")] = None,
     smiles: Annotated[str | None, typer.Option(help="Only this molecule, as any SMILES.")] = None,
     spacegroup: Annotated[str | None, typer.Option(help="Only this space-group symbol.")] = None,
-    level: Annotated[str | None, typer.Option(help="Only candidates that reached this level.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Only candidates that reached this level.")
+    ] = None,
     max_energy: Annotated[
         float | None,
         typer.Option(help="Only up to this energy above the campaign's minimum (eV)."),
@@ -55,36 +58,35 @@ def results(
     limit: Annotated[int, typer.Option(min=0, help="At most so many rows; 0 for all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """List candidates, lowest energy first."""
+    """List candidates: those that reached the last level first, lowest energy first."""
     with opened(campaign, store) as (database, record):
-        found = list(
+        found = sorted(
             database.candidates(
                 record.id,
-                state=state or None,
+                state=[s.value for s in state] if state else None,
                 formula=formula,
                 smiles=_canonical(smiles),
                 spacegroup=spacegroup,
                 level=level,
                 max_energy_above_min_ev=max_energy,
-                limit=limit,
-                sort="energy",
-            )
-        )
+                structures=False,
+            ),
+            key=lambda c: _rank(c, record.levels),
+        )[: limit or None]
     if as_json:
         print_json([summary(candidate) for candidate in found])
         return
     table = Table(box=None, pad_edge=False)
     identity = "smiles" if record.kind == "molecule" else "spacegroup"
-    for name in ("id", "state", "formula", identity, "level"):
+    for name in ("id", "state", identity, "level"):
         table.add_column(name, no_wrap=True)
-    table.add_column("energy (eV)", justify="right")
-    table.add_column("above min (eV)", justify="right")
-    table.add_column("equals / reason", overflow="ellipsis")
+    table.add_column("eV", justify="right", no_wrap=True)
+    table.add_column("above min", justify="right", no_wrap=True)
+    table.add_column("equals / reason", overflow="fold")
     for candidate in found:
         table.add_row(
             candidate.id,
             f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
-            candidate.formula,
             getattr(candidate, identity) or "-",
             candidate.level or "-",
             _number(candidate.energy_ev, 3),
@@ -105,6 +107,13 @@ _COLOURS = {
 }
 
 
+def _rank(candidate: CandidateRecord, levels: list[str]) -> tuple[int, bool, float, int]:
+    """Energies of different levels do not compare, so the level comes first."""
+    reached = levels.index(candidate.level) if candidate.level in levels else -1
+    energy = candidate.energy_ev
+    return -reached, energy is None, energy or 0.0, candidate.order
+
+
 def summary(candidate: CandidateRecord) -> dict[str, Any]:
     """Return a candidate without its structures, as ``results --json`` gives it."""
     return candidate.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
@@ -114,14 +123,18 @@ def summary(candidate: CandidateRecord) -> dict[str, Any]:
 def show(
     campaign: CampaignArgument,
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="Candidate, material, model or training set; a unique beginning is enough.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Candidate, material, model or training set; a unique beginning is enough.",
+        ),
     ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one candidate, material, model or training set in full."""
     with opened(campaign, store) as (database, _):
-        document = database.find(identity).model_dump(mode="json")
+        document = jsanitize(database.find(identity).model_dump(), strict=True, enum_values=True)
     if as_json:
         print_json(document)
         return
@@ -134,7 +147,9 @@ def show(
 @app.command()
 def lineage(
     campaign: CampaignArgument,
-    identity: Annotated[str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")
+    ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,11 +166,16 @@ def lineage(
 
 
 def _tree(node: LineageNode, what: str, children: list[LineageNode]) -> Tree:
-    tree = Tree(f"[bold]{node.label}[/] {what}")
+    tree = Tree(f"[bold]{escape(node.label)}[/] {what}")
+    seen: set[str] = set()
 
     def grow(branch: Tree, nodes: list[LineageNode]) -> None:
         for child in nodes:
-            grow(branch.add(child.label), child.children)
+            if child.kind == "detail" and child.label in seen:
+                continue  # the same software nearly always ran everything: said once
+            if child.label.startswith("software"):
+                seen.add(child.label)
+            grow(branch.add(escape(child.label)), child.children)
 
     grow(tree, children)
     return tree
@@ -176,7 +196,7 @@ def _number(value: float | None, digits: int) -> str:
 def _shown(key: str, value: Any) -> str:
     """Return a value as one short text; structures and long lists are summarised."""
     if isinstance(value, dict) and ("sites" in value or "lattice" in value):
-        return f"{len(value['sites'])} atoms (see export)"
+        return f"{len(value['sites'])} atoms (see --json, export)"
     if isinstance(value, list) and value and isinstance(value[0], dict) and "level" in value[0]:
         return "\n".join(
             f"{r['level']}: {r['state']}, {r['n_steps']} steps, {_number(r['energy_ev'], 4)} eV"

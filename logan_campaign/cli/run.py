@@ -12,7 +12,7 @@ from jobflow import JobStore
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console, err_console, work_folder
 from logan_campaign.errors import InputError
-from logan_campaign.stores.builders import build_campaign
+from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 
 #: The campaign database follows the JobStore at most this often while a run goes on (s).
@@ -33,8 +33,12 @@ def run(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. models.count=2; "
-                     "may be given repeatedly. Paths are meant from the current directory."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the spec, e.g. models.count=2; "
+            "may be given repeatedly. Paths are meant from the current directory.",
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
@@ -59,8 +63,13 @@ def run(
 
     with open_campaign_stores(store or name, create=True) as stores:
         ledger = Ledger(
-            stores.ledger, campaign_id,
-            {"campaign": name, "spec_id": maker.spec.id, "spec": maker.spec.model_dump(mode="json")},
+            stores.ledger,
+            campaign_id,
+            {
+                "campaign": name,
+                "spec_id": maker.spec.id,
+                "spec": maker.spec.model_dump(mode="json"),
+            },
         )
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         work = work_folder(stores, name)
@@ -71,6 +80,7 @@ def run(
                 if n_failed:
                     err_console().print(f"{n_failed} failed jobs are tried again")
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
+        builder = CampaignBuilder.from_stores(stores, campaign_id)
         last_build = time.monotonic()
 
         with Display(err_console(), quiet=quiet) as display:
@@ -80,7 +90,7 @@ def run(
                 display(event)
                 now = time.monotonic()
                 if isinstance(event, JobFinished) and now - last_build > _BUILD_EVERY_S:
-                    build_campaign(stores, campaign_id)
+                    builder.build()
                     last_build = time.monotonic()
 
             outcome = run_flow(
@@ -92,7 +102,7 @@ def run(
                 on_event=follow,
                 transaction=stores.transaction,
             )
-        build_campaign(stores, campaign_id)
+        builder.build()
         if outcome.signal is not None:
             err_console().print(
                 "stopped; everything finished is kept, and the same command goes on from here"

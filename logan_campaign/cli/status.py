@@ -36,7 +36,9 @@ def campaign_status(
         "training_sets": _sets(database, record),
         "models": _models(database, record),
         "selections": [
-            s.model_dump(mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"})
+            s.model_dump(
+                mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"}
+            )
             for s in record.selections
         ],
         "candidates": database.counts(record.id),
@@ -71,7 +73,9 @@ def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str
         }
         found.append(
             {
-                **model.model_dump(include={"id", "index", "state", "reason", "steps", "elapsed_s"}),
+                **model.model_dump(
+                    include={"id", "index", "state", "reason", "steps", "elapsed_s"}
+                ),
                 **last,
                 "varied": {k: model.hyperparameters.get(k) for k in record.spec["models"]["vary"]},
             }
@@ -82,7 +86,7 @@ def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str
 def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
     """Return, per known set, how many of its entries of the target composition were found."""
     found = []
-    candidates = list(database.candidates(record.id, state="rediscovered"))
+    candidates = list(database.candidates(record.id, state="rediscovered", structures=False))
     for known in database.training_sets(record.id):
         if known.id not in record.known_set_ids or record.formula not in known.formulas:
             continue
@@ -104,7 +108,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
     known = [r for r in record.references if r.energy_per_atom_ev is not None]
     relaxed = [
         c
-        for c in database.candidates(record.id, level=record.levels[-1])
+        for c in database.candidates(record.id, level=record.levels[-1], structures=False)
         if c.energy_per_atom_ev is not None and c.state not in ("failed", "rejected")
     ]
     if not known or not relaxed:
@@ -120,8 +124,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
         "known": lowest.label,
         "known_energy_per_atom_ev": lowest.energy_per_atom_ev,
         "level": lowest.level,
-        "difference_mev_per_atom": 1000
-        * (best.energy_per_atom_ev - lowest.energy_per_atom_ev),
+        "difference_mev_per_atom": 1000 * (best.energy_per_atom_ev - lowest.energy_per_atom_ev),
     }
 
 
@@ -185,8 +188,20 @@ def _stages(found: dict[str, Any]) -> Table:
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("model", "state", "varied", "steps", "Wasserstein", "gradient", "distinct", "time"):
-        table.add_column(name, justify="left" if name in ("model", "state", "varied") else "right")
+    for name in (
+        "model",
+        "state",
+        "varied",
+        "steps",
+        "Wasserstein",
+        "gradient",
+        "distinct",
+        "time",
+    ):
+        text = name in ("model", "state", "varied")
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=name not in ("state", "varied")
+        )
     for model in models:
         varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
         table.add_row(

@@ -17,7 +17,7 @@ training:                      # what the models learn from; energies are not us
     name: alcohols-and-ethers  # embedded by RDKit and relaxed with GFN2-xTB
     formulas: [C4H10O, C6H14O]
   # Other sources:
-  # source: {{type: files, path: my_molecules.extxyz}}    # a file, folder, glob or list; anything ASE reads
+  # source: {{type: files, path: mine.extxyz}}   # a file, folder, glob or list; what ASE reads
   # source: {{type: smiles, smiles: [CCO, COC]}}          # or path: list.smi
 
 known: []                      # further known structures: compared against, never trained on
@@ -75,7 +75,7 @@ training:                      # what the models learn from; energies are not us
   source:
     type: builtin              # the SiO2 crystals among the AFLOW prototypes
     name: sio2-prototypes
-  # source: {{type: files, path: my_crystals/*.cif}}      # a file, folder, glob or list; anything ASE reads
+  # source: {{type: files, path: mine/*.cif}}    # a file, folder, glob or list; what ASE reads
 
 known: []                      # further known structures: compared against, never trained on
 #  - {{type: files, path: target.cif}}

@@ -12,7 +12,7 @@ import numpy as np
 
 from logan_campaign import progress
 from logan_campaign.descriptors.environments import make_descriptor, species_indices
-from logan_campaign.descriptors.kernel import Descriptor, spectrum
+from logan_campaign.descriptors.kernel import Descriptor, exact_matmul, spectrum
 from logan_campaign.descriptors.lattice import translations
 from logan_campaign.errors import InputError
 
@@ -50,6 +50,7 @@ def batch_spectra(
         bounds = np.searchsorted(kinds[order], np.arange(len(descriptor.species) + 1))
         groups = [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
         features = spectrum(descriptor, vectors, weights, groups)
+        return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
     else:
         vectors, weights = _nearest(descriptor, positions, kinds, cells, images)
         features = spectrum(descriptor, vectors, weights)
@@ -61,19 +62,24 @@ def _all_pairs(
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
     """Return vectors to all atoms, sorted by species, and 1 for those that count, else 0."""
     n, n_atoms, _ = positions.shape
-    lanes = positions.reshape(n * n_atoms, 3).T  # (3, lanes)
-    others = jnp.repeat(positions[:, order].transpose(2, 1, 0), n_atoms, axis=2)
-    x, y, z = (others[k] - lanes[k] for k in range(3))  # (n_atoms, lanes)
-    itself = jnp.asarray(order[:, None] == np.tile(np.arange(n_atoms), n)[None])
-    square = jax.lax.stop_gradient(x * x + y * y + z * z)
-    square = jnp.where(itself, jnp.inf, square)
+    # Differences of all pairs as a product with a matrix of 0, 1 and -1: exact, and its
+    # gradient is a product as well instead of a scatter. Lanes run over (centre, structure).
+    pairs = np.eye(n_atoms)[order][:, None, :] - np.eye(n_atoms)[None, :, :]
+    matrix = jnp.asarray(pairs.reshape(n_atoms**2, n_atoms), positions.dtype)
+    x, y, z = (
+        exact_matmul(matrix, positions[:, :, k].T).reshape(n_atoms, n_atoms * n) for k in range(3)
+    )
+    itself = jnp.asarray(np.repeat(np.eye(n_atoms, dtype=bool)[order], n, axis=1))
+    # The compiler computes a square root once, but cheaper expressions anew at every use.
+    distance = jax.lax.stop_gradient(jnp.sqrt(jnp.where(itself, jnp.inf, x * x + y * y + z * z)))
     if n_atoms - 1 > descriptor.n_neighbour:
-        closer = jnp.zeros(square.shape, jnp.int32)
-        index = jnp.arange(n_atoms).reshape(-1, 1)
-        for k in range(n_atoms):
-            tie = (square[k] == square) & (k < index)
-            closer = closer + ((square[k] < square) | tie).astype(jnp.int32)
-        counts = (closer < descriptor.n_neighbour) & ~itself
+        # A sum over comparisons is one reduction: cheap, and never computed twice.
+        index = np.arange(n_atoms)
+        earlier = jnp.asarray(index[:, None, None] < index[None, :, None])
+        closer = jnp.where(
+            earlier, distance[:, None] <= distance[None], distance[:, None] < distance[None]
+        )
+        counts = (closer.astype(positions.dtype).sum(axis=0) < descriptor.n_neighbour) & ~itself
     else:
         counts = ~itself
     return (x, y, z), counts.astype(positions.dtype)

@@ -9,16 +9,32 @@ pairs of neighbours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from logan_campaign.descriptors.harmonics import solid_harmonics
 from logan_campaign.descriptors.radial import Radial, bessel_table, channels, gaussian_widths
 
 Cutoff = Literal["faithful", "smooth"]
+
+
+class HashableArray:
+    """A constant array that can be an argument known at compile time."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self._key = (array.shape, array.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HashableArray) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,26 @@ class Descriptor:
         return self.n_spectrum + len(self.species)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def chebyshev_series(table: HashableArray, t: jax.Array) -> jax.Array:
+    """Return the Chebyshev series with coefficients (degree+1, n) at t (...) as (n, ...)."""
+    columns = jnp.asarray(table.array, t.dtype).reshape(*table.array.shape, *([1] * t.ndim))
+    ahead, after = jnp.zeros_like(t), jnp.zeros_like(t)
+    for k in range(len(table.array) - 1, 0, -1):  # Clenshaw's recurrence
+        ahead, after = columns[k] + 2.0 * t * ahead - after, ahead
+    return columns[0] + t * ahead - after
+
+
+@chebyshev_series.defjvp
+def _chebyshev_series_jvp(
+    table: HashableArray, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    # The derivative is a Chebyshev series too: cheaper than going back through the recurrence.
+    derivative = HashableArray(chebyshev.chebder(table.array))
+    (t,), (dt,) = primals, tangents
+    return chebyshev_series(table, t), chebyshev_series(derivative, t) * dt
+
+
 def factors(
     descriptor: Descriptor,
     x: jax.Array,
@@ -62,9 +98,6 @@ def factors(
     weights: jax.Array | None = None,
 ) -> tuple[list[jax.Array], list[jax.Array]]:
     """Return radial and angular factors whose products are ``w g_{n'l}(r) Y_lm(r/|r|)``.
-
-    The radial functions are a matrix product of fixed coefficients with a few functions of
-    r²; the product also keeps the compiler from computing them anew wherever they are used.
 
     Args:
         descriptor: basis, cutoff radius and n_max.
@@ -78,12 +111,14 @@ def factors(
     r_cut, n_max, dtype = descriptor.r_cut, descriptor.n_max, x.dtype
     x, y, z = x / r_cut, y / r_cut, z / r_cut
     square = x * x + y * y + z * z
+    share = (square < 1.0).astype(dtype)
+    if weights is not None:
+        share = share * weights
     if descriptor.radial == "bessel":
-        table = bessel_table(r_cut, n_max, 1e-9 if dtype == jnp.float32 else 1e-16)
+        table = bessel_table(r_cut, n_max, 3e-8 if dtype == jnp.float32 else 1e-16)
         t = 2.0 * jnp.minimum(square, 1.0) - 1.0
-        functions = [jnp.ones_like(t), t]
-        while len(functions) < len(table):
-            functions.append(2.0 * t * functions[-1] - functions[-2])
+        functions = chebyshev_series(HashableArray(table), t)
+        choice = np.eye(len(functions))
     else:
         # Gaussians keep a direction at r = 0, where there is none: it counts as zero there.
         apart = square > 1e-12
@@ -91,21 +126,26 @@ def factors(
         x, y, z = x * inverse, y * inverse, z * inverse
         widths = np.concatenate([gaussian_widths(o, n_max, r_cut) for o in range(n_max + 1)])
         distinct, which = np.unique(widths, return_inverse=True)
-        table = np.eye(len(distinct))[which].T
-        functions = [
-            jnp.exp(-exponent * square) - np.exp(-exponent) for exponent in (r_cut / distinct) ** 2
-        ]
-    share = (square < 1.0).astype(dtype)
-    if weights is not None:
-        share = share * weights
-    stack = jnp.stack([share * f for f in functions])
-    values = jnp.asarray(table.T, dtype) @ stack.reshape(len(functions), -1)
+        exponents = (r_cut / distinct) ** 2
+        column = jnp.asarray(exponents, dtype).reshape(-1, *([1] * square.ndim))
+        offset = jnp.asarray(np.exp(-exponents), dtype).reshape(-1, *([1] * square.ndim))
+        functions = jnp.exp(-column * square) - offset
+        choice = np.eye(len(distinct))[which]
+    # The product with zeros and ones hands each function to its channel. It is a matrix
+    # product also because the compiler would otherwise evaluate the functions anew in
+    # every sum that they enter.
+    values = exact_matmul(jnp.asarray(choice, dtype), (functions * share).reshape(len(choice.T), -1))
     values = values.reshape(-1, *square.shape)
     radial, start = [], 0
     for order in range(n_max + 1):
         radial.append(values[start : start + n_max - order + 1])
         start += n_max - order + 1
     return radial, [jnp.stack(row) for row in solid_harmonics(x, y, z, n_max)]
+
+
+def exact_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return ``a @ b`` in full precision, also where a device would round its inputs."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def spectrum(

@@ -22,9 +22,11 @@ from logan_campaign.descriptors.lattice import translations
 from logan_campaign.gan.networks import (
     FixedCell,
     Parameters,
+    critic_gradient,
     generate_outputs,
     init_critic,
     init_generator,
+    penalty_gradient,
     score,
 )
 from logan_campaign.gan.settings import Hyperparameters, Target
@@ -140,45 +142,39 @@ class Program:
         rounds = h.critic_updates + h.penalty_updates
         rows = h.batch_size * n_atoms
         key = jax.random.fold_in(key, state.step)
-        k_generator, k_latent, k_real, k_mix = jax.random.split(key, 4)
+        k_latent, k_uniform = jax.random.split(key)
+        # One draw for all updates: fewer, longer loops of the random number generator.
+        latents = jax.random.normal(k_latent, ((1 + rounds) * h.batch_size, h.latent_size))
+        uniform = jax.random.uniform(k_uniform, ((rounds + h.penalty_updates) * rows,))
 
         def generator_loss(generator: Parameters) -> jax.Array:
-            latents = jax.random.normal(k_generator, (h.batch_size, h.latent_size))
-            return score(state.critic, self.fake(generator, latents)).mean()
+            return score(state.critic, self.fake(generator, latents[: h.batch_size])).mean()
 
         loss, gradient = jax.value_and_grad(generator_loss)(state.generator)
         generator, generator_optimizer = self._update(
             gradient, state.generator_optimizer, state.generator
         )
-        latents = jax.random.normal(k_latent, (rounds * h.batch_size, h.latent_size))
-        fakes = self.fake(generator, latents).reshape(rounds, rows, -1)
-        uniform = jax.random.uniform(k_real, (rounds * h.batch_size, n_atoms))
-        drawn = jnp.minimum((uniform * real.counts).astype(jnp.int32), real.counts - 1)
-        reals = real.features[(real.starts + drawn).reshape(-1)].reshape(rounds, rows, -1)
+        fakes = self.fake(generator, latents[h.batch_size :]).reshape(rounds, rows, -1)
+        drawn = uniform[: rounds * rows].reshape(-1, n_atoms) * real.counts
+        drawn = real.starts + jnp.minimum(drawn.astype(jnp.int32), real.counts - 1)
+        reals = real.features[drawn.reshape(-1)].reshape(rounds, rows, -1)
+        signs = jnp.concatenate([jnp.full(rows, 1 / rows), jnp.full(rows, -1 / rows)])
 
         def critic_update(carry: Any, batch: Any) -> Any:
             critic, optimizer = carry
-            both = jnp.concatenate(batch)
-            signs = jnp.concatenate([jnp.full(rows, 1 / rows), jnp.full(rows, -1 / rows)])
-
-            def critic_loss(critic: Parameters) -> jax.Array:
-                return score(critic, both) @ signs
-
-            loss, gradient = jax.value_and_grad(critic_loss)(critic)
+            loss, gradient = critic_gradient(critic, jnp.concatenate(batch), signs)
             return self._update(gradient, optimizer, critic), loss
 
         n = h.critic_updates
         (critic, critic_optimizer), critic_losses = jax.lax.scan(
             critic_update, (state.critic, state.critic_optimizer), (reals[:n], fakes[:n])
         )
-        mix = jax.random.uniform(k_mix, (h.penalty_updates, rows, 1))
+        mix = uniform[rounds * rows :].reshape(h.penalty_updates, rows, 1)
         mixed = mix * reals[n:] + (1.0 - mix) * fakes[n:]
 
         def penalty_update(carry: Any, environments: jax.Array) -> Any:
             critic, optimizer = carry
-            (loss, norm), gradient = jax.value_and_grad(gradient_penalty, has_aux=True)(
-                critic, environments
-            )
+            loss, norm, gradient = penalty_gradient(critic, environments)
             return self._update(gradient, optimizer, critic), (loss, norm)
 
         (critic, critic_optimizer), (penalties, norms) = jax.lax.scan(
@@ -218,19 +214,6 @@ class Program:
     def _update(self, gradient: Any, optimizer: Any, parameters: Any) -> Any:
         updates, optimizer = self.optimizer.update(gradient, optimizer, parameters)
         return optax.apply_updates(parameters, updates), optimizer
-
-
-def gradient_penalty(critic: Parameters, environments: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return E[(|∇C(y)| - 1)²] (paper eq. 6) and the mean norm.
-
-    A zero gradient gives a penalty of 1 and, as the norm has no derivative there, pushes
-    nowhere instead of giving NaN.
-    """
-    gradients = jax.grad(lambda y: score(critic, y).sum())(environments)
-    square = (gradients**2).sum(axis=1)
-    nonzero = square > 0
-    norm = jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, square, 1.0)), 0.0)
-    return ((norm - 1.0) ** 2).mean(), norm.mean()
 
 
 @lru_cache(maxsize=8)

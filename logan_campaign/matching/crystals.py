@@ -98,7 +98,7 @@ class CrystalMatcher:
             # A cell never reduces to a number of sites that does not divide its own.
             if len(entry.structure) % prepared.key[1]:
                 continue
-            rms = self._compare(prepared, self._prepare(entry.structure))
+            rms = self._compare(prepared, self._prepare(entry.structure, entry.id))
             if rms is not None:
                 found.append(CrystalMatch(entry, rms))
         return sorted(found, key=lambda match: (match.rms, match.entry.id))
@@ -126,8 +126,9 @@ class CrystalMatcher:
                 groups.append([index])
         return groups
 
-    def _prepare(self, structure: Structure) -> _Reduced:
-        name = structure_id(structure)
+    def _prepare(self, structure: Structure, name: str | None = None) -> _Reduced:
+        """Return the reduction of a structure; ``name`` is its content hash where known."""
+        name = name or structure_id(structure)
         if name not in self._reduced:
             # A bare copy: site properties and oxidation states play no part in identity.
             bare = Structure(

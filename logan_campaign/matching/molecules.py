@@ -5,6 +5,10 @@ atom that has too many), bond orders are assigned for a neutral closed-shell mol
 (xyz2mol, Kim and Kim, doi 10.1002/bkcs.10334), and the graph is written as canonical
 SMILES. A geometry has a graph here only if it is one whole molecule: fragments, radicals
 and impossible valences give None with a reason.
+
+Raw generated geometries have bonds up to half as long again. For them (``rough``) atoms
+are joined nearest first, as far as their valences allow, out to the shortest reach at
+which the whole is one neutral closed-shell molecule.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds, rdMolDescriptors
 
@@ -22,6 +27,11 @@ from logan_campaign.schemas import Geometry
 
 # Bond-order assignment tries combinations of valences; no molecule that is real needs more.
 _MAX_ITERATIONS = 2000
+
+# Reaches tried on rough geometries, in sums of covalent radii (C-C: 2.0 to 2.7 Å).
+_REACHES = (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)
+
+_PERIODIC_TABLE = Chem.GetPeriodicTable()
 
 
 class Perception(NamedTuple):
@@ -42,12 +52,15 @@ def perceive_smiles(structure: Geometry | Atoms) -> str | None:
     return perceive(structure).smiles
 
 
-def perceive(structure: Geometry | Atoms, identity: MoleculeIdentity = "smiles") -> Perception:
+def perceive(
+    structure: Geometry | Atoms, identity: MoleculeIdentity = "smiles", rough: bool = False
+) -> Perception:
     """Find the molecular graph of a geometry.
 
     Args:
         structure: a molecule; a cell is ignored.
         identity: what ``key`` is: SMILES without stereo, with stereo, or InChI.
+        rough: also accept the long bonds of an unrelaxed generated geometry.
 
     Returns:
         The graph, or None with a reason: never an exception for an odd geometry.
@@ -56,23 +69,27 @@ def perceive(structure: Geometry | Atoms, identity: MoleculeIdentity = "smiles")
         numbers, positions = structure.numbers, structure.positions
     else:
         numbers, positions = np.array(structure.atomic_numbers), structure.cart_coords
-    return perceive_arrays(numbers, positions, identity)
+    return perceive_arrays(numbers, positions, identity, rough)
 
 
 def perceive_arrays(
-    numbers: np.ndarray, positions: np.ndarray, identity: MoleculeIdentity = "smiles"
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    identity: MoleculeIdentity = "smiles",
+    rough: bool = False,
 ) -> Perception:
-    """Find the molecular graph of ``numbers`` (n_atoms,) at ``positions`` (n_atoms, 3) Å."""
+    """Find the molecular graph of ``numbers`` (n_atoms,) at ``positions`` (n_atoms, 3) Å.
+
+    As :func:`perceive`.
+    """
     if not np.isfinite(positions).all():
         return Perception(None, None, "positions are not finite")
     with rdBase.BlockLogs():
-        mol = connected(numbers, positions)
-        pieces = Chem.GetMolFrags(mol)
-        if len(pieces) > 1:
-            return Perception(None, None, f"in {len(pieces)} fragments ({_fragments(mol)})")
-        found = _with_bond_orders(mol, charged=False) or _with_bond_orders(mol, charged=True)
+        found, reason = _molecule(connected(numbers, positions))
+        if found is None and rough:
+            found = _rough_molecule(numbers, positions)
         if found is None:
-            return Perception(None, None, "no neutral closed-shell valence structure")
+            return Perception(None, None, reason)
         smiles = canonical(found)
         return Perception(smiles, _key(found, smiles, identity), "")
 
@@ -106,6 +123,12 @@ def canonical(mol: Chem.Mol, stereo: bool = False) -> str:
 
 def connected(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol:
     """Return an RDKit molecule with the given atoms, in order, joined by distance only."""
+    mol = _unconnected(numbers, positions).GetMol()
+    rdDetermineBonds.DetermineConnectivity(mol)
+    return mol
+
+
+def _unconnected(numbers: np.ndarray, positions: np.ndarray) -> Chem.RWMol:
     editable = Chem.RWMol()
     for z in numbers:
         atom = Chem.Atom(int(z))
@@ -114,9 +137,63 @@ def connected(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol:
     conformer = Chem.Conformer(len(numbers))
     conformer.SetPositions(np.ascontiguousarray(positions, dtype=np.float64))
     editable.AddConformer(conformer)
-    mol = editable.GetMol()
-    rdDetermineBonds.DetermineConnectivity(mol)
-    return mol
+    return editable
+
+
+def _molecule(mol: Chem.Mol) -> tuple[Chem.Mol | None, str]:
+    """Return the neutral closed-shell molecule with these connections, or why there is none."""
+    pieces = Chem.GetMolFrags(mol)
+    if len(pieces) > 1:
+        return None, f"in {len(pieces)} fragments ({_fragments(mol)})"
+    found = _with_bond_orders(mol, charged=False) or _with_bond_orders(mol, charged=True)
+    return found, "" if found else "no neutral closed-shell valence structure"
+
+
+def _rough_molecule(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol | None:
+    """Join atoms nearest first until the whole is a molecule; None if it never is one."""
+    bonds, ratios = _nearest_bonds(numbers, positions, _REACHES[-1])
+    n_tried = 0
+    for reach in _REACHES:
+        n_bonds = int(np.searchsorted(ratios, reach))
+        if n_bonds == n_tried or n_bonds < len(numbers) - 1:
+            continue
+        n_tried = n_bonds
+        editable = _unconnected(numbers, positions)
+        for first, second in bonds[:n_bonds]:
+            editable.AddBond(first, second, Chem.BondType.SINGLE)
+        mol = editable.GetMol()
+        if len(Chem.GetMolFrags(mol)) > 1:
+            continue
+        found, _ = _molecule(mol)
+        if found is not None:
+            return found
+    return None
+
+
+def _nearest_bonds(
+    numbers: np.ndarray, positions: np.ndarray, reach: float
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Return bonds in order of length over the sum of covalent radii, and these ratios.
+
+    Every atom takes as many as its highest valence allows; hydrogens do not pair up.
+    """
+    radii = covalent_radii[numbers]
+    first, second = np.triu_indices(len(numbers), 1)
+    ratios = np.linalg.norm(positions[first] - positions[second], axis=1)
+    ratios /= radii[first] + radii[second]
+    order = np.argsort(ratios, kind="stable")
+    order = order[ratios[order] < reach]
+    free = [max(_PERIODIC_TABLE.GetValenceList(int(z))) for z in numbers]
+    bonds, lengths = [], []
+    for pair in order:
+        i, j = int(first[pair]), int(second[pair])
+        if free[i] == 0 or free[j] == 0 or (numbers[i] == 1 and numbers[j] == 1):
+            continue
+        free[i] -= 1
+        free[j] -= 1
+        bonds.append((i, j))
+        lengths.append(ratios[pair])
+    return bonds, np.array(lengths)
 
 
 def _with_bond_orders(mol: Chem.Mol, charged: bool) -> Chem.Mol | None:

@@ -11,6 +11,10 @@ from ase import Atoms
 from logan_campaign.relaxation.checks import load_target
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, KPointDensity, XTBLevel
 
+#: GPAW's own grid spacing in LCAO (Å), and what it rounds numbers of grid points to.
+DEFAULT_GRID_SPACING = 0.2
+GRID_MULTIPLE = 4
+
 #: Remedies for an SCF cycle that does not converge, in the order in which they are added to
 #: one another; each names what it does. They stay on for the rest of the relaxation, so that
 #: all later energies are comparable, and are recorded with the result.
@@ -55,8 +59,7 @@ def gpaw_parameters(level: GPAWLevel, *, periodic: bool, n_remedies: int = 0) ->
         parameters: dict[str, Any] = {"mode": {"name": "pw", "ecut": level.ecut_ev}}
     else:
         parameters = {"mode": {"name": "lcao"}, "basis": level.basis}
-        if level.grid_spacing_angstrom is not None:
-            parameters["h"] = level.grid_spacing_angstrom
+        parameters["h"] = level.grid_spacing_angstrom or DEFAULT_GRID_SPACING
     parameters["xc"] = level.xc
     parameters["setups"] = level.setups
     parameters["maxiter"] = level.max_scf_iterations
@@ -130,7 +133,7 @@ def estimate_memory_mb(level: GPAWLevel, atoms: Atoms) -> float:
     if level.mode == "pw":
         spacing = np.pi / np.sqrt(4 * level.ecut_ev / Hartree) * Bohr
     else:
-        spacing = level.grid_spacing_angstrom or 0.2
+        spacing = level.grid_spacing_angstrom or DEFAULT_GRID_SPACING
     points = abs(float(np.linalg.det(atoms.cell.array))) / spacing**3
     # Densities and potentials: about two arrays on the grid, three on the fine one (8 x).
     arrays = 26.0

@@ -96,7 +96,8 @@ def check_gpaw(
         try:
             create_setup(symbol, functional, type=kind)
             if basis is not None:
-                Basis.find(symbol, basis)
+                # 'sz(dzp)' takes a part of the file of 'dzp'.
+                Basis.find(symbol, basis.rpartition("(")[2].rstrip(")"))
         except FileNotFoundError as err:
             missing = str(err).strip().splitlines()[0].removeprefix("Could not find required ")
             refuse(

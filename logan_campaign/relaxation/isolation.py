@@ -212,6 +212,9 @@ def relax_isolated(
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     checkpoint = Checkpoint(folder / worker.TRAJECTORY, start)
     memory_mb = level.max_memory_mb or physical_memory_mb()
+    # Calculators on a GPU reserve far more addresses than there is memory: unless asked to,
+    # limit none but GPAW.
+    limit_mb = memory_mb if level.max_memory_mb or isinstance(level, GPAWLevel) else 0
     began = time.monotonic()
     deadline = None if level.max_time_s is None else began + level.max_time_s
     n_idle_starts = 0
@@ -226,7 +229,7 @@ def relax_isolated(
                 summary["notes"],
             )
         n_before = len(checkpoint.load()[0])
-        end = _run_worker(folder, deadline=deadline, memory_mb=memory_mb, on_step=on_step)
+        end = _run_worker(folder, deadline=deadline, memory_mb=limit_mb, on_step=on_step)
         if end.code == 0 and (folder / worker.RESULT).exists():
             continue
         frames, note = checkpoint.load()

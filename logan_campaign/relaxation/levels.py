@@ -65,7 +65,10 @@ class _Level(BaseModel):
         False, description="Run in a process of its own, with restart after a crash of the job"
     )
     max_memory_mb: int | None = Field(
-        None, ge=256, description="Address space of the isolated process (MiB); null: all memory"
+        None,
+        ge=256,
+        description="Address space of the isolated process (MiB); null: GPAW all memory, "
+        "others no limit",
     )
     relax_cell: bool = Field(False, description="Relax the cell of crystals too")
 
@@ -118,7 +121,7 @@ class GPAWLevel(_Level):
         None, description="Defaults for what is not set here"
     )
     mode: Literal["lcao", "pw"] = Field("lcao", description="Basis")
-    basis: str = Field("dzp", pattern=r"^[\w.+-]+$", description="LCAO basis set")
+    basis: str = Field("dzp", pattern=r"^[\w.+()-]+$", description="LCAO basis set")
     ecut_ev: float = Field(400.0, gt=50, le=5000, description="Plane-wave cutoff (eV)")
     grid_spacing_angstrom: float | None = Field(
         None, gt=0.05, le=0.6, description="Real-space grid of LCAO (Å); null: GPAW's 0.2"

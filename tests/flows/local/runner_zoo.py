@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobflow import Flow, Job, JobConfig, Maker, OnMissing, Response, job
+from jobflow import (
+    CURRENT_JOB,
+    Flow,
+    Job,
+    JobConfig,
+    Maker,
+    OnMissing,
+    OutputReference,
+    Response,
+    job,
+)
 from jobflow.core.flow import JobOrder
+from pydantic import BaseModel
 from pymatgen.core import Molecule
 
+from logan_campaign.flows.local.codec import dumps
 from logan_campaign.progress import report
 
 
@@ -111,18 +123,23 @@ def countdown(n):
 
 
 @job
-def detour(value, inner):
-    return Response(output=value, detour=inner)
+def detour_to_flow(value):
+    return Response(output=value, detour=by_flow(value))
 
 
 @job
-def addition(value, inner):
-    return Response(output=value, addition=inner)
+def detour_to_failure(value):
+    return Response(output=value, detour=fail())
 
 
 @job
-def with_detour(value, seconds=0.0):
+def detour_to_nap(value, seconds):
     return Response(output=value, detour=nap(seconds))
+
+
+@job
+def with_detour(value):
+    return Response(output=value, detour=add(value, 10))
 
 
 @job
@@ -132,6 +149,18 @@ def with_addition(value, depth=1):
         return value
     more = [with_addition(value + 1, depth - 1), by_flow(2), by_job(value, 1)]
     return Response(output=value, addition=Flow(more))
+
+
+@job
+def replaced_after_being_read():
+    reader = read_by(CURRENT_JOB.job.uuid)
+    return Response(output=5, replace=Flow([reader], output=reader.output))
+
+
+@job
+def read_by(uuid):
+    """Is replaced by a job that reads what the job above has put out until now."""
+    return Response(replace=add(OutputReference(uuid), 1))
 
 
 @job
@@ -179,13 +208,45 @@ def fill_disk():
 
 
 @job
+def needs_file(path):
+    Path(path).read_text()
+    return 1
+
+
+@job
+def environment():
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        "cores": sorted(os.sched_getaffinity(0)),
+        "threads": {name: os.environ[name] for name in names},
+        "xla": os.environ["XLA_FLAGS"],
+    }
+
+
+@job
+def start_child():
+    subprocess.run(["sleep", "60"], check=True)
+
+
+def message_for(some_job, directory):
+    return dumps(
+        {
+            "job": some_job.as_dict(),
+            "outputs": [],
+            "stores": [],
+            "directory": str(directory / "job"),
+        }
+    )
+
+
+@job
 def checkpointed(seconds):
     """Leaves a note in its directory and takes up from one that it finds."""
     note = Path("note.txt")
     found = note.exists()
     note.write_text("was here")
     if not found:
-        time.sleep(seconds)
+        subprocess.run(["sleep", str(seconds)], check=True)
     return found
 
 
@@ -213,6 +274,22 @@ class AddMaker(Maker):
     @job
     def make(self, value):
         return value + self.offset
+
+
+class Settings(BaseModel):
+    factor: int = 2
+
+
+@dataclass
+class ScaleMaker(Maker):
+    """Has a pydantic model in a field, which a Maker's as_dict leaves as it is."""
+
+    name: str = "scale maker"
+    settings: Settings = field(default_factory=Settings)
+
+    @job
+    def make(self, value):
+        return value * self.settings.factor
 
 
 @dataclass
@@ -256,7 +333,8 @@ def linear_after_failure() -> Flow:
 def makers() -> Flow:
     first = AddMaker(offset=3).make(4)
     second = DynamicMaker(add_maker=AddMaker(offset=5)).make(first.output, 3)
-    return Flow([first, second, add(second.output, 1)])
+    third = ScaleMaker(settings=Settings(factor=7)).make(second.output)
+    return Flow([first, second, third, add(third.output, 1)])
 
 
 def blobs() -> Flow:
@@ -288,8 +366,12 @@ def replace_repeatedly() -> Flow:
     return Flow([a := countdown(5), record(a=a.output)])
 
 
+def output_that_changes() -> Flow:
+    return Flow([a := replaced_after_being_read(), add(a.output, 1)])
+
+
 def detours() -> Flow:
-    return Flow([a := with_detour(1), b := detour(2, by_flow(2)), add(a.output, b.output)])
+    return Flow([a := with_detour(1), b := detour_to_flow(2), add(a.output, b.output)])
 
 
 def additions() -> Flow:
@@ -311,7 +393,7 @@ def failure_in_replacement() -> Flow:
 
 
 def failure_in_detour() -> Flow:
-    return Flow([a := detour(3, fail()), add(a.output, 1)])
+    return Flow([a := detour_to_failure(3), add(a.output, 1)])
 
 
 def failing_replacement() -> Flow:
@@ -360,6 +442,7 @@ ZOO: list[Callable[[], Flow]] = [
     replace_by_list,
     replace_without_output,
     replace_repeatedly,
+    output_that_changes,
     detours,
     additions,
     everything_at_once,
@@ -374,4 +457,16 @@ ZOO: list[Callable[[], Flow]] = [
     passed_by,
 ]
 
-SEGFAULT = signal.SIGSEGV
+
+def growing() -> Flow:
+    """Grows while it runs, in all ways, with blobs; what it puts out is always the same."""
+    a = fan_out(12, 0.08)
+    return Flow([a, blob(3), with_addition(1, depth=2), record(a=a.output), by_flow(3, deeper=1)])
+
+
+def held() -> Flow:
+    return Flow([add(1, 1), checkpointed(60)])
+
+
+def short_and_long() -> Flow:
+    return Flow([add(1, 1), nap(60)])

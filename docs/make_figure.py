@@ -1,0 +1,63 @@
+"""Draw the README's figure from a finished campaign: ``python docs/make_figure.py CAMPAIGN OUT``.
+
+Left: the map that selection works on (structure descriptors, PCA), every generated structure in
+the colour of its cluster, the picks, and those that relaxed to a known isomer. Right: distinct
+isomers found against relaxations, in the order that selection fixed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from logan_campaign.arrays import unpack_arrays
+from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.queries import CampaignDatabase
+
+
+def main(campaign: str, out: Path) -> None:
+    """Read a campaign and write the figure."""
+    with open_campaign_stores(campaign) as stores:
+        database = CampaignDatabase(stores)
+        record = database.campaigns()[0]
+        selection = record.selections[0]
+        assert selection.map is not None
+        chart = unpack_arrays(database.load_blob(selection.map))
+        candidates = list(database.candidates(record.id, sort="order"))
+        pools = [pool.id for model in database.models(record.id) for pool in model.pools]
+    where = {(p, s): i for i, (p, s) in enumerate(zip(chart["pool"], chart["sample"], strict=True))}
+    picked = [where[pools.index(c.pool_id), c.sample_index] for c in candidates]
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    x, y = chart["pca"][:, :2].T
+    left.scatter(x, y, c=chart["label"] % 20, cmap="tab20", s=2, alpha=0.35, linewidths=0)
+    left.scatter(x[picked], y[picked], c="black", s=14, label="picked")
+    left.set_xlabel("first principal component")
+    left.set_ylabel("second principal component")
+    left.set_title(f"{len(x)} generated structures, {len(picked)} picked")
+    left.legend(loc="best", frameon=False)
+
+    known = {c.match for c in candidates if c.state == "rediscovered"}
+    target = {c.smiles for c in candidates if c.match in known}
+    seen: set[str] = set()
+    found = []
+    for candidate in candidates:
+        if candidate.smiles in target and candidate.smiles is not None:
+            seen.add(candidate.smiles)
+        found.append(len(seen))
+    relaxations = np.arange(1, len(found) + 1)
+    right.step(relaxations, found, where="post", label="this campaign")
+    right.plot(relaxations, np.minimum(relaxations, max(found)), ls=":", c="grey", label="floor")
+    right.set_xlabel("relaxations")
+    right.set_ylabel("distinct known isomers found")
+    right.set_title(f"{record.formula}: {len(seen)} found")
+    right.legend(loc="lower right", frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,5 @@
+"""``python -m logan_campaign``."""
+
+from logan_campaign.cli import main
+
+main()

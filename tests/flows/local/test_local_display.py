@@ -1,0 +1,125 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from logan_campaign.flows.local import (
+    Display,
+    JobFailed,
+    JobFinished,
+    JobKey,
+    JobProgress,
+    JobStarted,
+    RunStarted,
+    RunSummary,
+    StageCount,
+    Tick,
+    display,
+)
+from logan_campaign.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that tests move by hand."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(display, "time", clock)
+    return clock
+
+
+def two_of_four(show, clock):
+    """Half of four jobs in 100 s, then half of the third in 50 s."""
+    keys = [JobKey(str(i), 1) for i in range(4)]
+    show(RunStarted({"train": StageCount(0, 4)}))
+    for i, key in enumerate(keys[:2]):
+        show(JobStarted(key, f"train {i}", 0))
+        clock.now += 50
+        show(JobFinished(key, f"train {i}", 50.0, {"train": StageCount(i + 1, 4)}))
+    show(JobStarted(keys[2], "train 2", 0))
+    show(JobProgress(keys[2], "train 2", Progress("train", 0, 4000, "")))
+    clock.now += 25
+    show(JobProgress(keys[2], "train 2", Progress("train", 2000, 4000, "wasserstein 0.1")))
+
+
+def shown(**console):
+    text = io.StringIO()
+    return text, Display(Console(file=text, width=120, **console))
+
+
+def test_line_gives_stages_jobs_and_the_time_left(clock):
+    text, show = shown()
+    with show:
+        two_of_four(show, clock)
+    # 2.5 of 4 jobs in 125 s: 75 s for the others
+    expected = "train 2/4 (0:01:15 left); train 2: 2000/4000 wasserstein 0.1"
+    assert text.getvalue().splitlines()[-1] == expected
+
+
+def test_line_comes_every_few_seconds_and_only_when_there_is_news(clock):
+    text, show = shown()
+    with show:
+        show(RunStarted({"add": StageCount(0, 100)}))
+        show(JobStarted(JobKey("a", 1), "add", 0))
+        for i in range(50):
+            clock.now += 0.2
+            show(JobFinished(JobKey("a", 1), "add", 0.2, {"add": StageCount(i + 1, 100)}))
+        assert len(text.getvalue().splitlines()) == 2
+        for _ in range(50):
+            show(Tick())
+        assert len(text.getvalue().splitlines()) == 2
+
+
+def test_bars_on_a_terminal_show_the_same_and_vanish(clock):
+    text, show = shown(force_terminal=True, color_system=None)
+    with show:
+        two_of_four(show, clock)
+        drawn = text.getvalue()
+    for part in ("train", "2/4", "0:01:15", "train 2", "2000/4000", "0:00:25", "wasserstein 0.1"):
+        assert part in drawn
+    assert text.getvalue().endswith("\x1b[2K"), "the bars have stayed"
+
+
+def test_stage_that_a_run_goes_on_with_counts_only_what_this_run_did(clock):
+    _, show = shown()
+    show(RunStarted({"relax": StageCount(50, 100)}))
+    key = JobKey("a", 1)
+    show(JobStarted(key, "relax", 0))
+    clock.now += 10
+    show(JobFinished(key, "relax", 10.0, {"relax": StageCount(51, 100)}))
+    assert show.line() == "relax 51/100 (0:08:10 left)"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_failures_are_told_at_once_even_when_quiet(clock, quiet):
+    text = io.StringIO()
+    with Display(Console(file=text, width=60), quiet=quiet) as show:
+        show(RunStarted({"relax": StageCount(0, 2)}))
+        show(JobStarted(JobKey("a", 1), "relax cand-1", 0))
+        clock.now += 60
+        show(JobFailed(JobKey("a", 1), "relax cand-1", "ValueError: [x] " + "y" * 80, {}))
+    assert f"failed: relax cand-1: ValueError: [x] {'y' * 80}\n" in text.getvalue()
+    if quiet:
+        assert len(text.getvalue().splitlines()) == 1
+
+
+def test_summary_says_how_the_run_ended():
+    counts = {"ready": 3, "completed": 4}
+    stopped = RunSummary("f", counts, 2, [], 12.3, 2)
+    assert stopped.exit_code == 130
+    assert stopped.message == (
+        "stopped by SIGINT; the same command goes on from here (jobs: 3 ready, 4 completed)"
+    )
+    done = RunSummary("f", {"completed": 4}, 2, [], 12.3, None)
+    assert done.exit_code == 0
+    assert done.message == "finished in 12 s (jobs: 4 completed)"
