@@ -1,4 +1,4 @@
-"""Check that the running environment holds exactly what requirements.lock says, whole.
+"""Check that the running environment holds all that requirements.lock names, whole.
 
 Exit code 0 and no output if so; otherwise 1 and a line per fault. A virtual environment
 whose installation was interrupted, or that lost files, is found out here rather than by
