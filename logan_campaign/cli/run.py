@@ -52,7 +52,7 @@ def run(
     """
     from logan_campaign.cli.status import campaign_status, show_status
     from logan_campaign.flows import CampaignMaker
-    from logan_campaign.flows.local import Event, JobFinished, Ledger, flow_status, run_flow
+    from logan_campaign.flows.local import Event, JobFinished, Ledger, run_flow
     from logan_campaign.flows.local.display import Display
     from logan_campaign.stores.queries import CampaignDatabase
 
@@ -73,12 +73,6 @@ def run(
         )
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         work = work_folder(stores, name)
-        if ledger.root() is not None:
-            before = flow_status(ledger)
-            if before.failures and any(before.counts.get(s) for s in ("cancelled", "failed")):
-                n_failed = ledger.forget_failures() if before.counts.get("cancelled") else 0
-                if n_failed:
-                    err_console().print(f"{n_failed} failed jobs are tried again")
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         builder = CampaignBuilder.from_stores(stores, campaign_id)
         last_build = time.monotonic()
@@ -101,6 +95,7 @@ def run(
                 n_workers=workers,
                 on_event=follow,
                 transaction=stores.transaction,
+                retry_failed=True,
             )
         builder.build()
         if outcome.signal is not None:
