@@ -113,4 +113,4 @@ def work_folder(stores: CampaignStores, name: str) -> Path:
     """Return the folder for unfinished jobs of a campaign: beside an embedded store,
     or in the current directory for a remote one."""
     folder = stores.folder
-    return (folder / "work" if folder is not None else Path(f"{name}.work")).absolute()
+    return (folder / "work" / name if folder is not None else Path(f"{name}.work")).absolute()
