@@ -13,7 +13,7 @@ import numpy as np
 from logan_campaign import progress
 from logan_campaign.descriptors.environments import make_descriptor, species_indices
 from logan_campaign.descriptors.kernel import Descriptor, spectrum
-from logan_campaign.descriptors.lattice import translations
+from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.descriptors.neighbours import all_pairs, nearest_images
 from logan_campaign.errors import InputError
 
@@ -123,8 +123,12 @@ def structure_descriptors(
     if periodic:
         cells = np.asarray(cells, dtype=float)
         each = np.broadcast_to(cells, (n, 3, 3))
-        same = bool((each == each[0]).all())
-        images = translations(each[0] if same else each, r_cut)
+        if (each == each[0]).all():
+            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            each = np.broadcast_to(reduced_cell(each[0], np.ones(3, dtype=bool)), (n, 3, 3))
+            images = translations(each[0], r_cut)
+        else:
+            images = translations(each, r_cut)
         n_candidates *= len(images)
         each = each.astype(np.float32)
     program = _structure_program(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from logan_campaign.descriptors.kernel import Descriptor, exact_matmul
+from logan_campaign.descriptors.kernel import Descriptor, exact_matmul, fading_shares
 
 Vectors = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -66,10 +66,13 @@ def all_pairs(
     Returns:
         Vectors, each of shape (N, N * n) (Å), and shares of the same shape: 1 for the
         ``n_neighbour`` nearest, else 0; equal distances are taken in the given order.
+        With the smooth cutoff the share falls continuously.
     """
     n, n_atoms, _ = positions.shape
     x, y, z = pair_differences(positions, order)
     itself = np.repeat(np.eye(n_atoms, dtype=bool)[order], n, axis=1)
+    if descriptor.cutoff == "smooth":
+        return (x, y, z), fading_shares(descriptor, x * x + y * y + z * z, jnp.asarray(~itself))
     if n_atoms - 1 <= descriptor.n_neighbour:
         return (x, y, z), jnp.asarray(~itself, positions.dtype)
     square = jnp.where(itself, jnp.inf, x * x + y * y + z * z)
@@ -101,8 +104,8 @@ def nearest_images(
         images: (n_images, 3) lattice translations, the zero one first; with ``cells``.
 
     Returns:
-        Vectors, each of shape (n_neighbour, N * n) (Å), and one-hot species of the neighbours,
-        (n_species, n_neighbour, N * n), all zero where there is no further neighbour.
+        Vectors, each of shape (n_slots, N * n) (Å), and the share with which each counts, by
+        species, (n_species, n_slots, N * n); all zero where there is no further neighbour.
     """
     n, n_atoms, _ = positions.shape
     lanes, dtype = n_atoms * n, positions.dtype
@@ -130,7 +133,7 @@ def nearest_images(
     itself[np.arange(n_atoms), 0, np.arange(n_atoms)] = True
     itself = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
     square = jnp.where(itself, jnp.inf, square.reshape(-1, lanes))
-    count = min(descriptor.n_neighbour, len(square))
+    count = min(descriptor.n_slots, len(square))
     nearest, valid = _smallest(square / descriptor.r_cut**2, count)
     atom, image = nearest // n_images, nearest % n_images
     vectors = jnp.stack(
@@ -146,7 +149,10 @@ def nearest_images(
     # The product with one keeps the gathers from being repeated wherever their result is used.
     one = jnp.eye(len(table), dtype=dtype)
     table = exact_matmul(one, table.reshape(len(table), -1)).reshape(table.shape)
-    return (table[0], table[1], table[2]), table[3:]
+    x, y, z, shares = table[0], table[1], table[2], table[3:]
+    if descriptor.cutoff == "smooth":
+        shares = shares * fading_shares(descriptor, x * x + y * y + z * z, valid)
+    return (x, y, z), shares
 
 
 def _smallest(square: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
