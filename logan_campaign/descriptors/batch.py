@@ -12,8 +12,9 @@ import numpy as np
 
 from logan_campaign import progress
 from logan_campaign.descriptors.environments import make_descriptor, species_indices
-from logan_campaign.descriptors.kernel import Descriptor, exact_matmul, spectrum
-from logan_campaign.descriptors.lattice import translations
+from logan_campaign.descriptors.kernel import Descriptor, spectrum
+from logan_campaign.descriptors.lattice import reduced_cell, translations
+from logan_campaign.descriptors.neighbours import all_pairs, nearest_images
 from logan_campaign.errors import InputError
 
 #: Up to here, neighbours are ranked by counting closer ones: no sorting, no gathering.
@@ -44,87 +45,16 @@ def batch_spectra(
     """
     n, n_atoms, _ = positions.shape
     kinds = species_indices(np.array(numbers), descriptor.species)
-    order = np.argsort(kinds, kind="stable")
     if cells is None and n_atoms <= _RANK_LIMIT:
-        vectors, weights = _all_pairs(descriptor, positions, order)
+        order = np.argsort(kinds, kind="stable")
+        vectors, weights = all_pairs(descriptor, positions, order)
         bounds = np.searchsorted(kinds[order], np.arange(len(descriptor.species) + 1))
         groups = [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
         features = spectrum(descriptor, vectors, weights, groups)
-        return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
     else:
-        vectors, weights = _nearest(descriptor, positions, kinds, cells, images)
+        vectors, weights = nearest_images(descriptor, positions, kinds, cells, images)
         features = spectrum(descriptor, vectors, weights)
-    return features.T.reshape(n, n_atoms, -1)
-
-
-def _all_pairs(
-    descriptor: Descriptor, positions: jax.Array, order: np.ndarray
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """Return vectors to all atoms, sorted by species, and 1 for those that count, else 0."""
-    n, n_atoms, _ = positions.shape
-    # Differences of all pairs as a product with a matrix of 0, 1 and -1: exact, and its
-    # gradient is a product as well instead of a scatter. Lanes run over (centre, structure).
-    pairs = np.eye(n_atoms)[order][:, None, :] - np.eye(n_atoms)[None, :, :]
-    matrix = jnp.asarray(pairs.reshape(n_atoms**2, n_atoms), positions.dtype)
-    x, y, z = (
-        exact_matmul(matrix, positions[:, :, k].T).reshape(n_atoms, n_atoms * n) for k in range(3)
-    )
-    itself = jnp.asarray(np.repeat(np.eye(n_atoms, dtype=bool)[order], n, axis=1))
-    # The compiler computes a square root once, but cheaper expressions anew at every use.
-    distance = jax.lax.stop_gradient(jnp.sqrt(jnp.where(itself, jnp.inf, x * x + y * y + z * z)))
-    if n_atoms - 1 > descriptor.n_neighbour:
-        # A sum over comparisons is one reduction: cheap, and never computed twice.
-        index = np.arange(n_atoms)
-        earlier = jnp.asarray(index[:, None, None] < index[None, :, None])
-        closer = jnp.where(
-            earlier, distance[:, None] <= distance[None], distance[:, None] < distance[None]
-        )
-        counts = (closer.astype(positions.dtype).sum(axis=0) < descriptor.n_neighbour) & ~itself
-    else:
-        counts = ~itself
-    return (x, y, z), counts.astype(positions.dtype)
-
-
-def _nearest(
-    descriptor: Descriptor,
-    positions: jax.Array,
-    kinds: np.ndarray,
-    cells: jax.Array | None,
-    images: np.ndarray | None,
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """Return vectors to the nearest atoms or images and one-hot species weights."""
-    n, n_atoms, _ = positions.shape
-    difference = positions[:, None, :, :] - positions[:, :, None, :]  # (n, centre, other, 3)
-    if cells is None or images is None:
-        shifts = jnp.zeros((1, 1, 3), positions.dtype)
-    else:
-        cells = jnp.broadcast_to(cells, (1, 3, 3)) if cells.ndim == 2 else cells
-        inverse = jnp.linalg.inv(cells)
-        whole = jnp.round(
-            jnp.einsum("nijk,nkl->nijl", difference, jnp.broadcast_to(inverse, (n, 3, 3)))
-        )
-        difference = difference - jnp.einsum(
-            "nijk,nkl->nijl", jax.lax.stop_gradient(whole), jnp.broadcast_to(cells, (n, 3, 3))
-        )
-        shifts = jnp.einsum("tk,nkl->ntl", jnp.asarray(images, positions.dtype), cells)
-    n_images = shifts.shape[1]
-    flat = jax.lax.stop_gradient(difference)
-    square = sum(
-        (flat[..., k, None] + shifts[:, None, None, :, k]) ** 2 for k in range(3)
-    )  # (n, centre, other, image)
-    itself = jnp.eye(n_atoms, dtype=bool)[:, :, None] & (jnp.arange(n_images) == 0)
-    square = jnp.where(itself, jnp.inf, square).reshape(n, n_atoms, -1)
-    count = min(descriptor.n_neighbour, square.shape[-1])
-    nearest_square, nearest = jax.lax.top_k(-square, count)
-    atom, image = nearest // n_images, nearest % n_images
-    vectors = jnp.take_along_axis(difference, atom[..., None], axis=2) + jnp.take_along_axis(
-        shifts[:, None], image[..., None], axis=2
-    )
-    vectors = jnp.where(jnp.isfinite(nearest_square)[..., None], vectors, 2.0 * descriptor.r_cut)
-    vectors = vectors.reshape(n * n_atoms, count, 3).transpose(2, 1, 0)
-    species = jnp.asarray(kinds)[atom].reshape(n * n_atoms, count).T
-    which = jnp.arange(len(descriptor.species)).reshape(-1, 1, 1)
-    return (vectors[0], vectors[1], vectors[2]), (species[None] == which).astype(positions.dtype)
+    return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
 
 
 @lru_cache(maxsize=16)
@@ -193,8 +123,12 @@ def structure_descriptors(
     if periodic:
         cells = np.asarray(cells, dtype=float)
         each = np.broadcast_to(cells, (n, 3, 3))
-        same = bool((each == each[0]).all())
-        images = translations(each[0] if same else each, r_cut)
+        if (each == each[0]).all():
+            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            each = np.broadcast_to(reduced_cell(each[0], np.ones(3, dtype=bool)), (n, 3, 3))
+            images = translations(each[0], r_cut)
+        else:
+            images = translations(each, r_cut)
         n_candidates *= len(images)
         each = each.astype(np.float32)
     program = _structure_program(

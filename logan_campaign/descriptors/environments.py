@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
-from logan_campaign.descriptors.kernel import Descriptor, spectrum
-from logan_campaign.descriptors.lattice import nearest_neighbours
+from logan_campaign.descriptors.kernel import Descriptor, fading_shares, spectrum
+from logan_campaign.descriptors.lattice import Surroundings
+from logan_campaign.descriptors.radial import MAX_N_MAX
 from logan_campaign.errors import InputError, StructureError
 
 _LANES = 512
@@ -27,7 +28,11 @@ def _evaluate(descriptor: Descriptor) -> Any:
         vectors = jnp.transpose(vectors, (2, 1, 0))
         which = jnp.arange(len(descriptor.species)).reshape(-1, 1, 1)
         weights = (species.T[None] == which).astype(vectors.dtype)
-        return spectrum(descriptor, (vectors[0], vectors[1], vectors[2]), weights).T
+        x, y, z = vectors
+        if descriptor.cutoff == "smooth":
+            square = x * x + y * y + z * z
+            weights = weights * fading_shares(descriptor, square, species.T >= 0)
+        return spectrum(descriptor, (x, y, z), weights).T
 
     return evaluate
 
@@ -45,8 +50,6 @@ def environment_spectra(
     Returns:
         Array of shape (n, n_spectrum).
     """
-    if descriptor.cutoff == "smooth":
-        raise NotImplementedError
     n = len(vectors)
     padding = -n % _LANES
     vectors = np.concatenate([vectors, np.zeros((padding, *vectors.shape[1:]), vectors.dtype)])
@@ -134,8 +137,8 @@ def power_spectrum(
     descriptor = make_descriptor(species, radial, r_cut, n_max, n_neighbour, cutoff)
     check_structure(atoms)
     indices = species_indices(atoms.numbers, descriptor.species)
-    vectors, neighbours = nearest_neighbours(
-        atoms, np.arange(len(atoms)), descriptor.r_cut, descriptor.n_neighbour
+    vectors, neighbours = Surroundings(atoms, descriptor.r_cut).nearest(
+        atoms.get_positions(), np.arange(len(atoms)), descriptor.n_slots
     )
     kinds = np.where(neighbours >= 0, indices[neighbours], -1)
     spectra = environment_spectra(descriptor, vectors.astype(dtype), kinds)
@@ -155,8 +158,6 @@ def make_descriptor(
     Raises:
         InputError: for settings out of range.
     """
-    from logan_campaign.descriptors.radial import MAX_N_MAX
-
     if radial not in ("bessel", "gaussian"):
         raise InputError(f"radial basis {radial!r} is unknown: use 'bessel' or 'gaussian'")
     if cutoff not in ("faithful", "smooth"):

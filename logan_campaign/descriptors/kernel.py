@@ -48,7 +48,7 @@ class Descriptor:
         n_max: resolution; (n_max + 1)(n_max + 2)/2 radial functions.
         n_neighbour: largest number of neighbours that count.
         cutoff: 'faithful' counts the ``n_neighbour`` nearest atoms and no other, as published;
-            'smooth' fades atoms out before they leave (see :mod:`.neighbours`).
+            'smooth' fades atoms out before they leave, see :func:`fading_shares`.
     """
 
     species: tuple[int, ...]
@@ -57,6 +57,11 @@ class Descriptor:
     n_max: int
     n_neighbour: int
     cutoff: Cutoff = "faithful"
+
+    @property
+    def n_slots(self) -> int:
+        """How many of the nearest atoms are looked at."""
+        return self.n_neighbour if self.cutoff == "faithful" else 2 * self.n_neighbour + 8
 
     @property
     def n_spectrum(self) -> int:
@@ -134,13 +139,61 @@ def factors(
     # The product with zeros and ones hands each function to its channel. It is a matrix
     # product also because the compiler would otherwise evaluate the functions anew in
     # every sum that they enter.
-    values = exact_matmul(jnp.asarray(choice, dtype), (functions * share).reshape(len(choice.T), -1))
+    values = exact_matmul(
+        jnp.asarray(choice, dtype), (functions * share).reshape(len(choice.T), -1)
+    )
     values = values.reshape(-1, *square.shape)
     radial, start = [], 0
     for order in range(n_max + 1):
         radial.append(values[start : start + n_max - order + 1])
         start += n_max - order + 1
     return radial, [jnp.stack(row) for row in solid_harmonics(x, y, z, n_max)]
+
+
+def fading_shares(descriptor: Descriptor, square: jax.Array, present: jax.Array) -> jax.Array:
+    """Return the share with which each neighbour counts under the smooth cutoff.
+
+    An atom at distance r counts with s(r²/R²), where s is 1 up to 1/2 and falls to 0 at 1
+    with two continuous derivatives. The radius R of each environment solves
+    Σ s(r²/R²) + n (R/r_cut)^12 = n, n being ``n_neighbour``: about n atoms count where
+    there are many, and R stays within ``r_cut`` where there are few. Atoms at equal
+    distances count equally, and R is a smooth function of all distances.
+
+    Only ``n_slots`` atoms are looked at; were more of them within R, the last would be cut.
+
+    Args:
+        descriptor: cutoffs.
+        square: squared distances (Å²), shape (n_neighbours, n_lanes).
+        present: whether there is such a neighbour, of the same shape.
+    """
+    n, largest = float(descriptor.n_neighbour), descriptor.r_cut**2
+    square = jnp.where(present, square, 2.0 * largest)
+
+    def excess(q: jax.Array, square: jax.Array) -> jax.Array:
+        return _switch(square / q).sum(axis=0) + n * (q / largest) ** 6 - n
+
+    fixed = jax.lax.stop_gradient(square)
+    start = jnp.full(square.shape[1:], largest, square.dtype)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        above = excess(middle, fixed) > 0
+        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+    halvings = 30 if square.dtype == jnp.float32 else 60
+    _, root = jax.lax.fori_loop(0, halvings, halve, (1e-6 * start, start))
+    root = jax.lax.stop_gradient(root)
+    # One Newton step changes nothing but gives the root its derivative by the distances.
+    _, slope = jax.jvp(lambda q: excess(q, fixed), (root,), (jnp.ones_like(root),))
+    root = root - excess(root, square) / jax.lax.stop_gradient(slope)
+    return _switch(square / root)
+
+
+def _switch(u: jax.Array) -> jax.Array:
+    """Return 1 for u ≤ 1/2, 0 for u ≥ 1 and a quintic in between."""
+    t = jnp.clip(2.0 * u - 1.0, 0.0, 1.0)
+    return 1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t**2)
 
 
 def exact_matmul(a: jax.Array, b: jax.Array) -> jax.Array:

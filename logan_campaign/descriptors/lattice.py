@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
-from scipy.optimize import lsq_linear
 
 
 def heights(cell: np.ndarray) -> np.ndarray:
@@ -39,13 +38,33 @@ def translations(cell: np.ndarray, r_cut: float, pbc: np.ndarray | None = None) 
     if len(cells) == 1:
         # A non-periodic direction folds nothing, so it cannot rule a translation out.
         free = np.where(periodic, 0.5, np.inf)
-        keep = [
-            not n.any()
-            or 2.0 * lsq_linear(cells[0].T, np.zeros(3), (n - free, n + free)).cost < r_cut**2
-            for n in candidates.astype(float)
-        ]
-        candidates = candidates[keep]
+        closest = _closest_distances(cells[0], candidates - free, candidates + free)
+        candidates = candidates[closest < 1.001 * r_cut]
     return candidates[np.argsort(np.abs(candidates).sum(axis=1), kind="stable")]
+
+
+def _closest_distances(cell: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the distance of the origin from each box of fractional coordinates.
+
+    Coordinate descent on a convex function; a box whose descent has not come to rest
+    counts as touching the origin.
+
+    Args:
+        cell: (3, 3) (Å).
+        low, high: (n, 3) bounds of each box.
+    """
+    metric = cell @ cell.T
+    x = np.clip(np.zeros_like(low), low, high)
+    moved = np.full(len(low), np.inf)
+    for _ in range(200):
+        before = x.copy()
+        for k in range(3):
+            rest = x @ metric[:, k] - x[:, k] * metric[k, k]
+            x[:, k] = np.clip(-rest / metric[k, k], low[:, k], high[:, k])
+        moved = np.abs(x - before).max(axis=1)
+        if moved.max() < 1e-7:
+            break
+    return np.where(moved < 1e-5, np.linalg.norm(x @ cell, axis=1), 0.0)
 
 
 def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
@@ -53,42 +72,58 @@ def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     return np.asarray(minkowski_reduce(complete_cell(cell), pbc=pbc)[0])
 
 
-def nearest_neighbours(
-    atoms: Atoms, centres: np.ndarray, r_cut: float, n_neighbour: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest neighbours of some atoms, periodic where ``atoms.pbc`` says so.
+class Surroundings:
+    """Neighbour search in one cell, for any positions of its atoms.
 
     Args:
-        atoms: structure.
-        centres: indices of the central atoms, shape (n,).
+        atoms: gives cell and periodicity; the positions may change afterwards.
         r_cut: cutoff radius (Å).
-        n_neighbour: how many neighbours to keep at most.
-
-    Returns:
-        Vectors to the neighbours, shape (n, n_neighbour, 3) (Å), and their atom indices,
-        shape (n, n_neighbour), -1 where there is no neighbour; by distance.
     """
-    positions = atoms.get_positions()
-    pbc = np.asarray(atoms.pbc, dtype=bool)
-    difference = positions[None, :, :] - positions[centres, None, :]
-    shifts = np.zeros((1, 3))
-    if pbc.any():
-        cell = reduced_cell(np.asarray(atoms.cell), pbc)
-        fractional = difference @ np.linalg.inv(cell)
-        difference = difference - np.where(pbc, np.round(fractional), 0.0) @ cell
-        shifts = translations(cell, r_cut, pbc) @ cell
-    square = np.stack([((difference + t) ** 2).sum(axis=-1) for t in shifts], axis=-1)
-    square[np.arange(len(centres)), centres, 0] = np.inf
-    square = square.reshape(len(centres), -1)
-    count = min(n_neighbour, square.shape[1])
-    nearest = np.argpartition(square, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(square, nearest, axis=1).argsort(axis=1, kind="stable")
-    nearest = np.take_along_axis(nearest, order, axis=1)
-    inside = np.take_along_axis(square, nearest, axis=1) < r_cut**2
-    atom, image = np.divmod(nearest, len(shifts))
-    rows = np.arange(len(centres))[:, None]
-    vectors = np.zeros((len(centres), n_neighbour, 3))
-    indices = np.full((len(centres), n_neighbour), -1)
-    vectors[:, :count] = np.where(inside[..., None], difference[rows, atom] + shifts[image], 0.0)
-    indices[:, :count] = np.where(inside, atom, -1)
-    return vectors, indices
+
+    def __init__(self, atoms: Atoms, r_cut: float) -> None:
+        self.r_cut = r_cut
+        self.pbc = np.asarray(atoms.pbc, dtype=bool)
+        self.cell, self.shifts = np.eye(3), np.zeros((1, 3))
+        if self.pbc.any():
+            self.cell = reduced_cell(np.asarray(atoms.cell), self.pbc)
+            self.shifts = translations(self.cell, r_cut, self.pbc) @ self.cell
+
+    def nearest(
+        self, positions: np.ndarray, centres: np.ndarray, n_neighbour: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest neighbours of some atoms.
+
+        Args:
+            positions: (N, 3) (Å).
+            centres: (n,) indices of the central atoms.
+            n_neighbour: how many neighbours to keep at most.
+
+        Returns:
+            Vectors to the neighbours, shape (n, n_neighbour, 3) (Å), and their atom
+            indices, shape (n, n_neighbour), -1 where there is no neighbour; by distance.
+        """
+        difference = positions[None, :, :] - positions[centres, None, :]
+        if self.pbc.any():
+            fractional = difference @ np.linalg.inv(self.cell)
+            difference = difference - np.where(self.pbc, np.round(fractional), 0.0) @ self.cell
+        # |d + t|² = |d|² + 2 d·t + |t|²: a matrix product instead of an array of vectors.
+        square = (
+            (difference**2).sum(axis=-1)[..., None]
+            + 2.0 * difference @ self.shifts.T
+            + (self.shifts**2).sum(axis=-1)
+        )
+        square[np.arange(len(centres)), centres, 0] = np.inf
+        square = square.reshape(len(centres), -1)
+        count = min(n_neighbour, square.shape[1])
+        nearest = np.argpartition(square, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(square, nearest, axis=1).argsort(axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, axis=1)
+        inside = np.take_along_axis(square, nearest, axis=1) < self.r_cut**2
+        atom, image = np.divmod(nearest, len(self.shifts))
+        rows = np.arange(len(centres))[:, None]
+        vectors = np.zeros((len(centres), n_neighbour, 3))
+        indices = np.full((len(centres), n_neighbour), -1)
+        found = difference[rows, atom] + self.shifts[image]
+        vectors[:, :count] = np.where(inside[..., None], found, 0.0)
+        indices[:, :count] = np.where(inside, atom, -1)
+        return vectors, indices

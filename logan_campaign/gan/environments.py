@@ -13,7 +13,7 @@ from logan_campaign.descriptors.environments import (
     one_hot,
     species_indices,
 )
-from logan_campaign.descriptors.lattice import nearest_neighbours
+from logan_campaign.descriptors.lattice import Surroundings
 from logan_campaign.errors import InputError
 from logan_campaign.gan.settings import Hyperparameters, Target
 from logan_campaign.gan.step import RealEnvironments
@@ -67,13 +67,11 @@ def real_environments(
     vectors, kinds, centres = [], [], []
     for k, atoms in enumerate(structures):
         indices = species_indices(atoms.numbers, species)
-        rattled = atoms.copy()
+        surroundings = Surroundings(atoms, h.r_cut)
         positions = atoms.get_positions()
         for copy in range(h.rattle_copies):
             rng = np.random.default_rng([seed, k, copy])
-            rattled.set_positions(
-                positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)
-            )
+            rattled = positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)
             chosen = []
             for s in sorted(set(wanted.tolist())):
                 members = np.nonzero(indices == s)[0]
@@ -83,7 +81,7 @@ def real_environments(
             atoms_chosen = np.concatenate(chosen)
             if not len(atoms_chosen):
                 continue
-            found, neighbours = nearest_neighbours(rattled, atoms_chosen, h.r_cut, h.n_neighbour)
+            found, neighbours = surroundings.nearest(rattled, atoms_chosen, descriptor.n_slots)
             vectors.append(found.astype(np.float32))
             kinds.append(np.where(neighbours >= 0, indices[neighbours], -1))
             centres.append(indices[atoms_chosen])

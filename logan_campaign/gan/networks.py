@@ -86,9 +86,7 @@ def critic_gradient(
     weights, bias = critic[-1]
     scores = layers[-1] @ weights[:, 0] + bias[0]
     signals = _backward(critic, slopes, signs)
-    gradient = tuple(
-        (_outer(x, s), s.sum(axis=0)) for x, s in zip(layers, signals, strict=True)
-    )
+    gradient = tuple((_outer(x, s), s.sum(axis=0)) for x, s in zip(layers, signals, strict=True))
     return scores @ signs, gradient
 
 

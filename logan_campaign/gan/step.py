@@ -18,7 +18,7 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.lattice import translations
+from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.gan.networks import (
     FixedCell,
     Parameters,
@@ -94,9 +94,11 @@ class Program:
         self.problem = problem
         self.descriptor = problem.descriptor
         self.place = FixedCell(target)
-        self.images = (
-            translations(target.cell_array, hyperparameters.r_cut) if target.periodic else None
-        )
+        self.cell, self.images = None, None
+        if target.periodic:
+            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
+            self.images = translations(self.cell, hyperparameters.r_cut)
         kinds = np.searchsorted(problem.species, target.numbers)
         self.one_hot = np.eye(len(problem.species), dtype=np.float32)[kinds]
         self.optimizer = optax.rmsprop(hyperparameters.learning_rate, decay=RMSPROP_DECAY)
@@ -123,7 +125,7 @@ class Program:
 
     def describe(self, positions: jax.Array) -> jax.Array:
         """Return the descriptors of all atoms of structures, shape (n * N, n_features)."""
-        cell = None if self.images is None else jnp.asarray(self.place.cell)
+        cell = None if self.cell is None else jnp.asarray(self.cell, positions.dtype)
         spectra = batch_spectra(
             self.descriptor, self.problem.target.numbers, positions, cell, self.images
         )
