@@ -28,6 +28,10 @@ CHECKPOINT_FORMAT = "logan-campaign checkpoint"
 #: Records of the history over a whole training.
 _RECORDS = 100
 
+#: The first checkpoint comes after this time (s), later ones take this share of it at most.
+_FIRST_CHECKPOINT_S = 1.0
+_CHECKPOINT_SHARE = 0.01
+
 #: Samples whose mean descriptors differ by less than this share of their norm are equal.
 DISTINCT_TOLERANCE = 1e-3
 
@@ -76,7 +80,8 @@ def train(
         training_set_id: id of ``structures``, kept in the model.
         checkpoint: file to continue from if it fits and to write now and then; a finished
             training leaves its last one. Continuing changes no bit of the result.
-        checkpoint_every_s: seconds between checkpoints.
+        checkpoint_every_s: seconds between checkpoints at most; they come sooner as long as
+            writing them takes less than a hundredth of the time.
 
     Returns:
         The model and its history; a training that diverges or collapses is returned as
@@ -105,6 +110,7 @@ def train(
     total = hyperparameters.steps
     every = max(1, total // _RECORDS)
     chunk, saved = 1, time.monotonic()
+    pause = min(_FIRST_CHECKPOINT_S, checkpoint_every_s)
     reason = ""
     done = int(state.step)
     progress.report("train", done, total)
@@ -133,12 +139,12 @@ def train(
             for name, value in zip(HISTORY_KEYS, [done, *metrics, share], strict=True):
                 history[name].append(value)
         progress.report("train", done, total, f"wasserstein {metrics[3]:.3f}")
-        if checkpoint is not None and (
-            time.monotonic() - saved > checkpoint_every_s or done == total
-        ):
-            elapsed = earlier_s + time.monotonic() - begun
+        if checkpoint is not None and (time.monotonic() - saved > pause or done == total):
+            started = time.monotonic()
+            elapsed = earlier_s + started - begun
             _write_checkpoint(Path(checkpoint), identity, state, history, elapsed)
             saved = time.monotonic()
+            pause = min((saved - started) / _CHECKPOINT_SHARE, checkpoint_every_s)
     if not reason and history["distinct_share"][-1] * N_DISTINCT <= 1.0:
         reason = (
             f"collapsed: all samples are the same structure after {done} steps; "
