@@ -110,7 +110,7 @@ class CampaignMaker(Maker):
 
         selection = tolerant(
             SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed).make(
-                [pool.output for pool in pools], target, campaign_id
+                [pool.output for pool in pools], target, describe.output.id
             )
         )
         makers = [maker_for(level) for level in spec.relax.levels]
@@ -124,10 +124,10 @@ class CampaignMaker(Maker):
         ).make(screening.output, [s.uuid for s in sets])
 
         jobs: list[Job] = [describe, *sets, *models, *pools, selection, screening, relaxed]
-        if spec.relax.reference and known:
+        if spec.relax.reference:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
-                    [s.output for s in known], campaign_id
+                    [s.output for s in known or [training]], describe.output.id
                 )
             )
         flow = Flow(jobs, output=relaxed.output, name=self.name)

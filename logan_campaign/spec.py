@@ -165,8 +165,8 @@ class RelaxSpec(_Section):
     )
     reference: bool = Field(
         False,
-        description="Relax the known entries of the target composition at the last level too, "
-        "so that energies can be compared at equal settings",
+        description="Relax the known entries of the target composition (without 'known': the "
+        "training structures) at the last level too, so that energies compare at equal settings",
     )
 
     @field_validator("levels")

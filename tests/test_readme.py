@@ -47,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(
-            sys, "argv",
+            sys,
+            "argv",
             ["logan-campaign", "run", str(ROOT / "examples/quick.yaml"), "--quiet"],
         )
         with pytest.raises(SystemExit) as ended:
@@ -151,7 +152,8 @@ def test_another_spec_of_the_same_name_is_refused(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(
-            sys, "argv",
+            sys,
+            "argv",
             ["logan-campaign", "run", str(ROOT / "examples/quick.yaml"), "--set", "seed=7"],
         )
         with pytest.raises(SystemExit) as ended:

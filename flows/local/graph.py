@@ -56,7 +56,7 @@ class JobKey(NamedTuple):
     """A job's identity: its uuid and how often it has been replaced (from 1)."""
 
     uuid: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a key
 
 
 class StageCount(NamedTuple):
@@ -163,6 +163,23 @@ class Graph:
     def fail(self, key: JobKey) -> None:
         """Record that a job has failed."""
         self._end([(self.nodes[key], JobState.FAILED)])
+
+    def settled(self) -> set[str]:
+        """Return the uuids of jobs that a job which has run depends on.
+
+        It took their outputs as they were, or went on without: what one of them that failed
+        would put out now comes too late.
+        """
+        by_uuid: defaultdict[str, list[Node]] = defaultdict(list)
+        for node in self.nodes.values():
+            by_uuid[node.key.uuid].append(node)
+        todo = [node for node in self.nodes.values() if node.state is JobState.COMPLETED]
+        found: set[str] = set()
+        while todo:
+            new = todo.pop().parents - found
+            found |= new
+            todo += [node for uuid in new for node in by_uuid[uuid]]
+        return found
 
     def check(self, response: Mapping[str, Any]) -> None:
         """Refuse flows that cannot be added, before anything is recorded.

@@ -137,14 +137,19 @@ class Ledger:
     def forget_failures(self) -> int:
         """Let failed jobs run again, and those that were cancelled because of them.
 
-        Not while the flow is being run: :func:`run_flow` does it under its lock.
+        Those that the flow has gone on without stay failed: the jobs that would take up
+        their outputs have run already. Not while the flow is being run: :func:`run_flow`
+        does it under its lock.
 
         Returns:
-            How many failed jobs there were. They stay on record as ``retried`` until the
-            next attempt ends.
+            How many jobs may run again. They stay on record as ``retried`` until the next
+            attempt ends.
         """
         criteria = {"flow_id": self.flow_id, "doc_type": "job", "state": "failed"}
-        failed = [{**entry, "state": "retried"} for entry in self.store.query(criteria)]
+        failed = list(self.store.query(criteria))
+        if failed:
+            settled = self.replay().settled()
+            failed = [{**e, "state": "retried"} for e in failed if e["uuid"] not in settled]
         if failed:
             self.store.update(failed, key=LEDGER_KEY)
         return len(failed)

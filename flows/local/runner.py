@@ -100,7 +100,7 @@ def run_flow(
         lock: file to lock while running; in ``work_dir`` if not given.
         pin: keep each worker to one core.
         retry_failed: let jobs that failed in an earlier run, and those that were cancelled
-            for them, run again.
+            for them, run again; not those that the flow has gone on without.
 
     Returns:
         How it ended. Failed jobs are no error: they are in the record.
@@ -227,14 +227,15 @@ class _Runner:
             logger.warning("Response.stored_data is not supported by the local runner.")
         key = node.key
         with _store_errors(), self.transaction():
-            if self.resumed and self.jobstore.count({"uuid": key.uuid, "index": key.index}):
-                # A store without transactions holds the output of an attempt that was
-                # killed before it was recorded. Its blobs have other names than these.
+            if self.resumed:
+                # A store without transactions may hold blobs of an attempt that was killed
+                # before it was recorded. They have other names than these.
                 for store in self.jobstore.additional_stores.values():
                     store.remove_docs({"job_uuid": key.uuid, "job_index": key.index})
-            self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
+            # Blobs first, as jobflow does: a document never refers to one that is not there.
             for name, blobs in result["blobs"].items():
                 self.jobstore.additional_stores[name].update(blobs, key="blob_uuid")
+            self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
             self.ledger.completed(key, node.name, result["response"], times)
         self._forget(key.uuid)
         added = self.graph.complete(key, result["response"])

@@ -48,7 +48,7 @@ def run(
     """Run a campaign, or go on with it where it stopped.
 
     The same command resumes a campaign that was stopped in any way: finished jobs are not
-    repeated, and failed ones are tried again.
+    repeated, and failed ones that it could not go on without are tried again.
     """
     from logan_campaign.cli.status import campaign_status, show_status
     from logan_campaign.flows import CampaignMaker

@@ -19,7 +19,7 @@ from logan_campaign.errors import ModelFileError
 from logan_campaign.gan.environments import real_environments, training_species
 from logan_campaign.gan.model import LoganModel, read_tensors, write_atomically, write_tensors
 from logan_campaign.gan.settings import Hyperparameters, Target, model_id
-from logan_campaign.gan.step import Metrics, Problem, State, program_for
+from logan_campaign.gan.step import N_DISTINCT, Metrics, Problem, State, program_for
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ CHECKPOINT_FORMAT = "logan-campaign checkpoint"
 
 #: Records of the history over a whole training.
 _RECORDS = 100
+
+#: The first checkpoint comes after this time (s), later ones take this share of it at most.
+_FIRST_CHECKPOINT_S = 1.0
+_CHECKPOINT_SHARE = 0.01
 
 #: Samples whose mean descriptors differ by less than this share of their norm are equal.
 DISTINCT_TOLERANCE = 1e-3
@@ -76,7 +80,8 @@ def train(
         training_set_id: id of ``structures``, kept in the model.
         checkpoint: file to continue from if it fits and to write now and then; a finished
             training leaves its last one. Continuing changes no bit of the result.
-        checkpoint_every_s: seconds between checkpoints.
+        checkpoint_every_s: seconds between checkpoints at most; they come sooner as long as
+            writing them takes less than a hundredth of the time.
 
     Returns:
         The model and its history; a training that diverges or collapses is returned as
@@ -87,8 +92,7 @@ def train(
     """
     begun = time.monotonic()
     species = training_species(structures, target)
-    problem = Problem(target, hyperparameters.model_copy(update={"steps": 1}), species)
-    program = program_for(problem)
+    program = program_for(Problem.of(target, hyperparameters, species))
     identity = model_id(training_set_id, target, hyperparameters, seed)
     real = jax.device_put(
         real_environments(structures, target, hyperparameters, species, seed=seed)
@@ -106,6 +110,7 @@ def train(
     total = hyperparameters.steps
     every = max(1, total // _RECORDS)
     chunk, saved = 1, time.monotonic()
+    pause = min(_FIRST_CHECKPOINT_S, checkpoint_every_s)
     reason = ""
     done = int(state.step)
     progress.report("train", done, total)
@@ -134,13 +139,13 @@ def train(
             for name, value in zip(HISTORY_KEYS, [done, *metrics, share], strict=True):
                 history[name].append(value)
         progress.report("train", done, total, f"wasserstein {metrics[3]:.3f}")
-        if checkpoint is not None and (
-            time.monotonic() - saved > checkpoint_every_s or done == total
-        ):
-            elapsed = earlier_s + time.monotonic() - begun
+        if checkpoint is not None and (time.monotonic() - saved > pause or done == total):
+            started = time.monotonic()
+            elapsed = earlier_s + started - begun
             _write_checkpoint(Path(checkpoint), identity, state, history, elapsed)
             saved = time.monotonic()
-    if not reason and history["distinct_share"][-1] * 64 <= 1.0:
+            pause = min((saved - started) / _CHECKPOINT_SHARE, checkpoint_every_s)
+    if not reason and history["distinct_share"][-1] * N_DISTINCT <= 1.0:
         reason = (
             f"collapsed: all samples are the same structure after {done} steps; "
             "use another seed, more steps or a lower learning rate"

@@ -305,7 +305,7 @@ class DynamicMaker(Maker):
         return Response(replace=Flow(jobs, output=jobs[-1].output))
 
 
-def _tolerant(some_job: Job) -> Job:
+def tolerant(some_job: Job) -> Job:
     some_job.config = JobConfig(on_missing_references=OnMissing.NONE)
     return some_job
 
@@ -385,11 +385,11 @@ def everything_at_once() -> Flow:
 def failure() -> Flow:
     a = fail()
     b = add(a.output, 1)
-    return Flow([a, b, add(b.output, 1), add(5, 5), _tolerant(record(a=a.output, b=b.output))])
+    return Flow([a, b, add(b.output, 1), add(5, 5), tolerant(record(a=a.output, b=b.output))])
 
 
 def failure_in_replacement() -> Flow:
-    return Flow([a := replaced_by_failure(3), _tolerant(record(a=a.output)), record(b=a.output)])
+    return Flow([a := replaced_by_failure(3), tolerant(record(a=a.output)), record(b=a.output)])
 
 
 def failure_in_detour() -> Flow:
@@ -403,7 +403,7 @@ def failing_replacement() -> Flow:
 def stopped_children() -> Flow:
     a = stop_children(1)
     b = add(a.output, 1)
-    return Flow([a, b, _tolerant(record(b=b.output)), add(7, 7)])
+    return Flow([a, b, tolerant(record(b=b.output)), add(7, 7)])
 
 
 def stopped_jobflow() -> Flow:

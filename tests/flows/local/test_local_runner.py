@@ -217,6 +217,20 @@ def test_retry_runs_failed_jobs_and_those_cancelled_for_them(bench, tmp_path):
     assert bench.output(b) == 2
 
 
+def test_retry_leaves_alone_what_the_flow_has_gone_on_without(bench, tmp_path):
+    flag = tmp_path / "flag"
+    a = zoo.needs_file(str(flag))
+    between = zoo.add(a.output, 1)  # cancelled
+    b = zoo.tolerant(zoo.record(a=between.output))
+    first = bench.run(Flow([a, between, b]))
+    assert first.counts == {"completed": 1, "failed": 1, "cancelled": 1}
+    flag.write_text("")
+    # run now, the first two would leave outputs that the third has never seen
+    again = bench.run(None, retry_failed=True)
+    assert (again.n_run, again.counts) == (0, first.counts)
+    assert bench.output(b) == {"a": None}
+
+
 def test_second_runner_is_refused(bench):
     bench.work_dir.mkdir()
     with (
