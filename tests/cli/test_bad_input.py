@@ -23,6 +23,15 @@ select: {strategy: kmeans, n_picks: 2}
 relax: {levels: [{name: xtb, calculator: gfn2-xtb}]}
 """
 
+# ASE takes what has a Lattice for periodic
+BOXED = """\
+3
+Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3
+O 0.0 0.0 0.0
+H 0.96 0.0 0.0
+H -0.24 0.93 0.0
+"""
+
 
 class Done(NamedTuple):
     """How a command ended."""
@@ -39,6 +48,7 @@ Refused = Callable[..., str]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "boxed.xyz").write_text(BOXED)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -90,6 +100,8 @@ def test_state_choices_are_the_candidate_states() -> None:
         ("training.source={type: smiles, smiles: []}", "training"),
         ("training.source={type: smiles, smiles: [CXC]}", "CXC"),
         ("training.source={type: smiles, smiles: [CCC]}", "no O"),
+        ("training.source={type: builtin, name: sio2-prototypes}", "holds crystals"),
+        ("known=[{type: files, path: boxed.xyz}]", "set 'kind: molecule'"),
         ("target.formula=Qq2", "Qq"),
         ("target.box=[1.0, 1.0, 1.0]", "box"),
         ("models.cuont=2", "did you mean 'count'"),
