@@ -106,10 +106,10 @@ def run(
             raise typer.Exit(outcome.exit_code)
         database = CampaignDatabase(stores)
         found = [record for record in database.campaigns() if record.id == campaign_id]
+        if found and not quiet:
+            show_status(campaign_status(database, found[0], work), console(), brief=True)
         if not found or outcome.counts.get("cancelled"):
             raise typer.Exit(1)
-        if not quiet:
-            show_status(campaign_status(database, found[0], work), console(), brief=True)
 
 
 def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec: dict) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from logan_campaign.flows.local import Ledger, flow_status
+from logan_campaign.flows.local import FlowStatus, Ledger, flow_status
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
 from logan_campaign.structures import reduced_formula
@@ -26,7 +26,7 @@ def campaign_status(
         "formula": record.formula,
         "kind": record.kind,
         "store": database.stores.describe(),
-        "state": "finished" if flow.finished else "running" if flow.pid else "stopped",
+        "state": _state(flow),
         "pid": flow.pid,
         "cpu_s": flow.elapsed_s,
         "stages": flow.by_stage,
@@ -47,6 +47,14 @@ def campaign_status(
         "known": _known(database, record),
         "reference": _reference(database, record),
     }
+
+
+def _state(flow: FlowStatus) -> str:
+    """Return 'running', 'stopped' (to be gone on with), 'finished', or 'incomplete': jobs
+    were given up because others, which they needed, failed."""
+    if not flow.finished:
+        return "running" if flow.pid else "stopped"
+    return "incomplete" if flow.counts.get("cancelled") else "finished"
 
 
 def _sets(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:

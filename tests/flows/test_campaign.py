@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from jobflow import Flow, JobStore, run_locally
+from jobflow import Flow, JobStore, Maker, run_locally
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
+from logan_campaign import flows
 from logan_campaign.errors import InputError
 from logan_campaign.flows import CampaignMaker
 
@@ -62,6 +63,13 @@ def test_the_flow_round_trips_as_json(spec_file: Path) -> None:
     # a Maker that a worker could not import would come back as a dictionary
     for job in again.jobs:
         assert job.maker is None or type(job.maker).__module__.startswith("logan_campaign.flows")
+
+
+def test_every_maker_is_public() -> None:
+    for name in flows.__all__:
+        assert issubclass(getattr(flows, name), Maker)
+    with pytest.raises(AttributeError, match="NoSuchMaker"):
+        flows.NoSuchMaker  # noqa: B018
 
 
 def test_members_differ_in_seed(spec_file: Path) -> None:
