@@ -10,6 +10,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
+from logan_campaign import doctor
 from logan_campaign.cli import main
 from logan_campaign.cli.common import StateChoice
 from logan_campaign.schemas import CandidateState
@@ -183,3 +184,11 @@ def test_every_command_has_help(command: Command, arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", [["2024.yaml"], ["my spec.yaml"], ["a.yaml", "--formula=NO"]])
 def test_init_writes_nothing_that_run_would_refuse(refused: Refused, arguments: list[str]) -> None:
     assert "the spec would not be valid" in refused("init", *arguments)
+
+
+def test_doctor_shows_extras_in_remedies(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = doctor.Check("MongoDB", False, False, "[Errno 2]", "pip install 'a[mongo]'")
+    monkeypatch.setattr(doctor, "diagnose", lambda store: [missing])
+    said = command("doctor").stdout
+    assert "[Errno 2]" in said
+    assert "pip install 'a[mongo]'" in said
