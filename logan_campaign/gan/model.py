@@ -143,7 +143,8 @@ def tensor_parameters(name: str, tensors: dict[str, np.ndarray]) -> Parameters:
 def write_tensors(kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     """Return a safetensors file with a JSON header that says what it is."""
     metadata = {"format": kind, "header": json.dumps(header, sort_keys=True)}
-    return save_tensors({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+    # not ascontiguousarray, which makes scalars one-dimensional
+    return save_tensors({k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata)
 
 
 def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
