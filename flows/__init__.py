@@ -5,18 +5,66 @@ if __name__ != "logan_campaign.flows":
     # without this folder on its path would silently decode it to a plain dictionary.
     raise ImportError(f"import this package as 'logan_campaign.flows', not as {__name__!r}")
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logan_campaign.flows.campaign import CampaignMaker
+    from logan_campaign.flows.data import TrainingSetMaker
+    from logan_campaign.flows.generate import GenerateMaker
+    from logan_campaign.flows.levels import (
+        ClassifyMaker,
+        CompareMaker,
+        ReferenceMaker,
+        RelaxLevelsMaker,
+        ScreenMaker,
+    )
+    from logan_campaign.flows.relax import (
+        ASECalculatorRelaxMaker,
+        GPAWRelaxMaker,
+        GPAWStaticMaker,
+        XTBRelaxMaker,
+    )
+    from logan_campaign.flows.select import SelectMaker
+    from logan_campaign.flows.train import TrainMaker
 
-__all__ = ["CampaignMaker"]
+__all__ = [
+    "ASECalculatorRelaxMaker",
+    "CampaignMaker",
+    "ClassifyMaker",
+    "CompareMaker",
+    "GPAWRelaxMaker",
+    "GPAWStaticMaker",
+    "GenerateMaker",
+    "ReferenceMaker",
+    "RelaxLevelsMaker",
+    "ScreenMaker",
+    "SelectMaker",
+    "TrainMaker",
+    "TrainingSetMaker",
+    "XTBRelaxMaker",
+]
+
+_MODULES = {
+    "campaign": ("CampaignMaker",),
+    "data": ("TrainingSetMaker",),
+    "generate": ("GenerateMaker",),
+    "levels": (
+        "ClassifyMaker",
+        "CompareMaker",
+        "ReferenceMaker",
+        "RelaxLevelsMaker",
+        "ScreenMaker",
+    ),
+    "relax": ("ASECalculatorRelaxMaker", "GPAWRelaxMaker", "GPAWStaticMaker", "XTBRelaxMaker"),
+    "select": ("SelectMaker",),
+    "train": ("TrainMaker",),
+}
 
 
 def __getattr__(name: str) -> Any:
     # imported on first use: the local runner needs this package but not JAX and RDKit
-    if name == "CampaignMaker":
-        from logan_campaign.flows.campaign import CampaignMaker
-
-        return CampaignMaker
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.schemas import CampaignDoc
-from logan_campaign.sources import species_of
+from logan_campaign.sources import preview
 from logan_campaign.spec import CampaignSpec
 
 
@@ -66,11 +66,19 @@ class CampaignMaker(Maker):
 
         Raises:
             InputError: a file is missing, unreadable or holds nothing usable, a SMILES is
-                wrong, or the training structures do not cover the target's species.
+                wrong, a source holds crystals for a molecular target or the other way round, or
+            the training structures do not cover the target's species.
         """
-        for source in self.spec.known:
-            species_of(source, Path(self.base))
-        covered = species_of(self.spec.training.source, Path(self.base))
+        kind = self.spec.target.kind
+        covered: set[str] = set()
+        for source in [*self.spec.known, self.spec.training.source]:
+            found = preview(source, Path(self.base))
+            if found.kind != kind:
+                raise InputError(
+                    f"{source.title} holds {found.kind}s, but the target is a {kind}"
+                    + (f": set 'kind: {kind}' to read it so" if source.type == "files" else "")
+                )
+            covered = found.species  # in the end those of the training set
         missing = sorted(set(self.spec.target.symbols) - covered)
         if missing:
             raise InputError(
@@ -110,7 +118,7 @@ class CampaignMaker(Maker):
 
         selection = tolerant(
             SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed).make(
-                [pool.output for pool in pools], target, campaign_id
+                [pool.output for pool in pools], target, describe.output.id
             )
         )
         makers = [maker_for(level) for level in spec.relax.levels]
@@ -124,10 +132,10 @@ class CampaignMaker(Maker):
         ).make(screening.output, [s.uuid for s in sets])
 
         jobs: list[Job] = [describe, *sets, *models, *pools, selection, screening, relaxed]
-        if spec.relax.reference and known:
+        if spec.relax.reference:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
-                    [s.output for s in known], campaign_id
+                    [s.output for s in known or [training]], describe.output.id
                 )
             )
         flow = Flow(jobs, output=relaxed.output, name=self.name)

@@ -84,7 +84,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         check_level(self.level, species, kind)  # type: ignore[arg-type]
 
     @job(data=DATA_KEYS, output_schema=RelaxationDoc)
-    def make(  # type: ignore[override]
+    def make(
         self,
         candidate_id: str,
         structure: Molecule | Structure,

@@ -3,9 +3,11 @@
 Three pure functions, called before any relaxation, between two levels, and at the end.
 Molecules are the same if their molecular graphs are, crystals if StructureMatcher says so.
 
-Two rules hold throughout. A raw or half-relaxed candidate is never dropped for being like
-a *target* (a ``known`` entry): whether it is one is for the last level to show. And of
-equal candidates the one with the lowest energy goes on, the earliest where that is equal.
+Three rules hold throughout. A raw or half-relaxed candidate is never dropped for being like
+a *target* (a ``known`` entry): whether it is one is for the last level to show. One that
+equals a *training* entry goes no further: it is ``rediscovered``, or a ``duplicate`` of the
+candidate that is. And of equal candidates the one with the lowest energy goes on, the
+earliest where that is equal.
 """
 
 from __future__ import annotations
@@ -93,7 +95,8 @@ class _Identity:
     """Equality of structures of one kind: the one thing that differs between kinds."""
 
     def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
-        self._known = known
+        # Targets first: where a target is in the training set too, it is a target.
+        self._known = sorted(known, key=lambda known_set: known_set.role != "known")
         self._matching = matching
         self.kind = kind
         self._matchers: dict[Tolerance, CrystalMatcher] = {}
@@ -109,7 +112,7 @@ class _Identity:
             item.smiles, item.key, item.reason = found
 
     def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
-        """Return the known entry that ``item`` equals; the nearest, then the first set."""
+        """Return the known entry that ``item`` equals; the nearest, then a target."""
         if self.kind == "molecule":
             return self._index().get(item.key) if item.key is not None else None
         composition = reduced_formula(formula(item.structure))
@@ -147,7 +150,7 @@ class _Identity:
         """Return the known molecules by key; sets of targets come before training sets."""
         if self._by_key is None:
             self._by_key = {}
-            for known_set in sorted(self._known, key=lambda item: item.role != "known"):
+            for known_set in self._known:
                 for entry in known_set.entries:
                     key = (
                         entry.smiles
@@ -168,9 +171,10 @@ def screen_and_match(
     """Judge raw candidates before any relaxation.
 
     - Implausible geometry is ``rejected`` with its reason.
-    - With ``matching.before_relaxation``, a candidate that equals a training entry or an
-      earlier candidate is a ``duplicate`` of it; crystals are compared at
-      ``tolerance_before_relaxation``, molecules by the graph of the raw geometry.
+    - With ``matching.before_relaxation``, the first candidate that equals a training entry
+      has ``rediscovered`` it, and one that equals an earlier candidate is its ``duplicate``;
+      crystals are compared at ``tolerance_before_relaxation``, molecules by the graph of the
+      raw geometry.
     - Everything else is ``pending``: also molecules whose raw geometry has no graph, and
       candidates that look like a target.
 
@@ -196,24 +200,10 @@ def screen_and_match(
             continue
         identity.describe(item)
         plausible.append(item)
-    if not matching.before_relaxation:
-        groups = [[index] for index in range(len(plausible))]
-        plausible_known: list[_Known | None] = [None] * len(plausible)
+    if matching.before_relaxation:
+        _compare(plausible, identity, tolerance, verdicts)
     else:
-        groups = identity.groups(plausible, tolerance)
-        plausible_known = [identity.known(item, tolerance) for item in plausible]
-    for members in groups:
-        first = min(members)
-        for index in members:
-            item, found = plausible[index], plausible_known[index]
-            if found is not None and found.known_set.role == "training":
-                verdicts[item.candidate_id] = item.verdict("duplicate", known=found)
-            elif index == first:
-                verdicts[item.candidate_id] = item.verdict("pending")
-            else:
-                verdicts[item.candidate_id] = _duplicate(
-                    identity, item, plausible[first], tolerance
-                )
+        verdicts.update({item.candidate_id: item.verdict("pending") for item in plausible})
     return _in_order(verdicts, [candidate.id for candidate in candidates])
 
 
@@ -229,7 +219,7 @@ def between_levels(
     - A relaxation that is missing or ended badly makes its candidate ``failed``.
     - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
     - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
-    - A candidate nearer to a training entry than to any target is a ``duplicate`` of that.
+    - A candidate nearer to a training entry than to any target has ``rediscovered`` that.
     - The rest is ``pending``, those that equal a target among them.
 
     Args:
@@ -246,22 +236,7 @@ def between_levels(
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
-    left = []
-    for item in items:
-        found = identity.known(item, tolerance)
-        if found is not None and found.known_set.role == "training":
-            verdicts[item.candidate_id] = item.verdict("duplicate", known=found)
-        else:
-            left.append(item)
-    for members in identity.groups(left, tolerance):
-        best = _lowest(left, members)
-        for index in members:
-            item = left[index]
-            verdicts[item.candidate_id] = (
-                item.verdict("pending")
-                if index == best
-                else _duplicate(identity, item, left[best], tolerance)
-            )
+    _compare(items, identity, tolerance, verdicts)
     return _in_order(verdicts, candidate_ids)
 
 
@@ -316,6 +291,40 @@ def classify(
             verdict = item.verdict("new")
         verdicts[item.candidate_id] = verdict
     return _in_order(verdicts, candidate_ids)
+
+
+def _compare(
+    items: Sequence[_Item], identity: _Identity, tolerance: Tolerance, verdicts: dict[str, Verdict]
+) -> None:
+    """Add verdicts on plausible candidates before the last level.
+
+    Those that equal a training entry are set apart first: what equals one of them, but no
+    training entry itself, may still be a target.
+    """
+    found = [identity.known(item, tolerance) for item in items]
+    by_entry: dict[tuple[str, str], list[int]] = {}
+    left: list[int] = []
+    for index, known in enumerate(found):
+        if known is not None and known.known_set.role == "training":
+            by_entry.setdefault((known.known_set.id, known.entry.id), []).append(index)
+        else:
+            left.append(index)
+    groups = [
+        [left[place] for place in members]
+        for members in identity.groups([items[index] for index in left], tolerance)
+    ]
+    for members in [*by_entry.values(), *groups]:
+        best = _lowest(items, members)
+        known = found[best]
+        for index in members:
+            item = items[index]
+            if index != best:
+                verdict = _duplicate(identity, item, items[best], tolerance)
+            elif known is not None and known.known_set.role == "training":
+                verdict = item.verdict("rediscovered", known=known)
+            else:
+                verdict = item.verdict("pending")
+            verdicts[item.candidate_id] = verdict
 
 
 def _relaxed(

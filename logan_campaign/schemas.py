@@ -37,8 +37,9 @@ RelaxationState = Literal[
     "timed_out",
 ]
 
-#: What a candidate turned out to be. ``rejected`` and ``duplicate`` may come before any
-#: relaxation; ``pending`` is still on its way.
+#: What a candidate turned out to be. ``rejected``, ``duplicate`` and, for what equals a
+#: training entry, ``rediscovered`` may come before any relaxation; ``pending`` is still on
+#: its way.
 CandidateState = Literal["pending", "rejected", "duplicate", "rediscovered", "new", "failed"]
 
 

@@ -50,7 +50,7 @@ _TEXTS = np.array([reason.text for reason in ScreeningReason])
 class ScreeningSpec(BaseModel):
     """What makes a generated geometry implausible. Factors multiply sums of covalent radii."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     min_distance_factor: float = Field(
         0.5, ge=0, lt=1, description="Atoms nearer than this are too close"

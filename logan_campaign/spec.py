@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -30,7 +30,7 @@ from logan_campaign.target import TargetGeometry, Vector, lattice_from
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TargetSpec(_Section):
@@ -130,8 +130,14 @@ class ModelsSpec(_Section):
                 raise ValueError(f"vary: {name!r} is no hyperparameter; accepted: {accepted}")
             if not values:
                 raise ValueError(f"vary: {name} needs at least one value")
-        for _ in self.combinations():
-            pass
+        for name, values in self.vary.items():
+            for value in values:
+                try:
+                    Hyperparameters(**{name: value})
+                except ValidationError as err:
+                    what = err.errors(include_url=False)[0]["msg"]
+                    raise ValueError(f"vary: {name}: {what} (got {value!r})") from err
+        self.members()  # what holds between hyperparameters
         return self
 
     def combinations(self) -> Iterator[Hyperparameters]:
@@ -154,13 +160,13 @@ class GenerateSpec(_Section):
 class RelaxSpec(_Section):
     """Relaxation in levels, cheap ones first."""
 
-    levels: list[Annotated[LevelSpec, Field()]] = Field(
+    levels: list[LevelSpec] = Field(
         min_length=1, description="Levels in the order in which they run"
     )
     reference: bool = Field(
         False,
-        description="Relax the known entries of the target composition at the last level too, "
-        "so that energies can be compared at equal settings",
+        description="Relax the known entries of the target composition (without 'known': the "
+        "training structures) at the last level too, so that energies compare at equal settings",
     )
 
     @field_validator("levels")

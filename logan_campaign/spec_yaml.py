@@ -1,6 +1,7 @@
 """Reading YAML so that a mistake can be pointed at: file, line, key, value.
 
-PyYAML's safe loader is used throughout: nothing in a spec can run code.
+PyYAML's safe loader is used throughout: reading a spec runs no code. (Running one may: a
+level of kind ``ase`` names a function.)
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from logan_campaign.errors import InputError
 
 KeyPath = tuple[str | int, ...]
+
+#: Keys whose value tells which model of a union is meant.
+_TAG_KEYS = ("type", "calculator", "strategy")
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -24,6 +31,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:  # '<<': its keys may be overruled
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is a single word", key_node.start_mark
+                )
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -69,6 +82,10 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         raise InputError(f"{where}: not valid YAML: {err.problem}") from err
     except yaml.YAMLError as err:
         raise InputError(f"{path}: not valid YAML: {str(err).splitlines()[0]}") from err
+    except RecursionError as err:
+        raise InputError(
+            f"{path}: not usable YAML: nested too deeply, or an alias in itself"
+        ) from err
     if not isinstance(data, dict):
         raise InputError(
             f"{path}: a spec is a mapping of keys to values; see 'logan-campaign init'"
@@ -89,10 +106,10 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     if not equals or not dotted:
         raise InputError(f"--set takes KEY=VALUE, such as models.count=4; got {assignment!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as err:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
+    except (yaml.YAMLError, RecursionError) as err:
         raise InputError(f"--set {dotted}: the value is not valid YAML: {text!r}") from err
-    keys: list[str | int] = [int(k) if k.isdigit() else k for k in dotted.split(".")]
+    keys: list[str | int] = [int(k) if k.isdecimal() else k for k in dotted.split(".")]
     if keys[-1] in ("path", "cell_from"):
         value = _absolute(value)
     elif isinstance(value, dict) and "path" in value:
@@ -100,7 +117,9 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     here: Any = data
     for depth, key in enumerate(keys[:-1]):
         try:
-            here = here.setdefault(key, {}) if isinstance(here, dict) else here[key]
+            if isinstance(here, dict) and here.get(key) is None:
+                here[key] = {}  # absent, or a section without content
+            here = here[key]
         except (IndexError, TypeError, KeyError) as err:
             raise InputError(
                 f"--set {dotted}: the spec has no {'.'.join(map(str, keys[: depth + 1]))}"
@@ -129,9 +148,8 @@ def explain(
 ) -> str:
     """Turn pydantic's errors into lines that name file, line, key, value and what is accepted."""
     messages = []
-    for item in error.errors(include_url=False):
-        # pydantic adds the tag of a discriminated union to the path; the file has no such key
-        path = _path_in(data, item["loc"])
+    for item in _of_one_branch(error.errors(include_url=False), data):
+        path = _path_in(data, item)[0]
         line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
         place = f"{where}:{line}" if line else where
         dotted = ".".join(map(str, path)) or "the spec"
@@ -139,6 +157,8 @@ def explain(
             close = difflib.get_close_matches(str(path[-1]), list(known_keys), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             messages.append(f"{place}: {dotted}: there is no such key{hint}")
+        elif item["type"] == "missing" and isinstance(item["loc"][-1], int):
+            messages.append(f"{place}: {dotted}: needs more than {item['loc'][-1]} values")
         elif item["type"] == "missing":
             messages.append(f"{place}: {dotted}: this key is required")
         else:
@@ -152,19 +172,59 @@ def explain(
     return "\n".join(shown_messages)
 
 
-def _path_in(data: Any, loc: tuple[str | int, ...]) -> KeyPath:
+def _of_one_branch(errors: list[ErrorDetails], data: Any) -> list[ErrorDetails]:
+    """Leave out what pydantic says of the types of a union that were not meant.
+
+    It lists the errors of every type; the one that its errors reach furthest into is meant.
+    """
+    reach: dict[KeyPath, dict[str | int, int]] = {}
+    branches = []
+    for item in errors:
+        where, branch = _path_in(data, item)[1:]
+        branches.append((where, branch))
+        if branch is not None:
+            found = reach.setdefault(where, {})
+            found[branch] = max(found.get(branch, 0), len(item["loc"]))
+    return [
+        item
+        for item, (where, branch) in zip(errors, branches, strict=True)
+        if branch is None or branch == max(reach[where], key=reach[where].__getitem__)
+    ]
+
+
+def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int | None]:
+    """Return where in the file a mistake is.
+
+    pydantic adds to a path the tag of a discriminated union, and the name of the type of
+    any other; the file has no such keys.
+
+    Returns:
+        The path in the file; the path of the first union without tag on the way, and which
+        of its types is spoken of (None if there is no such union).
+    """
     path: list[str | int] = []
+    union: tuple[KeyPath, str | int | None] = (), None
     here = data
-    for index, key in enumerate(loc):
-        is_last = index == len(loc) - 1
-        if isinstance(here, dict) and (key in here or is_last):
+    tagged = False
+    names_key = item["type"] in ("missing", "extra_forbidden")
+    for index, key in enumerate(item["loc"]):
+        is_new = names_key and index == len(item["loc"]) - 1
+        if isinstance(here, dict) and not tagged and _is_tag(here, key):
+            tagged = True
+            continue
+        tagged = False
+        if isinstance(here, dict) and (key in here or is_new):
             path.append(key)
             here = here.get(key)
         elif isinstance(here, list) and isinstance(key, int) and key < len(here):
             path.append(key)
             here = here[key]
-        elif isinstance(here, dict | list):
-            continue
-        else:
-            break
-    return tuple(path)
+        elif isinstance(here, list) and isinstance(key, int):
+            break  # an item that is missing
+        elif union[1] is None:
+            union = tuple(path), key
+    return tuple(path), *union
+
+
+def _is_tag(mapping: dict[Any, Any], key: str | int) -> bool:
+    return any(mapping.get(name) == key for name in _TAG_KEYS)

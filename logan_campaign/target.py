@@ -61,12 +61,13 @@ def lattice_from(path: Path) -> list[list[float]]:
     Raises:
         InputError: the file is missing, unreadable, or its structure has no cell.
     """
-    if not path.exists():
+    if not path.is_file():  # a folder might be one of ASE's formats that hold pickles
         raise InputError(f"target.cell_from: there is no file {path}")
     try:
         atoms = read(path, index=0)
     except Exception as err:
-        raise InputError(f"target.cell_from: cannot read {path}: {err}") from err
+        why = " ".join(str(err).split()) or type(err).__name__
+        raise InputError(f"target.cell_from: cannot read {path}: {why}") from err
     if not isinstance(atoms, Atoms) or atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")
     return [[float(x) for x in row] for row in atoms.cell.array]

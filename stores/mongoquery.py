@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mongomock_ng import OperationFailure
-from mongomock_ng.filtering import filter_applies
+from mongomock import OperationFailure
+from mongomock.filtering import filter_applies
 
 from logan_campaign.errors import InputError
 from logan_campaign.stores.encoding import date_text

@@ -24,9 +24,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import mongomock_ng
+import mongomock
 from maggma.core import Sort, Store
-from mongomock_ng.filtering import resolve_sort_key
+from mongomock.filtering import resolve_sort_key
 from pydash import get, has, set_
 
 from logan_campaign.errors import InputError, StoreError
@@ -331,7 +331,7 @@ class SQLiteStore(Store):
             if seen is not None and not self._table.any_nested(self.database, seen, condition):
                 return self._distinct_scalars(seen, condition)
         # Elements of arrays: mongomock knows the rules; only the field goes there.
-        collection: Any = mongomock_ng.MongoClient().db.found
+        collection: Any = mongomock.MongoClient().db.found
         projection = Projection([field])
         for _, doc in self._find(criteria, projection):
             collection.insert_one({key: value for key, value in doc.items() if key != "_id"})

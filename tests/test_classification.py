@@ -139,7 +139,7 @@ class TestBeforeRelaxation:
         training = known_set("set-t", "training", CCO=mol("CCO"))
         verdicts = screened([mol("CCO", 1), mol("COC"), mol("COC", 2)], [training])
         assert summary(verdicts) == [
-            ("duplicate", training.entries[0].id),
+            ("rediscovered", training.entries[0].id),
             ("pending", None),
             ("duplicate", "cand-1"),
         ]
@@ -170,7 +170,7 @@ class TestBeforeRelaxation:
         close, rough = rattled(QUARTZ, 0.02), rattled(QUARTZ, 0.15, seed=1)
         verdicts = screened([close, rough, rough.copy(), CRISTOBALITE], [training])
         assert [verdict.state for verdict in verdicts] == [
-            "duplicate",
+            "rediscovered",
             "pending",
             "duplicate",
             "pending",
@@ -182,7 +182,36 @@ class TestBeforeRelaxation:
         assert verdicts[3].spacegroup == "P4_12_12"
         # at the tolerance meant for relaxed structures the rough one would have gone
         lenient = screened([rough], [training], tolerance_before_relaxation="default")
-        assert lenient[0].state == "duplicate"
+        assert lenient[0].state == "rediscovered"
+
+    def test_a_training_entry_is_rediscovered_once(self) -> None:
+        training = known_set("set-t", "training", quartz=QUARTZ)
+        pool = [rattled(QUARTZ, 0.02, seed=i) for i in range(3)]
+        verdicts = screened(pool, [training])
+        entry_id = training.entries[0].id
+        assert summary(verdicts) == [
+            ("rediscovered", entry_id),
+            ("duplicate", "cand-0"),
+            ("duplicate", "cand-0"),
+        ]
+
+    @pytest.mark.parametrize("first", ["training", "known"])
+    def test_a_target_that_is_trained_on_too_stays_a_target(self, first: str) -> None:
+        second = "known" if first == "training" else "training"
+        known = [known_set(f"set-{role}", role, quartz=QUARTZ) for role in (first, second)]
+        assert screened([rattled(QUARTZ, 0.02)], known)[0].state == "pending"
+        documents = [relaxed(rattled(QUARTZ, 0.02), 0)]
+        assert between_levels(ids(1), documents, known, MATCHING)[0].state == "pending"
+        (verdict,) = classify(ids(1), documents, known, MATCHING)
+        assert (verdict.state, verdict.match_set) == ("rediscovered", "set-known")
+
+    def test_a_target_is_not_lost_to_its_likeness_in_the_training_set(self) -> None:
+        # cand-0 is nearest to the training entry, cand-1 to the target; both equal each other
+        near = rattled(QUARTZ, 0.04, seed=5)
+        training = known_set("set-t", "training", near=near)
+        target = known_set("set-k", "known", quartz=QUARTZ)
+        verdicts = screened([near, QUARTZ], [training, target])
+        assert summary(verdicts) == [("rediscovered", training.entries[0].id), ("pending", None)]
 
     def test_nothing_in_nothing_out(self) -> None:
         assert screened([], []) == []
@@ -254,7 +283,7 @@ class TestBetweenLevels:
             relaxed(STISHOVITE, 2),
         ]
         verdicts = between_levels(ids(3), documents, known, MATCHING)
-        assert [v.state for v in verdicts] == ["duplicate", "pending", "pending"]
+        assert [v.state for v in verdicts] == ["rediscovered", "pending", "pending"]
         assert (verdicts[0].match_set, verdicts[0].match_label) == ("set-t", "quartz")
 
     def test_what_is_nearer_to_a_target_than_to_the_training_set_stays(self) -> None:
@@ -268,7 +297,7 @@ class TestBetweenLevels:
             (verdict,) = classify(ids(1), [found], known, MATCHING)
             assert (verdict.state, verdict.match_set) == ("rediscovered", "set-k")
         # without the target in sight it is a copy
-        assert between_levels(ids(1), [found], [training], MATCHING)[0].state == "duplicate"
+        assert between_levels(ids(1), [found], [training], MATCHING)[0].state == "rediscovered"
 
 
 class TestClassification:

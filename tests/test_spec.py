@@ -97,6 +97,13 @@ def test_overridden_paths_are_meant_from_the_current_directory(
         (("strategy: kmeans", "strategy: best"), ["/spec.yaml:8", "select", "best"]),
         (("name: small", "name: small\nname: twice"), ["/spec.yaml:2", "'name' is given twice"]),
         (("name: small", "name: [small"), ["/spec.yaml:", "not valid YAML"]),
+        (("name: small", "? [name]\n: small"), ["/spec.yaml:1", "not valid YAML"]),
+        (("[CCC]", "&a [*a]"), ["/spec.yaml", "alias in itself"]),
+        # the tag 'smiles' of the source is also one of its keys
+        (("[CCC]}", "[CCC], foo: 1}"), ["/spec.yaml:6", ": training.source.foo: there is no"]),
+        (("gfn2-xtb}", "gfn2-xtb, fmax: .inf}"), ["/spec.yaml:12", "fmax", "finite", "inf"]),
+        (("gfn2-xtb}", "gpaw, kpts: 5}"), ["/spec.yaml:12: relax.levels.0.kpts: ", "got 5"]),
+        (("gfn2-xtb}", "gpaw, kpts: {densty: 3}}"), ["/spec.yaml:12", "did you mean 'density'"]),
     ],
 )
 def test_a_mistake_is_named_with_line_key_and_value(
@@ -112,6 +119,29 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
     assert "select: this key is required" in error_of(tmp_path, text)
 
 
+@pytest.mark.parametrize("kpts", ["[0, 1, 1]", "5", "[1, 1, 1, 1]"])
+def test_a_mistake_in_one_of_several_types_is_one_line(tmp_path: Path, kpts: str) -> None:
+    text = MINIMAL.replace("gfn2-xtb}", f"gpaw, kpts: {kpts}}}")
+    assert len(error_of(tmp_path, text).splitlines()) == 1
+
+
+def test_merged_keys_may_be_overruled(tmp_path: Path) -> None:
+    text = MINIMAL.replace("name: xtb,", "<<: {fmax: 0.5, max_steps: 7}, fmax: 0.1, name: xtb,")
+    level = load(tmp_path, text).relax.levels[0]
+    assert (level.fmax, level.max_steps) == (0.1, 7)
+
+
+def test_a_value_to_vary_that_is_out_of_range_is_named(tmp_path: Path) -> None:
+    message = error_of(tmp_path, MINIMAL + "models: {vary: {r_cut: [4.0, -1.0]}}\n")
+    assert "/spec.yaml:13" in message
+    assert "vary: r_cut: " in message
+    assert "(got -1.0)" in message
+
+
+def test_a_section_without_content_can_be_filled_by_an_override(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL + "models:\n", "models.count=3").models.count == 3
+
+
 def test_an_unknown_hyperparameter_to_vary_lists_the_accepted_ones(tmp_path: Path) -> None:
     message = error_of(tmp_path, MINIMAL + "models: {vary: {rcut: [4.0]}}\n")
     assert "'rcut'" in message
@@ -123,7 +153,16 @@ def test_levels_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "every level needs a name of its own" in error_of(tmp_path, text)
 
 
-@pytest.mark.parametrize("assignment", ["models.count", "=3", "relax.levels.9.fmax=1"])
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "models.count",
+        "=3",
+        "relax.levels.9.fmax=1",
+        "relax.levels.².fmax=1",
+        "models={count: 1, count: 2}",
+    ],
+)
 def test_an_override_that_cannot_be_applied_is_refused(tmp_path: Path, assignment: str) -> None:
     assert "--set" in error_of(tmp_path, MINIMAL, assignment)
 

@@ -56,7 +56,7 @@ class JobKey(NamedTuple):
     """A job's identity: its uuid and how often it has been replaced (from 1)."""
 
     uuid: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a key
 
 
 class StageCount(NamedTuple):

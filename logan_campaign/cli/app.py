@@ -13,6 +13,7 @@ import traceback
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from logan_campaign import __version__
 from logan_campaign.cli.common import err_console
@@ -60,16 +61,10 @@ def main() -> None:
     except LoganCampaignError as error:
         if os.environ.get("LOGAN_CAMPAIGN_DEBUG"):
             traceback.print_exc()
-        err_console().print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        err_console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
         # the reader of a pipe went away (`results | head`): not an error, but Python would
         # complain while flushing at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from logan_campaign.cli.app import app
@@ -28,8 +29,8 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
                 if check.required
                 else "[yellow]absent[/]"
             )
-            table.add_row(mark, check.name, check.detail)
+            table.add_row(mark, escape(check.name), escape(check.detail))
             if not check.ok and check.remedy:
-                table.add_row("", "", f"[dim]{check.remedy}[/]")
+                table.add_row("", "", f"[dim]{escape(check.remedy)}[/]")
         console().print(table)
     raise typer.Exit(2 if broken else 0)

@@ -10,6 +10,7 @@ import typer
 from ase import Atoms
 from ase.io import write
 from pymatgen.io.ase import AseAtomsAdaptor
+from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -67,15 +68,24 @@ def export(
                 _write_whole(path / f"{candidate.id}.cif", _structure(candidate, raw).to(fmt="cif"))
     except OSError as err:
         raise InputError(f"cannot write {path}: {err.strerror or err}") from err
-    err_console().print(f"{len(found)} structures written to {path}", soft_wrap=True)
+    err_console().print(escape(f"{len(found)} structures written to {path}"), soft_wrap=True)
 
 
 def _structure(candidate: CandidateRecord, raw: bool) -> Any:
     return candidate.raw_structure if raw or candidate.structure is None else candidate.structure
 
 
+def _about(candidate: CandidateRecord, raw: bool) -> dict[str, Any]:
+    """Return what holds for the structure written: the energies are those of the relaxed one."""
+    about = summary(candidate)
+    if raw:
+        about = {key: value for key, value in about.items() if not key.startswith("energy_")}
+        del about["level"]
+    return about
+
+
 def _document(candidate: CandidateRecord, raw: bool) -> dict[str, Any]:
-    return {**summary(candidate), "structure": _structure(candidate, raw).as_dict()}
+    return {**_about(candidate, raw), "structure": _structure(candidate, raw).as_dict()}
 
 
 def _atoms(candidate: CandidateRecord, raw: bool) -> Atoms:
@@ -83,7 +93,7 @@ def _atoms(candidate: CandidateRecord, raw: bool) -> Atoms:
     atoms.calc = None
     atoms.info = {
         key: value
-        for key, value in summary(candidate).items()
+        for key, value in _about(candidate, raw).items()
         if key
         in (
             "id",

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+import yaml
+from pydantic import ValidationError
+from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console
@@ -35,8 +38,25 @@ def init(
     if path.exists() and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
     text = template.format(name=path.stem, file=path, formula=formula)
+    _check(text)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise InputError(f"cannot write {path}: {err.strerror}") from err
-    console().print(f"wrote {path}; edit it, then: logan-campaign run {path}", soft_wrap=True)
+    console().print(
+        escape(f"wrote {path}; edit it, then: logan-campaign run {path}"), soft_wrap=True
+    )
+
+
+def _check(text: str) -> None:
+    """Refuse a file name or formula that YAML or the spec would not take for one."""
+    from logan_campaign.spec import CampaignSpec
+
+    try:
+        CampaignSpec.model_validate(yaml.safe_load(text))
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"the spec would not be valid: {where}: {first['msg']} (got {first['input']!r})"
+        ) from err

@@ -87,11 +87,11 @@ def results(
         table.add_row(
             candidate.id,
             f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
-            getattr(candidate, identity) or "-",
+            escape(getattr(candidate, identity) or "-"),
             candidate.level or "-",
             _number(candidate.energy_ev, 3),
             _number(candidate.energy_above_min_ev, 3),
-            candidate.match_label or candidate.match or candidate.reason,
+            escape(candidate.match_label or candidate.match or candidate.reason),
         )
     console().print(table)
     console().print(f"{len(found)} candidates")
@@ -140,7 +140,7 @@ def show(
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, value in document.items():
-        table.add_row(key, _shown(key, value))
+        table.add_row(key, escape(_shown(value)))
     console().print(table)
 
 
@@ -193,7 +193,7 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _shown(key: str, value: Any) -> str:
+def _shown(value: Any) -> str:
     """Return a value as one short text; structures and long lists are summarised."""
     if isinstance(value, dict) and ("sites" in value or "lattice" in value):
         return f"{len(value['sites'])} atoms (see --json, export)"

@@ -75,17 +75,18 @@ def run(
         work = work_folder(stores, name)
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         builder = CampaignBuilder.from_stores(stores, campaign_id)
-        last_build = time.monotonic()
+        last_build, stale = -_BUILD_EVERY_S, False
 
         with Display(err_console(), quiet=quiet) as display:
 
             def follow(event: Event) -> None:
-                nonlocal last_build
+                nonlocal last_build, stale
                 display(event)
-                now = time.monotonic()
-                if isinstance(event, JobFinished) and now - last_build > _BUILD_EVERY_S:
+                stale = stale or isinstance(event, JobFinished)
+                # not only when a job finishes: the next one may take an hour
+                if stale and time.monotonic() - last_build > _BUILD_EVERY_S:
                     builder.build()
-                    last_build = time.monotonic()
+                    last_build, stale = time.monotonic(), False
 
             outcome = run_flow(
                 flow,
@@ -103,14 +104,12 @@ def run(
                 "stopped; everything finished is kept, and the same command goes on from here"
             )
             raise typer.Exit(outcome.exit_code)
-        for failure in outcome.failures:
-            err_console().print(f"[red]failed:[/] {failure.name}: {failure.error}", soft_wrap=True)
         database = CampaignDatabase(stores)
         found = [record for record in database.campaigns() if record.id == campaign_id]
+        if found and not quiet:
+            show_status(campaign_status(database, found[0], work), console(), brief=True)
         if not found or outcome.counts.get("cancelled"):
             raise typer.Exit(1)
-        if not quiet:
-            show_status(campaign_status(database, found[0], work), console(), brief=True)
 
 
 def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec: dict) -> None:

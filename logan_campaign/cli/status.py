@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from logan_campaign.flows.local import Ledger, flow_status
+from logan_campaign.flows.local import FlowStatus, Ledger, flow_status
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.structures import reduced_formula
 
 
 def campaign_status(
@@ -24,7 +26,7 @@ def campaign_status(
         "formula": record.formula,
         "kind": record.kind,
         "store": database.stores.describe(),
-        "state": "finished" if flow.finished else "running" if flow.pid else "stopped",
+        "state": _state(flow),
         "pid": flow.pid,
         "cpu_s": flow.elapsed_s,
         "stages": flow.by_stage,
@@ -45,6 +47,14 @@ def campaign_status(
         "known": _known(database, record),
         "reference": _reference(database, record),
     }
+
+
+def _state(flow: FlowStatus) -> str:
+    """Return 'running', 'stopped' (to be gone on with), 'finished', or 'incomplete': jobs
+    were given up because others, which they needed, failed."""
+    if not flow.finished:
+        return "running" if flow.pid else "stopped"
+    return "incomplete" if flow.counts.get("cancelled") else "finished"
 
 
 def _sets(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
@@ -88,14 +98,15 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
     found = []
     candidates = list(database.candidates(record.id, state="rediscovered", structures=False))
     for known in database.training_sets(record.id):
-        if known.id not in record.known_set_ids or record.formula not in known.formulas:
+        n_entries = sum(n for name, n in known.formulas.items() if _same(name, record))
+        if known.id not in record.known_set_ids or not n_entries:
             continue
         hits = [c for c in candidates if c.match_set == known.id]
         found.append(
             {
                 "set": known.name,
                 "id": known.id,
-                "n_entries": known.formulas[record.formula],
+                "n_entries": n_entries,
                 "n_found": len({c.match for c in hits}),
                 "found": sorted({c.match_label or str(c.match) for c in hits}),
             }
@@ -103,9 +114,18 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
     return found
 
 
+def _same(formula: str, record: CampaignRecord) -> bool:
+    """Whether a known entry has the target's composition; crystals come in any cell."""
+    if record.kind == "molecule":
+        return formula == record.formula
+    return reduced_formula(formula) == reduced_formula(record.formula)
+
+
 def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, Any] | None:
     """Return the lowest energies of candidates and known entries at equal settings."""
-    known = [r for r in record.references if r.energy_per_atom_ev is not None]
+    known = [
+        r for r in record.references if r.energy_per_atom_ev is not None and r.state == "converged"
+    ]
     relaxed = [
         c
         for c in database.candidates(record.id, level=record.levels[-1], structures=False)
@@ -132,19 +152,20 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
     """Print a status; ``brief`` leaves out what a finished run has just shown."""
     out.print(
         f"[bold]{found['name']}[/] ({found['formula']}, {found['kind']}) is "
-        f"[bold]{found['state']}[/] in {found['store']}"
+        f"[bold]{found['state']}[/] in {escape(found['store'])}"
     )
     if not brief:
         out.print(_stages(found))
         for job in found["running"]:
             share = f" {job['completed']}/{job['total']} {job['note']}" if job.get("total") else ""
-            out.print(f"  now: {job['name']}{share}")
-    for failure in found["failures"]:
-        out.print(f"  [red]failed:[/] {failure['name']}: {failure['error']}", soft_wrap=True)
+            out.print(f"  now: {escape(job['name'] + share)}")
+    for failure in [] if brief else found["failures"]:
+        what = escape(f"{failure['name']}: {failure['error']}")
+        out.print(f"  [red]failed:[/] {what}", soft_wrap=True)
     if not brief:
         for s in found["training_sets"]:
             out.print(
-                f"{s['role']} set [bold]{s['name']}[/]: {s['n_structures']} structures "
+                f"{s['role']} set [bold]{escape(s['name'])}[/]: {s['n_structures']} structures "
                 f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
                 f"{s['n_rejected']} unusable left out"
             )
@@ -161,8 +182,8 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
     out.print(f"candidates: {counts or 'none yet'}")
     for known in found["known"]:
         out.print(
-            f"found {known['n_found']} of {known['n_entries']} in {known['set']}: "
-            f"{', '.join(known['found'])}",
+            f"found {known['n_found']} of {known['n_entries']} in {escape(known['set'])}"
+            + (f": {escape(', '.join(known['found']))}" if known["found"] else ""),
             soft_wrap=True,
         )
     if found["reference"]:
@@ -170,7 +191,7 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         out.print(
             f"lowest energy at {r['level']}: {r['candidate_energy_per_atom_ev']:.4f} eV/atom "
             f"({r['candidate']}, {r['candidate_state']}), {r['difference_mev_per_atom']:+.1f} "
-            f"meV/atom against the known {r['known']}",
+            f"meV/atom against the known {escape(r['known'])}",
             soft_wrap=True,
         )
 
@@ -206,8 +227,8 @@ def _model_table(models: list[dict[str, Any]]) -> Table:
         varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
         table.add_row(
             model["id"],
-            model["state"] if not model["reason"] else f"{model['state']}: {model['reason']}",
-            varied,
+            escape(model["state"] + (f": {model['reason']}" if model["reason"] else "")),
+            escape(varied),
             str(model["steps"]),
             _digits(model["wasserstein"], 3),
             _digits(model["critic_gradient_norm"], 2),

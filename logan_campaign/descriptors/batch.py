@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -49,7 +50,7 @@ def batch_spectra(
         order = np.argsort(kinds, kind="stable")
         vectors, weights = all_pairs(descriptor, positions, order)
         bounds = np.searchsorted(kinds[order], np.arange(len(descriptor.species) + 1))
-        groups = [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        groups = [(int(a), int(b)) for a, b in itertools.pairwise(bounds)]
         features = spectrum(descriptor, vectors, weights, groups)
     else:
         vectors, weights = nearest_images(descriptor, positions, kinds, cells, images)

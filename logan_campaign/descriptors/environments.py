@@ -55,11 +55,12 @@ def environment_spectra(
     vectors = np.concatenate([vectors, np.zeros((padding, *vectors.shape[1:]), vectors.dtype)])
     species = np.concatenate([species, np.full((padding, species.shape[1]), -1)])
     evaluate = _evaluate(descriptor)
-    chunks = []
     with jax.enable_x64(vectors.dtype == np.float64):
-        for i in range(0, n, _LANES):
-            chunks.append(evaluate(vectors[i : i + _LANES], species[i : i + _LANES]))
-        return np.concatenate([np.asarray(c) for c in chunks])[:n]
+        chunks = [
+            np.asarray(evaluate(vectors[i : i + _LANES], species[i : i + _LANES]))
+            for i in range(0, n, _LANES)
+        ]
+    return np.concatenate(chunks)[:n]
 
 
 def species_indices(numbers: np.ndarray, species: Sequence[int]) -> np.ndarray:

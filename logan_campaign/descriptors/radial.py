@@ -12,7 +12,7 @@ doi 10.1063/1.5111045. Gaussian basis, P. Kovács et al., Mach. Learn.: Sci. Tec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from functools import lru_cache
 from typing import Literal
 
@@ -44,7 +44,7 @@ def bessel_roots(l_max: int, count: int) -> np.ndarray:
         roots = np.array(
             [
                 brentq(lambda x, o=order: spherical_jn(o, x), low, high, xtol=1e-14, rtol=8.9e-16)
-                for low, high in zip(roots[:-1], roots[1:], strict=True)
+                for low, high in itertools.pairwise(roots)
             ]
         )
         table.append(roots[:count])
@@ -112,7 +112,6 @@ def radial_functions(
 ) -> np.ndarray:
     """Return g_{n'l}(r) for n' = 0 … n_max - l; zero beyond ``r_cut``."""
     r = np.asarray(r, dtype=float)
-    evaluate: Callable[[np.ndarray], np.ndarray]
     if radial == "bessel":
         values = bessel_functions(order, n_max - order + 1, np.minimum(r, r_cut), r_cut)
     else:

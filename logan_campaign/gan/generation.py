@@ -11,8 +11,7 @@ import numpy as np
 from logan_campaign import progress
 from logan_campaign.errors import InputError
 from logan_campaign.gan.model import LoganModel
-from logan_campaign.gan.networks import score
-from logan_campaign.gan.step import Problem, Program, program_for
+from logan_campaign.gan.step import program_for
 
 _CHUNK = 512
 
@@ -29,12 +28,6 @@ class GeneratedPool(NamedTuple):
     cells: np.ndarray
 
 
-def _program(model: LoganModel) -> Program:
-    # The number of steps shapes nothing: models that differ in it alone share a program.
-    hyperparameters = model.hyperparameters.model_copy(update={"steps": 1})
-    return program_for(Problem(model.target, hyperparameters, model.species))
-
-
 def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
     """Return ``n`` structures; the first ones are the same for every ``n``.
 
@@ -48,7 +41,7 @@ def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
     """
     if n < 0:
         raise InputError(f"cannot generate {n} structures")
-    program = _program(model)
+    program = program_for(model.problem)
     key = jax.random.key(seed % 2**63)
     positions = np.empty((n, len(model.target.numbers), 3), dtype=np.float32)
     cells = np.empty((n, 3, 3))
@@ -69,23 +62,25 @@ def critic_scores(model: LoganModel, positions: np.ndarray, cells: np.ndarray) -
     Args:
         model: trained model.
         positions: (n, N, 3) of the target's atoms (Å).
-        cells: (n, 3, 3) or (3, 3) cell vectors (Å); must be the model's own.
+        cells: (n, 3, 3) or (3, 3) cell vectors (Å). Crystals must have the model's cell.
 
     Returns:
         Array of shape (n,).
+
+    Raises:
+        InputError: if the shapes do not fit or crystals have another cell.
     """
-    program = _program(model)
+    program = program_for(model.problem)
     n_atoms = len(model.target.numbers)
+    positions = np.asarray(positions, dtype=np.float32)
     if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3):
         raise InputError(f"positions of shape {positions.shape} do not fit {n_atoms} atoms")
-
-    @jax.jit
-    def scores(part: jax.Array) -> jax.Array:
-        return score(model.critic, program.describe(part)).reshape(-1, n_atoms).mean(axis=1)
-
+    if model.target.periodic and not np.allclose(cells, model.target.cell_array, atol=1e-4):
+        raise InputError("the structures' cells are not the cell that the model was trained for")
     output = np.empty(len(positions), dtype=np.float32)
     for start in range(0, len(positions), _CHUNK):
         stop = min(start + _CHUNK, len(positions))
         rows = np.minimum(np.arange(start, start + _CHUNK), len(positions) - 1)
-        output[start:stop] = np.asarray(scores(positions[rows]))[: stop - start]
+        part = program.jit_scores(model.critic, positions[rows])
+        output[start:stop] = np.asarray(part)[: stop - start]
     return output

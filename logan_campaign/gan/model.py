@@ -55,7 +55,8 @@ class LoganModel:
 
     @property
     def problem(self) -> Problem:
-        return Problem(self.target, self.hyperparameters, self.species)
+        """What shapes the programs that run the model."""
+        return Problem.of(self.target, self.hyperparameters, self.species)
 
     def to_bytes(self) -> bytes:
         """Return the model as the contents of a safetensors file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
 import jax
@@ -20,7 +21,7 @@ CRITIC_SLOPE = 0.01
 def init_network(key: jax.Array, sizes: tuple[int, ...]) -> Parameters:
     """Return layers with LeCun-normal weights and zero biases."""
     layers = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         key, sub = jax.random.split(key)
         weights = jax.random.normal(sub, (n_in, n_out), jnp.float32) / np.float32(np.sqrt(n_in))
         layers.append((weights, jnp.zeros(n_out, jnp.float32)))

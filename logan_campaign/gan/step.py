@@ -81,8 +81,22 @@ class Problem:
     hyperparameters: Hyperparameters
     species: tuple[int, ...]
 
+    @classmethod
+    def of(
+        cls, target: Target, hyperparameters: Hyperparameters, species: tuple[int, ...]
+    ) -> Problem:
+        """Return the problem, with what shapes no program set to one value."""
+        same = {
+            "steps": 1,
+            "rattle_copies": 1,
+            "rattle_stdev": 0.0,
+            "environments_per_species": None,
+        }
+        return cls(target, hyperparameters.model_copy(update=same), species)
+
     @property
     def descriptor(self) -> Descriptor:
+        """The descriptor of the problem's species."""
         return self.hyperparameters.descriptor(self.species)
 
 
@@ -106,6 +120,7 @@ class Program:
         self.jit_run = jax.jit(self.run, donate_argnums=(0,))
         self.jit_sample = jax.jit(self.structures, static_argnums=(2,))
         self.jit_fingerprints = jax.jit(self.fingerprints)
+        self.jit_scores = jax.jit(self.scores)
 
     def init(self, key: jax.Array) -> State:
         """Return the state before the first step."""
@@ -207,11 +222,15 @@ class Program:
         return self.place(generate_outputs(generator, latents))
 
     def fingerprints(self, generator: Parameters, key: jax.Array) -> jax.Array:
-        """Return sorted mean descriptors of some samples, to count distinct ones."""
+        """Return mean descriptors of some samples by species, to count distinct ones."""
         positions, _ = self.structures(generator, key, N_DISTINCT, jnp.zeros((), jnp.int32))
         features = self.describe(positions).reshape(N_DISTINCT, len(self.one_hot), -1)
         share = self.one_hot.T / np.maximum(self.one_hot.sum(axis=0), 1.0)[:, None]
         return jnp.einsum("sa,naf->nsf", share, features).reshape(N_DISTINCT, -1)
+
+    def scores(self, critic: Parameters, positions: jax.Array) -> jax.Array:
+        """Return the critic's mean score of each structure's atoms, shape (n,)."""
+        return score(critic, self.describe(positions)).reshape(len(positions), -1).mean(axis=1)
 
     def _update(self, gradient: Any, optimizer: Any, parameters: Any) -> Any:
         updates, optimizer = self.optimizer.update(gradient, optimizer, parameters)

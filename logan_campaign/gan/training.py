@@ -19,7 +19,7 @@ from logan_campaign.errors import ModelFileError
 from logan_campaign.gan.environments import real_environments, training_species
 from logan_campaign.gan.model import LoganModel, read_tensors, write_atomically, write_tensors
 from logan_campaign.gan.settings import Hyperparameters, Target, model_id
-from logan_campaign.gan.step import Metrics, Problem, State, program_for
+from logan_campaign.gan.step import N_DISTINCT, Metrics, Problem, State, program_for
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,7 @@ def train(
     """
     begun = time.monotonic()
     species = training_species(structures, target)
-    problem = Problem(target, hyperparameters.model_copy(update={"steps": 1}), species)
-    program = program_for(problem)
+    program = program_for(Problem.of(target, hyperparameters, species))
     identity = model_id(training_set_id, target, hyperparameters, seed)
     real = jax.device_put(
         real_environments(structures, target, hyperparameters, species, seed=seed)
@@ -146,7 +145,7 @@ def train(
             _write_checkpoint(Path(checkpoint), identity, state, history, elapsed)
             saved = time.monotonic()
             pause = min((saved - started) / _CHECKPOINT_SHARE, checkpoint_every_s)
-    if not reason and history["distinct_share"][-1] * 64 <= 1.0:
+    if not reason and history["distinct_share"][-1] * N_DISTINCT <= 1.0:
         reason = (
             f"collapsed: all samples are the same structure after {done} steps; "
             "use another seed, more steps or a lower learning rate"

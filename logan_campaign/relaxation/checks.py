@@ -143,8 +143,9 @@ def load_target(target: str) -> Callable[..., Any]:
         value: Any = importlib.import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (ImportError, AttributeError) as err:
-        raise InputError(f"cannot load {target!r}: {err}") from err
+    except Exception as err:  # importing runs the module, which may raise anything
+        why = " ".join(str(err).split()) or type(err).__name__
+        raise InputError(f"cannot load {target!r}: {why}") from err
     return _callable(target, value)
 
 

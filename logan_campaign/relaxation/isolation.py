@@ -134,6 +134,10 @@ def _run_worker(
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
     assert usage is not None
+    # Linux hands the parent's own peak down to a new process: up to it, nothing is known.
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if usage.ru_maxrss <= inherited:
+        return _Exit(process.returncode, 0.0, timed_out, n_reports)
     peak = usage.ru_maxrss / (2**10 if sys.platform == "linux" else 2**20)
     return _Exit(process.returncode, peak, timed_out, n_reports)
 

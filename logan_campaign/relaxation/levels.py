@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
 
 from logan_campaign.relaxation import checks
 
@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class _Level(BaseModel):
     """What all levels share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="Name of the level")
     fmax: float = Field(0.05, gt=0, description="Converged when no force exceeds this (eV/Å)")
@@ -90,7 +90,7 @@ class XTBLevel(_Level):
 class KPointDensity(BaseModel):
     """k-points by density."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     density: float = Field(gt=0, le=20, description="k-points per Å⁻¹ along each axis")
     gamma: bool = Field(True, description="Include the Γ point")
@@ -99,7 +99,7 @@ class KPointDensity(BaseModel):
 class Smearing(BaseModel):
     """Occupation numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["fermi-dirac", "methfessel-paxton", "marzari-vanderbilt"] = "fermi-dirac"
     width: float = Field(0.1, ge=0, le=5, description="Width (eV)")
@@ -168,7 +168,9 @@ class ASELevel(_Level):
     """Any ASE calculator, by ``module:function`` or by entry point.
 
     Entry points are looked up in the group ``logan_campaign.calculators``. The target is
-    called with ``kwargs`` and returns an ASE calculator.
+    called with ``kwargs`` and returns an ASE calculator: a spec with such a level runs code,
+    so it must come from someone you trust. ``kwargs`` are stored with every result; they
+    are no place for keys and passwords.
     """
 
     calculator: Literal["ase"] = "ase"
@@ -177,7 +179,9 @@ class ASELevel(_Level):
         pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?$",
         description="'module:function', or the name of an entry point",
     )
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of the target")
+    kwargs: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Arguments of the target; stored with the results"
+    )
 
 
 LevelSpec = Annotated[XTBLevel | GPAWLevel | ASELevel, Field(discriminator="calculator")]

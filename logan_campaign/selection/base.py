@@ -15,7 +15,7 @@ class DescriptorSettings(BaseModel):
     The defaults are those of the paper's filtering step, whatever the models use.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
     r_cut: float = Field(5.0, gt=0, description="Cutoff radius (Å)")
@@ -26,7 +26,7 @@ class DescriptorSettings(BaseModel):
 class SelectionBase(BaseModel):
     """Settings of one strategy; subclasses add a literal ``strategy``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     n_picks: int = Field(20, ge=1, description="Structures to pick (per group if 'per_model')")
 

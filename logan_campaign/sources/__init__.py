@@ -13,7 +13,7 @@ from pydantic import Field
 from logan_campaign.sources.base import LoadedSet, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.files import FilesSource
-from logan_campaign.sources.preview import species_of
+from logan_campaign.sources.preview import preview
 from logan_campaign.sources.smiles import SmilesSource, relax_gfn2
 
 SourceSpec = Annotated[FilesSource | SmilesSource | BuiltinSource, Field(discriminator="type")]
@@ -24,7 +24,7 @@ __all__ = [
     "LoadedSet",
     "SmilesSource",
     "SourceSpec",
+    "preview",
     "relax_gfn2",
     "set_id",
-    "species_of",
 ]

@@ -76,7 +76,7 @@ def set_id(entries: Iterable[StructureEntry]) -> str:
 class Source(BaseModel, ABC):
     """A place that structures come from, with the query that selects them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @property
     @abstractmethod

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from ase.data import chemical_symbols
-from ase.formula import Formula
 from rdkit import Chem
 
 from logan_campaign.matching.molecules import parse_smiles
+from logan_campaign.schemas import TargetKind
 from logan_campaign.sources.base import Source
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.smiles import SmilesSource, read_smi
 
 
-def species_of(source: Source, base: Path) -> set[str]:
-    """Return the elements that a source holds, without embedding or relaxing anything.
+class Preview(NamedTuple):
+    """What a source holds."""
+
+    kind: TargetKind
+    species: set[str]
+    """Element symbols."""
+
+
+def preview(source: Source, base: Path) -> Preview:
+    """Return what a source holds, without embedding or relaxing anything.
 
     Files are read and validated whole.
 
@@ -28,16 +37,17 @@ def species_of(source: Source, base: Path) -> set[str]:
     """
     if isinstance(source, BuiltinSource):
         if source.name == "sio2-prototypes":
-            return {"O", "Si"}
-        return {"C", "H", "O"}
+            return Preview("crystal", {"O", "Si"})
+        return Preview("molecule", {"C", "H", "O"})
     if isinstance(source, SmilesSource):
         texts = source.smiles
         if texts is None:
             texts = read_smi(base / Path(str(source.path)).expanduser())
-        return {
+        species = {
             chemical_symbols[atom.GetAtomicNum()]
             for text in texts
             for atom in Chem.AddHs(parse_smiles(text)).GetAtoms()
         }
+        return Preview("molecule", species)
     loaded = source.load(base)
-    return {symbol for formula in loaded.formulas for symbol in Formula(formula).count()}
+    return Preview(loaded.kind, set(loaded.species))

@@ -10,6 +10,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
+from logan_campaign import doctor
 from logan_campaign.cli import main
 from logan_campaign.cli.common import StateChoice
 from logan_campaign.schemas import CandidateState
@@ -21,6 +22,15 @@ training: {source: {type: smiles, smiles: [CCC, CO]}}
 models: {count: 1, hyperparameters: {steps: 10}}
 select: {strategy: kmeans, n_picks: 2}
 relax: {levels: [{name: xtb, calculator: gfn2-xtb}]}
+"""
+
+# ASE takes what has a Lattice for periodic
+BOXED = """\
+3
+Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3
+O 0.0 0.0 0.0
+H 0.96 0.0 0.0
+H -0.24 0.93 0.0
 """
 
 
@@ -39,6 +49,7 @@ Refused = Callable[..., str]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "boxed.xyz").write_text(BOXED)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -90,6 +101,8 @@ def test_state_choices_are_the_candidate_states() -> None:
         ("training.source={type: smiles, smiles: []}", "training"),
         ("training.source={type: smiles, smiles: [CXC]}", "CXC"),
         ("training.source={type: smiles, smiles: [CCC]}", "no O"),
+        ("training.source={type: builtin, name: sio2-prototypes}", "holds crystals"),
+        ("known=[{type: files, path: boxed.xyz}]", "set 'kind: molecule'"),
         ("target.formula=Qq2", "Qq"),
         ("target.box=[1.0, 1.0, 1.0]", "box"),
         ("models.cuont=2", "did you mean 'count'"),
@@ -166,3 +179,16 @@ def test_every_command_has_help(command: Command, arguments: list[str]) -> None:
     done = command(*arguments, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["2024.yaml"], ["my spec.yaml"], ["a.yaml", "--formula=NO"]])
+def test_init_writes_nothing_that_run_would_refuse(refused: Refused, arguments: list[str]) -> None:
+    assert "the spec would not be valid" in refused("init", *arguments)
+
+
+def test_doctor_shows_extras_in_remedies(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = doctor.Check("MongoDB", False, False, "[Errno 2]", "pip install 'a[mongo]'")
+    monkeypatch.setattr(doctor, "diagnose", lambda store: [missing])
+    said = command("doctor").stdout
+    assert "[Errno 2]" in said
+    assert "pip install 'a[mongo]'" in said

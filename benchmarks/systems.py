@@ -1,0 +1,137 @@
+"""What the benchmarks share: two systems that need no data files, and a probe.
+
+The machine's speed drifts, so times are compared with a matrix product measured on the same
+core in the same run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+
+def pin(core: int) -> None:
+    """Keep this process, and so all threads it starts, on one core; call before using JAX."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.sched_setaffinity(0, {core})
+
+
+def molecules() -> tuple[list[Any], Any, dict[str, Any]]:
+    """Return training molecules, the C5H12O target and the paper's hyperparameters."""
+    from ase import Atoms
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    from logan_campaign.gan import Target
+
+    structures = []
+    for smiles in ("CCCCO", "CCOCC", "CC(C)CO", "CCCCCCO", "CC(C)OC(C)C", "CCC(O)(C)CC"):
+        molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        AllChem.EmbedMolecule(molecule, randomSeed=1)
+        structures.append(
+            Atoms(
+                [a.GetSymbol() for a in molecule.GetAtoms()],
+                molecule.GetConformer().GetPositions(),
+            )
+        )
+    target = Target((6,) * 5 + (1,) * 12 + (8,), ((8, 0, 0), (0, 7, 0), (0, 0, 6)), False)
+    return structures, target, {}
+
+
+def crystals(radial: str) -> tuple[list[Any], Any, dict[str, Any]]:
+    """Return SiO2 crystals, an 18-atom target and the paper's hyperparameters."""
+    from ase.spacegroup import crystal
+
+    from logan_campaign.gan import Target
+
+    quartz = crystal(
+        ("Si", "O"),
+        [(0.4697, 0.0, 0.0), (0.4135, 0.2669, 0.1191)],
+        spacegroup=152,
+        cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
+    )
+    cristobalite = crystal(
+        ("Si", "O"),
+        [(0.3, 0.3, 0.0), (0.24, 0.10, 0.18)],
+        spacegroup=92,
+        cellpar=[4.971, 4.971, 6.922, 90, 90, 90],
+    )
+    target = quartz.repeat((1, 1, 2))
+    settings = {
+        "radial": radial,
+        "r_cut": 4.0,
+        "n_max": 4,
+        "n_neighbour": 25,
+        "learning_rate": 10**-3.5,
+        "rattle_copies": 10,
+        "rattle_stdev": 0.03,
+        "environments_per_species": 20,
+    }
+    cell = tuple(tuple(row) for row in target.cell.array)
+    return [quartz, cristobalite], Target(tuple(target.numbers), cell, True), settings
+
+
+def system(name: str) -> tuple[list[Any], Any, dict[str, Any]]:
+    """Return the system called 'c5h12o', 'sio2-bessel' or 'sio2-gaussian'."""
+    return molecules() if name == "c5h12o" else crystals(name.removeprefix("sio2-"))
+
+
+SYSTEMS = ("c5h12o", "sio2-bessel", "sio2-gaussian")
+
+
+def step_flops(program: Any) -> float:
+    """Return the floating-point operations of one step's matrix products.
+
+    C5H12O with the paper's settings: 2.3e9.
+    """
+    h = program.problem.hyperparameters
+    rows = h.batch_size * len(program.problem.target.numbers)
+
+    def weights(sizes: tuple[int, ...]) -> int:
+        return sum(a * b for a, b in itertools.pairwise(sizes))
+
+    n_features = program.descriptor.n_features
+    critic = weights((n_features, *h.critic_widths, 1))
+    first = n_features * h.critic_widths[0]
+    generator = weights((h.latent_size, *h.generator_widths, program.place.n_outputs))
+    batches = 1 + h.critic_updates + h.penalty_updates
+    return 2.0 * (
+        h.critic_updates * 2 * rows * (3 * critic - first)
+        + h.penalty_updates * rows * 4 * critic
+        + h.batch_size * generator * (batches + 2)
+        + rows * 2 * critic
+    )
+
+
+class Probe:
+    """The rate of a 270 x 256 x 128 matrix product: the faster of NumPy's and JAX's."""
+
+    def __init__(self) -> None:
+        import jax
+
+        rng = np.random.default_rng(0)
+        self.a = rng.normal(size=(270, 256)).astype(np.float32)
+        self.b = rng.normal(size=(256, 128)).astype(np.float32)
+        self.on_device = jax.device_put((self.a, self.b))
+        self.product = jax.jit(lambda a, b: a @ b)
+        self.block = jax.block_until_ready
+        self.best = 0.0
+        self.best_cpu = 0.0
+
+    def measure(self, repeats: int = 60) -> None:
+        """Measure once more; the best rates so far are kept, by wall and by processor time."""
+        flops = 2.0 * 270 * 256 * 128
+        for function, args in ((np.matmul, (self.a, self.b)), (self.product, self.on_device)):
+            self.block(function(*args))
+            for _ in range(3):
+                wall, cpu = time.perf_counter(), time.process_time()
+                for _ in range(repeats):
+                    result = function(*args)
+                self.block(result)
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                self.best = max(self.best, flops * repeats / wall / 1e9)
+                self.best_cpu = max(self.best_cpu, flops * repeats / cpu / 1e9)

@@ -1,0 +1,150 @@
+"""What the reading commands say of campaigns that are far from finished, or odd."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobflow import Flow, JobStore, job
+
+from logan_campaign.cli import main
+from logan_campaign.flows.local import Ledger
+from logan_campaign.schemas import Document, ModelDoc, ReferenceDoc, Verdict
+from logan_campaign.stores.builders import CampaignBuilder
+from logan_campaign.stores.open import open_campaign_stores
+
+from .made_up import MadeUpCampaign, MadeUpCrystals
+
+Read = Callable[..., str]
+
+
+@job
+def nothing() -> None:
+    """Stand in for the campaign's jobs, of which only the documents are made up."""
+
+
+@pytest.fixture
+def read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Read:
+    """Store a made-up campaign up to a stage, and return what a command says of it."""
+
+    def read(campaign: MadeUpCampaign, upto: int | None, command: str, *options: str) -> str:
+        place = tmp_path / f"{type(campaign).__name__}-{upto}"
+        with open_campaign_stores(place, create=True) as stores:
+            ledger = Ledger(stores.ledger, campaign.id, {"campaign": "demo"})
+            if ledger.root() is None:
+                ledger.begin(Flow([nothing()]))
+            campaign.store(JobStore(stores.docs, additional_stores={"data": stores.data}), upto)
+            CampaignBuilder.from_stores(stores).build()
+        argv = ["logan-campaign", command, str(place), *options]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert not ended.value.code, captured.err
+        return captured.out
+
+    return read
+
+
+def read_json(read: Read, *arguments: Any) -> Any:
+    return json.loads(read(*arguments, "--json"))
+
+
+@pytest.mark.parametrize("upto", [1, 3, 5, 7, 11])
+def test_every_stage_of_a_campaign_can_be_read(read: Read, upto: int) -> None:
+    campaign = MadeUpCampaign()
+    n_candidates = 6 if upto >= 5 else 0
+    assert "demo" in read(campaign, upto, "status")
+    status = read_json(read, campaign, upto, "status")
+    assert sum(status["candidates"].values()) == n_candidates
+    assert f"{n_candidates} candidates" in read(campaign, upto, "results")
+    found = read_json(read, campaign, upto, "results")
+    assert len(found) == n_candidates
+    for candidate in found:
+        assert {"id", "state", "formula", "smiles", "level", "energy_ev"} <= candidate.keys()
+
+
+def test_a_campaign_of_which_all_models_failed_shows_why(read: Read) -> None:
+    class Failed(MadeUpCampaign):
+        def models(self) -> list[Document]:
+            found = [model for model in super().models() if isinstance(model, ModelDoc)]
+            empty = {name: [] for name in type(found[0].history).model_fields}
+            changes = {
+                "state": "failed",
+                "reason": "diverged: the losses are not finite",
+                "weights": "",
+                "history": type(found[0].history)(**empty),
+            }
+            return [model.model_copy(update=changes) for model in found]
+
+    said = " ".join(read(Failed(), 4, "status").split())
+    assert "diverged" in said
+    assert "candidates: none yet" in said
+    assert "found 0 of 1 in the known set" in said
+    model = Failed().models()[0].id  # type: ignore[attr-defined]
+    assert "diverged" in read(Failed(), 4, "show", model)
+    assert model in read(Failed(), 4, "lineage", model)
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(read: Read) -> None:
+    class Pyrrole(MadeUpCampaign):
+        def verdicts(self) -> list[Verdict]:
+            odd = {"smiles": "c1cc[nH]c1", "reason": "see [/tmp/log] and [red]"}
+            return [verdict.model_copy(update=odd) for verdict in super().verdicts()]
+
+    table = read(Pyrrole(), None, "results")
+    assert "c1cc[nH]c1" in table
+    assert "see [/tmp/log] and [red]" in table
+    assert "c1cc[nH]c1" in read(Pyrrole(), None, "show", "cand-a4")
+
+
+def test_a_known_energy_that_did_not_converge_is_not_compared_with(read: Read) -> None:
+    class Unconverged(MadeUpCampaign):
+        def reference(self) -> list[Document]:
+            (found,) = super().reference()
+            assert isinstance(found, ReferenceDoc)
+            changed = [r.model_copy(update={"state": "not_converged"}) for r in found.references]
+            return [found.model_copy(update={"references": changed})]
+
+    assert read_json(read, MadeUpCampaign(), None, "status")["reference"] is not None
+    assert read_json(read, Unconverged(), None, "status")["reference"] is None
+
+
+def test_known_crystals_count_in_any_cell(read: Read) -> None:
+    class Doubled(MadeUpCrystals):
+        def sets(self) -> list[Document]:
+            return [
+                doc.model_copy(update={"formulas": {"O4Si2": 1}})  # type: ignore[attr-defined]
+                for doc in super().sets()
+            ]
+
+        def stages(self) -> list[Sequence[Document]]:
+            return [
+                [
+                    doc.model_copy(update={"kind": "crystal", "formula": "O2Si"})
+                    if doc.doc_type == "campaign"  # type: ignore[attr-defined]
+                    else doc
+                    for doc in stage
+                ]
+                for stage in super().stages()
+            ]
+
+    (known,) = read_json(read, Doubled(), None, "status")["known"]
+    assert (known["n_entries"], known["n_found"]) == (1, 1)
+
+
+def test_raw_structures_are_exported_without_the_energy_of_the_relaxed_ones(
+    read: Read, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.json"
+    read(MadeUpCampaign(), None, "export", str(path))
+    assert all(c["energy_ev"] is not None and c["level"] for c in json.loads(path.read_text()))
+    read(MadeUpCampaign(), None, "export", str(path), "--raw")
+    for candidate in json.loads(path.read_text()):
+        assert not {"energy_ev", "energy_per_atom_ev", "level"} & candidate.keys()
