@@ -22,6 +22,9 @@ from logan_campaign.gan.step import Problem
 
 FORMAT = "logan-campaign model"
 
+#: The one entry of a file's metadata.
+_METADATA = "logan_campaign"
+
 
 @dataclass(frozen=True, eq=False)
 class LoganModel:
@@ -143,8 +146,10 @@ def tensor_parameters(name: str, tensors: dict[str, np.ndarray]) -> Parameters:
 
 def write_tensors(kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     """Return a safetensors file with a JSON header that says what it is."""
-    metadata = {"format": kind, "header": json.dumps(header, sort_keys=True)}
-    return save_tensors({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+    # one entry only: safetensors writes several in random order
+    metadata = {_METADATA: json.dumps({"format": kind, "header": header}, sort_keys=True)}
+    # not ascontiguousarray, which makes scalars one-dimensional
+    return save_tensors({k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata)
 
 
 def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -159,11 +164,12 @@ def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, n
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError) as err:
         raise ModelFileError(f"not a complete safetensors file: {err}") from err
-    if metadata.get("format") != kind:
-        raise ModelFileError(f"the file is not a {kind}")
     try:
-        return json.loads(metadata["header"]), tensors
-    except (KeyError, ValueError) as err:
+        found = json.loads(metadata.get(_METADATA, "{}"))
+        if found.get("format") != kind:
+            raise ModelFileError(f"the file is not a {kind}")
+        return dict(found["header"]), tensors
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise ModelFileError(f"the {kind} has no readable header: {err}") from err
 
 
