@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import resource
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +19,7 @@ from ase.io import write
 
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
+from logan_campaign.sources.preview import Preview
 
 SPEC = """\
 name: small
@@ -108,9 +106,7 @@ class Live:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.work = folder, folder / "small" / "work" / "small"
-        self.process = kill_resume.start(
-            folder / "spec.yaml", "small", folder, ["--workers", "1"]
-        )
+        self.process = kill_resume.start(folder / "spec.yaml", "small", folder, ["--workers", "1"])
 
     def __enter__(self) -> Live:
         return self
@@ -186,9 +182,10 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
     check = CampaignMaker.check_sources
     training, aside = folder / "training.xyz", folder / "aside.xyz"
 
-    def check_and_lose_the_file(maker: CampaignMaker) -> None:
-        check(maker)
+    def check_and_lose_the_file(maker: CampaignMaker) -> list[Preview]:
+        found = check(maker)
         training.rename(aside)
+        return found
 
     with monkeypatch.context() as patch:
         patch.setattr(CampaignMaker, "check_sources", check_and_lose_the_file)
@@ -242,5 +239,4 @@ def test_mongodb_gives_the_same_campaign(
 
 def test_full_disk_ends_the_run_with_one_line_and_it_goes_on_once_there_is_room(
     folder: Path, undisturbed: dict[str, Any], command: Command
-) -> None:
-    ...
+) -> None: ...
