@@ -33,9 +33,7 @@ def settings_of(radial: str = "bessel", cutoff: str = "faithful") -> dict[str, A
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize(
-    ("radial", "cutoff"), [("bessel", "faithful"), ("gaussian", "smooth")]
-)
+@pytest.mark.parametrize(("radial", "cutoff"), [("bessel", "faithful"), ("gaussian", "smooth")])
 def test_batches_agree_with_single_structures(system: str, radial: str, cutoff: str) -> None:
     numbers, positions, cell = structures(system, 3)
     settings = settings_of(radial, cutoff)
@@ -110,8 +108,7 @@ def test_structure_descriptors_are_means_over_each_species(system: str) -> None:
         atoms = Atoms(numbers, p, cell=cell, pbc=cell is not None)
         spectra = power_spectrum(atoms, species=species, **settings)[:, : -len(species)]
         parts = [
-            spectra[numbers == z].mean(axis=0) if z in numbers else 0 * spectra[0]
-            for z in species
+            spectra[numbers == z].mean(axis=0) if z in numbers else 0 * spectra[0] for z in species
         ]
         expected = np.concatenate(parts)
         np.testing.assert_allclose(row, expected, atol=3e-5 * np.abs(expected).max())

@@ -69,9 +69,7 @@ def direct_spectrum(atoms: Atoms, settings: dict[str, Any]) -> np.ndarray:
                     g = radial_functions(settings["radial"], order, n_max, r, r_cut)
                     legendre = (2 * order + 1) / (4 * np.pi) * eval_legendre(order, cosines)
                     block = legendre[np.ix_(kinds == first, kinds == second)]
-                    row.extend(
-                        gn[kinds == first] @ block @ gn[kinds == second] for gn in g
-                    )
+                    row.extend(gn[kinds == first] @ block @ gn[kinds == second] for gn in g)
         rows.append(row + [float(atoms.numbers[i] == z) for z in species])
     return np.array(rows)
 
@@ -92,9 +90,7 @@ def test_known_values_of_carbon_monoxide() -> None:
     # One neighbour at r: P = (2l+1)/(4π) g(r)², whatever the direction.
     atoms = Atoms("CO", [[0.0, 0.0, 0.0], [0.3, -0.4, 1.0]])
     r = np.linalg.norm(atoms.positions[1])
-    p = power_spectrum(
-        atoms, species=[6, 8], radial="gaussian", r_cut=3.0, n_max=1, n_neighbour=4
-    )
+    p = power_spectrum(atoms, species=[6, 8], radial="gaussian", r_cut=3.0, n_max=1, n_neighbour=4)
     g = [np.exp(-((r / d) ** 2)) - np.exp(-((3.0 / d) ** 2)) for d in (1.0, 3.0)]
     oxygen_pairs = [g[0] ** 2, g[1] ** 2, 3 * g[0] ** 2]
     np.testing.assert_allclose(p[0, 6:9], np.array(oxygen_pairs) / (4 * np.pi), rtol=1e-12)
@@ -210,7 +206,9 @@ def test_an_atom_crossing_the_cutoff_makes_no_jump(settings: dict[str, Any]) -> 
         np.testing.assert_allclose(slope, 0.0, atol=1e-5)
 
 
-def test_the_smooth_cutoff_counts_equal_distances_equally_where_the_published_one_does_not() -> None:
+def test_the_smooth_cutoff_counts_equal_distances_equally_where_the_published_one_does_not() -> (
+    None
+):
     directions = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0.6, 0.8]])
     settings = {"radial": "bessel", "r_cut": 4.0, "n_max": 2, "n_neighbour": 3}
 
