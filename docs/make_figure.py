@@ -2,7 +2,8 @@
 
 Left: the map that selection works on (structure descriptors, PCA), every generated structure in
 the colour of its cluster, the picks, and those that relaxed to a known isomer. Right: distinct
-isomers found against relaxations, in the order that selection fixed.
+known isomers against picks, in the order that selection fixed, between the best that is possible
+and what uniform draws of valid isomers give on average (coupon collector).
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def main(campaign: str, out: Path) -> None:
         assert selection.map is not None
         chart = unpack_arrays(database.load_blob(selection.map))
         candidates = list(database.candidates(record.id, sort="order"))
+        n_known = sum(
+            known.formulas.get(record.formula, 0)
+            for known in database.training_sets(record.id)
+            if known.id in record.known_set_ids
+        )
         pools = [pool.id for model in database.models(record.id) for pool in model.pools]
     where = {(p, s): i for i, (p, s) in enumerate(zip(chart["pool"], chart["sample"], strict=True))}
     picked = [where[pools.index(c.pool_id), c.sample_index] for c in candidates]
@@ -48,12 +54,14 @@ def main(campaign: str, out: Path) -> None:
         if candidate.smiles in target and candidate.smiles is not None:
             seen.add(candidate.smiles)
         found.append(len(seen))
-    relaxations = np.arange(1, len(found) + 1)
-    right.step(relaxations, found, where="post", label="this campaign")
-    right.plot(relaxations, np.minimum(relaxations, max(found)), ls=":", c="grey", label="floor")
-    right.set_xlabel("relaxations")
+    picks = np.arange(1, len(found) + 1)
+    right.step(picks, found, where="post", label="this campaign")
+    uniform = n_known * (1 - (1 - 1 / n_known) ** picks)
+    right.plot(picks, uniform, ls="--", c="grey", label="uniform draws of valid isomers")
+    right.plot(picks, np.minimum(picks, n_known), ls=":", c="grey", label="every pick a new one")
+    right.set_xlabel("picks, in the order of selection")
     right.set_ylabel("distinct known isomers found")
-    right.set_title(f"{record.formula}: {len(seen)} found")
+    right.set_title(f"{record.formula}: {len(seen)} of {n_known} found")
     right.legend(loc="lower right", frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)

@@ -23,6 +23,7 @@ from logan_campaign.cli.common import (
 )
 from logan_campaign.stores.queries import LineageNode
 from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.structures import hill_formula
 
 
 @app.command()
@@ -45,7 +46,9 @@ def results(
     campaign: CampaignArgument,
     store: StoreOption = None,
     state: StateOption = None,
-    formula: Annotated[str | None, typer.Option(help="Only this Hill formula.")] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="Only this composition of a molecule or cell.")
+    ] = None,
     smiles: Annotated[str | None, typer.Option(help="Only this molecule, as any SMILES.")] = None,
     spacegroup: Annotated[str | None, typer.Option(help="Only this space-group symbol.")] = None,
     level: Annotated[
@@ -64,7 +67,7 @@ def results(
             database.candidates(
                 record.id,
                 state=[s.value for s in state] if state else None,
-                formula=formula,
+                formula=None if formula is None else hill_formula(formula),
                 smiles=_canonical(smiles),
                 spacegroup=spacegroup,
                 level=level,

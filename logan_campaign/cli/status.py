@@ -108,7 +108,7 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
                 "id": known.id,
                 "n_entries": n_entries,
                 "n_found": len({c.match for c in hits}),
-                "found": sorted({c.match_label or str(c.match) for c in hits}),
+                "found": sorted({c.smiles or c.match_label or str(c.match) for c in hits}),
             }
         )
     return found

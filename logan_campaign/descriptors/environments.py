@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
@@ -16,25 +13,8 @@ from logan_campaign.descriptors.lattice import Surroundings
 from logan_campaign.descriptors.radial import MAX_N_MAX
 from logan_campaign.errors import InputError, StructureError
 
+#: Environments at a time: their factors fit into a processor's second-level cache.
 _LANES = 512
-
-
-@lru_cache(maxsize=32)
-def _evaluate(descriptor: Descriptor) -> Any:
-    """Return the jitted spectrum of (n_neighbours, n_lanes) environments."""
-
-    @jax.jit
-    def evaluate(vectors: jax.Array, species: jax.Array) -> jax.Array:
-        vectors = jnp.transpose(vectors, (2, 1, 0))
-        which = jnp.arange(len(descriptor.species)).reshape(-1, 1, 1)
-        weights = (species.T[None] == which).astype(vectors.dtype)
-        x, y, z = vectors
-        if descriptor.cutoff == "smooth":
-            square = x * x + y * y + z * z
-            weights = weights * fading_shares(descriptor, square, species.T >= 0)
-        return spectrum(descriptor, (x, y, z), weights).T
-
-    return evaluate
 
 
 def environment_spectra(
@@ -50,17 +30,17 @@ def environment_spectra(
     Returns:
         Array of shape (n, n_spectrum).
     """
-    n = len(vectors)
-    padding = -n % _LANES
-    vectors = np.concatenate([vectors, np.zeros((padding, *vectors.shape[1:]), vectors.dtype)])
-    species = np.concatenate([species, np.full((padding, species.shape[1]), -1)])
-    evaluate = _evaluate(descriptor)
-    with jax.enable_x64(vectors.dtype == np.float64):
-        chunks = [
-            np.asarray(evaluate(vectors[i : i + _LANES], species[i : i + _LANES]))
-            for i in range(0, n, _LANES)
-        ]
-    return np.concatenate(chunks)[:n]
+    which = np.arange(len(descriptor.species)).reshape(-1, 1, 1)
+    output = np.empty((len(vectors), descriptor.n_spectrum), vectors.dtype)
+    for start in range(0, len(vectors), _LANES):
+        x, y, z = np.ascontiguousarray(vectors[start : start + _LANES].transpose(2, 1, 0))
+        kinds = species[start : start + _LANES].T
+        weights = (kinds[None] == which).astype(vectors.dtype)
+        if descriptor.cutoff == "smooth":
+            shares = fading_shares(descriptor, x * x + y * y + z * z, kinds >= 0)
+            weights = weights * shares
+        output[start : start + _LANES] = spectrum(descriptor, (x, y, z), weights).T
+    return output
 
 
 def species_indices(numbers: np.ndarray, species: Sequence[int]) -> np.ndarray:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+from logan_campaign.descriptors.backend import Array, namespace
 
 
-def solid_harmonics(x: jax.Array, y: jax.Array, z: jax.Array, l_max: int) -> list[list[Any]]:
+def solid_harmonics(x: Array, y: Array, z: Array, l_max: int) -> list[list[Any]]:
     """Return orthonormal real solid harmonics ``r^l Y_lm(x, y, z)`` up to ``l_max``.
 
     The recursion over Legendre polynomials (in z and r²) and over ``(x + iy)^m`` unrolls to
@@ -22,9 +21,9 @@ def solid_harmonics(x: jax.Array, y: jax.Array, z: jax.Array, l_max: int) -> lis
     Returns:
         For each l a list of 2l+1 arrays, m = -l … l.
     """
+    xp = namespace(x)
     r2 = x * x + y * y + z * z
-    one = jnp.ones_like(x)
-    cosine, sine = [one], [jnp.zeros_like(x)]
+    cosine, sine = [xp.ones_like(x)], [xp.zeros_like(x)]
     for m in range(l_max):
         cosine.append(x * cosine[m] - y * sine[m])
         sine.append(x * sine[m] + y * cosine[m])

@@ -1,4 +1,4 @@
-"""The power spectrum of many environments at once, differentiable, for any array of atoms.
+"""The power spectrum of many environments at once, differentiable inside JAX.
 
 Arrays keep the environments on their last axis ("lanes") and the neighbours before it, so
 that everything is elementwise over long contiguous rows: density coefficients c_nlm are summed
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from logan_campaign.descriptors.backend import Array, exact_matmul, namespace
 from logan_campaign.descriptors.harmonics import solid_harmonics
 from logan_campaign.descriptors.radial import Radial, bessel_table, channels, gaussian_widths
 
@@ -75,21 +76,29 @@ class Descriptor:
         return self.n_spectrum + len(self.species)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def chebyshev_series(table: HashableArray, t: jax.Array) -> jax.Array:
+def clenshaw(table: np.ndarray, t: Array) -> Any:
     """Return the Chebyshev series with coefficients (degree+1, n) at t (...) as (n, ...)."""
-    columns = jnp.asarray(table.array, t.dtype).reshape(*table.array.shape, *([1] * t.ndim))
-    ahead, after = jnp.zeros_like(t), jnp.zeros_like(t)
-    for k in range(len(table.array) - 1, 0, -1):  # Clenshaw's recurrence
+    xp = namespace(t)
+    columns = xp.asarray(table, t.dtype).reshape(*table.shape, *([1] * t.ndim))
+    ahead, after = xp.zeros_like(t), xp.zeros_like(t)
+    for k in range(len(table) - 1, 0, -1):
         ahead, after = columns[k] + 2.0 * t * ahead - after, ahead
     return columns[0] + t * ahead - after
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def chebyshev_series(table: HashableArray, t: jax.Array) -> jax.Array:
+    """Return :func:`clenshaw` with the derivative as a series of its own.
+
+    That is cheaper than going back through the recurrence.
+    """
+    return clenshaw(table.array, t)
 
 
 @chebyshev_series.defjvp
 def _chebyshev_series_jvp(
     table: HashableArray, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    # The derivative is a Chebyshev series too: cheaper than going back through the recurrence.
     derivative = HashableArray(chebyshev.chebder(table.array))
     (t,), (dt,) = primals, tangents
     return chebyshev_series(table, t), chebyshev_series(derivative, t) * dt
@@ -97,11 +106,11 @@ def _chebyshev_series_jvp(
 
 def factors(
     descriptor: Descriptor,
-    x: jax.Array,
-    y: jax.Array,
-    z: jax.Array,
-    weights: jax.Array | None = None,
-) -> tuple[list[jax.Array], list[jax.Array]]:
+    x: Array,
+    y: Array,
+    z: Array,
+    weights: Array | None = None,
+) -> tuple[list[Any], list[Any]]:
     """Return radial and angular factors whose products are ``w g_{n'l}(r) Y_lm(r/|r|)``.
 
     Args:
@@ -114,43 +123,44 @@ def factors(
         the stacked angular factors, shape (2l+1, n_neighbours, n_lanes).
     """
     r_cut, n_max, dtype = descriptor.r_cut, descriptor.n_max, x.dtype
+    xp = namespace(x)
     x, y, z = x / r_cut, y / r_cut, z / r_cut
     square = x * x + y * y + z * z
     share = (square < 1.0).astype(dtype)
     if weights is not None:
         share = share * weights
     if descriptor.radial == "bessel":
-        table = bessel_table(r_cut, n_max, 3e-8 if dtype == jnp.float32 else 1e-16)
-        t = 2.0 * jnp.minimum(square, 1.0) - 1.0
-        functions = chebyshev_series(HashableArray(table), t)
+        table = bessel_table(r_cut, n_max, 3e-8 if dtype == np.float32 else 1e-16)
+        t = 2.0 * xp.minimum(square, 1.0) - 1.0
+        functions: Any = (
+            clenshaw(table, t) if xp is np else chebyshev_series(HashableArray(table), t)
+        )
         choice = np.eye(len(functions))
     else:
         # Gaussians keep a direction at r = 0, where there is none: it counts as zero there.
         apart = square > 1e-12
-        inverse = jnp.where(apart, jax.lax.rsqrt(jnp.where(apart, square, 1.0)), 0.0)
+        inverse = xp.where(apart, 1.0 / xp.sqrt(xp.where(apart, square, 1.0)), 0.0)
         x, y, z = x * inverse, y * inverse, z * inverse
         widths = np.concatenate([gaussian_widths(o, n_max, r_cut) for o in range(n_max + 1)])
         distinct, which = np.unique(widths, return_inverse=True)
         exponents = (r_cut / distinct) ** 2
-        column = jnp.asarray(exponents, dtype).reshape(-1, *([1] * square.ndim))
-        offset = jnp.asarray(np.exp(-exponents), dtype).reshape(-1, *([1] * square.ndim))
-        functions = jnp.exp(-column * square) - offset
+        column = xp.asarray(exponents, dtype).reshape(-1, *([1] * square.ndim))
+        offset = xp.asarray(np.exp(-exponents), dtype).reshape(-1, *([1] * square.ndim))
+        functions = xp.exp(-column * square) - offset
         choice = np.eye(len(distinct))[which]
     # The product with zeros and ones hands each function to its channel. It is a matrix
     # product also because the compiler would otherwise evaluate the functions anew in
     # every sum that they enter.
-    values = exact_matmul(
-        jnp.asarray(choice, dtype), (functions * share).reshape(len(choice.T), -1)
-    )
+    values = exact_matmul(choice, (functions * share).reshape(len(choice.T), -1))
     values = values.reshape(-1, *square.shape)
     radial, start = [], 0
     for order in range(n_max + 1):
         radial.append(values[start : start + n_max - order + 1])
         start += n_max - order + 1
-    return radial, [jnp.stack(row) for row in solid_harmonics(x, y, z, n_max)]
+    return radial, [xp.stack(row) for row in solid_harmonics(x, y, z, n_max)]
 
 
-def fading_shares(descriptor: Descriptor, square: jax.Array, present: jax.Array) -> jax.Array:
+def fading_shares(descriptor: Descriptor, square: Array, present: Array) -> Any:
     """Return the share with which each neighbour counts under the smooth cutoff.
 
     An atom at distance r counts with s(r²/R²), where s is 1 up to 1/2 and falls to 0 at 1
@@ -167,46 +177,45 @@ def fading_shares(descriptor: Descriptor, square: jax.Array, present: jax.Array)
         present: whether there is such a neighbour, of the same shape.
     """
     n, largest = float(descriptor.n_neighbour), descriptor.r_cut**2
-    square = jnp.where(present, square, 2.0 * largest)
+    xp = namespace(square)
+    square = xp.where(present, square, square.dtype.type(2.0 * largest))
 
-    def excess(q: jax.Array, square: jax.Array) -> jax.Array:
+    def excess(q: Array, square: Array) -> Any:
         return _switch(square / q).sum(axis=0) + n * (q / largest) ** 6 - n
 
-    fixed = jax.lax.stop_gradient(square)
-    start = jnp.full(square.shape[1:], largest, square.dtype)
-
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def halve(_: int, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
         low, high = bounds
         middle = 0.5 * (low + high)
         above = excess(middle, fixed) > 0
-        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+        return xp.where(above, low, middle), xp.where(above, middle, high)
 
-    halvings = 30 if square.dtype == jnp.float32 else 60
-    _, root = jax.lax.fori_loop(0, halvings, halve, (1e-6 * start, start))
-    root = jax.lax.stop_gradient(root)
+    fixed = square if xp is np else jax.lax.stop_gradient(square)
+    start = xp.full(square.shape[1:], largest, square.dtype)
+    bounds = (1e-6 * start, start)
+    halvings = 30 if square.dtype == np.float32 else 60
+    if xp is np:
+        for k in range(halvings):
+            bounds = halve(k, bounds)
+        return _switch(square / bounds[1])
+    root = jax.lax.stop_gradient(jax.lax.fori_loop(0, halvings, halve, bounds)[1])
     # One Newton step changes nothing but gives the root its derivative by the distances.
     _, slope = jax.jvp(lambda q: excess(q, fixed), (root,), (jnp.ones_like(root),))
     root = root - excess(root, square) / jax.lax.stop_gradient(slope)
     return _switch(square / root)
 
 
-def _switch(u: jax.Array) -> jax.Array:
+def _switch(u: Array) -> Any:
     """Return 1 for u ≤ 1/2, 0 for u ≥ 1 and a quintic in between."""
-    t = jnp.clip(2.0 * u - 1.0, 0.0, 1.0)
+    t = namespace(u).clip(2.0 * u - 1.0, 0.0, 1.0)
     return 1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t**2)
-
-
-def exact_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return ``a @ b`` in full precision, also where a device would round its inputs."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def spectrum(
     descriptor: Descriptor,
-    vectors: tuple[jax.Array, jax.Array, jax.Array],
-    weights: jax.Array | None,
+    vectors: tuple[Array, Array, Array],
+    weights: Array | None,
     groups: list[tuple[int, int]] | None = None,
-) -> jax.Array:
+) -> Any:
     """Return the power spectrum of every lane's environment (paper eqs. 1 to 3).
 
     Args:
@@ -220,24 +229,25 @@ def spectrum(
     Returns:
         Array of shape (n_spectrum, n_lanes): pairs of species A ≤ B, then l, then n'.
     """
+    xp = namespace(vectors[0])
     radial, angular = factors(descriptor, *vectors, None if groups is None else weights)
     n_species, n_max = len(descriptor.species), descriptor.n_max
-    coefficients: list[list[jax.Array]] = []  # [l][species]: (n', m, lanes)
+    coefficients: list[list[Any]] = []  # [l][species]: (n', m, lanes)
     for order in range(n_max + 1):
         g, y = radial[order], angular[order]
         row = []
         for s in range(n_species):
             if groups is not None:
                 lo, hi = groups[s]
-                row.append(jnp.sum(g[:, None, lo:hi] * y[None, :, lo:hi], axis=2))
+                row.append(xp.sum(g[:, None, lo:hi] * y[None, :, lo:hi], axis=2))
             else:
                 assert weights is not None
-                row.append(jnp.sum((g * weights[s])[:, None] * y[None], axis=2))
+                row.append(xp.sum((g * weights[s])[:, None] * y[None], axis=2))
         coefficients.append(row)
     features = [
-        jnp.sum(coefficients[order][a] * coefficients[order][b], axis=1)
+        xp.sum(coefficients[order][a] * coefficients[order][b], axis=1)
         for a in range(n_species)
         for b in range(a, n_species)
         for order in range(n_max + 1)
     ]
-    return jnp.concatenate(features)
+    return xp.concatenate(features)

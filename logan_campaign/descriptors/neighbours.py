@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from logan_campaign.descriptors.kernel import Descriptor, exact_matmul, fading_shares
+from logan_campaign.descriptors.backend import exact_matmul
+from logan_campaign.descriptors.kernel import Descriptor, fading_shares
 
 Vectors = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -46,7 +47,7 @@ def pair_differences(
     n, n_atoms, _ = values.shape
     eye = np.eye(n_atoms)
     pairs = (eye if order is None else eye[order])[:, None, :] - eye[None, :, :]
-    matrix = jnp.asarray(pairs.reshape(n_atoms**2, n_atoms), values.dtype)
+    matrix = pairs.reshape(n_atoms**2, n_atoms)
     x, y, z = (
         exact_matmul(matrix, values[:, :, k].T).reshape(n_atoms, n_atoms * n) for k in range(3)
     )
@@ -147,8 +148,7 @@ def nearest_images(
     which = np.arange(len(descriptor.species)).reshape(-1, 1, 1)
     table = jnp.concatenate([vectors, (species[None] == which).astype(dtype)])
     # The product with one keeps the gathers from being repeated wherever their result is used.
-    one = jnp.eye(len(table), dtype=dtype)
-    table = exact_matmul(one, table.reshape(len(table), -1)).reshape(table.shape)
+    table = exact_matmul(np.eye(len(table)), table.reshape(len(table), -1)).reshape(table.shape)
     x, y, z, shares = table[0], table[1], table[2], table[3:]
     if descriptor.cutoff == "smooth":
         shares = shares * fading_shares(descriptor, x * x + y * y + z * z, valid)

@@ -139,6 +139,11 @@ def test_known_crystals_count_in_any_cell(read: Read) -> None:
     assert (known["n_entries"], known["n_found"]) == (1, 1)
 
 
+def test_a_composition_may_be_written_in_any_order(read: Read) -> None:
+    for formula in ("SiO2", "O2Si"):
+        assert "6 candidates" in read(MadeUpCrystals(), None, "results", "--formula", formula)
+
+
 def test_raw_structures_are_exported_without_the_energy_of_the_relaxed_ones(
     read: Read, tmp_path: Path
 ) -> None:
