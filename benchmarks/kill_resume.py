@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -86,6 +87,7 @@ def contents(location: str, name: str) -> dict[str, Any]:
             weights = document["output"]["weights"]
             models[document["output"]["id"]]["weights"] = _digest(weights)
         return {
+            "id": record.id,
             "candidates": candidates,
             "models": models,
             "documents": {store: _store(stores, store).count() for store in _names()},
@@ -152,9 +154,9 @@ def largest_energy_difference(one: dict[str, Any], other: dict[str, Any]) -> flo
 
 
 def processes_below(folder: Path) -> Iterator[int]:
-    """Yield the processes that work in a folder or below it."""
+    """Yield the other processes that work in a folder or below it."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 cwd = (entry / "cwd").resolve(strict=True)
                 state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -195,7 +197,7 @@ def run_with_kills(
             process.send_signal(signal.SIGKILL)
             process.wait()
             orphans += left_over(folder)
-            kills.append({"after_s": round(stretch_s or 0.0, 2), "jobs_done": _jobs_done(store)})
+            kills.append({"after_s": round(stretch_s or 0.0, 2), "jobs_done": jobs_done(store)})
             continue
         break
     return {
@@ -204,6 +206,12 @@ def run_with_kills(
         "left_over_processes": orphans + left_over(folder),
         "elapsed_s": round(time.monotonic() - begun, 1),
     }
+
+
+def jobs_done(store: str) -> int:
+    """Return how many jobs have ended, by the record."""
+    with open_campaign_stores(store, create=True) as stores:
+        return int(stores.ledger.count({"doc_type": "job"}))
 
 
 def _names() -> list[str]:
@@ -236,14 +244,6 @@ def _blobs(obj: Any) -> Iterator[str]:
     elif isinstance(obj, list):
         for value in obj:
             yield from _blobs(value)
-
-
-def _jobs_done(store: str) -> int:
-    try:
-        with open_campaign_stores(store, create=True) as stores:
-            return int(stores.ledger.count({"doc_type": "job"}))
-    except ValueError:
-        return 0
 
 
 def _duration_s(store: str) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ClassifyMaker,
         CompareMaker,
         ReferenceMaker,
+        RelaxLevelMaker,
         RelaxLevelsMaker,
         ScreenMaker,
     )
@@ -37,6 +38,7 @@ __all__ = [
     "GPAWStaticMaker",
     "GenerateMaker",
     "ReferenceMaker",
+    "RelaxLevelMaker",
     "RelaxLevelsMaker",
     "ScreenMaker",
     "SelectMaker",
@@ -53,6 +55,7 @@ _MODULES = {
         "ClassifyMaker",
         "CompareMaker",
         "ReferenceMaker",
+        "RelaxLevelMaker",
         "RelaxLevelsMaker",
         "ScreenMaker",
     ),

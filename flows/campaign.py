@@ -150,9 +150,9 @@ class CampaignMaker(Maker):
             makers=makers,
             compare=CompareMaker(matching=spec.match),
             classify=ClassifyMaker(matching=spec.match),
-        ).make(screening.output, [s.uuid for s in sets])
+        ).make(screening.output, [s.output for s in sets])
 
-        jobs: list[Job] = [describe, *sets, *models, *pools, selection, screening, relaxed]
+        jobs: list[Job | Flow] = [describe, *sets, *models, *pools, selection, screening, relaxed]
         if spec.relax.reference:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(

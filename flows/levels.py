@@ -1,9 +1,10 @@
 """Relaxation in levels: a chain of jobs that grows as results come in.
 
-How many candidates reach a level is only known once the level before it is done. Each
-level is therefore added to the running flow by a job of its own::
+How many candidates reach a level is only known once the level before it is done. The
+relaxations of each level are therefore added to the running flow by a job of its own::
 
-    screen ─> start level 0 ─> [relax × K] ─> compare ─> start level 1 ─> … ─> classify
+    screen ─> start level ─> compare ─> start level ─> … ─> classify
+               └─ relax × K              └─ relax × K
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobflow import Flow, Job, Maker, OutputReference, Response, job
+from jobflow import Flow, Job, Maker, Response, job
 from jobflow.core.reference import OnMissing
 
 from logan_campaign.classification import (
@@ -20,6 +21,7 @@ from logan_campaign.classification import (
     classify,
     screen_and_match,
 )
+from logan_campaign.errors import InputError
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.relaxation.run import relax
@@ -142,36 +144,32 @@ class ClassifyMaker(Maker):
 
 
 @dataclass
-class RelaxLevelsMaker(Maker):
-    """Relax the candidates that passed, level by level, and classify what comes out.
+class RelaxLevelMaker(Maker):
+    """Relax the candidates that passed at one level: a job of its own for each.
 
     Attributes:
         name: Name of the job.
-        makers: One relaxation Maker per level, cheap ones first.
-        compare: Judges the results between two levels.
-        classify: Judges the results of the last level.
+        maker: The level's Maker.
     """
 
     name: str = "start level"
-    makers: list[LevelRelaxMaker] = field(default_factory=lambda: [XTBRelaxMaker()])
-    compare: CompareMaker = field(default_factory=CompareMaker)
-    classify: ClassifyMaker = field(default_factory=ClassifyMaker)
+    maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
 
-    @job(data=DATA_KEYS)
-    def make(
-        self, screening: ScreeningDoc, known_uuids: list[str], level_index: int = 0
-    ) -> Response:
-        """Add one level to the flow: a job per candidate, then the job that judges them.
+    @job
+    def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
+        """Add a job per candidate to the flow, and put their outputs together.
+
+        What is added refers to nothing outside itself: jobflow-remote refuses such flows.
 
         Args:
             screening: Verdicts and structures of the stage before.
-            known_uuids: Jobs that hold the training set and the known sets. They are passed
-                by uuid, not by value, so that what is added to the flow stays small.
-            level_index: The level to start, from 0.
+            level_index: Place of this level among the campaign's, from 0.
+
+        Returns:
+            ``campaign_id``, ``candidate_ids``, and the ``relaxations`` in the same order.
         """
         screening = ScreeningDoc.model_validate(screening)
-        maker = self.makers[level_index]
-        campaign_id = screening.campaign_id
+        maker, campaign_id = self.maker, screening.campaign_id
         # in the order of the verdicts, which is the order that selection fixed
         entrants = [v.candidate_id for v in screening.verdicts if v.state == "pending"]
         relaxations = [
@@ -180,26 +178,49 @@ class RelaxLevelsMaker(Maker):
         ]
         for candidate_id, relaxation in zip(entrants, relaxations, strict=True):
             relaxation.name = f"{maker.name} {candidate_id}"
-        known = [OutputReference(uuid) for uuid in known_uuids]
-        outputs = [relaxation.output for relaxation in relaxations]
-        if level_index + 1 == len(self.makers):
-            last = tolerant(self.classify.make(campaign_id, entrants, outputs, known))
-            following = [last]
-        else:
-            judge = tolerant(
-                self.compare.make(
-                    campaign_id,
-                    entrants,
-                    outputs,
-                    known,
-                    before_level=self.makers[level_index + 1].level.name,
-                )
-            )
-            last = self.make(judge.output, known_uuids, level_index + 1)
-            following = [judge, last]
-        return Response(
-            replace=Flow([*relaxations, *following], output=last.output, name=f"level {maker.name}")
-        )
+        output = {
+            "campaign_id": campaign_id,
+            "candidate_ids": entrants,
+            "relaxations": [relaxation.output for relaxation in relaxations],
+        }
+        return Response(replace=Flow(relaxations, output=output, name=f"level {maker.name}"))
+
+
+@dataclass
+class RelaxLevelsMaker(Maker):
+    """Relax the candidates that passed, level by level, and classify what comes out.
+
+    Attributes:
+        name: Name of the flow.
+        makers: One relaxation Maker per level, cheap ones first.
+        compare: Judges the results between two levels.
+        classify: Judges the results of the last level.
+    """
+
+    name: str = "relax"
+    makers: list[LevelRelaxMaker] = field(default_factory=lambda: [XTBRelaxMaker()])
+    compare: CompareMaker = field(default_factory=CompareMaker)
+    classify: ClassifyMaker = field(default_factory=ClassifyMaker)
+
+    def make(self, screening: ScreeningDoc, known: list[TrainingSetDoc]) -> Flow:
+        """Return the flow: for each level a job that starts it and one that judges it.
+
+        Args:
+            screening: Verdicts and structures of the stage before.
+            known: The training set and the known sets.
+        """
+        jobs: list[Job] = []
+        for index, maker in enumerate(self.makers):
+            level = RelaxLevelMaker(maker=maker).make(screening, index)
+            found = [level.output[k] for k in ("campaign_id", "candidate_ids", "relaxations")]
+            if index + 1 == len(self.makers):
+                judge = tolerant(self.classify.make(*found, known))
+            else:
+                following = self.makers[index + 1].level.name
+                judge = tolerant(self.compare.make(*found, known, before_level=following))
+            jobs += [level, judge]
+            screening = judge.output
+        return Flow(jobs, output=jobs[-1].output, name=self.name)
 
 
 @dataclass
@@ -260,7 +281,9 @@ def tolerant(job: Job) -> Job:
     return job
 
 
-def _documents(found: list[RelaxationDoc | None]) -> list[RelaxationDoc | None]:
+def _documents(found: list[RelaxationDoc | None] | None) -> list[RelaxationDoc | None]:
+    if found is None:
+        raise InputError("the relaxations have not been started")
     return [None if doc is None else RelaxationDoc.model_validate(doc) for doc in found]
 
 

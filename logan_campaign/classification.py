@@ -38,7 +38,7 @@ __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and
 #: Relaxations that ended in one of these states count.
 DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
 
-_NO_JOB = "relaxation job ended without a result"
+_NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
 
 
 class KnownSet(NamedTuple):

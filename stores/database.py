@@ -81,6 +81,8 @@ _EXPLANATIONS = {
     sqlite3.SQLITE_BUSY: "locked by another process",
     sqlite3.SQLITE_LOCKED: "locked by another process",
     sqlite3.SQLITE_FULL: "disk full: nothing was written",
+    # quota or file-size limit reached, or the disk fails
+    sqlite3.SQLITE_IOERR: "the disk refuses (quota, size limit or fault): nothing was written",
     sqlite3.SQLITE_NOTADB: "not an SQLite file",
     sqlite3.SQLITE_CORRUPT: "damaged",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened (folder missing or not permitted)",

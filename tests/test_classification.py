@@ -235,7 +235,7 @@ class TestBetweenLevels:
             MATCHING,
         )
         assert [(v.state, v.reason) for v in verdicts] == [
-            ("failed", "relaxation job ended without a result"),
+            ("failed", "relaxation job ended without a result; 'status' of the campaign says how"),
             ("failed", "not converged: it went wrong"),
             ("failed", "calculator crashed: it went wrong"),
             ("pending", ""),

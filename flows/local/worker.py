@@ -197,7 +197,7 @@ def one_line(err: BaseException) -> str:
 def _disk_is_full(err: BaseException | None) -> bool:
     """Whether an exception, or one behind it, says that there is no space left."""
     while err is not None:
-        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         err = err.__cause__ or err.__context__
     return False

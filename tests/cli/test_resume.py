@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import random
 import re
+import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import kill_resume
 import pytest
 from ase.build import molecule
-from ase.io import write
+from ase.io import read, write
 
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.sources.preview import Preview
+from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.queries import CampaignDatabase
 
 SPEC = """\
 name: small
@@ -31,6 +35,9 @@ generate: {per_model: 20}
 select: {strategy: kmeans, n_picks: 4}
 relax: {levels: [{name: xtb, calculator: gfn2-xtb, fmax: 0.1, max_steps: 100}]}
 """
+
+#: A size of files (bytes) that the store of SPEC outgrows half-way.
+FULL_AT = 900_000
 
 
 class Done(NamedTuple):
@@ -92,13 +99,23 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert kill_resume.doubled_or_lost(str(folder / "small")) == []
     found = kill_resume.contents(str(folder / "small"), "small")
     assert len(found["candidates"]) == 4
-    return found
+    return {**found, "store": str(folder / "small")}
 
 
 def assert_same(undisturbed: dict[str, Any], store: str) -> None:
     assert kill_resume.doubled_or_lost(store) == []
     # no tolerance: GFN2-xTB relaxations begin anew, and weights are the same to the bit
     assert kill_resume.differences(undisturbed, kill_resume.contents(store, "small")) == []
+
+
+def c_o_distances(campaign: dict[str, Any]) -> dict[int, float]:
+    """Return the distance of C and O in each candidate as generated (Å), by place in the pool."""
+    with open_campaign_stores(campaign["store"]) as stores:
+        found = {}
+        for candidate in CampaignDatabase(stores).candidates():
+            heavy = [site for site in candidate.raw_structure if site.specie.symbol != "H"]
+            found[candidate.sample_index] = heavy[0].distance(heavy[1])
+    return found
 
 
 class Live:
@@ -191,12 +208,14 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
         patch.setattr(CampaignMaker, "check_sources", check_and_lose_the_file)
         failed = command("run", "spec.yaml", "--workers", "1", "--quiet")
     assert failed.code == 1
-    [line] = failed.err.splitlines()
-    assert re.fullmatch(r"failed: training set: .*training\.xyz.*", line)
+    first, *others = failed.err.splitlines()
+    assert re.fullmatch(r"failed: training set: .*training\.xyz.*", first), failed.err
+    print(others)
     found = json.loads(command("status", "small", "--json").out)
-    assert found["jobs"]["failed"] == 1
-    assert found["jobs"]["completed"] == 2
-    assert found["jobs"]["cancelled"] == 6
+    assert [failure["name"] for failure in found["failures"]] == ["training set"]
+    ended = {stage: set(counts) for stage, counts in found["stages"].items()}
+    assert ended["training set"] == {"failed"}
+    assert ended["train"] == ended["generate"] == ended["screen"] == {"cancelled"}
     aside.rename(training)
     mended = command("run", "spec.yaml", "--workers", "1", "--quiet")
     assert (mended.code, mended.err) == (0, "")
@@ -204,16 +223,29 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
 
 
 def test_relaxation_whose_process_dies_costs_its_candidate_only(
-    folder: Path, command: Command
+    folder: Path, undisturbed: dict[str, Any], command: Command
 ) -> None:
-    # a half of the first geometries have C and O further apart than this
-    level = "{name: springs, calculator: ase, target: 'steerable:Springs', kwargs: {deadly: 1.4}}"
+    # the same picks: only what comes after them differs
+    stretched = sorted((far, place) for place, far in c_o_distances(undisturbed).items())
+    deadly, dead_place = (stretched[-2][0] + stretched[-1][0]) / 2, stretched[-1][1]
+    level = "{name: springs, calculator: ase, target: 'steerable:Springs', max_steps: 5, "
+    level += f"kwargs: {{deadly: {deadly}}}}}"
     words = ["run", "spec.yaml", "--workers", "1", "--quiet", "--set", f"relax.levels=[{level}]"]
-    assert command(*words).code == 0
-    found = json.loads(command("results", "small", "--json").out)
-    reasons = {c["id"]: c["reason"] for c in found if c["state"] == "failed"}
-    print(found)
-    assert 0
+    done = command(*words)
+    assert done.code == 0
+    results = json.loads(command("results", "small", "--json").out)
+    assert {c["sample_index"] for c in results} == {place for _, place in stretched}
+    [dead] = [c for c in results if c["level"] is None]
+    assert dead["sample_index"] == dead_place
+    assert dead["state"] == "failed"
+    assert "without a result" in dead["reason"]
+    reason = "worker process died (exit code 3)"
+    assert done.err == f"failed: relax springs {dead['id']}: {reason}\n"
+    [failure] = json.loads(command("status", "small", "--json").out)["failures"]
+    assert failure["error"] == reason
+    # The campaign has gone on without it: to run it again would change what has been judged.
+    assert command(*words)[::2] == (0, "")
+    assert json.loads(command("results", "small", "--json").out) == results
 
 
 def test_mongodb_gives_the_same_campaign(
@@ -233,10 +265,31 @@ def test_mongodb_gives_the_same_campaign(
     lineage = command("lineage", "small", best["id"], *at).out
     assert shown["model_id"] in lineage
     assert shown["training_set_id"] in lineage
-    command("export", "small", "found.extxyz", *at)
-    assert (folder / "found.extxyz").exists()
+    assert command("export", "small", "found.extxyz", *at).code == 0
+    assert len(read(folder / "found.extxyz", ":")) > 0
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let this process, and those that it starts, write no file beyond a size (bytes)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_full_disk_ends_the_run_with_one_line_and_it_goes_on_once_there_is_room(
     folder: Path, undisturbed: dict[str, Any], command: Command
-) -> None: ...
+) -> None:
+    with files_up_to(FULL_AT):
+        full = command("run", "spec.yaml", "--workers", "1", "--quiet")
+    assert full.code == 2
+    assert full.err.splitlines() == [full.error]
+    assert "nothing was written" in full.error
+    assert kill_resume.doubled_or_lost("small") == []
+    assert 0 < kill_resume.jobs_done("small") < undisturbed["documents"]["ledger"] - 1
+    done = command("run", "spec.yaml", "--workers", "1", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert_same(undisturbed, "small")

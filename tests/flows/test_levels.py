@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from ase.calculators.calculator import Calculator
 from jobflow import Flow, JobStore, run_locally
+from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 from pymatgen.core import Molecule
 
 from logan_campaign.flows.data import TrainingSetMaker
-from logan_campaign.flows.levels import RelaxLevelsMaker
+from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
 from logan_campaign.relaxation.levels import ASELevel
 from logan_campaign.schemas import ScreeningDoc, Verdict
@@ -51,12 +52,11 @@ def outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             structures={v.candidate_id: WATER for v in verdicts if v.state == "pending"},
         )
         known = TrainingSetMaker(source=SmilesSource(smiles=["C"], relax=False)).make()
-        start = RelaxLevelsMaker(makers=makers).make(screening, [known.uuid])
+        levels = RelaxLevelsMaker(makers=makers).make(screening, [known.output])
         store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-        for job in (known, start):  # the second refers to the first by uuid only
-            flow = Flow([job])
-            flow.update_metadata({"campaign_id": "camp-0"})
-            run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+        flow = Flow([known, levels])
+        flow.update_metadata({"campaign_id": "camp-0"})
+        run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
         found: dict[str, list[dict[str, Any]]] = {}
         for doc in store.query({"output.doc_type": {"$exists": True}}):
             assert doc["metadata"]["campaign_id"] == "camp-0"
@@ -97,3 +97,18 @@ def test_places_of_levels_count_up_and_copies_stop_between_them(outcome: Any) ->
     assert len({r["id"] for r in found["relaxation"]}) == 3
     (classified,) = found["classification"]
     assert [v["state"] for v in classified["verdicts"]] == ["new"]
+
+
+def test_what_a_level_adds_refers_to_nothing_outside_itself() -> None:
+    # jobflow-remote refuses it otherwise
+    screening = ScreeningDoc(
+        campaign_id="camp-0",
+        before_level="one",
+        known_set_ids=[],
+        verdicts=[Verdict(candidate_id="cand-0", state="pending")],
+        structures={"cand-0": WATER},
+    )
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store.connect()
+    response = RelaxLevelMaker(maker=level("one")).make(screening).run(store)
+    assert next(job.name for job in get_flow(response.replace).jobs) == "relax one cand-0"
