@@ -91,7 +91,7 @@ def real_environments(
     features = np.hstack([spectra, one_hot(centre, len(species), np.float32)])[order]
     bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
     return RealEnvironments(
-        features,
+        features,  # type: ignore[arg-type]
         bounds[:-1][wanted].astype(np.int32),
         np.diff(bounds)[wanted].astype(np.int32),
     )
