@@ -111,9 +111,16 @@ def main() -> None:
         print(
             f"{row['system']}, core {row['core']}: {row['ms_per_step']:.1f} ms per step, bound "
             f"{row['bound_ms']:.1f} ms at {row['probe_gflops']:.0f} GF/s: fraction "
-            f"{row['bound_fraction']:.2f} (by processor time {row['cpu_ms_per_step']:.1f} ms, "
-            f"{row['cpu_bound_fraction']:.2f}); compile {row['compile_s']:.1f} s ({row['cpu_compile_s']:.1f} s), from cache "
-            f"{row['cached_compile_s']:.1f} s ({row['cpu_cached_compile_s']:.1f} s); set-up {row['setup_s']:.1f} s"
+            f"{row['bound_fraction']:.2f}"
+        )
+        print(
+            f"  by processor time: {row['cpu_ms_per_step']:.1f} ms per step, fraction "
+            f"{row['cpu_bound_fraction']:.2f}"
+        )
+        print(
+            f"  compile {row['compile_s']:.1f} s (processor {row['cpu_compile_s']:.1f} s), from "
+            f"cache {row['cached_compile_s']:.1f} s (processor "
+            f"{row['cpu_cached_compile_s']:.1f} s); set-up {row['setup_s']:.1f} s"
         )
 
 
