@@ -7,17 +7,10 @@ core in the same run.
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from typing import Any
 
 import numpy as np
-
-
-def pin(core: int) -> None:
-    """Keep this process, and so all threads it starts, on one core; call before using JAX."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    os.sched_setaffinity(0, {core})
 
 
 def molecules() -> tuple[list[Any], Any, dict[str, Any]]:

@@ -33,9 +33,8 @@ def main(campaign: str, out: Path) -> None:
             for known in database.training_sets(record.id)
             if known.id in record.known_set_ids
         )
-        pools = [pool.id for model in database.models(record.id) for pool in model.pools]
     where = {(p, s): i for i, (p, s) in enumerate(zip(chart["pool"], chart["sample"], strict=True))}
-    picked = [where[pools.index(c.pool_id), c.sample_index] for c in candidates]
+    picked = [where[selection.pool_ids.index(c.pool_id), c.sample_index] for c in candidates]
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     x, y = chart["pca"][:, :2].T

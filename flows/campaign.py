@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -24,8 +25,9 @@ from logan_campaign.flows.levels import (
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
+from logan_campaign.ids import content_id
 from logan_campaign.schemas import CampaignDoc
-from logan_campaign.sources import preview
+from logan_campaign.sources.preview import Preview, preview
 from logan_campaign.spec import CampaignSpec
 
 
@@ -61,8 +63,25 @@ class CampaignMaker(Maker):
         spec = CampaignSpec.from_file(path, overrides)
         return cls(name=spec.name, spec=spec, base=str(Path(path).absolute().parent))
 
-    def check_sources(self) -> None:
+    @cached_property
+    def campaign_id(self) -> str:
+        """Content id of the spec and of all files that it names ('camp-…').
+
+        A campaign is what its files hold, not what they are called: with a file changed, the
+        same spec is another campaign.
+
+        Raises:
+            InputError: as :meth:`check_sources`.
+        """
+        cell = self.spec.target.resolve(Path(self.base)).cell
+        found = [held.content for held in self.check_sources()]
+        return content_id("camp", {"spec": self.spec.id, "cell": cell, "files": found})
+
+    def check_sources(self) -> list[Preview]:
         """Read the sources that cost nothing to read, to find mistakes before anything runs.
+
+        Returns:
+            What the known sets hold, and last the training set.
 
         Raises:
             InputError: a file is missing, unreadable or holds nothing usable, a SMILES is
@@ -70,7 +89,7 @@ class CampaignMaker(Maker):
             the training structures do not cover the target's species.
         """
         kind = self.spec.target.kind
-        covered: set[str] = set()
+        previews = []
         for source in [*self.spec.known, self.spec.training.source]:
             found = preview(source, Path(self.base))
             if found.kind != kind:
@@ -78,13 +97,15 @@ class CampaignMaker(Maker):
                     f"{source.title} holds {found.kind}s, but the target is a {kind}"
                     + (f": set 'kind: {kind}' to read it so" if source.type == "files" else "")
                 )
-            covered = found.species  # in the end those of the training set
+            previews.append(found)
+        covered = previews[-1].species
         missing = sorted(set(self.spec.target.symbols) - covered)
         if missing:
             raise InputError(
                 f"the training set has no {', '.join(missing)}, which {self.spec.target.formula} "
                 f"needs (it has {', '.join(sorted(covered))}): add structures that have"
             )
+        return previews
 
     def make(self) -> Flow:
         """Return the flow.
@@ -94,8 +115,8 @@ class CampaignMaker(Maker):
         """
         spec = self.spec
         target = spec.check(Path(self.base))
-        campaign_id = spec.campaign_id
-        describe = describe_campaign(_campaign_document(spec))
+        campaign_id = self.campaign_id
+        describe = describe_campaign(_campaign_document(spec, campaign_id))
 
         training = TrainingSetMaker(source=spec.training.source, base=self.base).make()
         known = [
@@ -154,9 +175,9 @@ def describe_campaign(document: CampaignDoc) -> CampaignDoc:
     return document
 
 
-def _campaign_document(spec: CampaignSpec) -> CampaignDoc:
+def _campaign_document(spec: CampaignSpec, campaign_id: str) -> CampaignDoc:
     return CampaignDoc(
-        id=spec.campaign_id,
+        id=campaign_id,
         name=spec.name,
         formula=spec.hill_formula,
         kind=spec.target.kind,

@@ -107,6 +107,7 @@ class SelectMaker(Maker):
             n_generated=len(positions),
             n_unusable=dict(unusable),
             explained_variance=[float(x) for x in chosen.explained_variance],
+            pool_ids=[pool.id for pool in found],
             candidates=candidates,
             map=pack_arrays(
                 {

@@ -43,8 +43,10 @@ class TrainMaker(Maker):
         """
         training_set = TrainingSetDoc.model_validate(training_set)
         gan.enable_compilation_cache()
+        # a set is the same in any order, and so must be what is trained on it
+        entries = sorted(training_set.structures, key=lambda entry: entry.id)
         result = gan.train(
-            [to_atoms(entry.structure) for entry in training_set.structures],
+            [to_atoms(entry.structure) for entry in entries],
             target.to_gan(),
             self.hyperparameters,
             seed=self.seed,

@@ -185,9 +185,11 @@ class SelectionDoc(Document):
     n_generated: int = Field(description="Structures it chose from")
     n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
     explained_variance: list[float] = Field(description="Share of variance per PCA component")
+    pool_ids: list[str] = Field(description="Pools it chose from, as the map numbers them")
     candidates: list[Candidate] = Field(description="The picks")
     map: str = Field(
-        description="Packed arrays (blob): pca (n, 2), label (n,), pool (n,), sample (n,)"
+        description="Packed arrays (blob): pca (n, 2), label (n,), pool (n,) into pool_ids, "
+        "sample (n,)"
     )
 
 

@@ -228,11 +228,6 @@ class CampaignSpec(_Section):
         """Content id of everything that the spec says ('spec-…')."""
         return content_id("spec", self.model_dump(mode="json"))
 
-    @property
-    def campaign_id(self) -> str:
-        """Content id of the campaign ('camp-…')."""
-        return content_id("camp", {"spec": self.id})
-
     def check(self, base: Path) -> TargetGeometry:
         """Check what needs more than the text: files, cells, calculators, data sets.
 

@@ -154,7 +154,14 @@ def blob_ref(value: Any) -> Doc | None:
 
 def _selection(doc: Doc) -> Doc:
     output = doc["output"]
-    copied = ("strategy", "settings", "n_generated", "n_unusable", "explained_variance")
+    copied = (
+        "strategy",
+        "settings",
+        "n_generated",
+        "n_unusable",
+        "explained_variance",
+        "pool_ids",
+    )
     return {
         **{key: output[key] for key in copied},
         "n_candidates": len(output["candidates"]),

@@ -64,6 +64,7 @@ class SelectionRecord(BaseModel):
     n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
     n_candidates: int = Field(description="How many it picked")
     explained_variance: list[float] = Field(description="Share of variance per PCA component")
+    pool_ids: list[str] = Field(description="Pools it chose from, as the map numbers them")
     map: BlobRef | None = Field(description="PCA map (blob, see SelectionDoc)")
     source: Source = Field(description="Job that selected")
 

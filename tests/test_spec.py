@@ -65,8 +65,8 @@ def test_members_walk_through_all_combinations(tmp_path: Path) -> None:
 def test_id_follows_from_content_and_not_from_the_text(tmp_path: Path) -> None:
     spec = load(tmp_path, MINIMAL)
     reordered = yaml.safe_dump(yaml.safe_load(MINIMAL), sort_keys=True)
-    assert load(tmp_path, "# a comment\n" + reordered).campaign_id == spec.campaign_id
-    assert load(tmp_path, MINIMAL, "seed=1").campaign_id != spec.campaign_id
+    assert load(tmp_path, "# a comment\n" + reordered).id == spec.id
+    assert load(tmp_path, MINIMAL, "seed=1").id != spec.id
 
 
 def test_overrides_reach_nested_keys_and_list_items(tmp_path: Path) -> None:

@@ -57,9 +57,8 @@ def run(
     from logan_campaign.stores.queries import CampaignDatabase
 
     maker = CampaignMaker.from_file(spec, overrides or [])
-    campaign_id, name = maker.spec.campaign_id, maker.spec.name
+    campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks what the spec needs, before anything is written
-    maker.check_sources()
 
     with open_campaign_stores(store or name, create=True) as stores:
         ledger = Ledger(
@@ -119,7 +118,7 @@ def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec
     )
     if other is None:
         return
-    changed = ", ".join(_differences(other["spec"], spec)) or "its text"
+    changed = ", ".join(_differences(other["spec"], spec)) or "what its files hold"
     raise InputError(
         f"{stores.describe()} holds a campaign '{name}' of another spec (changed: {changed}); "
         "give this one another name, or another place with --store"

@@ -44,6 +44,7 @@ def campaign_status(
             for s in record.selections
         ],
         "candidates": database.counts(record.id),
+        "n_trained_on_target": _trained_on_target(database, record),
         "known": _known(database, record),
         "reference": _reference(database, record),
     }
@@ -114,6 +115,20 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
     return found
 
 
+def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> int:
+    """Return how many training structures have the composition that is looked for.
+
+    For them, a rediscovery says nothing of what the models can find.
+    """
+    return sum(
+        n
+        for s in database.training_sets(record.id)
+        if s.id in record.training_set_ids
+        for name, n in s.formulas.items()
+        if name == record.formula
+    )
+
+
 def _same(formula: str, record: CampaignRecord) -> bool:
     """Whether a known entry has the target's composition; crystals come in any cell."""
     if record.kind == "molecule":
@@ -180,6 +195,11 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         )
     counts = ", ".join(f"{n} {state}" for state, n in found["candidates"].items() if n)
     out.print(f"candidates: {counts or 'none yet'}")
+    if found["n_trained_on_target"]:
+        out.print(
+            f"note: {found['n_trained_on_target']} of the training structures have the "
+            f"composition {found['formula']} themselves"
+        )
     for known in found["known"]:
         out.print(
             f"found {known['n_found']} of {known['n_entries']} in {escape(known['set'])}"

@@ -92,6 +92,6 @@ def real_environments(
     bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
     return RealEnvironments(
         features,  # type: ignore[arg-type]
-        bounds[:-1][wanted].astype(np.int32),  # type: ignore[arg-type]
-        np.diff(bounds)[wanted].astype(np.int32),  # type: ignore[arg-type]
+        bounds[:-1][wanted].astype(np.int32),
+        np.diff(bounds)[wanted].astype(np.int32),
     )

@@ -22,8 +22,7 @@ from logan_campaign.gan.step import Problem
 
 FORMAT = "logan-campaign model"
 
-#: The one entry of a file's metadata.
-_METADATA = "logan_campaign"
+_HEADER_KEY = "logan-campaign"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +145,10 @@ def tensor_parameters(name: str, tensors: dict[str, np.ndarray]) -> Parameters:
 
 def write_tensors(kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     """Return a safetensors file with a JSON header that says what it is."""
-    # one entry only: safetensors writes several in random order
-    metadata = {_METADATA: json.dumps({"format": kind, "header": header}, sort_keys=True)}
-    # not ascontiguousarray, which makes scalars one-dimensional
-    return save_tensors({k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata)
+    # One entry: safetensors writes several in no fixed order, and equal models are equal bytes.
+    text = json.dumps({"format": kind, "header": header}, sort_keys=True)
+    arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
+    return save_tensors(arrays, {_HEADER_KEY: text})
 
 
 def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -162,15 +161,12 @@ def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, n
         tensors = load_tensors(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError) as err:
+        found = json.loads(metadata.get(_HEADER_KEY, "{}"))
+    except (SafetensorError, ValueError) as err:
         raise ModelFileError(f"not a complete safetensors file: {err}") from err
-    try:
-        found = json.loads(metadata.get(_METADATA, "{}"))
-        if found.get("format") != kind:
-            raise ModelFileError(f"the file is not a {kind}")
-        return dict(found["header"]), tensors
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
-        raise ModelFileError(f"the {kind} has no readable header: {err}") from err
+    if not isinstance(found, dict) or found.get("format") != kind or "header" not in found:
+        raise ModelFileError(f"the file is not a {kind}")
+    return found["header"], tensors
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from ase.data import chemical_symbols
 from rdkit import Chem
 
+from logan_campaign.ids import content_id
 from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.schemas import TargetKind
-from logan_campaign.sources.base import Source
+from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.smiles import SmilesSource, read_smi
 
@@ -21,6 +22,8 @@ class Preview(NamedTuple):
     kind: TargetKind
     species: set[str]
     """Element symbols."""
+    content: str | None
+    """Content id of what stands outside the spec, in files; None where the spec says it all."""
 
 
 def preview(source: Source, base: Path) -> Preview:
@@ -37,8 +40,8 @@ def preview(source: Source, base: Path) -> Preview:
     """
     if isinstance(source, BuiltinSource):
         if source.name == "sio2-prototypes":
-            return Preview("crystal", {"O", "Si"})
-        return Preview("molecule", {"C", "H", "O"})
+            return Preview("crystal", {"O", "Si"}, None)
+        return Preview("molecule", {"C", "H", "O"}, None)
     if isinstance(source, SmilesSource):
         texts = source.smiles
         if texts is None:
@@ -48,6 +51,7 @@ def preview(source: Source, base: Path) -> Preview:
             for text in texts
             for atom in Chem.AddHs(parse_smiles(text)).GetAtoms()
         }
-        return Preview("molecule", species)
+        content = None if source.path is None else content_id("smiles", texts)
+        return Preview("molecule", species, content)
     loaded = source.load(base)
-    return Preview(loaded.kind, set(loaded.species))
+    return Preview(loaded.kind, set(loaded.species), set_id(loaded.entries))

@@ -21,6 +21,7 @@ from ase.io import read, write
 
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
+from logan_campaign.sources.preview import Preview
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
 
@@ -198,9 +199,10 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
     check = CampaignMaker.check_sources
     training, aside = folder / "training.xyz", folder / "aside.xyz"
 
-    def check_and_lose_the_file(maker: CampaignMaker) -> None:
-        check(maker)
+    def check_and_lose_the_file(maker: CampaignMaker) -> list[Preview]:
+        found = check(maker)
         training.rename(aside)
+        return found
 
     with monkeypatch.context() as patch:
         patch.setattr(CampaignMaker, "check_sources", check_and_lose_the_file)

@@ -164,6 +164,7 @@ class MadeUpCampaign:
                 n_generated=100,
                 n_unusable={"atoms too close": 4},
                 explained_variance=[0.6, 0.2],
+                pool_ids=sorted({candidate.pool_id for candidate in picks}),
                 candidates=picks,
                 map=pack_arrays({}),
             )

@@ -1,0 +1,38 @@
+"""Keeping a process, and the threads of its numerical libraries, on given processor cores.
+
+One model trains fastest on one core, and one process per core scales; threads within one model
+do not. Import this module and call it before anything imports JAX.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from logan_campaign.errors import InputError
+
+
+def pin_to_cores(cores: Iterable[int]) -> None:
+    """Let this process use these cores only, with one thread per core.
+
+    JAX counts the cores that its process may use when it starts its threads; OpenMP and BLAS
+    read environment variables. Both happen at import, so this has to come first.
+
+    Args:
+        cores: numbers of the cores, among those that the process may use already.
+
+    Raises:
+        InputError: if there are none, or one that the process may not use.
+        RuntimeError: if JAX is imported already.
+    """
+    wanted, allowed = set(cores), os.sched_getaffinity(0)
+    if not wanted or not wanted <= allowed:
+        raise InputError(f"cores {sorted(wanted)} are not among the usable {sorted(allowed)}")
+    if "jax" in sys.modules:
+        raise RuntimeError("pin_to_cores comes too late: JAX is imported already")
+    os.sched_setaffinity(0, wanted)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(len(wanted))
+    # Reading its own compilation cache, XLA logs tuning hints as missing processor features.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
