@@ -111,13 +111,13 @@ def nearest_images(
     n, n_atoms, _ = positions.shape
     lanes, dtype = n_atoms * n, positions.dtype
     if cells is None or images is None:
-        difference = pair_differences(positions)
+        difference: Any = pair_differences(positions)
         shifts: Any = [jnp.zeros((1, 1), dtype)] * 3
         n_images = 1
     else:
         each = jnp.broadcast_to(cells, (n, 3, 3))
         inverse = jnp.linalg.inv(cells)
-        fractional = sum(
+        fractional: Any = sum(
             positions[..., k, None] * jnp.broadcast_to(inverse, (n, 3, 3))[:, None, k]
             for k in range(3)
         )
@@ -132,8 +132,8 @@ def nearest_images(
     square = sum((flat[c][:, None] + jax.lax.stop_gradient(shifts[c])) ** 2 for c in range(3))
     itself = np.zeros((n_atoms, n_images, n_atoms, 1), dtype=bool)
     itself[np.arange(n_atoms), 0, np.arange(n_atoms)] = True
-    itself = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
-    square = jnp.where(itself, jnp.inf, square.reshape(-1, lanes))
+    wide_itself = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
+    square = jnp.where(wide_itself, jnp.inf, square.reshape(-1, lanes))
     count = min(descriptor.n_slots, len(square))
     nearest, valid = _smallest(square / descriptor.r_cut**2, count)
     atom, image = nearest // n_images, nearest % n_images

@@ -68,7 +68,7 @@ def real_environments(
     for k, atoms in enumerate(structures):
         indices = species_indices(atoms.numbers, species)
         surroundings = Surroundings(atoms, h.r_cut)
-        positions = atoms.get_positions()
+        positions = atoms.positions
         for copy in range(h.rattle_copies):
             rng = np.random.default_rng([seed, k, copy])
             rattled = positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)
@@ -92,6 +92,6 @@ def real_environments(
     bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
     return RealEnvironments(
         features,  # type: ignore[arg-type]
-        bounds[:-1][wanted].astype(np.int32),  # type: ignore[arg-type]
-        np.diff(bounds)[wanted].astype(np.int32),  # type: ignore[arg-type]
+        bounds[:-1][wanted].astype(np.int32),
+        np.diff(bounds)[wanted].astype(np.int32),
     )
