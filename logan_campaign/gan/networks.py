@@ -49,7 +49,8 @@ def score(parameters: Parameters, environments: jax.Array) -> jax.Array:
 
 def _outer(inputs: jax.Array, signals: jax.Array) -> jax.Array:
     """Return ``inputs.T @ signals``, the transpose written out: faster than a folded one."""
-    return jax.lax.optimization_barrier(inputs.T) @ signals
+    transposed = jax.lax.optimization_barrier(inputs.T)  # type: ignore[no-untyped-call]
+    return transposed @ signals
 
 
 def _forward(parameters: Parameters, inputs: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
