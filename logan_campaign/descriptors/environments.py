@@ -69,7 +69,10 @@ def check_structure(atoms: Atoms, label: str = "structure") -> None:
     """
     if len(atoms) == 0:
         raise StructureError(f"{label} has no atoms")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(np.asarray(atoms.cell)).all():
+    if (
+        not np.isfinite(atoms.get_positions()).all()
+        or not np.isfinite(np.asarray(atoms.cell)).all()
+    ):
         raise StructureError(f"{label} has positions or cell vectors that are not finite")
     if np.asarray(atoms.pbc).any():
         used = np.asarray(atoms.cell)[np.asarray(atoms.pbc)]
@@ -116,7 +119,7 @@ def power_spectrum(
     check_structure(atoms)
     indices = species_indices(atoms.numbers, descriptor.species)
     vectors, neighbours = Surroundings(atoms, descriptor.r_cut).nearest(
-        atoms.positions, np.arange(len(atoms)), descriptor.n_slots
+        atoms.get_positions(), np.arange(len(atoms)), descriptor.n_slots
     )
     kinds = np.where(neighbours >= 0, indices[neighbours], -1)
     spectra = environment_spectra(descriptor, vectors.astype(dtype), kinds)

@@ -69,8 +69,7 @@ def _closest_distances(cell: np.ndarray, low: np.ndarray, high: np.ndarray) -> n
 
 def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     """Return the most compact cell of the same lattice; empty vectors are completed."""
-    complete = complete_cell(cell)  # type: ignore[no-untyped-call]
-    return np.asarray(minkowski_reduce(complete, pbc=pbc)[0])  # type: ignore[no-untyped-call]
+    return np.asarray(minkowski_reduce(complete_cell(cell), pbc=pbc)[0])
 
 
 class Surroundings:

@@ -132,8 +132,8 @@ def nearest_images(
     square = sum((flat[c][:, None] + jax.lax.stop_gradient(shifts[c])) ** 2 for c in range(3))
     itself = np.zeros((n_atoms, n_images, n_atoms, 1), dtype=bool)
     itself[np.arange(n_atoms), 0, np.arange(n_atoms)] = True
-    wide_itself = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
-    square = jnp.where(wide_itself, jnp.inf, square.reshape(-1, lanes))
+    own = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
+    square = jnp.where(own, jnp.inf, square.reshape(-1, lanes))
     count = min(descriptor.n_slots, len(square))
     nearest, valid = _smallest(square / descriptor.r_cut**2, count)
     atom, image = nearest // n_images, nearest % n_images

@@ -38,8 +38,6 @@ def enable_compilation_cache(directory: Path | None = None) -> Path | None:
     except OSError as err:
         logger.warning("no compilation cache: %s: %s", directory, err.strerror)
         return None
-    jax.config.update("jax_compilation_cache_dir", str(directory))  # type: ignore[no-untyped-call]
-    jax.config.update(  # type: ignore[no-untyped-call]
-        "jax_persistent_cache_min_compile_time_secs", 0.2
-    )
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     return directory

@@ -68,7 +68,7 @@ def real_environments(
     for k, atoms in enumerate(structures):
         indices = species_indices(atoms.numbers, species)
         surroundings = Surroundings(atoms, h.r_cut)
-        positions = atoms.positions
+        positions = atoms.get_positions()
         for copy in range(h.rattle_copies):
             rng = np.random.default_rng([seed, k, copy])
             rattled = positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)

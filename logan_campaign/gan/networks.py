@@ -49,8 +49,7 @@ def score(parameters: Parameters, environments: jax.Array) -> jax.Array:
 
 def _outer(inputs: jax.Array, signals: jax.Array) -> jax.Array:
     """Return ``inputs.T @ signals``, the transpose written out: faster than a folded one."""
-    transposed = jax.lax.optimization_barrier(inputs.T)  # type: ignore[no-untyped-call]
-    return transposed @ signals
+    return jax.lax.optimization_barrier(inputs.T) @ signals
 
 
 def _forward(parameters: Parameters, inputs: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:

@@ -117,8 +117,7 @@ def train(
     while done < total and not reason:
         stop = min(done + chunk, (done // every + 1) * every, total)
         started = time.monotonic()
-        state = program.jit_run(state, real, run_key, jnp.int32(stop))
-        state.step.block_until_ready()
+        state = jax.block_until_ready(program.jit_run(state, real, run_key, jnp.int32(stop)))
         took = time.monotonic() - started
         # About one report per second, whatever the machine; the chunks change no result.
         chunk = int(np.clip((stop - done) / max(took, 1e-6), 1, 2 * chunk + 1))
