@@ -38,7 +38,7 @@ from logan_campaign.flows.local.events import (
     RunSummary,
     Tick,
 )
-from logan_campaign.flows.local.graph import Graph, JobKey, Node
+from logan_campaign.flows.local.graph import Graph, JobKey, JobState, Node
 from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.pool import Message, Pool, usable_cores
@@ -163,6 +163,9 @@ class _Runner:
         self._published = 0.0
 
     def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
+        for node in self.graph.nodes.values() if self.resumed else ():
+            if node.state is JobState.COMPLETED:  # killed between its commit and the clean-up
+                shutil.rmtree(self._directory(node.key), ignore_errors=True)
         self.on_event(RunStarted(self.graph.stages))
         if self.graph.done:
             return

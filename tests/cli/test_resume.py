@@ -232,6 +232,7 @@ def test_relaxation_whose_process_dies_costs_its_candidate_only(
     level = "{name: springs, calculator: ase, target: 'steerable:Springs', max_steps: 5, "
     level += f"kwargs: {{deadly: {deadly}}}}}"
     words = ["run", "spec.yaml", "--workers", "1", "--quiet", "--set", f"relax.levels=[{level}]"]
+    words += ["--set", "match.before_relaxation=false"]  # every pick is relaxed
     done = command(*words)
     assert done.code == 0
     results = json.loads(command("results", "small", "--json").out)
