@@ -90,7 +90,7 @@ def test_zoo_through_processes_and_sqlite_gives_what_jobflow_gives(tmp_path):
 
 
 def test_jobs_overlap_on_cores_of_their_own_in_directories_of_their_own(bench):
-    naps = [zoo.nap(0.4) for _ in range(4)]
+    naps = [zoo.nap(1.5) for _ in range(4)]  # longer than one worker may start after another
     bench.run(Flow(naps))
     found = [bench.output(nap) for nap in naps]
     pairs = [(a, b) for a in found for b in found if a is not b]
