@@ -163,9 +163,9 @@ class _Runner:
         self._published = 0.0
 
     def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
-        for node in self.graph.nodes.values() if self.resumed else ():
-            if node.state is JobState.COMPLETED:  # killed between its commit and the clean-up
-                shutil.rmtree(self._directory(node.key), ignore_errors=True)
+        for past in self.graph.nodes.values() if self.resumed else ():
+            if past.state is JobState.COMPLETED:  # killed between its commit and the clean-up
+                shutil.rmtree(self._directory(past.key), ignore_errors=True)
         self.on_event(RunStarted(self.graph.stages))
         if self.graph.done:
             return

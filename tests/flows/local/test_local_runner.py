@@ -111,7 +111,7 @@ def test_worker_keeps_to_one_core_and_one_thread(bench):
 
 
 def test_children_wait_for_detours_in_parallel_runs_too(bench):
-    parent = zoo.detour_to_nap(1, 0.3)
+    parent = zoo.detour_to_nap(1, 2.0)
     child = zoo.nap(0)
     after = zoo.add(parent.output, 1)
     bench.run(Flow([parent, child, after]))
@@ -119,11 +119,12 @@ def test_children_wait_for_detours_in_parallel_runs_too(bench):
     starts = {
         event.key.uuid: i for i, event in enumerate(bench.events) if type(event) is JobStarted
     }
-    (nap_end,) = [
-        i
+    naps = [
+        (event.elapsed_s, i)
         for i, event in enumerate(bench.events)
-        if type(event) is JobFinished and event.name == "nap" and event.elapsed_s > 0.25
+        if type(event) is JobFinished and event.name == "nap"
     ]
+    _, nap_end = max(naps)  # the detour's; a short one may take long on a busy machine
     assert starts[after.uuid] > nap_end
     assert len(ends) == 4
 
