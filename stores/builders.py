@@ -183,18 +183,6 @@ class CampaignBuilder(Builder):
                 self.materials.remove_docs({"id": {"$in": empty}})
 
 
-def build_campaign(stores: CampaignStores, campaign_id: str) -> bool:
-    """Bring the records of one campaign up to date with its job documents.
-
-    Returns:
-        Whether anything had changed.
-
-    Raises:
-        StoreError: as :meth:`CampaignBuilder.build`.
-    """
-    return bool(CampaignBuilder.from_stores(stores, campaign_id).build())
-
-
 def _upsert(store: Store, docs: list[Doc]) -> None:
     for start in range(0, len(docs), _CHUNK):
         store.update(docs[start : start + _CHUNK], key="id")

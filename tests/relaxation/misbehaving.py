@@ -66,7 +66,7 @@ class Spring(Calculator):
     def go_wrong(self) -> None:
         match self.trouble:
             case "raise":
-                raise KeyError("no such thing in /root/secret/place/file.txt at mongodb://u:p@host")
+                raise KeyError("no such thing in /home/secret/place/file.txt at mongodb://u:p@host")
             case "scf":
                 raise SCFError("went astray")
             case "nan":
