@@ -58,7 +58,8 @@ def measure(name: str, core: int, steps: int, repeats: int) -> dict[str, object]
     state = jax.block_until_ready(run(program.jit_init(key), real, key, jnp.int32(2)))
     probe, wall, cpu = Probe(), [], []
     for k in range(repeats):
-        probe.measure()
+        # as long as the steps that are timed after it
+        probe.measure(steps * (wall[-1] if wall else 0.03))
         begun, begun_cpu = time.perf_counter(), time.process_time()
         state = jax.block_until_ready(run(state, real, key, jnp.int32(2 + (k + 1) * steps)))
         wall.append((time.perf_counter() - begun) / steps)
