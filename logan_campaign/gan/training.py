@@ -20,6 +20,7 @@ from logan_campaign.gan.environments import real_environments, training_species
 from logan_campaign.gan.model import LoganModel, read_tensors, write_atomically, write_tensors
 from logan_campaign.gan.settings import Hyperparameters, Target, model_id
 from logan_campaign.gan.step import N_DISTINCT, Metrics, Problem, State, program_for
+from logan_campaign.gan.stored import stored_run
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def train(
         if found is not None:
             state, history, earlier_s = found
             logger.info("continuing %s from step %d", identity, int(state.step))
+    run = stored_run(program, state, real, run_key)
     total = hyperparameters.steps
     every = max(1, total // _RECORDS)
     chunk, saved = 1, time.monotonic()
@@ -117,7 +119,7 @@ def train(
     while done < total and not reason:
         stop = min(done + chunk, (done // every + 1) * every, total)
         started = time.monotonic()
-        state = jax.block_until_ready(program.jit_run(state, real, run_key, jnp.int32(stop)))
+        state = jax.block_until_ready(run(state, real, run_key, jnp.int32(stop)))
         took = time.monotonic() - started
         # About one report per second, whatever the machine; the chunks change no result.
         chunk = int(np.clip((stop - done) / max(took, 1e-6), 1, 2 * chunk + 1))
