@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from pymatgen.core import Structure
 
-from logan_campaign.matching.crystals import CrystalMatcher
+from logan_campaign.matching.crystals import CrystalMatcher, Distance
 from logan_campaign.matching.molecules import perceive
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.schemas import (
@@ -55,7 +55,8 @@ class _Known(NamedTuple):
 
     known_set: KnownSet
     entry: StructureEntry
-    rms: float | None
+    distance: Distance | None
+    """None for molecules."""
 
 
 @dataclass
@@ -76,8 +77,9 @@ class _Item:
         reason: str = "",
         known: _Known | None = None,
         match: str | None = None,
-        rms: float | None = None,
+        distance: Distance | None = None,
     ) -> Verdict:
+        distance = known.distance if known else distance
         return Verdict(
             candidate_id=self.candidate_id,
             state=state,
@@ -85,7 +87,8 @@ class _Item:
             match=known.entry.id if known else match,
             match_label=known.entry.label if known else None,
             match_set=known.known_set.id if known else None,
-            rms=known.rms if known else rms,
+            rms=distance.rms if distance else None,
+            rms_angstrom=distance.rms_angstrom if distance else None,
             smiles=self.smiles,
             spacegroup=self.spacegroup,
         )
@@ -120,8 +123,11 @@ class _Identity:
         for known_set in self._known:
             entries = [e for e in known_set.entries if reduced_formula(e.formula) == composition]
             match = self._matcher(tolerance).match(_crystal(item.structure), entries)
-            if match is not None and (best is None or match.rms < (best.rms or 0.0)):
-                best = _Known(known_set, match.entry, match.rms)
+            if match is None:
+                continue
+            distance = Distance(match.rms, match.rms_angstrom)
+            if best is None or best.distance is None or distance.rms < best.distance.rms:
+                best = _Known(known_set, match.entry, distance)
         return best
 
     def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
@@ -135,11 +141,12 @@ class _Identity:
             groups.setdefault(name, []).append(index)
         return list(groups.values())
 
-    def rms(self, first: _Item, second: _Item, tolerance: Tolerance) -> float | None:
-        """Return the normalised rms distance of two crystals that may be equal."""
+    def distance(self, first: _Item, second: _Item, tolerance: Tolerance) -> Distance | None:
+        """Return the rms distance of two crystals that may be equal."""
         if self.kind == "molecule":
             return None
-        return self._matcher(tolerance).rms(_crystal(first.structure), _crystal(second.structure))
+        one, two = _crystal(first.structure), _crystal(second.structure)
+        return self._matcher(tolerance).distance(one, two)
 
     def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
         if tolerance not in self._matchers:
@@ -374,7 +381,8 @@ def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
 
 
 def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
-    return item.verdict("duplicate", match=of.candidate_id, rms=identity.rms(item, of, tolerance))
+    distance = identity.distance(item, of, tolerance)
+    return item.verdict("duplicate", match=of.candidate_id, distance=distance)
 
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:

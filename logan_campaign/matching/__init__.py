@@ -1,12 +1,13 @@
 """When two structures are the same: molecules by graph, crystals by lattice and sites."""
 
-from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher
+from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher, Distance
 from logan_campaign.matching.molecules import canonical_smiles, perceive, perceive_smiles
 from logan_campaign.matching.spec import MatchingSpec
 
 __all__ = [
     "CrystalMatch",
     "CrystalMatcher",
+    "Distance",
     "MatchingSpec",
     "canonical_smiles",
     "perceive",

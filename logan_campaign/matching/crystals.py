@@ -36,6 +36,18 @@ class CrystalMatch(NamedTuple):
     entry: StructureEntry
     rms: float
     """Root mean square distance of the sites over (volume per atom)^(1/3)."""
+    rms_angstrom: float
+    """The same in Å: at the geometric mean of the two volumes per atom, on which
+    StructureMatcher lays both crystals."""
+
+
+class Distance(NamedTuple):
+    """How far two crystals that match are apart."""
+
+    rms: float
+    """Normalised, as in :class:`CrystalMatch`."""
+    rms_angstrom: float
+    """In Å."""
 
 
 class _Reduced(NamedTuple):
@@ -70,8 +82,8 @@ class CrystalMatcher:
         """Return reduced formula and number of sites of the primitive reduced cell."""
         return self._prepare(structure).key
 
-    def rms(self, first: Structure, second: Structure) -> float | None:
-        """Return the normalised rms distance of two crystals, or None if they differ."""
+    def distance(self, first: Structure, second: Structure) -> Distance | None:
+        """Return the rms distance of two crystals, or None if they differ."""
         return self._compare(self._prepare(first), self._prepare(second))
 
     def same(self, first: Structure, second: Structure) -> bool:
@@ -98,9 +110,9 @@ class CrystalMatcher:
             # A cell never reduces to a number of sites that does not divide its own.
             if len(entry.structure) % prepared.key[1]:
                 continue
-            rms = self._compare(prepared, self._prepare(entry.structure, entry.id))
-            if rms is not None:
-                found.append(CrystalMatch(entry, rms))
+            distance = self._compare(prepared, self._prepare(entry.structure, entry.id))
+            if distance is not None:
+                found.append(CrystalMatch(entry, *distance))
         return sorted(found, key=lambda match: (match.rms, match.entry.id))
 
     def group(
@@ -149,13 +161,15 @@ class CrystalMatcher:
         one, two = sorted((first, second), key=lambda item: item.id)
         return bool(self._matcher.fit(one.structure, two.structure, skip_structure_reduction=True))
 
-    def _compare(self, first: _Reduced, second: _Reduced) -> float | None:
+    def _compare(self, first: _Reduced, second: _Reduced) -> Distance | None:
         if not self._fit(first, second):
             return None
         if first.id == second.id:
-            return 0.0
+            return Distance(0.0, 0.0)
         one, two = sorted((first, second), key=lambda item: item.id)
         measured = self._measure.get_rms_dist(one.structure, two.structure)
         # fit() bounds the largest distance and so the rms; a second Niggli reduction that
         # lands on another cell is the only way to come back with nothing.
-        return float(measured[0]) if measured is not None else self._matcher.stol
+        rms = float(measured[0]) if measured is not None else self._matcher.stol
+        volume = (one.structure.volume * two.structure.volume) ** 0.5
+        return Distance(rms, rms * (volume / len(one.structure)) ** (1 / 3))
