@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from pymatgen.core import Structure
 
-from logan_campaign.matching.crystals import CrystalMatcher, Distance
+from logan_campaign.matching.crystals import CrystalMatcher, Distance, KnownCrystals
 from logan_campaign.matching.molecules import perceive
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.schemas import (
@@ -31,7 +31,7 @@ from logan_campaign.schemas import (
     Verdict,
 )
 from logan_campaign.screening import ScreeningSpec, screen
-from logan_campaign.structures import formula, kind_of, reduced_formula, spacegroup_symbol
+from logan_campaign.structures import kind_of, spacegroup_symbol
 
 __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and_match"]
 
@@ -104,6 +104,9 @@ class _Identity:
         self.kind = kind
         self._matchers: dict[Tolerance, CrystalMatcher] = {}
         self._reductions = CrystalMatcher()
+        self._crystals = [
+            (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
+        ]
         self._by_key: dict[str, _Known] | None = None
 
     def describe(self, item: _Item) -> None:
@@ -118,11 +121,9 @@ class _Identity:
         """Return the known entry that ``item`` equals; the nearest, then a target."""
         if self.kind == "molecule":
             return self._index().get(item.key) if item.key is not None else None
-        composition = reduced_formula(formula(item.structure))
         best: _Known | None = None
-        for known_set in self._known:
-            entries = [e for e in known_set.entries if reduced_formula(e.formula) == composition]
-            match = self._matcher(tolerance).match(_crystal(item.structure), entries)
+        for known_set, crystals in self._crystals:
+            match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
             if match is None:
                 continue
             distance = Distance(match.rms, match.rms_angstrom)
@@ -150,7 +151,9 @@ class _Identity:
 
     def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
         if tolerance not in self._matchers:
-            self._matchers[tolerance] = CrystalMatcher(tolerance, share=self._reductions)
+            self._matchers[tolerance] = CrystalMatcher(
+                tolerance, share=self._reductions, mode=self._matching.mode
+            )
         return self._matchers[tolerance]
 
     def _index(self) -> dict[str, _Known]:
