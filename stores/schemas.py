@@ -220,7 +220,7 @@ class CandidateRecord(Record):
     match_set: str | None = Field(description="Set that holds the known entry")
     rms: float | None = Field(description="Normalised rms distance of the match; crystals")
     rms_angstrom: float | None = Field(
-        None, description="Rms distance of the match's sites (Å); crystals"
+        None, description="Rms distance of the match (Å); molecules: where conformers count"
     )
     material_id: str | None = Field(description="Distinct relaxed structure that it belongs to")
     relaxations: list[RelaxationRecord] = Field(description="Its relaxations, by level")

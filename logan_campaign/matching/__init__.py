@@ -1,7 +1,12 @@
 """When two structures are the same: molecules by graph, crystals by lattice and sites."""
 
 from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher, Distance, KnownCrystals
-from logan_campaign.matching.molecules import canonical_smiles, perceive, perceive_smiles
+from logan_campaign.matching.molecules import (
+    canonical_smiles,
+    conformer_rmsd,
+    perceive,
+    perceive_smiles,
+)
 from logan_campaign.matching.spec import MatchingSpec
 
 __all__ = [
@@ -11,6 +16,7 @@ __all__ = [
     "KnownCrystals",
     "MatchingSpec",
     "canonical_smiles",
+    "conformer_rmsd",
     "perceive",
     "perceive_smiles",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Tolerance = Literal["strict", "default", "loose"]
 MatchingMode = Literal["exact", "prefilter"]
@@ -47,3 +47,15 @@ class MatchingSpec(BaseModel):
         description="Store with an index of known entries (made by 'logan-campaign known add'); "
         "those of the target's composition are compared against",
     )
+
+    @field_validator("index")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        # A spec is stored with the campaign and shown to people.
+        credentials = (value or "").partition("://")[2].rpartition("@")[0]
+        if ":" in credentials and "$" not in credentials:
+            raise ValueError(
+                "a password does not belong in a spec: write $NAME in its place and set that "
+                "environment variable"
+            )
+        return value
