@@ -196,6 +196,7 @@ def test_a_wrong_setting_of_matching_is_one_line(
 ) -> None:
     message = error_of(tmp_path, MINIMAL, assignment)
     assert words in message
+    assert "secret" not in message
     assert "\n" not in message
 
 

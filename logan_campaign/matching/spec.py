@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 Tolerance = Literal["strict", "default", "loose"]
 MatchingMode = Literal["exact", "prefilter"]
@@ -54,8 +55,9 @@ class MatchingSpec(BaseModel):
         # A spec is stored with the campaign and shown to people.
         credentials = (value or "").partition("://")[2].rpartition("@")[0]
         if ":" in credentials and "$" not in credentials:
-            raise ValueError(
+            raise PydanticCustomError(
+                "secret",
                 "a password does not belong in a spec: write $NAME in its place and set that "
-                "environment variable"
+                "environment variable",
             )
         return value
