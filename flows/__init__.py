@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from logan_campaign.flows.campaign import CampaignMaker
     from logan_campaign.flows.data import TrainingSetMaker
     from logan_campaign.flows.generate import GenerateMaker
+    from logan_campaign.flows.known import KnownEntriesMaker
     from logan_campaign.flows.levels import (
         ClassifyMaker,
         CompareMaker,
@@ -37,6 +38,7 @@ __all__ = [
     "GPAWRelaxMaker",
     "GPAWStaticMaker",
     "GenerateMaker",
+    "KnownEntriesMaker",
     "ReferenceMaker",
     "RelaxLevelMaker",
     "RelaxLevelsMaker",
@@ -51,6 +53,7 @@ _MODULES = {
     "campaign": ("CampaignMaker",),
     "data": ("TrainingSetMaker",),
     "generate": ("GenerateMaker",),
+    "known": ("KnownEntriesMaker",),
     "levels": (
         "ClassifyMaker",
         "CompareMaker",

@@ -14,6 +14,7 @@ from jobflow import Flow, Job, Maker, job
 from logan_campaign.errors import InputError
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.generate import GenerateMaker
+from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.levels import (
     ClassifyMaker,
     CompareMaker,
@@ -26,7 +27,8 @@ from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.ids import content_id
-from logan_campaign.schemas import CampaignDoc
+from logan_campaign.schemas import CampaignDoc, StructureEntry
+from logan_campaign.sources import set_id
 from logan_campaign.sources.preview import Preview, preview
 from logan_campaign.spec import CampaignSpec
 
@@ -43,11 +45,15 @@ class CampaignMaker(Maker):
         name: Name of the flow.
         spec: What the campaign looks for and how.
         base: Folder that relative paths in the spec are meant from.
+        known_entries: What the index that the spec names under ``match.index`` holds of the
+            target's composition (``logan_campaign.stores.known.entries_for`` reads it);
+            None where the spec names none.
     """
 
     name: str = "campaign"
     spec: CampaignSpec = field(kw_only=True)
     base: str = "."
+    known_entries: list[StructureEntry] | None = None
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -75,7 +81,10 @@ class CampaignMaker(Maker):
         """
         cell = self.spec.target.resolve(Path(self.base)).cell
         found = [held.content for held in self.check_sources()]
-        return content_id("camp", {"spec": self.spec.id, "cell": cell, "files": found})
+        content = {"spec": self.spec.id, "cell": cell, "files": found}
+        if self.known_entries is not None:
+            content["index"] = set_id(self.known_entries)
+        return content_id("camp", content)
 
     def check_sources(self) -> list[Preview]:
         """Read the sources that cost nothing to read, to find mistakes before anything runs.
@@ -114,6 +123,11 @@ class CampaignMaker(Maker):
             InputError: a file, cell, calculator or data set that the spec needs is unusable.
         """
         spec = self.spec
+        if spec.match.index is not None and self.known_entries is None:
+            raise InputError(
+                f"the entries of match.index {spec.match.index!r} were not looked up: "
+                "use 'logan-campaign run', or give known_entries"
+            )
         target = spec.check(Path(self.base))
         campaign_id = self.campaign_id
         describe = describe_campaign(_campaign_document(spec, campaign_id))
@@ -124,6 +138,9 @@ class CampaignMaker(Maker):
             for source in spec.known
         ]
         sets = [training, *known]
+        if spec.match.index is not None and self.known_entries is not None:
+            packed = pack_entries(self.known_entries)
+            sets.append(KnownEntriesMaker(index=spec.match.index).make(packed))
 
         models, pools = [], []
         for index, hyperparameters in enumerate(spec.models.members()):

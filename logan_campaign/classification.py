@@ -12,14 +12,15 @@ earliest where that is equal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pymatgen.core import Structure
 
-from logan_campaign.matching.crystals import CrystalMatcher
-from logan_campaign.matching.molecules import perceive
+from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
+from logan_campaign.matching.molecules import conformer_rmsd, perceive
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.schemas import (
     Candidate,
@@ -31,7 +32,7 @@ from logan_campaign.schemas import (
     Verdict,
 )
 from logan_campaign.screening import ScreeningSpec, screen
-from logan_campaign.structures import formula, kind_of, reduced_formula, spacegroup_symbol
+from logan_campaign.structures import kind_of, spacegroup_symbol, structure_id
 
 __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and_match"]
 
@@ -50,12 +51,17 @@ class KnownSet(NamedTuple):
     entries: Sequence[StructureEntry]
 
 
+#: Normalised rms distance (None for molecules) and distance in Å.
+_Apart = tuple[float | None, float]
+
+
 class _Known(NamedTuple):
     """The known entry that a candidate equals."""
 
     known_set: KnownSet
     entry: StructureEntry
-    rms: float | None
+    distance: _Apart | None
+    """None for molecules whose conformers all count as the same."""
 
 
 @dataclass
@@ -76,8 +82,9 @@ class _Item:
         reason: str = "",
         known: _Known | None = None,
         match: str | None = None,
-        rms: float | None = None,
+        distance: _Apart | None = None,
     ) -> Verdict:
+        distance = known.distance if known else distance
         return Verdict(
             candidate_id=self.candidate_id,
             state=state,
@@ -85,7 +92,8 @@ class _Item:
             match=known.entry.id if known else match,
             match_label=known.entry.label if known else None,
             match_set=known.known_set.id if known else None,
-            rms=known.rms if known else rms,
+            rms=distance[0] if distance else None,
+            rms_angstrom=distance[1] if distance else None,
             smiles=self.smiles,
             spacegroup=self.spacegroup,
         )
@@ -101,7 +109,10 @@ class _Identity:
         self.kind = kind
         self._matchers: dict[Tolerance, CrystalMatcher] = {}
         self._reductions = CrystalMatcher()
-        self._by_key: dict[str, _Known] | None = None
+        self._crystals = [
+            (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
+        ]
+        self._by_key: dict[str, list[_Known]] | None = None
 
     def describe(self, item: _Item) -> None:
         """Fill in SMILES and key, or the space group."""
@@ -114,14 +125,18 @@ class _Identity:
     def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
         """Return the known entry that ``item`` equals; the nearest, then a target."""
         if self.kind == "molecule":
-            return self._index().get(item.key) if item.key is not None else None
-        composition = reduced_formula(formula(item.structure))
+            return self._known_molecule(item)
         best: _Known | None = None
-        for known_set in self._known:
-            entries = [e for e in known_set.entries if reduced_formula(e.formula) == composition]
-            match = self._matcher(tolerance).match(_crystal(item.structure), entries)
-            if match is not None and (best is None or match.rms < (best.rms or 0.0)):
-                best = _Known(known_set, match.entry, match.rms)
+        nearest = math.inf
+        for known_set, crystals in self._crystals:
+            match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
+            if match is None:
+                continue
+            if match.rms < nearest:
+                best, nearest = (
+                    _Known(known_set, match.entry, (match.rms, match.rms_angstrom)),
+                    match.rms,
+                )
         return best
 
     def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
@@ -133,20 +148,60 @@ class _Identity:
             # Without a graph it equals nothing but itself.
             name = f"key {item.key}" if item.key is not None else f"item {index}"
             groups.setdefault(name, []).append(index)
-        return list(groups.values())
+        if self._matching.conformer_rmsd is None:
+            return list(groups.values())
+        return [part for members in groups.values() for part in self._conformers(items, members)]
 
-    def rms(self, first: _Item, second: _Item, tolerance: Tolerance) -> float | None:
-        """Return the normalised rms distance of two crystals that may be equal."""
+    def _conformers(self, items: Sequence[_Item], members: Sequence[int]) -> list[list[int]]:
+        """Split a group of molecules with one graph: leaders in the order of content hash."""
+        groups: list[list[int]] = []
+        for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
+            for group in groups:
+                if self._same_conformer(items[group[0]].structure, items[index].structure):
+                    group.append(index)
+                    break
+            else:
+                groups.append([index])
+        return groups
+
+    def _same_conformer(self, first: Geometry, second: Geometry) -> bool:
+        limit = self._matching.conformer_rmsd
+        apart = conformer_rmsd(first, second)
+        return limit is not None and apart is not None and apart <= limit
+
+    def distance(self, first: _Item, second: _Item, tolerance: Tolerance) -> _Apart | None:
+        """Return the rms distance of two items that may be equal."""
         if self.kind == "molecule":
-            return None
-        return self._matcher(tolerance).rms(_crystal(first.structure), _crystal(second.structure))
+            if self._matching.conformer_rmsd is None:
+                return None
+            apart = conformer_rmsd(first.structure, second.structure)
+            return None if apart is None else (None, apart)
+        one, two = _crystal(first.structure), _crystal(second.structure)
+        return self._matcher(tolerance).distance(one, two)
 
     def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
         if tolerance not in self._matchers:
-            self._matchers[tolerance] = CrystalMatcher(tolerance, share=self._reductions)
+            self._matchers[tolerance] = CrystalMatcher(
+                tolerance, share=self._reductions, mode=self._matching.mode
+            )
         return self._matchers[tolerance]
 
-    def _index(self) -> dict[str, _Known]:
+    def _known_molecule(self, item: _Item) -> _Known | None:
+        """Return the known molecule that an item equals: the nearest conformer, if asked."""
+        if item.key is None:
+            return None
+        found = self._index().get(item.key, [])
+        if self._matching.conformer_rmsd is None:
+            return found[0] if found else None
+        best: _Known | None = None
+        nearest = self._matching.conformer_rmsd
+        for known in found:
+            apart = conformer_rmsd(item.structure, known.entry.structure)
+            if apart is not None and (apart < nearest or (best is None and apart <= nearest)):
+                best, nearest = known._replace(distance=(None, apart)), apart
+        return best
+
+    def _index(self) -> dict[str, list[_Known]]:
         """Return the known molecules by key; sets of targets come before training sets."""
         if self._by_key is None:
             self._by_key = {}
@@ -158,7 +213,7 @@ class _Identity:
                         else perceive(entry.structure, self._matching.identity).key
                     )
                     if key is not None:
-                        self._by_key.setdefault(key, _Known(known_set, entry, None))
+                        self._by_key.setdefault(key, []).append(_Known(known_set, entry, None))
         return self._by_key
 
 
@@ -374,7 +429,8 @@ def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
 
 
 def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
-    return item.verdict("duplicate", match=of.candidate_id, rms=identity.rms(item, of, tolerance))
+    distance = identity.distance(item, of, tolerance)
+    return item.verdict("duplicate", match=of.candidate_id, distance=distance)
 
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:

@@ -207,6 +207,9 @@ class Verdict(BaseModel):
     match_label: str | None = Field(None, description="Label of the known entry that it equals")
     match_set: str | None = Field(None, description="Id of the set that holds the known entry")
     rms: float | None = Field(None, description="Normalised rms distance of the match; crystals")
+    rms_angstrom: float | None = Field(
+        None, description="Rms distance of the match (Å); molecules: where conformers count"
+    )
     smiles: str | None = Field(None, description="Canonical SMILES without stereo; molecules")
     spacegroup: str | None = Field(None, description="Space-group symbol; crystals")
 

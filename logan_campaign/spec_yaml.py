@@ -164,7 +164,9 @@ def explain(
         else:
             text = item["msg"].removeprefix("Value error, ")
             shown = item.get("input")
-            got = "" if isinstance(shown, dict | list) else f" (got {shown!r})"
+            # a secret is not repeated
+            hidden = isinstance(shown, dict | list) or item["type"] == "secret"
+            got = "" if hidden else f" (got {shown!r})"
             messages.append(f"{place}: {dotted}: {text}{got}")
     shown_messages = messages[:5]
     if len(messages) > 5:

@@ -35,6 +35,17 @@ BLOBS = Collection("outputs_blobs", key="blob_uuid")
 #: What a runner notes about flows and jobs.
 LEDGER = Collection("ledger", indexes=(("flow_id", "doc_type", "order"), ("doc_type",), ("state",)))
 
+#: Known entries to match candidates against; read by key, never whole.
+KNOWN = Collection(
+    "known_entries",
+    indexes=(
+        ("kind", "composition", "n_sites"),
+        ("smiles",),
+        ("smiles_stereo",),
+        ("inchi",),
+    ),
+)
+
 #: The campaign database, derived from the job documents.
 CAMPAIGN_DATABASE: dict[CollectionName, Collection] = {
     "campaigns": Collection("campaigns", indexes=(("name",),)),

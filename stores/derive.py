@@ -248,7 +248,8 @@ def _candidates(
                 "training_set_id": set_of.get(pick["model_id"]),
                 **dict.fromkeys(("smiles", "spacegroup", "level", "energy_ev")),
                 **dict.fromkeys(("energy_per_atom_ev", "energy_above_min_ev")),
-                **dict.fromkeys(("match", "match_label", "match_set", "rms", "material_id")),
+                **dict.fromkeys(("match", "match_label", "match_set", "rms", "rms_angstrom")),
+                "material_id": None,
                 "relaxations": [],
                 "raw_structure": raw,
                 "structure": None,
@@ -311,6 +312,7 @@ def _add_verdicts(
                 continue
             for key in ("state", "reason", "match", "match_label", "match_set", "rms"):
                 record[key] = verdict[key]
+            record["rms_angstrom"] = verdict.get("rms_angstrom")
             for key in ("smiles", "spacegroup"):
                 # What an earlier stage found stays if a later one could not tell.
                 record[key] = verdict[key] if verdict[key] is not None else record[key]

@@ -27,6 +27,7 @@ from logan_campaign.stores.blobs import SQLiteBlobStore
 from logan_campaign.stores.collections import (
     BLOBS,
     CAMPAIGN_DATABASE,
+    KNOWN,
     LEDGER,
     OUTPUTS,
     Collection,
@@ -80,14 +81,19 @@ class CampaignStores:
         if name not in CAMPAIGN_DATABASE:
             raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
         if name not in self._collections:
-            declared = CAMPAIGN_DATABASE[name]
-            store: Store
-            if isinstance(self.docs, SQLiteStore):
-                store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
-            else:
-                store = _mongo_store(str(self._uri), declared)
-            self._collections[name] = store
+            self._collections[name] = self._connect(CAMPAIGN_DATABASE[name])
         return self._collections[name]
+
+    def known_entries(self) -> Store:
+        """Return the collection of known entries, connected; it is made if not there."""
+        if KNOWN.name not in self._collections:
+            self._collections[KNOWN.name] = self._connect(KNOWN)
+        return self._collections[KNOWN.name]
+
+    def _connect(self, declared: Collection) -> Store:
+        if isinstance(self.docs, SQLiteStore):
+            return _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
+        return _mongo_store(str(self._uri), declared)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -219,6 +219,9 @@ class CandidateRecord(Record):
     match_label: str | None = Field(description="Label of the known entry that it equals")
     match_set: str | None = Field(description="Set that holds the known entry")
     rms: float | None = Field(description="Normalised rms distance of the match; crystals")
+    rms_angstrom: float | None = Field(
+        None, description="Rms distance of the match (Å); molecules: where conformers count"
+    )
     material_id: str | None = Field(description="Distinct relaxed structure that it belongs to")
     relaxations: list[RelaxationRecord] = Field(description="Its relaxations, by level")
     raw_structure: Geometry | None = Field(

@@ -25,7 +25,7 @@ from logan_campaign.schemas import (
 )
 from logan_campaign.screening import ScreeningSpec
 from logan_campaign.sources.smiles import embed
-from logan_campaign.structures import formula, from_atoms, kind_of, structure_id
+from logan_campaign.structures import formula, from_atoms, kind_of, structure_id, to_atoms
 
 QUARTZ = Structure.from_spacegroup(
     "P3_121",
@@ -49,12 +49,31 @@ def mol(smiles: str, seed: int = 0) -> Molecule:
     return from_atoms(embed(parse_smiles(smiles), seed=seed))
 
 
-def rattled(structure: Structure, width: float, seed: int = 0) -> Structure:
+def rattled(structure: Any, width: float, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     copy = structure.copy()
     for i in range(len(copy)):
-        copy.translate_sites([i], rng.normal(0, width, 3), frac_coords=False)
+        step = rng.normal(0, width, 3)
+        if isinstance(copy, Molecule):
+            copy.translate_sites([i], step)
+        else:
+            copy.translate_sites([i], step, frac_coords=False)
     return copy
+
+
+def turned(butane: Molecule, degrees: float) -> Molecule:
+    """Return butane with its middle bond turned."""
+    found = [i for i, site in enumerate(butane) if site.specie.symbol == "C"]
+    near = [sum(butane.get_distance(i, j) < 1.7 for j in found) for i in found]
+    left, right = (i for i, n in zip(found, near, strict=True) if n == 3)
+    atoms = to_atoms(butane)
+    axis = atoms.positions[right] - atoms.positions[left]
+    sides = (atoms.positions - atoms.positions[[left, right]].mean(axis=0)) @ axis
+    part = np.flatnonzero(sides > 0)
+    one_side = atoms[part]
+    one_side.rotate(degrees, axis, center=atoms.positions[right])
+    atoms.positions[part] = one_side.positions
+    return from_atoms(atoms)
 
 
 def entry(structure: Geometry, label: str) -> StructureEntry:
@@ -382,6 +401,24 @@ class TestClassification:
             stereo = classify(ids(2), documents, known, matching)
             assert [verdict.state for verdict in stereo] == ["rediscovered", "new"]
             assert {verdict.smiles for verdict in stereo} == {"CC(O)F"}
+
+    def test_conformers_count_where_the_spec_says_so(self) -> None:
+        anti = mol("CCCC")
+        gauche = turned(anti, 115)
+        known = [known_set("set-k", "known", CCCC=anti)]
+        nearly = turned(gauche, 3)
+        documents = [relaxed(rattled(anti, 0.01), 0), relaxed(gauche, 1), relaxed(nearly, 2)]
+        plain = classify(ids(3), documents, known, MATCHING)
+        assert [v.state for v in plain] == ["rediscovered", "duplicate", "duplicate"]
+        assert [v.rms_angstrom for v in plain] == [None] * 3
+        for order in ([0, 1, 2], [0, 2, 1]):
+            shuffled = [relaxed(documents[j].structure, i) for i, j in enumerate(order)]
+            matching = MatchingSpec(conformer_rmsd=0.2)
+            asked = classify(ids(3), shuffled, known, matching)
+            assert [v.state for v in asked] == ["rediscovered", "new", "duplicate"]
+            assert asked[0].rms is None
+            assert asked[0].rms_angstrom == pytest.approx(0.01, abs=0.02)
+            assert asked[2].rms_angstrom == pytest.approx(0.02, abs=0.02)
 
     def test_a_copy_of_a_rediscovery_is_no_discovery(self, monkeypatch) -> None:
         # matching is not transitive: let cand-1 equal cand-0 but no known entry

@@ -181,3 +181,25 @@ def test_a_box_that_cannot_hold_the_atoms_is_refused(tmp_path: Path) -> None:
     spec = load(tmp_path, MINIMAL, "target.box=[1.0, 1.0, 1.0]")
     with pytest.raises(InputError, match="target"):
         spec.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("match.mode=fast", "'exact' or 'prefilter'"),
+        ("match.conformer_rmsd=0", "greater than 0"),
+        ("match.index=mongodb://me:secret@host/known", "password does not belong in a spec"),
+    ],
+)
+def test_a_wrong_setting_of_matching_is_one_line(
+    tmp_path: Path, assignment: str, words: str
+) -> None:
+    message = error_of(tmp_path, MINIMAL, assignment)
+    assert words in message
+    assert "secret" not in message
+    assert "\n" not in message
+
+
+def test_an_index_may_take_its_password_from_the_environment(tmp_path: Path) -> None:
+    location = "mongodb://me:$PASSWORD@host/known"
+    assert load(tmp_path, MINIMAL, f"match.index={location}").match.index == location

@@ -54,9 +54,11 @@ def run(
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, Ledger, run_flow
     from logan_campaign.flows.local.display import Display
+    from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.queries import CampaignDatabase
 
     maker = CampaignMaker.from_file(spec, overrides or [])
+    maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks what the spec needs, before anything is written
 

@@ -19,7 +19,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDetermineBonds, rdMolDescriptors
+from rdkit.Chem import rdDetermineBonds, rdMolAlign, rdMolDescriptors
 
 from logan_campaign.errors import InputError
 from logan_campaign.matching.spec import MoleculeIdentity
@@ -92,6 +92,48 @@ def perceive_arrays(
             return Perception(None, None, reason)
         smiles = canonical(found)
         return Perception(smiles, _key(found, smiles, identity), "")
+
+
+def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
+    """Return the RMSD (Å) of two conformers of one molecule after the best alignment.
+
+    Over heavy atoms and the hydrogens bonded to heteroatoms (those on carbon follow from
+    the rest, and their permutations are legion), over all pairings that keep the molecular
+    graph, and over both mirror images, which have the same energy.
+
+    Returns:
+        None if a geometry has no graph or the two graphs differ.
+    """
+    with rdBase.BlockLogs():
+        found = [
+            _molecule(connected(np.array(structure.atomic_numbers), structure.cart_coords))[0]
+            for structure in (first, second)
+        ]
+        if found[0] is None or found[1] is None:
+            return None
+        one, two = _skeleton(found[0]), _skeleton(found[1])
+        if canonical(one) != canonical(two):
+            return None
+        mirrored = Chem.Mol(one)
+        mirrored.GetConformer().SetPositions(-one.GetConformer().GetPositions())
+        return min(rdMolAlign.GetBestRMS(image, Chem.Mol(two)) for image in (one, mirrored))
+
+
+def _skeleton(mol: Chem.Mol) -> Chem.Mol:
+    """Return the molecule without the hydrogens on carbon, and without stereo marks."""
+    editable = Chem.RWMol(mol)
+    editable.BeginBatchEdit()
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 1 and {n.GetAtomicNum() for n in atom.GetNeighbors()} == {6}:
+            [carbon] = atom.GetNeighbors()
+            heavy = editable.GetAtomWithIdx(carbon.GetIdx())
+            heavy.SetNumExplicitHs(heavy.GetNumExplicitHs() + 1)
+            editable.RemoveAtom(atom.GetIdx())
+    editable.CommitBatchEdit()
+    found = editable.GetMol()
+    Chem.RemoveStereochemistry(found)
+    Chem.SanitizeMol(found)
+    return found
 
 
 def canonical_smiles(smiles: str) -> str:

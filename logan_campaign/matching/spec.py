@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 Tolerance = Literal["strict", "default", "loose"]
+MatchingMode = Literal["exact", "prefilter"]
 MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
 
 
 class MatchingSpec(BaseModel):
     """When candidates count as the same as a known entry or as one another."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     tolerance: Tolerance = Field(
         "default", description="Crystals after relaxation: StructureMatcher's tolerances"
@@ -25,7 +27,37 @@ class MatchingSpec(BaseModel):
     tolerance_before_relaxation: Tolerance = Field(
         "strict", description="Crystals before relaxation: StructureMatcher's tolerances"
     )
+    mode: MatchingMode = Field(
+        "exact",
+        description="Crystals: 'exact' compares every pair with equal composition and number "
+        "of sites; 'prefilter' passes over those with unlike fingerprints",
+    )
     identity: MoleculeIdentity = Field(
         "smiles",
         description="Molecules: canonical SMILES without stereo, with stereo, or InChI",
     )
+    conformer_rmsd: float | None = Field(
+        None,
+        gt=0,
+        description="Molecules: conformers farther apart than this (aligned RMSD, Å) count as "
+        "different; left out, all conformers of a molecule are the same",
+    )
+    index: str | None = Field(
+        None,
+        min_length=1,
+        description="Store with an index of known entries (made by 'logan-campaign known add'); "
+        "those of the target's composition are compared against",
+    )
+
+    @field_validator("index")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        # A spec is stored with the campaign and shown to people.
+        credentials = (value or "").partition("://")[2].rpartition("@")[0]
+        if ":" in credentials and "$" not in credentials:
+            raise PydanticCustomError(
+                "secret",
+                "a password does not belong in a spec: write $NAME in its place and set that "
+                "environment variable",
+            )
+        return value

@@ -100,7 +100,7 @@ def test_different_crystals_do_not_match(name: str, how: str) -> None:
 
 def test_another_element_in_the_same_places_is_another_crystal() -> None:
     matcher = CrystalMatcher("loose")
-    assert matcher.rms(STISHOVITE, RUTILE) is None
+    assert matcher.distance(STISHOVITE, RUTILE) is None
     assert matcher.key(STISHOVITE) == ("SiO2", 6)
     assert matcher.key(RUTILE) == ("TiO2", 6)
 
@@ -112,11 +112,28 @@ def test_tolerances_are_nested_and_strict_is_strict() -> None:
     for i in range(4, 12):
         direction = rng.normal(size=3)
         moved.translate_sites([i], 0.45 * direction / np.linalg.norm(direction), frac_coords=False)
-    found = {name: CrystalMatcher(name).rms(moved, CRISTOBALITE) for name in TOLERANCES}
+    found = {name: CrystalMatcher(name).distance(moved, CRISTOBALITE) for name in TOLERANCES}
     assert found["strict"] is None
     assert found["default"] is not None
-    assert found["loose"] == pytest.approx(found["default"], abs=0.02)
-    assert 0.05 < found["default"] < 0.3
+    assert found["loose"] is not None
+    assert found["loose"].rms == pytest.approx(found["default"].rms, abs=0.02)
+    assert 0.05 < found["default"].rms < 0.3
+
+
+def test_rms_in_angstrom_is_how_far_the_sites_have_moved() -> None:
+    moved = CRISTOBALITE.copy()
+    for i in range(4, 12):  # oxygens up and down by turns: the centre of all sites stays
+        moved.translate_sites([i], [0, 0, 0.1 * (-1) ** i], frac_coords=False)
+    distance = CrystalMatcher("strict").distance(moved, CRISTOBALITE)
+    assert distance is not None
+    assert distance.rms_angstrom == pytest.approx(0.1 * (8 / 12) ** 0.5, rel=1e-6)
+    # in a crystal with lengths doubled the same share of the cell is twice as far
+    for structure in (moved, large := CRISTOBALITE.copy()):
+        structure.scale_lattice(structure.volume * 8)
+    double = CrystalMatcher("strict").distance(moved, large)
+    assert double is not None
+    assert double.rms == pytest.approx(distance.rms, rel=1e-6)
+    assert double.rms_angstrom == pytest.approx(2 * distance.rms_angstrom, rel=1e-6)
 
 
 def test_of_several_matching_entries_the_nearest_is_named() -> None:
@@ -208,7 +225,12 @@ def test_the_decision_is_that_of_the_plain_matcher(silicas: list[Structure], tol
         assert same == plain.fit(one, two)
         if same:
             n_same += 1
-            assert matcher.rms(one, two) == pytest.approx(plain.get_rms_dist(one, two)[0], abs=1e-4)
+            rms = plain.get_rms_dist(one, two)[0]
+            distance = matcher.distance(one, two)
+            assert distance is not None
+            assert distance.rms == pytest.approx(rms, abs=1e-4)
+            length = ((one.volume / len(one)) * (two.volume / len(two))) ** (1 / 6)
+            assert distance.rms_angstrom == pytest.approx(rms * length, abs=1e-3)
     assert 0 < n_same < 80
 
 

@@ -10,9 +10,17 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
+from pymatgen.core import Molecule
+from rdkit import Chem
+from rdkit.Chem import AllChem, rdMolTransforms
 
 from logan_campaign.errors import InputError
-from logan_campaign.matching import canonical_smiles, perceive, perceive_smiles
+from logan_campaign.matching import (
+    canonical_smiles,
+    conformer_rmsd,
+    perceive,
+    perceive_smiles,
+)
 from logan_campaign.matching.molecules import parse_smiles, perceive_arrays
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed
@@ -186,3 +194,39 @@ def test_rough_reading_does_not_join_separate_molecules() -> None:
     pair.positions[5:] += 3.0
     found = perceive(pair, rough=True)
     assert (found.smiles, found.reason) == (None, "in 2 fragments (CH4 + CH4)")
+
+
+class TestConformers:
+    def test_rmsd_knows_no_place_order_or_handedness(self) -> None:
+        first = embedded("CCCO")
+        moved = Molecule(first.species, first.cart_coords @ ROTATION + [1.0, 2.0, 3.0])
+        order = np.random.default_rng(0).permutation(len(first))
+        shuffled = Molecule.from_sites([moved[int(i)] for i in order])
+        mirrored = Molecule(shuffled.species, -shuffled.cart_coords)
+        for other in (first, moved, shuffled, mirrored):
+            assert conformer_rmsd(first, other) == pytest.approx(0.0, abs=1e-3)
+
+    def test_a_turned_bond_makes_another_conformer(self) -> None:
+        anti, gauche = (embedded("CCCC", dihedral=angle) for angle in (180.0, 65.0))
+        apart = conformer_rmsd(anti, gauche)
+        assert apart is not None
+        assert 0.3 < apart < 1.0
+        # the two gauche forms are mirror images
+        other = conformer_rmsd(gauche, embedded("CCCC", dihedral=-65.0))
+        assert other == pytest.approx(0.0, abs=0.05)
+
+    def test_only_conformers_of_one_molecule_have_a_distance(self) -> None:
+        assert conformer_rmsd(embedded("CCO"), embedded("COC")) is None
+
+
+def embedded(smiles: str, dihedral: float | None = None) -> Molecule:
+    """Return a geometry; ``dihedral`` (degrees) is that of the first four atoms."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    conformer = mol.GetConformer()
+    if dihedral is not None:
+        rdMolTransforms.SetDihedralDeg(conformer, 0, 1, 2, 3, dihedral)
+    return Molecule([atom.GetSymbol() for atom in mol.GetAtoms()], conformer.GetPositions())
+
+
+ROTATION = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]

@@ -320,6 +320,8 @@ class MadeUpCrystals(MadeUpCampaign):
 
     def verdicts(self) -> list[Verdict]:
         return [
-            verdict.model_copy(update={"smiles": None, "spacegroup": "Pm-3m", "rms": 0.01})
+            verdict.model_copy(
+                update={"smiles": None, "spacegroup": "Pm-3m", "rms": 0.01, "rms_angstrom": 0.02}
+            )
             for verdict in super().verdicts()
         ]

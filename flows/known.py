@@ -1,0 +1,104 @@
+"""Known entries that were looked up in an index before the flow was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jobflow import Maker, job
+
+from logan_campaign.arrays import pack_arrays, unpack_arrays
+from logan_campaign.errors import InputError
+from logan_campaign.schemas import DATA_KEYS, StructureEntry, TrainingSetDoc
+from logan_campaign.sources import LoadedSet, set_id
+from logan_campaign.structures import from_arrays, kind_of
+
+# Characters of packed entries that may stand in a job's input: MongoDB refuses 16 MB.
+_MAX_PACKED = 8_000_000
+
+_TEXTS = ("id", "label", "formula", "smiles", "spacegroup", "energy_ev")
+
+
+@dataclass
+class KnownEntriesMaker(Maker):
+    """Give entries of an index the form in which matching takes them.
+
+    A job opens no database: whoever makes the flow looks the entries up (by composition)
+    and hands them over packed.
+
+    Attributes:
+        name: Name of the job.
+        index: Where they come from, for people.
+    """
+
+    name: str = "known entries"
+    index: str = "index"
+
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    def make(self, packed: str) -> TrainingSetDoc:
+        """Return the set.
+
+        Args:
+            packed: Entries as :func:`pack_entries` packs them.
+        """
+        loaded = LoadedSet(unpack_entries(packed))
+        return TrainingSetDoc(
+            id=set_id(loaded.entries),
+            role="known",
+            name=f"index {self.index}",
+            source={"type": "index", "index": self.index},
+            n_structures=len(loaded.entries),
+            formulas=loaded.formulas,
+            species=loaded.species,
+            structure_ids=[entry.id for entry in loaded.entries],
+            labels=[entry.label for entry in loaded.entries],
+            n_duplicates=0,
+            rejected=[],
+            structures=loaded.entries,
+        )
+
+
+def pack_entries(entries: Sequence[StructureEntry]) -> str:
+    """Return entries of one kind as one compressed text.
+
+    Raises:
+        InputError: if that is too large for a job's input.
+    """
+    structures = [entry.structure for entry in entries]
+    arrays = {
+        "sizes": np.array([len(s) for s in structures], dtype=np.int64),
+        "numbers": np.array([z for s in structures for z in s.atomic_numbers], dtype=np.int64),
+        "positions": np.concatenate([np.zeros((0, 3)), *(s.cart_coords for s in structures)]),
+        "texts": np.array(json.dumps([entry.model_dump(include=set(_TEXTS)) for entry in entries])),
+    }
+    if structures and kind_of(structures[0]) == "crystal":
+        arrays["cells"] = np.array([s.lattice.matrix for s in structures])
+    packed = pack_arrays(arrays)
+    if len(packed) > _MAX_PACKED:
+        raise InputError(
+            f"match.index holds {len(entries)} entries of the target's composition, too many "
+            f"for one job ({len(packed) / 1e6:.0f} MB packed, limit {_MAX_PACKED / 1e6:.0f} MB)"
+        )
+    return packed
+
+
+def unpack_entries(packed: str) -> list[StructureEntry]:
+    """Return the entries that :func:`pack_entries` packed.
+
+    Raises:
+        LoganCampaignError: if the text is damaged.
+    """
+    arrays = unpack_arrays(packed)
+    ends = np.cumsum(arrays["sizes"])
+    entries = []
+    for place, texts in enumerate(json.loads(str(arrays["texts"]))):
+        atoms = slice(ends[place] - arrays["sizes"][place], ends[place])
+        structure = from_arrays(
+            arrays["numbers"][atoms],
+            arrays["positions"][atoms],
+            arrays["cells"][place] if "cells" in arrays else None,
+        )
+        entries.append(StructureEntry(structure=structure, **texts))
+    return entries

@@ -1,0 +1,123 @@
+"""``logan-campaign known``: an index of known structures, to match against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pymatgen.core import Molecule, Structure
+from rich.markup import escape
+from rich.table import Table
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import JsonOption, console, print_json
+from logan_campaign.matching.crystals import CrystalMatcher
+from logan_campaign.matching.spec import MatchingMode, MoleculeIdentity, Tolerance
+from logan_campaign.schemas import StructureEntry
+from logan_campaign.sources.files import FilesSource
+from logan_campaign.stores.known import KnownIndex
+from logan_campaign.stores.open import open_campaign_stores
+
+known = typer.Typer(
+    help="An index of known structures, which a spec names as 'match.index'.",
+    no_args_is_help=True,
+)
+app.add_typer(known, name="known")
+
+_StoreArgument = Annotated[
+    str,
+    typer.Argument(help="Where the index is kept: a folder, an SQLite file, or mongodb://…"),
+]
+_FilesArgument = Annotated[
+    list[str], typer.Argument(help="Files, folders or patterns, in any format that ASE reads.")
+]
+
+
+@known.command()
+def add(store: _StoreArgument, files: _FilesArgument) -> None:
+    """Add structures to the index; those that are there already change nothing."""
+    loaded = FilesSource(path=files).load(Path())
+    with open_campaign_stores(store, create=True) as stores:
+        index = KnownIndex(stores.known_entries())
+        before = sum(index.count().values())
+        index.add(loaded.entries, FilesSource(path=files).title)
+        after = sum(index.count().values())
+    left_out = f", {len(loaded.rejected)} left out as unusable" if loaded.rejected else ""
+    told = f"{len(loaded.entries)} structures read{left_out}: {after - before} new"
+    console().print(f"{told}, {after} in the index")
+    for rejection in loaded.rejected[:5]:
+        console().print(f"  {escape(rejection.label)}: {escape(rejection.reason)}")
+
+
+@known.command()
+def count(store: _StoreArgument, as_json: JsonOption = False) -> None:
+    """Say how many structures the index holds."""
+    with open_campaign_stores(store) as stores:
+        found = KnownIndex(stores.known_entries()).count()
+    if as_json:
+        print_json(found)
+    else:
+        console().print(f"{found['crystal']} crystals, {found['molecule']} molecules")
+
+
+@known.command()
+def match(
+    store: _StoreArgument,
+    files: _FilesArgument,
+    tolerance: Annotated[
+        Tolerance, typer.Option(help="Crystals: StructureMatcher's tolerances.")
+    ] = "default",
+    mode: Annotated[
+        MatchingMode, typer.Option(help="Crystals: compare all with equal keys, or prefilter.")
+    ] = "exact",
+    identity: Annotated[
+        MoleculeIdentity, typer.Option(help="Molecules: what makes two the same.")
+    ] = "smiles",
+    as_json: JsonOption = False,
+) -> None:
+    """Say which known structures those in files equal, nearest first."""
+    loaded = FilesSource(path=files).load(Path())
+    matcher = CrystalMatcher(tolerance, mode=mode)
+    rows = []
+    with open_campaign_stores(store) as stores:
+        index = KnownIndex(stores.known_entries())
+        for entry in loaded.entries:
+            found = _matches(index, entry, matcher, identity)
+            rows += found or [{"structure": entry.label, "known": None}]
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(box=None)
+    for name in ("structure", "known", "id", "rms", "rms / Å"):
+        table.add_column(name)
+    for row in rows:
+        numbers = [row.get("rms"), row.get("rms_angstrom")]
+        table.add_row(
+            escape(str(row["structure"])),
+            escape(str(row["known"] or "-")),
+            str(row.get("id", "")),
+            *("" if x is None else f"{x:.3f}" for x in numbers),
+        )
+    console().print(table)
+
+
+def _matches(
+    index: KnownIndex, entry: StructureEntry, matcher: CrystalMatcher, identity: MoleculeIdentity
+) -> list[dict[str, str | float | None]]:
+    if isinstance(entry.structure, Structure):
+        return [
+            {
+                "structure": entry.label,
+                "known": found.entry.label,
+                "id": found.entry.id,
+                "rms": found.rms,
+                "rms_angstrom": found.rms_angstrom,
+            }
+            for found in index.match_crystal(entry.structure, matcher)
+        ]
+    assert isinstance(entry.structure, Molecule)  # the only other kind
+    return [
+        {"structure": entry.label, "known": same.label, "id": same.id}
+        for same in index.match_molecule(entry.structure, identity)
+    ]

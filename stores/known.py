@@ -1,0 +1,251 @@
+"""An index of known entries: matched by their exact keys, without reading them all.
+
+A document stands for one entry. Crystals are found by reduced composition and number of
+sites of the primitive cell, which equal crystals share exactly; molecules by what
+identifies them. Positions and cell are kept as base64 text of float64, and for crystals
+the primitive Niggli cell beside them, so that nothing is reduced twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from maggma.core import Store
+from pymatgen.core import Composition, Element, Lattice, Molecule, Structure
+
+from logan_campaign.errors import StoreError
+from logan_campaign.matching.bucket import Bucket
+from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher
+from logan_campaign.matching.molecules import perceive
+from logan_campaign.matching.reduction import Reduced, reduce_crystal
+from logan_campaign.matching.spec import MoleculeIdentity
+from logan_campaign.schemas import StructureEntry, TargetKind
+from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.structures import formula
+
+if TYPE_CHECKING:
+    from logan_campaign.spec import CampaignSpec  # imports the GAN
+
+_CHUNK = 500
+
+# Members of this many keys are kept in memory, those asked for last.
+_MAX_KEYS = 64
+
+#: Field that holds what identifies a molecule, by identity.
+_IDENTITY_FIELD: dict[MoleculeIdentity, str] = {
+    "smiles": "smiles",
+    "smiles-stereo": "smiles_stereo",
+    "inchi": "inchi",
+}
+
+
+def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
+    """Return what the index that a spec names holds of the target's composition.
+
+    None if it names none. Environment variables in the location are filled in, so that a
+    password need not stand in a spec.
+
+    Args:
+        spec: a campaign's spec.
+        base: folder that a relative path is meant from.
+
+    Raises:
+        StoreError: if there is no index there, or it cannot be read.
+    """
+    if spec.match.index is None:
+        return None
+    location = os.path.expandvars(spec.match.index)
+    if "://" not in location:
+        location = str(base / Path(location).expanduser())
+    with open_campaign_stores(location) as stores:
+        index = KnownIndex(stores.known_entries())
+        if not any(index.count().values()):
+            raise StoreError(
+                f"match.index: {stores.describe()} holds no known entries; "
+                "add some with 'logan-campaign known add'"
+            )
+        return index.of_composition(spec.target.kind, spec.hill_formula)
+
+
+class _Members(NamedTuple):
+    bucket: Bucket
+    entries: list[StructureEntry]
+
+
+class KnownIndex:
+    """Known entries in a store.
+
+    Args:
+        store: the collection of known entries, connected.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._members: OrderedDict[tuple[str, int], _Members] = OrderedDict()
+
+    def add(self, entries: Iterable[StructureEntry], source: str) -> int:
+        """Add entries; one that is there already (the same content) is replaced.
+
+        Args:
+            entries: validated entries of a source.
+            source: where they come from, for people.
+
+        Returns:
+            How many entries were given.
+
+        Raises:
+            StoreError: if they cannot be written.
+        """
+        n_entries, chunk = 0, []
+        for entry in entries:
+            chunk.append(_document(entry, source))
+            n_entries += 1
+            if len(chunk) == _CHUNK:
+                self._store.update(chunk)
+                chunk = []
+        if chunk:
+            self._store.update(chunk)
+        self._members.clear()
+        return n_entries
+
+    def count(self) -> dict[str, int]:
+        """Return how many crystals and molecules there are."""
+        return {kind: self._store.count({"kind": kind}) for kind in ("crystal", "molecule")}
+
+    def of_composition(self, kind: TargetKind, hill: str) -> list[StructureEntry]:
+        """Return the entries that structures of a composition may equal, in order of id.
+
+        Args:
+            kind: molecules or crystals.
+            hill: Hill formula of one molecule, or of one cell. Crystals in a cell of n
+                atoms have primitive cells whose number of sites divides n.
+        """
+        criteria: dict[str, Any] = {"kind": kind, "composition": hill}
+        if kind == "crystal":
+            composition = Composition(hill)
+            n_atoms = round(composition.num_atoms)
+            divisors = [n for n in range(1, n_atoms + 1) if n_atoms % n == 0]
+            criteria["composition"] = composition.reduced_formula
+            criteria["n_sites"] = {"$in": divisors}
+        return [_entry(doc) for doc in self._query(criteria)]
+
+    def match_crystal(self, structure: Structure, matcher: CrystalMatcher) -> list[CrystalMatch]:
+        """Return the known crystals that a crystal equals, nearest first."""
+        reduced = matcher.reduced(structure)
+        members = self._with_key(reduced.key)
+        found = [
+            CrystalMatch(members.entries[index], *distance)
+            for index, distance in matcher.matches_in(reduced, members.bucket)
+        ]
+        return sorted(found, key=lambda match: (match.rms, match.entry.id))
+
+    def match_molecule(
+        self, molecule: Molecule, identity: MoleculeIdentity = "smiles"
+    ) -> list[StructureEntry]:
+        """Return the known molecules that a molecule equals, in order of id.
+
+        A geometry without a molecular graph equals none.
+        """
+        key = perceive(molecule, identity).key
+        if key is None:
+            return []
+        return [_entry(doc) for doc in self._query({_IDENTITY_FIELD[identity]: key})]
+
+    def _with_key(self, key: tuple[str, int]) -> _Members:
+        if key in self._members:
+            self._members.move_to_end(key)
+            return self._members[key]
+        members = _Members(Bucket(), [])
+        criteria = {"kind": "crystal", "composition": key[0], "n_sites": key[1]}
+        for doc in self._query(criteria):
+            members.bucket.add(_reduced(doc))
+            members.entries.append(_entry(doc))
+        self._members[key] = members
+        if len(self._members) > _MAX_KEYS:
+            self._members.popitem(last=False)
+        return members
+
+    def _query(self, criteria: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from self._store.query(criteria, sort={"id": 1})
+
+
+def _document(entry: StructureEntry, source: str) -> dict[str, Any]:
+    structure = entry.structure
+    doc: dict[str, Any] = {
+        "id": entry.id,
+        "label": entry.label,
+        "source": source,
+        "formula": entry.formula,
+        "spacegroup": entry.spacegroup,
+        "energy_ev": entry.energy_ev,
+        "numbers": [int(z) for z in structure.atomic_numbers],
+        "positions": _pack(structure.cart_coords),
+    }
+    if isinstance(structure, Structure):
+        reduced = reduce_crystal(structure, entry.id)
+        return doc | {
+            "kind": "crystal",
+            "composition": reduced.formula,
+            "n_sites": len(reduced.numbers),
+            "cell": _pack(structure.lattice.matrix),
+            "primitive_numbers": reduced.numbers.tolist(),
+            "primitive_cell": _pack(reduced.lattice),
+            "primitive_frac": _pack(reduced.frac),
+        }
+    return doc | {
+        "kind": "molecule",
+        "composition": formula(structure),
+        "n_sites": len(structure),
+        "smiles": entry.smiles,
+        "smiles_stereo": perceive(structure, "smiles-stereo").key,
+        "inchi": perceive(structure, "inchi").key,
+    }
+
+
+def _entry(doc: dict[str, Any]) -> StructureEntry:
+    species = [Element.from_Z(z) for z in doc["numbers"]]
+    positions = _unpack(doc, "positions")
+    structure: Structure | Molecule
+    if doc["kind"] == "crystal":
+        lattice = Lattice(_unpack(doc, "cell"))
+        structure = Structure(lattice, species, positions, coords_are_cartesian=True)
+    else:
+        structure = Molecule(species, positions)
+    return StructureEntry(
+        id=doc["id"],
+        label=doc["label"],
+        formula=doc["formula"],
+        structure=structure,
+        smiles=doc.get("smiles"),
+        spacegroup=doc["spacegroup"],
+        energy_ev=doc["energy_ev"],
+    )
+
+
+def _reduced(doc: dict[str, Any]) -> Reduced:
+    return Reduced(
+        doc["id"],
+        doc["composition"],
+        np.array(doc["primitive_numbers"], dtype=np.int64),
+        _unpack(doc, "primitive_cell"),
+        _unpack(doc, "primitive_frac"),
+    )
+
+
+def _pack(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode("ascii")
+
+
+def _unpack(doc: dict[str, Any], name: str) -> np.ndarray:
+    """Return coordinates or a cell, shape (n, 3)."""
+    try:
+        values = np.frombuffer(base64.b64decode(doc[name], validate=True), dtype="<f8")
+        return values.reshape(-1, 3).astype(np.float64)
+    except (KeyError, ValueError) as err:
+        raise StoreError(f"known entry {doc.get('id')}: {name} is damaged") from err
