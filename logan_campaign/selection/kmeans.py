@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from logan_campaign.errors import InputError
-from logan_campaign.selection.base import DescriptorSettings, Selection, SelectionBase
+from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 
 # Restarts of k-means; fixed, since scikit-learn's default is not.
 _N_INIT = 10
@@ -32,6 +32,10 @@ class KMeansSelection(SelectionBase):
     descriptor: DescriptorSettings = Field(
         default_factory=DescriptorSettings, description="Descriptor of the structures"
     )
+
+    def select(self, pool: Pool, seed: int) -> Selection:
+        """Pick the structure nearest to each centroid; see :func:`select_kmeans`."""
+        return select_kmeans(pool.descriptors(self.descriptor), pool.group, self, seed)
 
 
 def select_kmeans(
@@ -63,7 +67,9 @@ def select_kmeans(
         raise InputError(
             f"nothing to select from: none of {len(descriptors)} structures has a finite descriptor"
         )
-    points, explained = _project(descriptors[usable], settings)
+    points, explained = project(
+        descriptors[usable], settings.n_components, settings.standardise
+    )
 
     labels = np.full(len(descriptors), -1)
     picks: list[tuple[int, int, int]] = []  # (size, index, provisional label)
@@ -88,25 +94,25 @@ def select_kmeans(
     pca = np.full((len(descriptors), points.shape[1]), np.nan)
     pca[usable] = points
     n_unusable = len(descriptors) - len(usable)
-    return Selection(
-        indices=np.array([index for _, index, _ in picks]),
-        clusters=np.arange(len(picks)),
-        represents=np.array([size for size, _, _ in picks]),
+    return Selection.of(
+        "kmeans",
+        [index for _, index, _ in picks],
+        labels,
         pca=pca,
-        labels=labels,
         explained_variance=explained,
         n_unusable={"descriptor not finite": n_unusable} if n_unusable else {},
     )
 
 
-def _project(features: np.ndarray, settings: KMeansSelection) -> tuple[np.ndarray, list[float]]:
+def project(
+    features: np.ndarray, n_components: int, standardise: bool = False
+) -> tuple[np.ndarray, list[float]]:
     """Return the (n, n_components) PCA map and the share of variance per component."""
-    if settings.standardise:
+    if standardise:
         deviation = features.std(axis=0)
         # Features that do not vary carry nothing; do not blow up their rounding errors.
         varying = deviation > 1e-12 * max(1.0, float(np.abs(features).max()))
         features = (features - features.mean(axis=0))[:, varying] / deviation[varying]
-    n_components = settings.n_components
     rank = min(n_components, *features.shape)
     points = np.zeros((len(features), n_components))
     explained = [0.0] * n_components
