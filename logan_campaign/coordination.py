@@ -79,9 +79,7 @@ def find_bonds(
     size = max(1, _CHUNK_VECTORS // max(1, n_atoms**2))
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
-        part = _bonds(
-            positions[rows], None if cells is None else cells[rows], sums, reach, factor
-        )
+        part = _bonds(positions[rows], None if cells is None else cells[rows], sums, reach, factor)
         parts.append(part._replace(structure=part.structure + start))
     if not parts:
         empty = np.zeros(0, dtype=int)
@@ -257,9 +255,7 @@ def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SH
     )
 
 
-def _sequence(
-    atom: int, targets: list[np.ndarray], numbers: np.ndarray, shells: int
-) -> list[int]:
+def _sequence(atom: int, targets: list[np.ndarray], numbers: np.ndarray, shells: int) -> list[int]:
     """Return the numbers of atoms in each shell, species by species ascending."""
     species = np.unique(numbers)
     # An atom of the crystal is one number: its image in a box of cells, then its place there.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase.data import covalent_radii
-from rdkit import Chem, rdBase
+from rdkit import rdBase
 
 from logan_campaign.matching.molecules import (
     REACHES,
@@ -87,9 +87,7 @@ def _graphs(
     return smiles, clarity
 
 
-def _join(
-    numbers: np.ndarray, positions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join atoms nearest first, in all structures together.
 
     Returns:

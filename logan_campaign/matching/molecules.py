@@ -175,9 +175,7 @@ def highest_valence(number: int) -> int:
     return max(_PERIODIC_TABLE.GetValenceList(number))
 
 
-def molecule_of_bonds(
-    numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray
-) -> str | None:
+def molecule_of_bonds(numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray) -> str | None:
     """Return the canonical SMILES without stereo of atoms with given connections, or None.
 
     Args:

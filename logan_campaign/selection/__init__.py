@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from logan_campaign.selection.base import (
     CheapRelaxations,
@@ -19,14 +19,16 @@ from logan_campaign.selection.base import (
     Selection,
     SelectionBase,
 )
+from logan_campaign.selection.chart import Chart, chart, learned_coordination
 from logan_campaign.selection.diverse import DiverseSelection
 from logan_campaign.selection.framework import FrameworkSelection
 from logan_campaign.selection.graph import GraphSelection
 from logan_campaign.selection.keyed import PreRelaxation
-from logan_campaign.selection.kmeans import KMeansSelection, project, select_kmeans
+from logan_campaign.selection.kmeans import KMeansSelection, select_kmeans
 from logan_campaign.selection.ranking import CriticSelection, ScoreSelection
 
 __all__ = [
+    "Chart",
     "CheapRelaxations",
     "CriticSelection",
     "DescriptorSettings",
@@ -40,7 +42,8 @@ __all__ = [
     "Selection",
     "SelectionBase",
     "SelectionSpec",
-    "project",
+    "chart",
+    "learned_coordination",
     "select",
     "select_kmeans",
     "steps_of",
@@ -57,7 +60,11 @@ Strategy = Annotated[
 ]
 
 #: One strategy, or several: each picks from what the one before has picked.
-SelectionSpec = Strategy | Annotated[list[Strategy], Field(min_length=1)]
+SelectionSpec = Annotated[
+    Annotated[Strategy, Tag("one")]
+    | Annotated[list[Strategy], Field(min_length=1), Tag("sequence")],
+    Discriminator(lambda given: "sequence" if isinstance(given, list) else "one"),
+]
 
 
 def steps_of(spec: SelectionSpec) -> list[Strategy]:
@@ -121,4 +128,3 @@ def _then(first: Selection, second: Selection) -> Selection:
         for mine, row in zip(second.strategies, second.indices, strict=True)
     ]
     return result
-

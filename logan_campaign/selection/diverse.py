@@ -9,7 +9,7 @@ from pydantic import Field
 
 from logan_campaign.errors import InputError
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
-from logan_campaign.selection.kmeans import project
+from logan_campaign.selection.kmeans import Projection
 
 
 class DiverseSelection(SelectionBase):
@@ -38,9 +38,9 @@ class DiverseSelection(SelectionBase):
                 f"nothing to select from: none of {len(pool)} structures has a finite descriptor"
             )
         # distances in as many components as there are features are those of the features
-        points = project(
+        points = Projection.of(
             described[usable], self.n_components or described.shape[1], self.standardise
-        )[0]
+        ).places(described[usable])
         picks, nearest = farthest_points(points, self.n_picks)
         labels = np.full(len(pool), -1)
         labels[usable] = nearest

@@ -147,9 +147,7 @@ class KeyedSelection(SelectionBase):
         pool.descriptors(self.descriptor)  # computed once, for all of the pool
         return settings.select(pool.take(rows), seed)
 
-    def _add_clusters(
-        self, found: Selection, pool: Pool, without: np.ndarray, seed: int
-    ) -> None:
+    def _add_clusters(self, found: Selection, pool: Pool, without: np.ndarray, seed: int) -> None:
         """Fill up with k-means representatives of what has no key."""
         n = len(found.indices)
         clusters = self._clusters(pool, without, self.n_picks - n, seed)

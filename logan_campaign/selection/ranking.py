@@ -98,9 +98,7 @@ class ScoreSelection(SelectionBase):
             if not len(passed):
                 raise InputError(f"select: {self.target} passes none of {len(pool)} structures")
             return _alone("score", passed, len(pool), reasons)
-        return best(
-            "score", values if self.keep == "lowest" else -values, self.n_picks, reasons
-        )
+        return best("score", values if self.keep == "lowest" else -values, self.n_picks, reasons)
 
     def check(self, species: Sequence[str], kind: TargetKind) -> None:
         """Check that the function is there. See :meth:`SelectionBase.check`."""
