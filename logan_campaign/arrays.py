@@ -54,8 +54,11 @@ def unpack_numbers(text: str) -> np.ndarray:
     Raises:
         ValueError: if the text is truncated or none of its.
     """
-    kind, colon, rest = text.partition(":")
-    if not colon or kind not in ("f", "d"):
-        raise ValueError("packed numbers are damaged")
-    raw = base64.b64decode(rest, validate=True)
-    return np.frombuffer(raw, dtype="<f4" if kind == "f" else "<f8").astype(np.float64)
+    kind, _, rest = text.partition(":")
+    try:
+        if kind not in ("f", "d"):
+            raise ValueError(f"unknown kind {kind!r}")
+        raw = base64.b64decode(rest, validate=True)
+        return np.frombuffer(raw, dtype="<f4" if kind == "f" else "<f8").astype(np.float64)
+    except ValueError as err:  # binascii.Error is one too
+        raise ValueError(f"packed numbers are damaged: {err}") from err
