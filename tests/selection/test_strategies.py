@@ -306,7 +306,7 @@ def test_framework_gives_one_pick_per_network_with_learned_coordination(group_by
 def test_a_calculator_of_the_specs_repairs_a_torn_network() -> None:
     copper = bulk("Cu", cubic=True)
     torn = np.repeat(copper.positions[None], 3, axis=0)
-    torn[:, 0] += np.array([[0.8, 0.0, 0.0], [0.0, 0.9, 0.1], [0.1, 0.8, 0.0]])
+    torn[:, 0] += np.array([[1.2, 0.0, 0.0], [0.0, 1.2, 0.1], [0.1, 1.2, 0.0]])
     pool = Pool(
         numbers=copper.numbers,
         positions=torn,
