@@ -154,9 +154,14 @@ class CampaignMaker(Maker):
             models.append(model)
             pools.append(pool)
 
+        select = SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed)
         selection = tolerant(
-            SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed).make(
-                [pool.output for pool in pools], target, describe.output.id
+            select.make(
+                [pool.output for pool in pools],
+                target,
+                describe.output.id,
+                [s.output for s in sets],
+                [model.output for model in models] if select.needs_models else None,
             )
         )
         makers = [maker_for(level) for level in spec.relax.levels]

@@ -67,7 +67,7 @@ class ScreenMaker(Maker):
             before_level=before_level,
             known_set_ids=[s.id for s in sets],
             verdicts=verdicts,
-            structures=_passed(verdicts, {c.id: c.structure for c in selection.candidates}),
+            structures=_passed(verdicts, {c.id: c.goes_on for c in selection.candidates}),
         )
 
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jobflow import Maker, job
 
 from logan_campaign.arrays import pack_arrays, unpack_arrays
-from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.errors import LoganCampaignError
+from logan_campaign.gan import LoganModel
 from logan_campaign.ids import content_id
-from logan_campaign.schemas import DATA_KEYS, Candidate, PoolDoc, SelectionDoc
+from logan_campaign.schemas import (
+    DATA_KEYS,
+    Candidate,
+    CheapRelaxationCount,
+    ModelDoc,
+    PoolDoc,
+    SelectionDoc,
+    TrainingSetDoc,
+)
 from logan_campaign.screening import ScreeningSpec, screen_pool
-from logan_campaign.selection import KMeansSelection, SelectionSpec, select
+from logan_campaign.selection import (
+    KMeansSelection,
+    Pool,
+    Selection,
+    SelectionSpec,
+    chart,
+    learned_coordination,
+    select,
+    steps_of,
+)
 from logan_campaign.structures import structure_id
 from logan_campaign.target import TargetGeometry
 
@@ -25,7 +45,7 @@ class SelectMaker(Maker):
 
     Attributes:
         name: Name of the job.
-        strategy: Selection strategy and its settings.
+        strategy: Selection strategy and its settings, or a list of them in sequence.
         screening: What counts as implausible; such structures are counted, not picked.
         seed: Seed of the strategy.
     """
@@ -35,17 +55,37 @@ class SelectMaker(Maker):
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     seed: int = 0
 
+    @property
+    def needs_models(self) -> bool:
+        """Whether the strategy asks the trained models."""
+        return any(step.needs_models for step in steps_of(self.strategy))
+
     @job(data=DATA_KEYS, output_schema=SelectionDoc)
     def make(
-        self, pools: list[PoolDoc | None], target: TargetGeometry, campaign_id: str
+        self,
+        pools: list[PoolDoc | None],
+        target: TargetGeometry,
+        campaign_id: str,
+        sets: list[TrainingSetDoc] | None = None,
+        models: list[ModelDoc | None] | None = None,
     ) -> SelectionDoc:
         """Return the picks of all pools together.
+
+        Args:
+            pools: What the models generated; None where a job died.
+            target: Atoms and cell of all structures.
+            campaign_id: Campaign.
+            sets: Training set, which some strategies learn from, and known sets, for the map.
+            models: The ensemble; only for strategies that ask its critics.
 
         Raises:
             LoganCampaignError: there is nothing to pick from.
         """
         # a pool is None where its model's job died; the others go on
         found = [PoolDoc.model_validate(pool) for pool in pools if pool is not None]
+        documents = [TrainingSetDoc.model_validate(doc) for doc in sets or []]
+        entries = [e for doc in documents if doc.role == "training" for e in doc.structures]
+        training = [entry.structure for entry in entries]
         arrays = [unpack_arrays(pool.pool) for pool in found]
         if not any(len(a["positions"]) for a in arrays):
             raise LoganCampaignError(
@@ -58,7 +98,8 @@ class SelectMaker(Maker):
         sample = np.concatenate([np.arange(len(a["positions"])) for a in arrays])
 
         periodic = target.kind == "crystal"
-        reasons = screen_pool(positions, cells, target.numbers, periodic, self.screening)
+        learned = self.screening.learn(training)
+        reasons = screen_pool(positions, cells, target.numbers, periodic, self.screening, learned)
         usable = np.flatnonzero(reasons == "")
         unusable = Counter(str(reason) for reason in reasons if reason)
         if not len(usable):
@@ -66,58 +107,91 @@ class SelectMaker(Maker):
                 f"none of {len(positions)} generated structures is plausible "
                 f"({_counts(unusable)}): train longer, or relax 'screen' in the spec"
             )
-        descriptors = structure_descriptors(
-            positions[usable],
-            cells[usable],
-            target.numbers,
+        pool = Pool(
+            numbers=target.numbers,
+            positions=positions[usable],
+            cells=cells[usable],
             periodic=periodic,
-            species=sorted(set(target.numbers.tolist())),
-            **self.strategy.descriptor.model_dump(),
+            group=group[usable],
+            training=training,
+            models=_models(models or [], [p.model_id for p in found]) if self.needs_models else [],
+            workdir=Path("cheap"),
         )
-        chosen = select(descriptors, group[usable], self.strategy, seed=self.seed)
+        chosen = select(pool, self.strategy, seed=self.seed)
         unusable.update(chosen.n_unusable)
-
-        candidates, seen = [], set()
-        for pick, cluster, represents in zip(
-            chosen.indices, chosen.clusters, chosen.represents, strict=True
-        ):
-            where = usable[pick]
-            structure = target.geometry(positions[where], cells[where])
-            identity = content_id("cand", [campaign_id, structure_id(structure)])
-            if identity in seen:  # a collapsed model can generate one structure twice
-                continue
-            seen.add(identity)
-            pool = found[group[where]]
-            candidates.append(
-                Candidate(
-                    id=identity,
-                    model_id=pool.model_id,
-                    pool_id=pool.id,
-                    sample_index=int(sample[where]),
-                    strategy=self.strategy.strategy,
-                    cluster=int(cluster),
-                    represents=int(represents),
-                    structure=structure,
-                )
-            )
+        steps = steps_of(self.strategy)
+        known = [
+            entry.structure
+            for doc in documents
+            for entry in doc.structures
+            if entry.formula == target.hill_formula
+        ]
+        drawn = chart(pool, chosen, steps, known)
+        settings = [step.model_dump(mode="json") for step in steps]
         return SelectionDoc(
             campaign_id=campaign_id,
-            strategy=self.strategy.strategy,
-            settings=self.strategy.model_dump(mode="json"),
+            strategy=" > ".join(step.strategy for step in steps),
+            settings=settings if len(settings) > 1 else settings[0],
             n_generated=len(positions),
             n_unusable=dict(unusable),
-            explained_variance=[float(x) for x in chosen.explained_variance],
+            cheap_relaxations=[CheapRelaxationCount(**asdict(done)) for done in chosen.cheap],
+            learned=learned_coordination(steps, training, learned),
+            explained_variance=drawn.explained_variance,
             pool_ids=[pool.id for pool in found],
-            candidates=candidates,
+            candidates=_candidates(
+                pool, chosen, target, campaign_id, [found[i] for i in group[usable]], sample[usable]
+            ),
             map=pack_arrays(
                 {
-                    "pca": chosen.pca.astype(np.float32),
+                    "pca": drawn.places.astype(np.float32),
+                    "known_pca": drawn.known.astype(np.float32),
                     "label": chosen.labels.astype(np.int32),
                     "pool": group[usable].astype(np.int32),
                     "sample": sample[usable].astype(np.int32),
                 }
             ),
         )
+
+
+def _candidates(
+    pool: Pool,
+    chosen: Selection,
+    target: TargetGeometry,
+    campaign_id: str,
+    origin: Sequence[PoolDoc],
+    sample: np.ndarray,
+) -> list[Candidate]:
+    """Return the picks as candidates; ``origin`` and ``sample``: where each structure is from."""
+    candidates, seen = [], set()
+    for k, row in enumerate(chosen.indices.tolist()):
+        structure = target.geometry(pool.positions[row], pool.cells[row])
+        identity = content_id("cand", [campaign_id, structure_id(structure)])
+        if identity in seen:  # a collapsed model can generate one structure twice
+            continue
+        seen.add(identity)
+        start = chosen.starts.get(row)
+        candidates.append(
+            Candidate(
+                id=identity,
+                model_id=origin[row].model_id,
+                pool_id=origin[row].id,
+                sample_index=int(sample[row]),
+                strategy=chosen.strategies[k],
+                cluster=int(chosen.clusters[k]),
+                graph=chosen.keys[k],
+                represents=int(chosen.represents[k]),
+                structure=structure,
+                start=None if start is None else target.geometry(start.positions, start.cell.array),
+            )
+        )
+    return candidates
+
+
+def _models(documents: Sequence[ModelDoc | None], ids: Sequence[str]) -> list[LoganModel]:
+    """Return the models that generated the pools, in the order of the pools."""
+    found = [ModelDoc.model_validate(doc) for doc in documents if doc is not None]
+    weights = {doc.id: doc.weights for doc in found if doc.state == "trained"}
+    return [LoganModel.from_bytes(base64.b64decode(weights[name])) for name in ids]
 
 
 def _counts(reasons: Counter[str]) -> str:

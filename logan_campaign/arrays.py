@@ -37,3 +37,28 @@ def unpack_arrays(text: str) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (binascii.Error, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as err:
         raise LoganCampaignError(f"packed arrays are damaged: {err}") from err
+
+
+def pack_numbers(values: np.ndarray) -> str:
+    """Return numbers as base64 text: in single precision where that loses nothing."""
+    exact = np.asarray(values, dtype="<f8").ravel()
+    short = exact.astype("<f4")
+    lossless = np.array_equal(short.astype("<f8"), exact, equal_nan=True)
+    kind, raw = ("f", short.tobytes()) if lossless else ("d", exact.tobytes())
+    return f"{kind}:{base64.b64encode(raw).decode('ascii')}"
+
+
+def unpack_numbers(text: str) -> np.ndarray:
+    """Return the numbers that :func:`pack_numbers` packed, in one dimension.
+
+    Raises:
+        ValueError: if the text is truncated or none of its.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind not in ("f", "d"):
+            raise ValueError(f"unknown kind {kind!r}")
+        raw = base64.b64decode(rest, validate=True)
+        return np.frombuffer(raw, dtype="<f4" if kind == "f" else "<f8").astype(np.float64)
+    except ValueError as err:  # binascii.Error is one too
+        raise ValueError(f"packed numbers are damaged: {err}") from err

@@ -242,14 +242,17 @@ def screen_and_match(
     Returns:
         One verdict per candidate, in order.
     """
-    kind = _kind([candidate.structure for candidate in candidates])
+    kind = _kind([candidate.goes_on for candidate in candidates])
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance_before_relaxation
+    learned = screening.learn(
+        entry.structure for s in known if s.role == "training" for entry in s.entries
+    )
     verdicts: dict[str, Verdict] = {}
     plausible: list[_Item] = []
     for candidate in candidates:
-        item = _Item(candidate.id, candidate.structure)
-        reason = screen(candidate.structure, screening, periodic=kind == "crystal")
+        item = _Item(candidate.id, candidate.goes_on)
+        reason = screen(candidate.goes_on, screening, kind == "crystal", learned)
         if reason is not None:
             verdicts[item.candidate_id] = item.verdict("rejected", reason)
             continue

@@ -8,11 +8,14 @@ times in seconds unless a description says otherwise.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pymatgen.core import Molecule, Structure
+from ase.symbols import Symbols, string2symbols
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pymatgen.core import Lattice, Molecule, Structure
 
+from logan_campaign.arrays import pack_numbers, unpack_numbers
 from logan_campaign.software import software_versions
 
 SCHEMA_VERSION = 1
@@ -21,6 +24,38 @@ SCHEMA_VERSION = 1
 DATA_KEYS = ["structures", "weights", "pool", "map", "trajectory"]
 
 Geometry = Molecule | Structure
+
+
+def compact(structure: Geometry) -> dict[str, str]:
+    """Return a structure as a few short texts: a tenth of pymatgen's own form, and exact."""
+    symbols = Symbols.fromsymbols([site.specie.symbol for site in structure])
+    packed = {
+        "symbols": symbols.get_chemical_formula(mode="reduce"),
+        "positions": pack_numbers(structure.cart_coords),
+    }
+    if isinstance(structure, Structure):
+        packed["cell"] = pack_numbers(structure.lattice.matrix)
+    return packed
+
+
+def expand(packed: Any) -> Any:
+    """Return the structure that :func:`compact` made short; anything else as it is.
+
+    Raises:
+        ValueError: for texts that are none of its.
+    """
+    if not isinstance(packed, Mapping) or "symbols" not in packed:
+        return packed
+    symbols = string2symbols(packed["symbols"])
+    positions = unpack_numbers(packed["positions"]).reshape(-1, 3)
+    if packed.get("cell") is None:
+        return Molecule(symbols, positions)
+    cell = Lattice(unpack_numbers(packed["cell"]).reshape(3, 3))
+    return Structure(cell, symbols, positions, coords_are_cartesian=True)
+
+
+#: A structure that documents hold in short, for those with very many of them.
+CompactGeometry = Annotated[Geometry, BeforeValidator(expand), PlainSerializer(compact)]
 
 TargetKind = Literal["molecule", "crystal"]
 
@@ -169,10 +204,32 @@ class Candidate(BaseModel):
     model_id: str = Field(description="Model that generated it")
     pool_id: str = Field(description="Pool it was picked from")
     sample_index: int = Field(description="Its place in the pool, from 0")
-    strategy: str = Field(description="Selection strategy that picked it")
+    strategy: str = Field(description="Strategy that picked it, or several joined by ' > '")
     cluster: int = Field(description="Cluster it stands for")
+    graph: str | None = Field(
+        None, description="Molecular graph (SMILES) or network that it stands for, if any"
+    )
     represents: int = Field(description="How many generated structures it stands for")
-    structure: Geometry = Field(description="The raw generated structure")
+    structure: CompactGeometry = Field(description="The raw generated structure")
+    start: CompactGeometry | None = Field(
+        None, description="What a cheap relaxation made of it, if one did: this goes on"
+    )
+
+    @property
+    def goes_on(self) -> Geometry:
+        """The structure that goes on: pre-relaxed, or as generated."""
+        return self.structure if self.start is None else self.start
+
+
+class CheapRelaxationCount(BaseModel):
+    """Relaxations that selection did to judge structures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: str = Field(description="Name of the level")
+    n: int = Field(description="How many")
+    n_converged: int = Field(description="How many of them converged")
+    cpu_s: float = Field(description="Processor time of all of them (s)")
 
 
 class SelectionDoc(Document):
@@ -180,16 +237,23 @@ class SelectionDoc(Document):
 
     doc_type: Literal["selection"] = "selection"
     campaign_id: str = Field(description="Campaign")
-    strategy: str = Field(description="Selection strategy")
-    settings: dict[str, Any] = Field(description="Its settings, resolved")
+    strategy: str = Field(description="Selection strategy, or several joined by ' > '")
+    settings: dict[str, Any] | list[dict[str, Any]] = Field(
+        description="Its settings, resolved; a list if there are several"
+    )
     n_generated: int = Field(description="Structures it chose from")
     n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
-    explained_variance: list[float] = Field(description="Share of variance per PCA component")
+    cheap_relaxations: list[CheapRelaxationCount] = Field(
+        default_factory=list, description="Relaxations done to judge structures"
+    )
+    learned: str = Field("", description="Coordination learned from the training set, if any")
+    explained_variance: list[float] = Field(description="Share of variance per map component")
     pool_ids: list[str] = Field(description="Pools it chose from, as the map numbers them")
     candidates: list[Candidate] = Field(description="The picks")
     map: str = Field(
-        description="Packed arrays (blob): pca (n, 2), label (n,), pool (n,) into pool_ids, "
-        "sample (n,)"
+        description="Packed arrays (blob): pca (n, n_components), label (n,), pool (n,) into "
+        "pool_ids, sample (n,); known_pca (m, n_components) of the known structures of the "
+        "target's composition"
     )
 
 

@@ -9,16 +9,24 @@ radii, 19 of 30 became a proper isomer with GFN2-xTB; at 1.8 to 2.0 times, 24 of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from logan_campaign.schemas import Geometry
+from logan_campaign.coordination import CoordinationRanges, count_neighbours, find_bonds
+from logan_campaign.errors import InputError
+from logan_campaign.molecular_graphs import pool_graphs
+from logan_campaign.schemas import Geometry, TargetKind
 from logan_campaign.structures import closest_collision, to_atoms
+
+#: 'training' as limits of the volume per atom: the training set's, and this share beyond.
+VOLUME_MARGIN = 0.1
 
 # Distance vectors held at a time, to bound memory.
 _CHUNK_VECTORS = 4_000_000
@@ -37,6 +45,9 @@ class ScreeningReason(IntEnum):
     ATOMS_TOO_CLOSE = 3
     ISOLATED_ATOM = 4
     FRAGMENTS = 5
+    WRONG_VALENCE = 6
+    COORDINATION_OUTSIDE_THE_TRAINING_RANGE = 7
+    VOLUME_PER_ATOM_OUT_OF_RANGE = 8
 
     @property
     def text(self) -> str:
@@ -62,22 +73,69 @@ class ScreeningSpec(BaseModel):
         False, description="Keep structures with an atom connected to no other"
     )
     allow_fragments: bool = Field(False, description="Molecules: keep those in several pieces")
+    valence: bool = Field(
+        False,
+        description="Molecules: turn away what is no neutral closed-shell molecule as it stands",
+    )
+    coordination: Literal["training"] | None = Field(
+        None,
+        description="'training': turn away structures with an atom that has more or fewer "
+        "neighbours of some species than any atom of its kind in the training set",
+    )
+    volume_per_atom: tuple[float, float] | Literal["training"] | None = Field(
+        None,
+        description="Crystals: smallest and largest volume per atom (Å³); 'training': that of "
+        "the training set, and a tenth beyond",
+    )
+
+    @model_validator(mode="after")
+    def _volumes_are_a_range(self) -> ScreeningSpec:
+        given = self.volume_per_atom
+        if isinstance(given, tuple) and not 0 <= given[0] < given[1]:
+            raise ValueError("volume_per_atom needs two volumes in Å³, the smaller one first")
+        return self
+
+    def learn(self, training: Iterable[Geometry]) -> CoordinationRanges | None:
+        """Return what the limits need to know of the training set, None if nothing."""
+        if self.coordination is None and self.volume_per_atom != "training":
+            return None
+        return CoordinationRanges.learn(training)
+
+    def check(self, kind: TargetKind) -> None:
+        """Check that the limits are for this kind of target.
+
+        Raises:
+            InputError: one line that says which is not.
+        """
+        if kind == "crystal" and self.valence:
+            raise InputError("screen: 'valence' is for molecules; the target is a crystal")
+        if kind == "molecule" and self.volume_per_atom is not None:
+            raise InputError("screen: 'volume_per_atom' is for crystals; the target is a molecule")
 
 
-def screen(structure: Geometry, spec: ScreeningSpec, periodic: bool) -> str | None:
+def screen(
+    structure: Geometry,
+    spec: ScreeningSpec,
+    periodic: bool,
+    learned: CoordinationRanges | None = None,
+) -> str | None:
     """Return why a structure is implausible, or None.
 
     Args:
         structure: the structure.
         spec: limits.
         periodic: whether periodic images count as neighbours.
+        learned: what the limits need of the training set; without it, those that need it do
+            not apply.
 
     Returns:
         A reason that opens with a name of :class:`ScreeningReason`, such as
         ``'atoms too close: O3 and O7 are 0.41 Å apart (limit 0.66 Å)'``.
     """
     atoms = to_atoms(structure)
-    found = screen_pool(atoms.positions[None], atoms.cell.array, atoms.numbers, periodic, spec)
+    found = screen_pool(
+        atoms.positions[None], atoms.cell.array, atoms.numbers, periodic, spec, learned
+    )
     reason = str(found[0])
     if reason == ScreeningReason.ATOMS_TOO_CLOSE.text:
         return f"{reason}: {_collision(atoms, periodic, spec)}"
@@ -90,6 +148,7 @@ def screen_pool(
     numbers: ArrayLike,
     periodic: bool,
     spec: ScreeningSpec,
+    learned: CoordinationRanges | None = None,
 ) -> np.ndarray:
     """Screen many structures of one composition.
 
@@ -99,6 +158,7 @@ def screen_pool(
         numbers: (n_atoms,) atomic numbers.
         periodic: crystals, whose periodic images count, or molecules.
         spec: limits.
+        learned: as for :func:`screen`.
 
     Returns:
         (n,) texts of :class:`ScreeningReason`, empty where plausible.
@@ -126,7 +186,38 @@ def screen_pool(
         else:
             nearest = _nearest_images(positions[rows], matrices[rows], sums, spec.bond_factor)
         codes[rows] = _judge(nearest / sums, periodic, spec)
+    _judge_bonds(codes, positions, matrices, numbers, spec, learned)
     return _TEXTS[codes]
+
+
+def _judge_bonds(
+    codes: np.ndarray,
+    positions: np.ndarray,
+    cells: np.ndarray | None,
+    numbers: np.ndarray,
+    spec: ScreeningSpec,
+    learned: CoordinationRanges | None,
+) -> None:
+    """Judge valence, coordination and volume of what is plausible so far; changes ``codes``."""
+    todo = np.flatnonzero(codes == 0)
+    if spec.valence and cells is None:
+        wrong = pool_graphs(numbers, positions[todo]).smiles == ""
+        codes[todo[wrong]] = ScreeningReason.WRONG_VALENCE
+        todo = todo[~wrong]
+    if spec.coordination is not None and learned is not None:
+        parts = positions[todo], None if cells is None else cells[todo]
+        bonds = find_bonds(numbers, *parts, learned.bond_factor)
+        wrong = ~learned.accepts(numbers, count_neighbours(numbers, bonds, len(todo)))
+        codes[todo[wrong]] = ScreeningReason.COORDINATION_OUTSIDE_THE_TRAINING_RANGE
+        todo = todo[~wrong]
+    limits = spec.volume_per_atom
+    if limits == "training":
+        seen = learned.volume if learned is not None else None
+        limits = seen and (seen[0] * (1 - VOLUME_MARGIN), seen[1] * (1 + VOLUME_MARGIN))
+    if limits is not None and cells is not None:
+        volume = np.abs(np.linalg.det(cells[todo])) / len(numbers)
+        wrong = (volume < limits[0]) | (volume > limits[1])
+        codes[todo[wrong]] = ScreeningReason.VOLUME_PER_ATOM_OUT_OF_RANGE
 
 
 def _judge(ratio: np.ndarray, periodic: bool, spec: ScreeningSpec) -> np.ndarray:

@@ -22,7 +22,7 @@ from logan_campaign.ids import content_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.relaxation.levels import LevelSpec, check_level
 from logan_campaign.screening import ScreeningSpec
-from logan_campaign.selection import SelectionSpec
+from logan_campaign.selection import SelectionSpec, steps_of
 from logan_campaign.sources import SourceSpec
 from logan_campaign.spec_yaml import apply_override, explain, load_yaml
 from logan_campaign.structures import cell_problem, hill_formula
@@ -194,7 +194,10 @@ class CampaignSpec(_Section):
     )
     models: ModelsSpec = Field(default_factory=ModelsSpec, description="The ensemble")
     generate: GenerateSpec = Field(default_factory=GenerateSpec, description="Generation")
-    select: SelectionSpec = Field(description="How candidates are picked")
+    select: SelectionSpec = Field(
+        description="How candidates are picked: a strategy, or a list of them, each of which "
+        "picks from the picks of the one before"
+    )
     screen: ScreeningSpec = Field(
         default_factory=ScreeningSpec, description="What counts as implausible"
     )
@@ -241,8 +244,12 @@ class CampaignSpec(_Section):
             InputError: with one line that says what is missing and how to get it.
         """
         target = self.target.resolve(base)
+        species = sorted(set(target.symbols))
         for level in self.relax.levels:
-            check_level(level, sorted(set(target.symbols)), target.kind)
+            check_level(level, species, target.kind)
+        for step in steps_of(self.select):
+            step.check(species, target.kind)
+        self.screen.check(target.kind)
         return target
 
     @property

@@ -225,6 +225,9 @@ def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int
             break  # an item that is missing
         elif union[1] is None:
             union = tuple(path), key
+    if item["type"] == "union_tag_invalid" and isinstance(here, dict):
+        tag_key = item["ctx"]["discriminator"].strip("'")
+        path += [tag_key] if tag_key in here else []
     return tuple(path), *union
 
 

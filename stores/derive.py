@@ -12,7 +12,7 @@ from typing import Any
 
 from logan_campaign.errors import StoreError
 from logan_campaign.ids import content_id
-from logan_campaign.schemas import SCHEMA_VERSION
+from logan_campaign.schemas import SCHEMA_VERSION, expand
 from logan_campaign.stores.schemas import RECORD_VERSION
 from logan_campaign.structures import hill_formula
 
@@ -164,6 +164,8 @@ def _selection(doc: Doc) -> Doc:
     )
     return {
         **{key: output[key] for key in copied},
+        "cheap_relaxations": [_plain(done) for done in output.get("cheap_relaxations", [])],
+        "learned": output.get("learned", ""),
         "n_candidates": len(output["candidates"]),
         "map": blob_ref(output["map"]),
         "source": _source(doc),
@@ -234,9 +236,10 @@ def _candidates(
         for pick in doc["output"]["candidates"]:
             if pick["id"] in records:
                 continue
-            raw = pick["structure"]
+            raw = _whole(pick["structure"])
             records[pick["id"]] = {
                 **{key: pick[key] for key in copied},
+                "graph": pick.get("graph"),
                 "schema_version": RECORD_VERSION,
                 "campaign_id": campaign["id"],
                 "campaign": campaign["name"],
@@ -261,6 +264,12 @@ def _candidates(
     for record in records.values():
         record["material_id"] = _material_id(record, records)
     return list(records.values())
+
+
+def _whole(structure: Doc) -> Doc:
+    """Return a structure in pymatgen's own form, which holds in all records."""
+    found = expand(structure)
+    return found if isinstance(found, dict) else found.as_dict()
 
 
 def _formula(structure: Mapping[str, Any]) -> str:

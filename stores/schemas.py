@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from logan_campaign.schemas import (
     CandidateState,
+    CheapRelaxationCount,
     Geometry,
     ReferenceEnergy,
     Rejection,
@@ -58,10 +59,16 @@ class SelectionRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    strategy: str = Field(description="Selection strategy")
-    settings: dict[str, Any] = Field(description="Its settings, resolved")
+    strategy: str = Field(description="Selection strategy, or several joined by ' > '")
+    settings: dict[str, Any] | list[dict[str, Any]] = Field(
+        description="Its settings, resolved; a list if there are several"
+    )
     n_generated: int = Field(description="Structures it chose from")
     n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
+    cheap_relaxations: list[CheapRelaxationCount] = Field(
+        default_factory=list, description="Relaxations done to judge structures"
+    )
+    learned: str = Field("", description="Coordination learned from the training set, if any")
     n_candidates: int = Field(description="How many it picked")
     explained_variance: list[float] = Field(description="Share of variance per PCA component")
     pool_ids: list[str] = Field(description="Pools it chose from, as the map numbers them")
@@ -205,6 +212,9 @@ class CandidateRecord(Record):
     sample_index: int = Field(description="Its place in the pool, from 0")
     strategy: str = Field(description="Selection strategy that picked it")
     cluster: int = Field(description="Cluster it stands for")
+    graph: str | None = Field(
+        None, description="Molecular graph (SMILES) or network that it stands for, if any"
+    )
     represents: int = Field(description="How many generated structures it stands for")
     smiles: str | None = Field(description="Canonical SMILES without stereo; molecules")
     spacegroup: str | None = Field(description="Space-group symbol; crystals")

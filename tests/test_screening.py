@@ -10,6 +10,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
+from logan_campaign.errors import InputError
 from logan_campaign.matching import perceive_smiles
 from logan_campaign.screening import (
     ScreeningReason,
@@ -153,3 +154,35 @@ def test_neighbours_are_looked_for_as_far_as_the_factor_says() -> None:
     lonely = Atoms("Cu2", [[0, 0, 0], [10, 0, 0]], cell=[20.0, 7.0, 7.0], pbc=True)
     assert judge(lonely, bond_factor=2.6) == "isolated atom"
     assert judge(lonely, bond_factor=2.7) is None
+
+
+def test_valence_is_judged_where_asked() -> None:
+    radical = molecule("CH3CH2O")
+    assert judge(radical) is None
+    assert judge(radical, valence=True) == "wrong valence"
+    assert judge(molecule("CH3CH2OH"), valence=True) is None
+
+
+def test_coordination_and_volume_are_those_of_the_training_set() -> None:
+    diamond = from_atoms(bulk("C", "diamond", a=3.57))
+    spec = ScreeningSpec(coordination="training", volume_per_atom="training")
+    learned = spec.learn([diamond])
+    assert screen(diamond, spec, True, learned) is None
+    simple = from_atoms(bulk("C", "sc", a=1.6))
+    assert screen(simple, spec, True, learned) == "coordination outside the training range"
+    wide = from_atoms(bulk("C", "diamond", a=3.75))
+    assert screen(wide, spec, True, learned) == "volume per atom out of range"
+    # a tenth of volume more than in the training set is allowed
+    assert screen(from_atoms(bulk("C", "diamond", a=3.66)), spec, True, learned) is None
+    limits = ScreeningSpec(volume_per_atom=(6.0, 7.0))
+    assert limits.learn([diamond]) is None
+    assert screen(diamond, limits, True) == "volume per atom out of range"  # 5.69 Å³
+
+
+def test_limits_for_the_other_kind_of_target_are_refused() -> None:
+    with pytest.raises(InputError, match="'valence' is for molecules; the target is a crystal"):
+        ScreeningSpec(valence=True).check("crystal")
+    with pytest.raises(InputError, match="'volume_per_atom' is for crystals"):
+        ScreeningSpec(volume_per_atom="training").check("molecule")
+    with pytest.raises(ValidationError, match="the smaller one first"):
+        ScreeningSpec(volume_per_atom=(9.0, 3.0))

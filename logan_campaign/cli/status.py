@@ -39,7 +39,15 @@ def campaign_status(
         "models": _models(database, record),
         "selections": [
             s.model_dump(
-                mode="json", include={"strategy", "n_generated", "n_unusable", "n_candidates"}
+                mode="json",
+                include={
+                    "strategy",
+                    "n_generated",
+                    "n_unusable",
+                    "n_candidates",
+                    "cheap_relaxations",
+                    "learned",
+                },
             )
             for s in record.selections
         ],
@@ -191,8 +199,16 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         out.print(
             f"generated {selection['n_generated']}"
             + (f" ({lost})" if lost else "")
-            + f", picked {selection['n_candidates']} by {selection['strategy']}"
+            + f", picked {selection['n_candidates']} by {selection['strategy']}",
+            soft_wrap=True,
         )
+        if selection["learned"]:
+            out.print(f"  coordination in the training set: {selection['learned']}")
+        for done in selection["cheap_relaxations"]:
+            out.print(
+                f"  relaxed {done['n']} cheaply at {escape(done['level'])} to judge them "
+                f"({done['n_converged']} converged, {done['cpu_s']:.0f} s of processor time)"
+            )
     counts = ", ".join(f"{n} {state}" for state, n in found["candidates"].items() if n)
     out.print(f"candidates: {counts or 'none yet'}")
     if found["n_trained_on_target"]:

@@ -29,7 +29,7 @@ from logan_campaign.schemas import Geometry
 _MAX_ITERATIONS = 2000
 
 # Reaches tried on rough geometries, in sums of covalent radii (C-C: 2.0 to 2.7 Å).
-_REACHES = (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)
+REACHES = (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)
 
 _PERIODIC_TABLE = Chem.GetPeriodicTable()
 
@@ -193,9 +193,9 @@ def _molecule(mol: Chem.Mol) -> tuple[Chem.Mol | None, str]:
 
 def _rough_molecule(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol | None:
     """Join atoms nearest first until the whole is a molecule; None if it never is one."""
-    bonds, ratios = _nearest_bonds(numbers, positions, _REACHES[-1])
+    bonds, ratios = _nearest_bonds(numbers, positions, REACHES[-1])
     n_tried = 0
-    for reach in _REACHES:
+    for reach in REACHES:
         n_bonds = int(np.searchsorted(ratios, reach))
         if n_bonds == n_tried or n_bonds < len(numbers) - 1:
             continue
@@ -212,6 +212,32 @@ def _rough_molecule(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol | No
     return None
 
 
+def highest_valence(number: int) -> int:
+    """Return the largest number of bonds that an element forms, by its atomic number."""
+    return max(_PERIODIC_TABLE.GetValenceList(number))
+
+
+def molecule_of_bonds(numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray) -> str | None:
+    """Return the canonical SMILES without stereo of atoms with given connections, or None.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n_atoms, 3) positions (Å).
+        bonds: (n_bonds, 2) joined atoms; bond orders are found here.
+
+    Returns:
+        None where no neutral closed-shell molecule in one piece has these connections.
+    """
+    editable = _unconnected(numbers, positions)
+    for first, second in bonds:
+        editable.AddBond(int(first), int(second), Chem.BondType.SINGLE)
+    mol = editable.GetMol()
+    if len(Chem.GetMolFrags(mol)) > 1:
+        return None
+    found, _ = _molecule(mol)
+    return None if found is None else canonical(found)
+
+
 def _nearest_bonds(
     numbers: np.ndarray, positions: np.ndarray, reach: float
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
@@ -225,7 +251,7 @@ def _nearest_bonds(
     ratios /= radii[first] + radii[second]
     order = np.argsort(ratios, kind="stable")
     order = order[ratios[order] < reach]
-    free = [max(_PERIODIC_TABLE.GetValenceList(int(z))) for z in numbers]
+    free = [highest_valence(int(z)) for z in numbers]
     bonds, lengths = [], []
     for pair in order:
         i, j = int(first[pair]), int(second[pair])

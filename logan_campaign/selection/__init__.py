@@ -1,18 +1,130 @@
-"""Which of the generated structures go on: few, and different from one another."""
+"""Which of the generated structures go on: few, and different from one another.
+
+Every strategy is a pydantic model with a literal ``strategy`` and a ``select``;
+:data:`SelectionSpec` is what stands in a spec: one strategy, or a list of them in sequence. A
+new strategy is one module and one line here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
 
 import numpy as np
+from pydantic import Discriminator, Field, Tag
 
-from logan_campaign.selection.base import Selection
+from logan_campaign.selection.base import (
+    CheapRelaxations,
+    DescriptorSettings,
+    Pool,
+    Selection,
+    SelectionBase,
+)
+from logan_campaign.selection.chart import Chart, chart, learned_coordination
+from logan_campaign.selection.diverse import DiverseSelection
+from logan_campaign.selection.framework import FrameworkSelection
+from logan_campaign.selection.graph import GraphSelection
+from logan_campaign.selection.keyed import PreRelaxation
 from logan_campaign.selection.kmeans import KMeansSelection, select_kmeans
+from logan_campaign.selection.ranking import CriticSelection, ScoreSelection
 
-__all__ = ["KMeansSelection", "Selection", "SelectionSpec", "select", "select_kmeans"]
+__all__ = [
+    "Chart",
+    "CheapRelaxations",
+    "CriticSelection",
+    "DescriptorSettings",
+    "DiverseSelection",
+    "FrameworkSelection",
+    "GraphSelection",
+    "KMeansSelection",
+    "Pool",
+    "PreRelaxation",
+    "ScoreSelection",
+    "Selection",
+    "SelectionBase",
+    "SelectionSpec",
+    "chart",
+    "learned_coordination",
+    "select",
+    "select_kmeans",
+    "steps_of",
+]
 
-#: Strategies as they stand in a spec, told apart by ``strategy``.
-SelectionSpec = KMeansSelection
+Strategy = Annotated[
+    KMeansSelection
+    | GraphSelection
+    | FrameworkSelection
+    | DiverseSelection
+    | CriticSelection
+    | ScoreSelection,
+    Field(discriminator="strategy"),
+]
+
+#: One strategy, or several: each picks from what the one before has picked.
+SelectionSpec = Annotated[
+    Annotated[Strategy, Tag("one")]
+    | Annotated[list[Strategy], Field(min_length=1), Tag("sequence")],
+    Discriminator(lambda given: "sequence" if isinstance(given, list) else "one"),
+]
 
 
-def select(
-    descriptors: np.ndarray, groups: np.ndarray, spec: SelectionSpec, seed: int
-) -> Selection:
-    """Pick structures by the strategy that ``spec`` names; see :func:`select_kmeans`."""
-    return select_kmeans(descriptors, groups, spec, seed)
+def steps_of(spec: SelectionSpec) -> list[Strategy]:
+    """Return the strategies in the order in which they are applied."""
+    return list(spec) if isinstance(spec, list) else [spec]
+
+
+def select(pool: Pool, spec: SelectionSpec, seed: int) -> Selection:
+    """Pick structures by one strategy, or by several in sequence.
+
+    In a sequence each strategy picks from the picks of the one before, with what cheap
+    relaxations made of them, and a pick stands for all that its cluster's members stood for.
+
+    Args:
+        pool: the structures to choose from.
+        spec: strategies.
+        seed: seed of all that is random in them; the same arguments give the same picks.
+
+    Raises:
+        InputError: a strategy finds nothing to pick from, or lacks what it needs.
+    """
+    steps = steps_of(spec)
+    result = steps[0].select(pool, seed)
+    for step in steps[1:]:
+        result = _then(result, step.select(_picked(pool, result), seed))
+    return result
+
+
+def _picked(pool: Pool, selection: Selection) -> Pool:
+    place = {int(row): k for k, row in enumerate(selection.indices)}
+    return pool.take(selection.indices).moved(
+        {place[row]: atoms for row, atoms in selection.starts.items() if row in place}
+    )
+
+
+def _then(first: Selection, second: Selection) -> Selection:
+    """Return two selections in sequence as one; ``second`` chose from the picks of ``first``."""
+    labels = np.full(len(first.labels), -1)
+    inside = first.labels >= 0
+    labels[inside] = second.labels[first.labels[inside]]
+    rows = first.indices[second.indices]
+    changed = {int(row): first.starts[int(row)] for row in rows if int(row) in first.starts}
+    changed.update({int(first.indices[row]): atoms for row, atoms in second.starts.items()})
+    unusable = dict(first.n_unusable)
+    for reason, number in second.n_unusable.items():
+        unusable[reason] = unusable.get(reason, 0) + number
+    result = Selection.of(
+        "",
+        rows,
+        labels,
+        [
+            mine if mine is not None else first.keys[row]
+            for mine, row in zip(second.keys, second.indices, strict=True)
+        ],
+        n_unusable=unusable,
+        starts=changed,
+        cheap=[*first.cheap, *second.cheap],
+    )
+    result.strategies = [
+        f"{first.strategies[row]} > {mine}"
+        for mine, row in zip(second.strategies, second.indices, strict=True)
+    ]
+    return result

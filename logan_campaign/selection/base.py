@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
+
+from logan_campaign.descriptors import structure_descriptors
+from logan_campaign.errors import InputError
+from logan_campaign.schemas import Geometry, TargetKind
+
+if TYPE_CHECKING:  # JAX is slow to import, and few strategies need a model
+    from logan_campaign.gan import LoganModel
 
 
 class DescriptorSettings(BaseModel):
@@ -23,17 +34,108 @@ class DescriptorSettings(BaseModel):
     n_neighbour: int = Field(20, ge=1, description="Most neighbours per atom")
 
 
-class SelectionBase(BaseModel):
-    """Settings of one strategy; subclasses add a literal ``strategy``."""
+@dataclass
+class Pool:
+    """The structures to select from: all have the same atoms.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    Attributes:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n, n_atoms, 3) Å.
+        cells: (n, 3, 3) cell vectors as rows (Å).
+        periodic: crystals, or molecules in a box.
+        group: (n,) which model generated each.
+        training: training set; strategies that learn from it need it.
+        models: the ensemble; strategies that ask its critics need it.
+        workdir: folder for the files of cheap relaxations.
+    """
 
-    n_picks: int = Field(20, ge=1, description="Structures to pick (per group if 'per_model')")
+    numbers: np.ndarray
+    positions: np.ndarray
+    cells: np.ndarray
+    periodic: bool
+    group: np.ndarray
+    training: Sequence[Geometry] = ()
+    models: Sequence[LoganModel] = ()
+    workdir: Path = Path()
+    _described: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def kind(self) -> TargetKind:
+        """What the structures are."""
+        return "crystal" if self.periodic else "molecule"
+
+    def descriptors(self, settings: DescriptorSettings) -> np.ndarray:
+        """Return the (n, n_features) structure descriptors; computed once per settings."""
+        key = settings.model_dump_json()
+        if key not in self._described:
+            self._described[key] = structure_descriptors(
+                self.positions,
+                self.cells,
+                self.numbers,
+                periodic=self.periodic,
+                species=sorted(set(self.numbers.tolist())),
+                **settings.model_dump(),
+            )
+        return self._described[key]
+
+    def atoms(self, row: int) -> Atoms:
+        """Return one structure."""
+        if self.periodic:
+            return Atoms(self.numbers, self.positions[row], cell=self.cells[row], pbc=True)
+        return Atoms(self.numbers, np.asarray(self.positions[row], dtype=float))
+
+    def take(self, rows: np.ndarray) -> Pool:
+        """Return some of the structures as a pool."""
+        return Pool(
+            self.numbers,
+            self.positions[rows],
+            self.cells[rows],
+            self.periodic,
+            self.group[rows],
+            self.training,
+            self.models,
+            self.workdir,
+            {key: values[rows] for key, values in self._described.items()},
+        )
+
+    def moved(self, starts: dict[int, Atoms]) -> Pool:
+        """Return a pool in which some structures are replaced, by row."""
+        if not starts:
+            return self
+        positions = np.array(self.positions, dtype=np.float64)
+        cells = np.array(self.cells, dtype=np.float64)
+        for row, atoms in starts.items():
+            positions[row] = atoms.positions
+            if self.periodic:
+                cells[row] = atoms.cell.array
+        return Pool(
+            self.numbers,
+            positions,
+            cells,
+            self.periodic,
+            self.group,
+            self.training,
+            self.models,
+            self.workdir,
+        )
+
+
+@dataclass
+class CheapRelaxations:
+    """Relaxations that a strategy did to judge structures."""
+
+    level: str
+    n: int = 0
+    n_converged: int = 0
+    cpu_s: float = 0.0
 
 
 @dataclass
 class Selection:
-    """The picks, in the fixed order in which they go on, and the map they come from.
+    """The picks, in the fixed order in which they go on, and what they stand for.
 
     ``n`` is the number of structures to choose from, ``k`` the number of picks.
     """
@@ -44,11 +146,72 @@ class Selection:
     """(k,) cluster of each pick; clusters are numbered in the order of the picks."""
     represents: np.ndarray
     """(k,) how many structures each pick stands for, itself included."""
-    pca: np.ndarray
-    """(n, n_components) place of every structure in the map; NaN where it has none."""
     labels: np.ndarray
     """(n,) cluster of every structure, -1 where it has none."""
-    explained_variance: list[float]
-    """Share of the variance per component."""
+    strategies: list[str] = field(default_factory=list)
+    """(k,) what picked each: the strategy, or several joined by ' > '."""
+    keys: list[str | None] = field(default_factory=list)
+    """(k,) the graph or network that each stands for, None where it stands for a cluster."""
+    pca: np.ndarray | None = None
+    """(n, n_components) place of every structure in the map; NaN where it has none."""
+    explained_variance: list[float] = field(default_factory=list)
+    """Share of the variance per component of the map."""
     n_unusable: dict[str, int] = field(default_factory=dict)
     """Structures passed over, per reason."""
+    starts: dict[int, Atoms] = field(default_factory=dict)
+    """Structures that a cheap relaxation changed, by index: those go on instead."""
+    cheap: list[CheapRelaxations] = field(default_factory=list)
+    """Relaxations done on the way."""
+
+    @classmethod
+    def of(
+        cls,
+        strategy: str,
+        indices: Sequence[int] | np.ndarray,
+        labels: np.ndarray,
+        keys: Sequence[str | None] | None = None,
+        **more: Any,
+    ) -> Selection:
+        """Return the selection in which pick ``i`` stands for all structures labelled ``i``."""
+        k = len(indices)
+        return cls(
+            indices=np.asarray(indices, dtype=int),
+            clusters=np.arange(k),
+            represents=np.bincount(labels[labels >= 0], minlength=k),
+            labels=labels,
+            strategies=[strategy] * k,
+            keys=list(keys) if keys is not None else [None] * k,
+            **more,
+        )
+
+
+class SelectionBase(BaseModel, ABC):
+    """Settings of one strategy; subclasses add a literal ``strategy``."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    #: Kinds of target that the strategy is for.
+    kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
+    #: Whether it needs the training set, and the trained models.
+    needs_training: ClassVar[bool] = False
+    needs_models: ClassVar[bool] = False
+
+    n_picks: int = Field(20, ge=1, description="Structures to pick (per group if 'per_model')")
+
+    @abstractmethod
+    def select(self, pool: Pool, seed: int) -> Selection:
+        """Pick structures; the same pool and seed give the same picks.
+
+        Raises:
+            InputError: there is nothing to pick from.
+        """
+
+    def check(self, species: Sequence[str], kind: TargetKind) -> None:
+        """Check before any job what needs more than the text.
+
+        Raises:
+            InputError: one line that says what cannot work.
+        """
+        if kind not in self.kinds:
+            name = getattr(self, "strategy", type(self).__name__)
+            raise InputError(f"select: '{name}' is for {self.kinds[0]}s; the target is a {kind}")

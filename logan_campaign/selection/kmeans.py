@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from logan_campaign.errors import InputError
-from logan_campaign.selection.base import DescriptorSettings, Selection, SelectionBase
+from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 
 # Restarts of k-means; fixed, since scikit-learn's default is not.
 _N_INIT = 10
@@ -32,6 +33,10 @@ class KMeansSelection(SelectionBase):
     descriptor: DescriptorSettings = Field(
         default_factory=DescriptorSettings, description="Descriptor of the structures"
     )
+
+    def select(self, pool: Pool, seed: int) -> Selection:
+        """Pick the structure nearest to each centroid; see :func:`select_kmeans`."""
+        return select_kmeans(pool.descriptors(self.descriptor), pool.group, self, seed)
 
 
 def select_kmeans(
@@ -63,7 +68,8 @@ def select_kmeans(
         raise InputError(
             f"nothing to select from: none of {len(descriptors)} structures has a finite descriptor"
         )
-    points, explained = _project(descriptors[usable], settings)
+    projection = Projection.of(descriptors[usable], settings.n_components, settings.standardise)
+    points = projection.places(descriptors[usable])
 
     labels = np.full(len(descriptors), -1)
     picks: list[tuple[int, int, int]] = []  # (size, index, provisional label)
@@ -88,37 +94,64 @@ def select_kmeans(
     pca = np.full((len(descriptors), points.shape[1]), np.nan)
     pca[usable] = points
     n_unusable = len(descriptors) - len(usable)
-    return Selection(
-        indices=np.array([index for _, index, _ in picks]),
-        clusters=np.arange(len(picks)),
-        represents=np.array([size for size, _, _ in picks]),
+    return Selection.of(
+        "kmeans",
+        [index for _, index, _ in picks],
+        labels,
         pca=pca,
-        labels=labels,
-        explained_variance=explained,
+        explained_variance=projection.explained_variance,
         n_unusable={"descriptor not finite": n_unusable} if n_unusable else {},
     )
 
 
-def _project(features: np.ndarray, settings: KMeansSelection) -> tuple[np.ndarray, list[float]]:
-    """Return the (n, n_components) PCA map and the share of variance per component."""
-    if settings.standardise:
-        deviation = features.std(axis=0)
-        # Features that do not vary carry nothing; do not blow up their rounding errors.
-        varying = deviation > 1e-12 * max(1.0, float(np.abs(features).max()))
-        features = (features - features.mean(axis=0))[:, varying] / deviation[varying]
-    n_components = settings.n_components
-    rank = min(n_components, *features.shape)
-    points = np.zeros((len(features), n_components))
-    explained = [0.0] * n_components
-    centred = features - features.mean(axis=0) if rank else features
-    if rank == 0 or not np.any(np.abs(centred) > 0):
-        return points, explained  # all the same: one point
-    pca = PCA(
-        n_components=rank, svd_solver="full" if min(features.shape) < 3 else "covariance_eigh"
-    )
-    points[:, :rank] = pca.fit_transform(features)
-    explained[:rank] = [float(share) for share in pca.explained_variance_ratio_]
-    return points, explained
+@dataclass(frozen=True)
+class Projection:
+    """A PCA that can place further structures in its map.
+
+    Attributes:
+        mean, scale: (n_features,) what features are shifted and divided by.
+        components: (n_components, n_features) directions, zero where there are no more.
+        explained_variance: share of the variance per component.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+    explained_variance: list[float]
+
+    @classmethod
+    def of(cls, features: np.ndarray, n_components: int, standardise: bool = False) -> Projection:
+        """Fit to (n, n_features) features; rows that are not finite are left out."""
+        features = np.asarray(features, dtype=np.float64)
+        features = features[np.isfinite(features).all(axis=1)]
+        n_features = features.shape[1]
+        mean = features.mean(axis=0) if len(features) else np.zeros(n_features)
+        scale = np.ones(n_features)
+        if standardise and len(features):
+            deviation = features.std(axis=0)
+            # Features that do not vary carry nothing; do not blow up their rounding errors.
+            varying = deviation > 1e-12 * max(1.0, float(np.abs(features).max()))
+            scale = np.where(varying, deviation, np.inf)
+        centred = (features - mean) / scale
+        components = np.zeros((n_components, n_features))
+        explained = [0.0] * n_components
+        rank = min(n_components, *features.shape)
+        if rank and np.any(np.abs(centred) > 0):  # else all the same: one point
+            pca = PCA(
+                n_components=rank,
+                svd_solver="full" if min(features.shape) < 3 else "covariance_eigh",
+            ).fit(centred)
+            components[:rank] = pca.components_
+            explained[:rank] = [float(share) for share in pca.explained_variance_ratio_]
+        return cls(mean, scale, components, explained)
+
+    def places(self, features: np.ndarray) -> np.ndarray:
+        """Return the (n, n_components) places of structures; NaN for rows not finite."""
+        features = np.asarray(features, dtype=np.float64)
+        finite = np.isfinite(features).all(axis=1)
+        points = np.full((len(features), len(self.components)), np.nan)
+        points[finite] = ((features[finite] - self.mean) / self.scale) @ self.components.T
+        return points
 
 
 def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, list[int]]:

@@ -21,7 +21,7 @@ training: {source: {type: smiles, smiles: [CCO, COC]}}
 known: [{type: smiles, smiles: [CO]}]
 models: {count: 2, hyperparameters: {steps: 150, n_max: 2, n_neighbour: 5, r_cut: 4.0}}
 generate: {per_model: 20}
-select: {strategy: kmeans, n_picks: 4}
+select: [{strategy: critic, n_picks: 30}, {strategy: graph, n_picks: 4}]
 relax:
   levels:
     - {name: xtb, calculator: gfn2-xtb, fmax: 0.1, max_steps: 200}
@@ -39,8 +39,8 @@ models:
   count: 1
   hyperparameters: {steps: 100, n_max: 2, n_neighbour: 8, r_cut: 4.0, rattle_copies: 2}
 generate: {per_model: 40}
-select: {strategy: kmeans, n_picks: 2}
-screen: {allow_isolated_atoms: true}
+select: {strategy: framework, n_picks: 2, descriptor: {n_max: 1, n_neighbour: 8}}
+screen: {allow_isolated_atoms: true, volume_per_atom: training}
 relax:
   reference: true
   levels: # a tolerance that every geometry meets: one self-consistent field each
@@ -99,6 +99,9 @@ def test_jobflow_run_locally_takes_the_flow_unchanged(
     pool = store.query_one({"output.doc_type": "pool"})["output"]
     for large in (training["structures"], model["weights"], pool["pool"]):
         assert large["store"] == "data"  # documents stay small; jobflow left a reference
+    selected = store.query_one({"output.doc_type": "selection"})["output"]
+    assert {pick["strategy"].split(":")[0] for pick in selected["candidates"]} == {"critic > graph"}
+    assert sum(pick["represents"] for pick in selected["candidates"]) <= 30
     classified = store.query_one({"output.doc_type": "classification"})["output"]
     states = {verdict["state"] for verdict in classified["verdicts"]}
     assert states <= {"new", "rediscovered", "duplicate", "failed"}

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from logan_campaign.errors import InputError
-from logan_campaign.selection import KMeansSelection, select, select_kmeans
+from logan_campaign.selection import KMeansSelection, select_kmeans
 
 CENTRES = np.array([[0.0, 0], [10, 0], [0, 10], [10, 10]])
 
@@ -140,9 +140,3 @@ def test_settings_are_checked_and_descriptor_settings_are_the_papers() -> None:
         KMeansSelection(scope="all")
     with pytest.raises(ValueError, match="descriptors must be"):
         pick(np.ones((3, 2)), np.zeros(2), n_picks=1)
-
-
-def test_the_strategy_is_chosen_by_the_settings() -> None:
-    descriptors = blobs((20, 10))
-    by_name = select(descriptors, np.zeros(30), KMeansSelection(n_picks=2), seed=0)
-    np.testing.assert_array_equal(by_name.indices, pick(descriptors, n_picks=2).indices)

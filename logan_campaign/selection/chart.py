@@ -1,0 +1,81 @@
+"""The map that people look at: a PCA of all structures, picks and known structures in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from logan_campaign.coordination import CoordinationRanges
+from logan_campaign.descriptors import structure_descriptors
+from logan_campaign.schemas import Geometry
+from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
+from logan_campaign.selection.framework import FrameworkSelection
+from logan_campaign.selection.kmeans import KMeansSelection, Projection
+from logan_campaign.structures import to_atoms
+
+
+class Chart(NamedTuple):
+    """A PCA map.
+
+    Attributes:
+        places: (n, n_components) the structures to choose from; NaN where they have no place.
+        known: (m, n_components) the known structures.
+        explained_variance: share of the variance per component.
+    """
+
+    places: np.ndarray
+    known: np.ndarray
+    explained_variance: list[float]
+
+
+def chart(
+    pool: Pool, selection: Selection, steps: Sequence[SelectionBase], known: Sequence[Geometry]
+) -> Chart:
+    """Return the map that the first k-means step worked on, or that of the paper's descriptor.
+
+    Args:
+        pool: the structures that were chosen from.
+        selection: what was chosen.
+        steps: the strategies.
+        known: known structures to place in the map.
+    """
+    first = steps[0]
+    settings = first if isinstance(first, KMeansSelection) else KMeansSelection()
+    projection = Projection.of(
+        pool.descriptors(settings.descriptor), settings.n_components, settings.standardise
+    )
+    described = [describe(structure, pool, settings.descriptor) for structure in known]
+    return Chart(
+        projection.places(pool.descriptors(settings.descriptor)),
+        projection.places(np.stack(described))
+        if described
+        else np.zeros((0, settings.n_components)),
+        projection.explained_variance,
+    )
+
+
+def describe(structure: Geometry, pool: Pool, settings: DescriptorSettings) -> np.ndarray:
+    """Return the (n_features,) descriptor of any structure of the pool's species."""
+    atoms = to_atoms(structure)
+    return structure_descriptors(
+        atoms.positions[None],
+        atoms.cell.array[None],
+        atoms.numbers,
+        periodic=pool.periodic,
+        species=sorted(set(pool.numbers.tolist())),
+        **settings.model_dump(),
+    )[0]
+
+
+def learned_coordination(
+    steps: Sequence[SelectionBase],
+    training: Sequence[Geometry],
+    screened_by: CoordinationRanges | None,
+) -> str:
+    """Return the coordination that was learned from the training set, for people."""
+    for step in steps:
+        if isinstance(step, FrameworkSelection):
+            return CoordinationRanges.learn(training, step.bond_factor, step.coverage).describe()
+    return screened_by.describe() if screened_by is not None else ""

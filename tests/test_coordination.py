@@ -1,0 +1,127 @@
+"""Bonds, learned coordination and network topologies of crystals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, make_supercell
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from ase.spacegroup import crystal
+
+from logan_campaign.coordination import (
+    CoordinationRanges,
+    bonds_of,
+    count_neighbours,
+    find_bonds,
+    topology,
+)
+from logan_campaign.structures import from_atoms
+
+
+def quartz() -> Atoms:
+    return crystal(
+        ("Si", "O"),
+        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.1191)],
+        spacegroup=152,
+        cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
+    )
+
+
+def cristobalite() -> Atoms:
+    return crystal(
+        ("Si", "O"),
+        [(0.3, 0.3, 0.0), (0.24, 0.10, 0.18)],
+        spacegroup=92,
+        cellpar=[4.971, 4.971, 6.922, 90, 90, 90],
+    )
+
+
+def lonsdaleite() -> Atoms:
+    z = 0.0625
+    return crystal(
+        "C", [(1 / 3, 2 / 3, z)], spacegroup=194, cellpar=[2.52, 2.52, 4.12, 90, 90, 120]
+    )
+
+
+def name(atoms: Atoms) -> str:
+    return topology(atoms.numbers, bonds_of(atoms))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bonds_are_those_of_a_neighbour_list(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = np.eye(3) * rng.uniform(2.5, 5.0, 3) + rng.normal(0, 0.8, (5, 3, 3))
+    numbers = np.array([6, 14, 8, 8])
+    positions = rng.uniform(-5, 10, (5, 4, 3))
+    bonds = find_bonds(numbers, positions, cells, 1.3)
+    for k in range(5):
+        atoms = Atoms(numbers, positions[k], cell=cells[k], pbc=True)
+        expected = sorted(
+            zip(*neighbor_list("ij", atoms, 1.3 * covalent_radii[numbers]), strict=True)
+        )
+        mine = bonds.structure == k
+        assert sorted(zip(bonds.first[mine], bonds.second[mine], strict=True)) == expected
+        vectors = (
+            positions[k][bonds.second[mine]]
+            + bonds.image[mine] @ cells[k]
+            - positions[k][bonds.first[mine]]
+        )
+        sums = (
+            covalent_radii[numbers][bonds.first[mine]] + covalent_radii[numbers][bonds.second[mine]]
+        )
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1) / sums, bonds.ratio[mine])
+
+
+def test_coordination_is_learned_and_judged() -> None:
+    ranges = CoordinationRanges.learn([from_atoms(quartz()), from_atoms(cristobalite())])
+    assert ranges.describe() == "O: 2 Si; Si: 4 O"
+    assert ranges.volume == pytest.approx((12.57, 14.25), abs=0.01)
+    good = cristobalite()
+    broken = good.copy()
+    oxygen = np.flatnonzero(good.numbers == 8)[0]
+    broken.positions[oxygen] += 1.0
+    positions = np.stack([good.positions, broken.positions])
+    cells = np.stack([good.cell.array] * 2)
+    counts = count_neighbours(good.numbers, find_bonds(good.numbers, positions, cells), 2)
+    assert ranges.accepts(good.numbers, counts).tolist() == [True, False]
+
+
+def test_a_neighbour_in_an_image_counts_each_time() -> None:
+    copper = bulk("Cu")
+    counts = count_neighbours(copper.numbers, bonds_of(copper), 1)
+    assert counts.tolist() == [[[12]]]
+    assert CoordinationRanges.learn([from_atoms(copper)]).describe() == "Cu: 12 Cu"
+
+
+def test_rare_atoms_are_left_out_of_the_range_as_far_as_coverage_allows() -> None:
+    odd = quartz()
+    del odd[int(np.flatnonzero(odd.numbers == 8)[0])]
+    structures = [from_atoms(quartz())] * 20 + [from_atoms(odd)]
+    assert CoordinationRanges.learn(structures).describe() != "O: 2 Si; Si: 4 O"
+    assert CoordinationRanges.learn(structures, coverage=0.9).describe() == "O: 2 Si; Si: 4 O"
+
+
+@pytest.mark.parametrize("make", [quartz, cristobalite, lonsdaleite])
+def test_a_network_has_one_name_in_any_cell_order_and_with_small_displacements(make) -> None:
+    atoms = make()
+    larger = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, 0, 2]])
+    larger = larger[np.random.default_rng(0).permutation(len(larger))]
+    larger.positions += [0.3, -0.7, 1.1]
+    larger.rattle(0.03, seed=1)
+    larger.wrap()
+    assert name(larger) == name(atoms)
+
+
+def test_different_networks_have_different_names() -> None:
+    diamond = bulk("C", "diamond", a=3.57)
+    assert name(diamond) != name(lonsdaleite())  # both: 4 neighbours, then 12
+    assert name(quartz()) != name(cristobalite())
+    # the same net of other species is another one
+    assert name(bulk("Si", "diamond", a=5.43)) != name(diamond)
+
+
+def test_lone_atoms_are_networks_too() -> None:
+    atoms = Atoms("He2", [[0, 0, 0], [0, 0, 5.0]], cell=[10, 10, 10], pbc=True)
+    assert name(atoms) == name(Atoms("He", cell=[10, 10, 10], pbc=True))
