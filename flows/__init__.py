@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logan_campaign.flows.campaign import CampaignMaker
-    from logan_campaign.flows.data import TrainingSetMaker
+    from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
     from logan_campaign.flows.generate import GenerateMaker
     from logan_campaign.flows.levels import (
         ClassifyMaker,
@@ -37,6 +37,7 @@ __all__ = [
     "GPAWRelaxMaker",
     "GPAWStaticMaker",
     "GenerateMaker",
+    "LeakageMaker",
     "ReferenceMaker",
     "RelaxLevelMaker",
     "RelaxLevelsMaker",
@@ -49,7 +50,7 @@ __all__ = [
 
 _MODULES = {
     "campaign": ("CampaignMaker",),
-    "data": ("TrainingSetMaker",),
+    "data": ("LeakageMaker", "TrainingSetMaker"),
     "generate": ("GenerateMaker",),
     "levels": (
         "ClassifyMaker",

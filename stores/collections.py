@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "materials"]
+CollectionName = Literal[
+    "campaigns", "training_sets", "models", "candidates", "materials", "pulls"
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ OUTPUTS = Collection(
 BLOBS = Collection("outputs_blobs", key="blob_uuid")
 #: What a runner notes about flows and jobs.
 LEDGER = Collection("ledger", indexes=(("flow_id", "doc_type", "order"), ("doc_type",), ("state",)))
+
+#: Pulls of sources, derived from the documents of the jobs that pulled.
+PULLS = Collection("pulls", indexes=(("query_id", "order"), ("set_id",)))
 
 #: The campaign database, derived from the job documents.
 CAMPAIGN_DATABASE: dict[CollectionName, Collection] = {

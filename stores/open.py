@@ -29,6 +29,7 @@ from logan_campaign.stores.collections import (
     CAMPAIGN_DATABASE,
     LEDGER,
     OUTPUTS,
+    PULLS,
     Collection,
     CollectionName,
 )
@@ -77,10 +78,11 @@ class CampaignStores:
         Raises:
             InputError: for an unknown name.
         """
-        if name not in CAMPAIGN_DATABASE:
-            raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
+        known = {**CAMPAIGN_DATABASE, "pulls": PULLS}
+        if name not in known:
+            raise InputError(f"no collection {name!r}; there are {', '.join(known)}")
         if name not in self._collections:
-            declared = CAMPAIGN_DATABASE[name]
+            declared = known[name]
             store: Store
             if isinstance(self.docs, SQLiteStore):
                 store = _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
@@ -144,6 +146,12 @@ def open_campaign_stores(
             "give a folder, an .sqlite file or a mongodb:// URI"
         )
     return _open_sqlite(_sqlite_file(text), create, timeout_s or 30.0)
+
+
+def store_exists(location: str | Path) -> bool:
+    """Whether there is a store at a location; a server is taken to be there."""
+    text = str(location)
+    return "://" in text and not text.startswith("sqlite:///") or _sqlite_file(text).is_file()
 
 
 def _sqlite_file(text: str) -> Path:

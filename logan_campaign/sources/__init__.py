@@ -13,15 +13,20 @@ from pydantic import Field
 from logan_campaign.sources.base import LoadedSet, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.files import FilesSource
+from logan_campaign.sources.materials_project import MaterialsProjectSource
 from logan_campaign.sources.preview import preview
 from logan_campaign.sources.smiles import SmilesSource, relax_gfn2
 
-SourceSpec = Annotated[FilesSource | SmilesSource | BuiltinSource, Field(discriminator="type")]
+SourceSpec = Annotated[
+    FilesSource | SmilesSource | BuiltinSource | MaterialsProjectSource,
+    Field(discriminator="type"),
+]
 
 __all__ = [
     "BuiltinSource",
     "FilesSource",
     "LoadedSet",
+    "MaterialsProjectSource",
     "SmilesSource",
     "SourceSpec",
     "preview",
