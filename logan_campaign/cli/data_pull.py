@@ -80,6 +80,52 @@ def pull_mp(
     pull(source_of(query), store, as_json)
 
 
+@pull_app.command("qm9")
+def pull_qm9(
+    formula: FormulaOption = None,
+    element: Annotated[
+        list[str] | None,
+        typer.Option("--element", help="Only of the elements given; may be given repeatedly."),
+    ] = None,
+    n_atoms: AtomsOption = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="The archive, if it is on this machine.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Where else to download the archive from.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="Checksum that the archive must have.")
+    ] = None,
+    keep_uncharacterized: Annotated[
+        bool,
+        typer.Option(
+            "--keep-uncharacterized", help="Keep what failed QM9's own consistency check."
+        ),
+    ] = False,
+    uncharacterized: Annotated[
+        str | None, typer.Option("--uncharacterized", help="File or URL of the list of these.")
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull molecules from QM9's archive, downloaded once and indexed."""
+    if uncharacterized is not None and "://" not in uncharacterized:
+        uncharacterized = str(Path(uncharacterized).expanduser().absolute())
+    query = {
+        "type": "qm9",
+        "formulas": formula or None,
+        "elements": element or None,
+        "n_atoms": n_atoms,
+        "path": str(archive.expanduser().absolute()) if archive else None,
+        "url": url,
+        "sha256": sha256,
+        "keep_uncharacterized": keep_uncharacterized,
+        "uncharacterized": uncharacterized,
+    }
+    pull(source_of(query), store, as_json)
+
+
 @pull_app.command("spec")
 def pull_spec(
     spec: Annotated[Path, typer.Argument(help="A campaign's spec (YAML).")],

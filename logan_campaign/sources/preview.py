@@ -14,7 +14,9 @@ from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.schemas import TargetKind
 from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
+from logan_campaign.sources.download import checksum
 from logan_campaign.sources.materials_project import MaterialsProjectSource
+from logan_campaign.sources.qm9 import QM9Source
 from logan_campaign.sources.smiles import SmilesSource, read_smi
 
 
@@ -46,6 +48,9 @@ def preview(source: Source, base: Path) -> Preview:
         return Preview("molecule", {"C", "H", "O"}, None)
     if isinstance(source, MaterialsProjectSource):
         return Preview("crystal", _mp_species(source), None)
+    if isinstance(source, QM9Source):
+        archive = source.archive_path(base)
+        return Preview("molecule", _qm9_species(source), checksum(archive) if archive else None)
     if isinstance(source, SmilesSource):
         texts = source.smiles
         if texts is None:
@@ -66,4 +71,10 @@ def _mp_species(source: MaterialsProjectSource) -> set[str] | None:
         return {symbol for text in source.formulas for symbol in Formula(text).count()}
     if source.chemical_systems and "*" not in "".join(source.chemical_systems):
         return {symbol for text in source.chemical_systems for symbol in text.split("-")}
+    return None
+
+
+def _qm9_species(source: QM9Source) -> set[str] | None:
+    if source.formulas:
+        return {symbol for text in source.formulas for symbol in Formula(text).count()}
     return None
