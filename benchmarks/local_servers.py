@@ -92,12 +92,15 @@ class LocalServer:
         with self._lock:
             self.requests.append(handler.path)
             self.headers_seen.append(headers)
-            found: Answer | bool = False
-            for fault in self.faults:
-                found = fault(handler.path)
-                if found is not False:
-                    self.faults.remove(fault)
-                    break
+            faults = list(self.faults)
+        found: Answer | bool = False
+        for fault in faults:
+            found = fault(handler.path)
+            if found is not False:
+                with self._lock:
+                    if fault in self.faults:
+                        self.faults.remove(fault)
+                break
         if found is False:
             parts = urllib.parse.urlsplit(handler.path)
             query = dict(urllib.parse.parse_qsl(parts.query))
@@ -171,9 +174,7 @@ class MaterialsProjectServer(LocalServer):
         start = int(query.get("_skip", 0))
         shown = found[start : start + min(int(query.get("_limit", 100)), self.page)]
         fields = query["_fields"].split(",") if "_fields" in query else None
-        data = [
-            {k: v for k, v in doc.items() if fields is None or k in fields} for doc in shown
-        ]
+        data = [{k: v for k, v in doc.items() if fields is None or k in fields} for doc in shown]
         return _json(200, {"data": data, "meta": {"total_doc": len(found)}})
 
 
@@ -214,7 +215,9 @@ def summary_documents(crystals: Sequence[Atoms], first_id: int = 900001) -> list
 
     documents = []
     for index, atoms in enumerate(crystals):
-        structure = AseAtomsAdaptor.get_structure(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True))
+        structure = AseAtomsAdaptor.get_structure(
+            Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        )
         symmetry = SpacegroupAnalyzer(structure, 0.1)
         composition = structure.composition
         documents.append(

@@ -27,7 +27,8 @@ class Molecule:
 
     def __init__(self, smiles: str, symbols: Sequence[str], positions: np.ndarray) -> None:
         self.smiles = smiles
-        self.inchi = Chem.MolToInchi(Chem.MolFromSmiles(smiles))
+        with rdBase.BlockLogs():
+            self.inchi = Chem.MolToInchi(Chem.MolFromSmiles(smiles))
         self.symbols = list(symbols)
         self.positions = positions
 
@@ -74,10 +75,10 @@ def grow(n: int, seed: int = 0, atoms: str = "CCCCNO", largest: int = 9) -> Iter
             else:
                 continue
         with rdBase.BlockLogs():
-            try:
-                smiles = Chem.CanonSmiles(Chem.MolToSmiles(mol))
-            except (ValueError, RuntimeError):
-                continue
+            sane = Chem.MolFromSmiles(Chem.MolToSmiles(mol))
+        if sane is None:
+            continue
+        smiles = Chem.MolToSmiles(sane)
         if smiles not in found:
             found[smiles] = None
             if Chem.MolFromSmiles(smiles).GetNumAtoms() < largest:
@@ -113,17 +114,18 @@ def raw_text(molecule: Molecule, index: int, exponents: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def filler(molecules: Sequence[Molecule], n: int, seed: int = 0) -> Iterator[Molecule]:
-    """Yield the molecules and then, up to ``n``, copies of them with atoms moved by 0.02 Å."""
+def filler(
+    first: Sequence[Molecule], repeated: Sequence[Molecule], n: int, seed: int = 0
+) -> Iterator[Molecule]:
+    """Yield ``first`` and then, up to ``n``, copies of ``repeated``, atoms moved by 0.02 Å."""
     draw = np.random.default_rng(seed)
-    for index in range(n):
-        molecule = molecules[index % len(molecules)]
-        if index >= len(molecules):
-            moved = object.__new__(Molecule)
-            moved.__dict__.update(molecule.__dict__)
-            moved.positions = molecule.positions + draw.normal(0, 0.02, molecule.positions.shape)
-            molecule = moved
-        yield molecule
+    yield from first[:n]
+    for index in range(n - len(first)):
+        molecule = repeated[index % len(repeated)]
+        moved = object.__new__(Molecule)
+        moved.__dict__.update(molecule.__dict__)
+        moved.positions = molecule.positions + draw.normal(0, 0.02, molecule.positions.shape)
+        yield moved
 
 
 def write_archive(

@@ -69,7 +69,7 @@ class TrainingSetMaker(Maker):
             n_duplicates=loaded.n_duplicates,
             rejected=loaded.rejected,
             query_id=self.source.query_id,
-            pulled_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            pulled_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             origin=loaded.origin,
             previous_at=previous.pulled_at if previous is not None else "",
             unchanged=unchanged and self.leave_out_unchanged,

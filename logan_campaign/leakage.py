@@ -101,9 +101,7 @@ def _molecule_matches(
         and key(entry) == key(target)
     ]
     return [
-        KnownLeak(
-            entry=entry.label, entry_id=entry.id, tolerance=tolerance, rms_normalised=None
-        )
+        KnownLeak(entry=entry.label, entry_id=entry.id, tolerance=tolerance, rms_normalised=None)
         for tolerance in TOLERANCES
         for entry in same
     ]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-CollectionName = Literal[
-    "campaigns", "training_sets", "models", "candidates", "materials", "pulls"
-]
+CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "materials", "pulls"]
 
 
 @dataclass(frozen=True)

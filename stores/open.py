@@ -151,7 +151,7 @@ def open_campaign_stores(
 def store_exists(location: str | Path) -> bool:
     """Whether there is a store at a location; a server is taken to be there."""
     text = str(location)
-    return "://" in text and not text.startswith("sqlite:///") or _sqlite_file(text).is_file()
+    return ("://" in text and not text.startswith("sqlite:///")) or _sqlite_file(text).is_file()
 
 
 def _sqlite_file(text: str) -> Path:

@@ -135,7 +135,9 @@ class PulledSets:
         """Return all pulls, or those of one query, by query and time."""
         criteria = {} if query_id is None else {"query_id": query_id}
         found = self._pulls.query(criteria, sort={"query_id": 1, "order": 1})
-        return [PullRecord.model_validate({k: v for k, v in doc.items() if k != "_id"}) for doc in found]
+        return [
+            PullRecord.model_validate({k: v for k, v in doc.items() if k != "_id"}) for doc in found
+        ]
 
     def latest(self) -> list[PullRecord]:
         """Return the last pull of every query, the newest first."""
@@ -203,7 +205,9 @@ class PulledSets:
         )
         users = sorted({name for doc in records for name in doc["campaign_ids"]})
         if users or any(item.campaign_id for item in mine):
-            raise InputError(f"{pull.set_id} is used by {', '.join(users) or 'a campaign'}: not removed")
+            raise InputError(
+                f"{pull.set_id} is used by {', '.join(users) or 'a campaign'}: not removed"
+            )
         others = {p.set_id: p for p in self.pulls() if p.query_id != pull.query_id}
         jobs = [item.source.job_uuid for item in mine]
         with self.stores.transaction():

@@ -126,9 +126,7 @@ def remove_set(identity: SetArgument, store: DataStoreOption = DEFAULT_STORE) ->
     with opened_sets(store) as sets:
         pull = sets.find(identity)
         n_pulls = sets.remove(pull)
-    console().print(
-        escape(f"removed {pull.set_id} ({pull.name}), {n_pulls} pulls"), soft_wrap=True
-    )
+    console().print(escape(f"removed {pull.set_id} ({pull.name}), {n_pulls} pulls"), soft_wrap=True)
 
 
 @data_app.command("check")
@@ -179,9 +177,7 @@ def show_leaks(leaks: list[TargetLeaks], out: Console) -> None:
             table.add_row(*head, escape(match.entry), match.tolerance, rms)
     out.print(table)
     n_leaked = sum(any(m.tolerance != "loose" for m in leak.matches) for leak in leaks)
-    out.print(
-        f"{n_leaked} of {len(leaks)} targets equal a training entry at default tolerances"
-    )
+    out.print(f"{n_leaked} of {len(leaks)} targets equal a training entry at default tolerances")
 
 
 def _structures(where: str, store: str) -> list[StructureEntry]:

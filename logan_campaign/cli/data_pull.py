@@ -145,9 +145,7 @@ def import_set(
         list[str] | None, typer.Argument(help="Files, folders or glob patterns.")
     ] = None,
     formula: FormulaOption = None,
-    fmt: Annotated[
-        str | None, typer.Option("--format", help="ASE's name of the format.")
-    ] = None,
+    fmt: Annotated[str | None, typer.Option("--format", help="ASE's name of the format.")] = None,
     kind: Annotated[
         Literal["molecule", "crystal"] | None, typer.Option(help="Read all as this kind.")
     ] = None,

@@ -150,9 +150,7 @@ class MaterialsProjectSource(Source):
         """Return the query as ``MPRester.materials.summary.search`` takes it."""
         criteria: dict[str, Any] = {
             "formula": [Composition(text).reduced_formula for text in self.formulas or []] or None,
-            "chemsys": [
-                "-".join(sorted(text.split("-"))) for text in self.chemical_systems or []
-            ]
+            "chemsys": ["-".join(sorted(text.split("-"))) for text in self.chemical_systems or []]
             or None,
             "material_ids": self.material_ids,
             "energy_above_hull": self.energy_above_hull,
@@ -241,8 +239,7 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
         # mp_api itself has repeated the request, as the server asked it to
         what = "too many requests (HTTP 429)" if "429" in str(err) else "a gateway's error"
         return SourceError(
-            f"{NAME} goes on answering {what}; nothing stored has changed; "
-            f"try again later: {_KEPT}"
+            f"{NAME} goes on answering {what}; nothing stored has changed; try again later: {_KEPT}"
         )
 
     try:

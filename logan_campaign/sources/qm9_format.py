@@ -91,8 +91,7 @@ def parse(text: str) -> RawMolecule:
     if len(raw) != len(PROPERTIES):
         raise StructureError(f"property line has {len(raw)} numbers, not {len(PROPERTIES)}")
     properties = {
-        name: float(value * factor)
-        for (name, factor), value in zip(PROPERTIES, raw, strict=True)
+        name: float(value * factor) for (name, factor), value in zip(PROPERTIES, raw, strict=True)
     }
     symbols, rows = [], []
     for place, line in enumerate(lines[2 : 2 + n_atoms]):

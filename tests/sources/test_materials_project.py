@@ -207,9 +207,7 @@ def test_the_key_stays_out_of_everything_that_is_kept(
     assert all(seen.get("x-api-key") == key for seen in mp_server.headers_seen[-2:])
 
 
-def test_a_damaged_cache_is_fetched_anew(
-    mp_server: MaterialsProjectServer, tmp_path: Path
-) -> None:
+def test_a_damaged_cache_is_fetched_anew(mp_server: MaterialsProjectServer, tmp_path: Path) -> None:
     first = source().load()
     for path in (tmp_path / "cache").rglob("mp-*.json"):
         path.write_text(path.read_text()[:40])

@@ -166,7 +166,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server: FileServer, content:
 
 def test_a_download_goes_on_in_another_process_too(server: FileServer) -> None:
     server.drop_after = [1000, 100, 100, 100]
-    with pytest.raises(SourceError, match="broke off after 1300 .*goes on from there"):
+    with pytest.raises(SourceError, match=r"broke off after 1300 .*goes on from there"):
         source(server, keep_uncharacterized=True).load()
     assert len(source(server, keep_uncharacterized=True).load().entries) == 7
     assert server.headers_seen[-1]["range"] == "bytes=1300-"
@@ -217,7 +217,7 @@ def test_a_truncated_archive_is_one_clear_line_and_is_fetched_anew(
     server: FileServer, tmp_path: Path, content: bytes
 ) -> None:
     server.files["qm9.tar.bz2"] = content[: len(content) // 2]
-    with pytest.raises(InputError, match="truncated or damaged .*fetches it anew"):
+    with pytest.raises(InputError, match=r"truncated or damaged .*fetches it anew"):
         source(server).load()
     server.files["qm9.tar.bz2"] = content
     assert len(source(server).load().entries) == 7
