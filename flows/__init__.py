@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logan_campaign.flows.campaign import CampaignMaker
-    from logan_campaign.flows.data import TrainingSetMaker
+    from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
     from logan_campaign.flows.generate import GenerateMaker
     from logan_campaign.flows.known import KnownEntriesMaker
     from logan_campaign.flows.levels import (
@@ -39,6 +39,7 @@ __all__ = [
     "GPAWStaticMaker",
     "GenerateMaker",
     "KnownEntriesMaker",
+    "LeakageMaker",
     "ReferenceMaker",
     "RelaxLevelMaker",
     "RelaxLevelsMaker",
@@ -51,7 +52,7 @@ __all__ = [
 
 _MODULES = {
     "campaign": ("CampaignMaker",),
-    "data": ("TrainingSetMaker",),
+    "data": ("LeakageMaker", "TrainingSetMaker"),
     "generate": ("GenerateMaker",),
     "known": ("KnownEntriesMaker",),
     "levels": (

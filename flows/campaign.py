@@ -12,7 +12,7 @@ import numpy as np
 from jobflow import Flow, Job, Maker, job
 
 from logan_campaign.errors import InputError
-from logan_campaign.flows.data import TrainingSetMaker
+from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.levels import (
@@ -108,6 +108,8 @@ class CampaignMaker(Maker):
                 )
             previews.append(found)
         covered = previews[-1].species
+        if covered is None:  # only the server knows; training says so if something is missing
+            return previews
         missing = sorted(set(self.spec.target.symbols) - covered)
         if missing:
             raise InputError(
@@ -175,6 +177,12 @@ class CampaignMaker(Maker):
         ).make(screening.output, [s.output for s in sets])
 
         jobs: list[Job | Flow] = [describe, *sets, *models, *pools, selection, screening, relaxed]
+        if known:
+            jobs.append(
+                LeakageMaker(matching=spec.match).make(
+                    [training.output], [s.output for s in known], describe.output.id
+                )
+            )
         if spec.relax.reference:
             jobs.append(
                 ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from jobflow import Maker, job
 
-from logan_campaign.schemas import DATA_KEYS, TrainingSetDoc
+from logan_campaign.leakage import find_leaks
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.schemas import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
 from logan_campaign.sources import BuiltinSource, SourceSpec, set_id
 
 
 @dataclass
 class TrainingSetMaker(Maker):
-    """Load a source, validate and de-duplicate its structures, and give them identity.
+    """Pull a source: validate and de-duplicate its structures, and give them identity.
 
     Attributes:
         name: Name of the job.
@@ -22,6 +25,8 @@ class TrainingSetMaker(Maker):
         role: 'training' for a set that models learn from, 'known' for one that is only
             compared against.
         base: Folder that relative paths of the source are meant from.
+        leave_out_unchanged: Return no structures where all records equal those of the
+            previous pull; for whoever keeps that one's.
     """
 
     name: str = "training set"
@@ -30,15 +35,27 @@ class TrainingSetMaker(Maker):
     )
     role: Literal["training", "known"] = "training"
     base: str = "."
+    leave_out_unchanged: bool = False
 
     @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
-    def make(self) -> TrainingSetDoc:
+    def make(self, previous: Manifest | None = None) -> TrainingSetDoc:
         """Return the set.
+
+        Args:
+            previous: What the last pull of the same source gave, where there was one.
 
         Raises:
             InputError: the source cannot be read, or nothing in it is usable.
+            SourceError: a source on the network does not answer as it should.
         """
-        loaded = self.source.load(base=Path(self.base))
+        if previous is not None:
+            previous = Manifest.model_validate(previous)
+        loaded = self.source.load(base=Path(self.base), previous=previous)
+        unchanged = (
+            previous is not None
+            and previous.records == loaded.records
+            and previous.origin == loaded.origin
+        )
         return TrainingSetDoc(
             id=set_id(loaded.entries),
             role=self.role,
@@ -51,5 +68,42 @@ class TrainingSetMaker(Maker):
             labels=[entry.label for entry in loaded.entries],
             n_duplicates=loaded.n_duplicates,
             rejected=loaded.rejected,
-            structures=loaded.entries,
+            query_id=self.source.query_id,
+            pulled_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            origin=loaded.origin,
+            previous_at=previous.pulled_at if previous is not None else "",
+            unchanged=unchanged and self.leave_out_unchanged,
+            records=loaded.records,
+            structures=[] if unchanged and self.leave_out_unchanged else loaded.entries,
+        )
+
+
+@dataclass
+class LeakageMaker(Maker):
+    """Check whether what a campaign is to find again stands in its training set.
+
+    Attributes:
+        name: Name of the job.
+        matching: What counts as the same molecule; crystals are compared at all tolerances.
+    """
+
+    name: str = "leakage"
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=LeakageDoc)
+    def make(
+        self, training: list[TrainingSetDoc], known: list[TrainingSetDoc], campaign_id: str
+    ) -> LeakageDoc:
+        """Return, for every known entry, the training entries that equal it."""
+        trained_on = [TrainingSetDoc.model_validate(doc) for doc in training]
+        targets = [TrainingSetDoc.model_validate(doc) for doc in known]
+        return LeakageDoc(
+            campaign_id=campaign_id,
+            training_set_ids=[doc.id for doc in trained_on],
+            known_set_ids=[doc.id for doc in targets],
+            targets=find_leaks(
+                [entry for doc in targets for entry in doc.structures],
+                [entry for doc in trained_on for entry in doc.structures],
+                self.matching.identity,
+            ),
         )

@@ -21,7 +21,7 @@ from logan_campaign.software import software_versions
 SCHEMA_VERSION = 1
 
 #: Keys whose values go to the additional store ``data`` instead of the document.
-DATA_KEYS = ["structures", "weights", "pool", "map", "trajectory"]
+DATA_KEYS = ["structures", "records", "weights", "pool", "map", "trajectory"]
 
 Geometry = Molecule | Structure
 
@@ -115,6 +115,70 @@ class StructureEntry(BaseModel):
     smiles: str | None = Field(None, description="Canonical SMILES without stereo; molecules only")
     spacegroup: str | None = Field(None, description="Space-group symbol; crystals only")
     energy_ev: float | None = Field(None, description="Total energy given by the source (eV)")
+    properties: dict[str, Any] = Field(
+        default_factory=dict, description="What else the source says of it; names carry the units"
+    )
+
+
+class Origin(BaseModel):
+    """Where a set came from, as the source itself puts it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="Name of the source")
+    version: str = Field("", description="Its version: a release, or a checksum; empty if none")
+    licence: str = Field("", description="Licence of the data; empty if the source names none")
+    citation: str = Field("", description="What to cite: a DOI or URL")
+    address: str = Field("", description="Where it was read, without credentials")
+    checksum: str = Field("", description="SHA-256 of the archive or files read, where there are")
+
+
+class PulledRecord(BaseModel):
+    """One structure that a source offered, whatever became of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(description="Where it came from, as in StructureEntry")
+    state: Literal["kept", "duplicate", "rejected"] = Field(description="What became of it")
+    structure_id: str | None = Field(description="Content hash; None where it was unreadable")
+    hash: str = Field(description="Hash of the structure and all that the source says of it")
+
+
+class Manifest(BaseModel):
+    """What one pull of a source gave: input of the next pull of the same source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query_id: str = Field(description="Content id of the source section: the query ('query-…')")
+    set_id: str = Field(description="Content id of the structures ('set-…')")
+    pulled_at: str = Field(description="When (ISO 8601, UTC)")
+    origin: Origin = Field(description="The source's version and licence")
+    records: list[PulledRecord] = Field(description="Every structure that was offered")
+
+
+class Change(BaseModel):
+    """A record that both pulls have, but not with the same content."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(description="Label of the record")
+    what: Literal["structure", "properties", "usable", "unusable"] = Field(
+        description="What changed: the atoms or cell, only what the source says of them, or "
+        "whether the record can be used"
+    )
+
+
+class Changes(BaseModel):
+    """What a pull found at the source that the pull before it had not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    added: list[str] = Field(default_factory=list, description="Labels of new records")
+    changed: list[Change] = Field(default_factory=list, description="Records that differ")
+    removed: list[str] = Field(default_factory=list, description="Labels of records gone")
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
 
 
 class Rejection(BaseModel):
@@ -141,7 +205,63 @@ class TrainingSetDoc(Document):
     labels: list[str] = Field(description="Label of every structure, in the same order")
     n_duplicates: int = Field(description="Structures left out as copies of one in the set")
     rejected: list[Rejection] = Field(description="Structures refused, with reasons")
+    query_id: str = Field("", description="Content id of the source section ('query-…')")
+    pulled_at: str = Field("", description="When the source was read (ISO 8601, UTC)")
+    origin: Origin | None = Field(None, description="The source's version and licence")
+    previous_at: str = Field("", description="Time of the pull that this one was told of, if any")
+    unchanged: bool = Field(
+        False,
+        description="All records equal those of that pull, and the structures stand with it: "
+        "only where the job was told to leave them out",
+    )
+    records: list[PulledRecord] = Field(
+        default_factory=list, description="Every structure that was offered (blob)"
+    )
     structures: list[StructureEntry] = Field(description="The structures (blob)")
+
+    def manifest(self) -> Manifest:
+        """Return what the next pull of the same source needs to know."""
+        return Manifest(
+            query_id=self.query_id,
+            set_id=self.id,
+            pulled_at=self.pulled_at,
+            origin=self.origin or Origin(name=self.name),
+            records=self.records,
+        )
+
+
+class KnownLeak(BaseModel):
+    """A target that equals a structure which models train on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entry: str = Field(description="Label of the training entry")
+    entry_id: str = Field(description="Its content hash")
+    tolerance: Literal["strict", "default", "loose"] = Field(description="Tolerances of the match")
+    rms_normalised: float | None = Field(
+        description="Root mean square distance over (volume per atom)^(1/3); crystals only"
+    )
+
+
+class TargetLeaks(BaseModel):
+    """The training entries that equal one target."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: str = Field(description="Label of the target")
+    target_id: str = Field(description="Its content hash")
+    formula: str = Field(description="Its Hill formula")
+    matches: list[KnownLeak] = Field(description="One per training entry and tolerance")
+
+
+class LeakageDoc(Document):
+    """Whether the structures that a campaign is to find again stand in its training set."""
+
+    doc_type: Literal["leakage"] = "leakage"
+    campaign_id: str = Field(description="Campaign")
+    training_set_ids: list[str] = Field(description="Sets that are trained on")
+    known_set_ids: list[str] = Field(description="Sets that are compared against")
+    targets: list[TargetLeaks] = Field(description="One per known entry")
 
 
 class TrainingHistory(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "materials"]
+CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "materials", "pulls"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ KNOWN = Collection(
         ("inchi",),
     ),
 )
+#: Pulls of sources, derived from the documents of the jobs that pulled.
+PULLS = Collection("pulls", indexes=(("query_id", "order"), ("set_id",)))
 
 #: The campaign database, derived from the job documents.
 CAMPAIGN_DATABASE: dict[CollectionName, Collection] = {

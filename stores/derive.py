@@ -29,6 +29,7 @@ DOC_TYPES = (
     "relaxation",
     "classification",
     "reference",
+    "leakage",
 )
 
 
@@ -87,6 +88,7 @@ def _derive(found: dict[str, list[Doc]], keys: list[str]) -> CampaignRecords:
         "model_ids": [doc["id"] for doc in models],
         "selections": [_selection(doc) for doc in found["selection"]],
         "references": [_plain(reference) for reference in references],
+        "leakage": _leakage(found["leakage"]),
         "n_candidates": len(candidates),
         "n_materials": len({doc["material_id"] for doc in candidates} - {None}),
         "n_job_documents": len(keys),
@@ -174,25 +176,46 @@ def _selection(doc: Doc) -> Doc:
 
 def _training_sets(docs: Sequence[Doc], campaign_id: str) -> list[Doc]:
     records: dict[str, Doc] = {}
-    copied = ("id", "name", "role", "n_structures", "formulas", "species", "structure_ids")
     for doc in docs:
         output = doc["output"]
         known = records.get(output["id"])
         if known is not None and (known["role"] == "training" or output["role"] == "known"):
             continue  # the same set twice: trained on counts more
         records[output["id"]] = {
-            **{key: output[key] for key in copied},
-            "labels": output["labels"],
-            "n_duplicates": output["n_duplicates"],
-            "rejected": [_plain(rejection) for rejection in output["rejected"]],
-            "schema_version": RECORD_VERSION,
+            **training_set(doc),
             "uses": [{"campaign_id": campaign_id, "role": output["role"]}],
             "campaign_ids": [campaign_id],
-            "query": output["source"],
-            "structures": blob_ref(output["structures"]),
-            "source": _source(doc),
         }
     return list(records.values())
+
+
+def training_set(doc: Doc) -> Doc:
+    """Return the record of a set as one job document tells it, used by no campaign."""
+    output = doc["output"]
+    copied = ("id", "name", "role", "n_structures", "formulas", "species", "structure_ids")
+    origin = output.get("origin")
+    return {
+        **{key: output[key] for key in (*copied, "labels", "n_duplicates")},
+        "rejected": [_plain(rejection) for rejection in output["rejected"]],
+        "schema_version": RECORD_VERSION,
+        "uses": [],
+        "campaign_ids": [],
+        "query": output["source"],
+        "query_id": output.get("query_id", ""),
+        "pulled_at": output.get("pulled_at", ""),
+        "origin": _plain(origin) if origin else None,
+        "structures": blob_ref(output["structures"]),
+        "source": _source(doc),
+    }
+
+
+def _leakage(docs: Sequence[Doc]) -> list[Doc] | None:
+    if not docs:
+        return None
+    return [
+        {**_plain(target), "matches": [_plain(match) for match in target["matches"]]}
+        for target in docs[-1]["output"]["targets"]
+    ]
 
 
 _LOSSES = ("generator_loss", "critic_loss", "penalty", "wasserstein")

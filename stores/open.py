@@ -30,6 +30,7 @@ from logan_campaign.stores.collections import (
     KNOWN,
     LEDGER,
     OUTPUTS,
+    PULLS,
     Collection,
     CollectionName,
 )
@@ -78,10 +79,11 @@ class CampaignStores:
         Raises:
             InputError: for an unknown name.
         """
-        if name not in CAMPAIGN_DATABASE:
-            raise InputError(f"no collection {name!r}; there are {', '.join(CAMPAIGN_DATABASE)}")
+        known = {**CAMPAIGN_DATABASE, "pulls": PULLS}
+        if name not in known:
+            raise InputError(f"no collection {name!r}; there are {', '.join(known)}")
         if name not in self._collections:
-            self._collections[name] = self._connect(CAMPAIGN_DATABASE[name])
+            self._collections[name] = self._connect(known[name])
         return self._collections[name]
 
     def known_entries(self) -> Store:
@@ -150,6 +152,12 @@ def open_campaign_stores(
             "give a folder, an .sqlite file or a mongodb:// URI"
         )
     return _open_sqlite(_sqlite_file(text), create, timeout_s or 30.0)
+
+
+def store_exists(location: str | Path) -> bool:
+    """Whether there is a store at a location; a server is taken to be there."""
+    text = str(location)
+    return ("://" in text and not text.startswith("sqlite:///")) or _sqlite_file(text).is_file()
 
 
 def _sqlite_file(text: str) -> Path:

@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from logan_campaign.schemas import (
     CandidateState,
     CheapRelaxationCount,
+    Changes,
     Geometry,
+    Origin,
     ReferenceEnergy,
     Rejection,
     RelaxationState,
     TargetKind,
+    TargetLeaks,
     TrainingHistory,
 )
 
@@ -91,6 +94,10 @@ class CampaignRecord(Record):
     model_ids: list[str] = Field(description="Its models, by their place in the ensemble")
     selections: list[SelectionRecord] = Field(description="One per round")
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
+    leakage: list[TargetLeaks] | None = Field(
+        None,
+        description="Per known entry, the training entries that equal it; None without known sets",
+    )
     n_candidates: int = Field(description="Candidates so far")
     n_materials: int = Field(description="Distinct relaxed structures, new or known, so far")
     n_job_documents: int = Field(description="Job documents that it was derived from")
@@ -125,8 +132,32 @@ class TrainingSetRecord(Record):
     labels: list[str] = Field(description="Label of every structure, in the same order")
     n_duplicates: int = Field(description="Structures left out as copies of one in the set")
     rejected: list[Rejection] = Field(description="Structures refused, with reasons")
+    query_id: str = Field("", description="Content id of the query")
+    pulled_at: str = Field("", description="When the source was read (ISO 8601, UTC)")
+    origin: Origin | None = Field(None, description="The source's version and licence")
     structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
     source: Source = Field(description="Job that loaded it")
+
+
+class PullRecord(Record):
+    """One pull of a source: what it gave, and what had changed since the pull before it."""
+
+    query_id: str = Field(description="Content id of the query; its pulls follow one another")
+    order: int = Field(description="Place among the pulls of the query, from 0")
+    query: dict[str, Any] = Field(description="The source section of a spec, whole")
+    name: str = Field(description="Short name for people")
+    set_id: str = Field(description="The set that it gave")
+    pulled_at: str = Field(description="When (ISO 8601, UTC)")
+    origin: Origin = Field(description="The source's version and licence")
+    campaign_id: str | None = Field(description="Campaign that pulled; None for a command")
+    n_structures: int = Field(description="Distinct structures")
+    formulas: dict[str, int] = Field(description="Structures per Hill formula")
+    n_duplicates: int = Field(description="Structures left out as copies of one in the set")
+    rejected: list[Rejection] = Field(description="Structures refused, with reasons")
+    changes: Changes | None = Field(description="Since the pull before; None for the first")
+    records: BlobRef | None = Field(description="Every structure that was offered (blob)")
+    structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
+    source: Source = Field(description="Job that pulled")
 
 
 class FinalLosses(BaseModel):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from logan_campaign.flows.local import FlowStatus, Ledger, flow_status
+from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
 from logan_campaign.structures import reduced_formula
@@ -54,6 +55,7 @@ def campaign_status(
         "candidates": database.counts(record.id),
         "n_trained_on_target": _trained_on_target(database, record),
         "known": _known(database, record),
+        "leakage": _leakage(record),
         "reference": _reference(database, record),
     }
 
@@ -121,6 +123,23 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
             }
         )
     return found
+
+
+def _leakage(record: CampaignRecord) -> dict[str, Any] | None:
+    """Return which known entries equal a training entry; None where nothing was compared."""
+    if record.leakage is None:
+        return None
+    leaks = [leak.model_dump() for leak in record.leakage]
+    return {
+        "n_targets": len(leaks),
+        **{
+            f"n_{tolerance}": sum(
+                any(match["tolerance"] == tolerance for match in leak["matches"]) for leak in leaks
+            )
+            for tolerance in get_args(Tolerance)
+        },
+        "targets": leaks,
+    }
 
 
 def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> int:
@@ -222,6 +241,8 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
             + (f": {escape(', '.join(known['found']))}" if known["found"] else ""),
             soft_wrap=True,
         )
+    if found["leakage"] is not None:
+        out.print(_leakage_text(found["leakage"]), soft_wrap=True, markup=False)
     if found["reference"]:
         r = found["reference"]
         out.print(
@@ -230,6 +251,20 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
             f"meV/atom against the known {escape(r['known'])}",
             soft_wrap=True,
         )
+
+
+def _leakage_text(found: dict[str, Any]) -> str:
+    counts = f"{found['n_default']} of {found['n_targets']}"
+    text = f"leakage: {counts} known entries equal a training entry at default tolerances"
+    if found["n_default"] or found["n_loose"]:
+        text += f" ({found['n_strict']} at strict, {found['n_loose']} at loose ones)"
+    leaked = [
+        f"{leak['target']} = {leak['matches'][0]['entry']}"
+        for leak in found["targets"]
+        if leak["matches"] and leak["matches"][0]["tolerance"] != "loose"
+    ]
+    more = f" and {len(leaked) - 5} more" if leaked[5:] else ""
+    return text + (f": {', '.join(leaked[:5])}{more}" if leaked else "")
 
 
 def _stages(found: dict[str, Any]) -> Table:

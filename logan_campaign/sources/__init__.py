@@ -13,15 +13,22 @@ from pydantic import Field
 from logan_campaign.sources.base import LoadedSet, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.files import FilesSource
+from logan_campaign.sources.materials_project import MaterialsProjectSource
 from logan_campaign.sources.preview import preview
+from logan_campaign.sources.qm9 import QM9Source
 from logan_campaign.sources.smiles import SmilesSource, relax_gfn2
 
-SourceSpec = Annotated[FilesSource | SmilesSource | BuiltinSource, Field(discriminator="type")]
+SourceSpec = Annotated[
+    FilesSource | SmilesSource | BuiltinSource | MaterialsProjectSource | QM9Source,
+    Field(discriminator="type"),
+]
 
 __all__ = [
     "BuiltinSource",
     "FilesSource",
     "LoadedSet",
+    "MaterialsProjectSource",
+    "QM9Source",
     "SmilesSource",
     "SourceSpec",
     "preview",

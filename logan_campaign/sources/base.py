@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ase import Atoms
 from ase.data import atomic_numbers
@@ -18,7 +18,14 @@ from pymatgen.core import Structure
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.ids import content_id
 from logan_campaign.matching.molecules import perceive_smiles
-from logan_campaign.schemas import Rejection, StructureEntry, TargetKind
+from logan_campaign.schemas import (
+    Manifest,
+    Origin,
+    PulledRecord,
+    Rejection,
+    StructureEntry,
+    TargetKind,
+)
 from logan_campaign.structures import (
     formula,
     from_atoms,
@@ -50,6 +57,8 @@ class LoadedSet:
     entries: list[StructureEntry] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     n_duplicates: int = 0
+    records: list[PulledRecord] = field(default_factory=list)
+    origin: Origin = field(default_factory=lambda: Origin(name=""))
 
     @property
     def kind(self) -> TargetKind:
@@ -83,12 +92,18 @@ class Source(BaseModel, ABC):
     def title(self) -> str:
         """Short name for people."""
 
+    @property
+    def query_id(self) -> str:
+        """Content id of the query; pulls of the same query follow one another ('query-…')."""
+        return content_id("query", self.model_dump(mode="json"))
+
     @abstractmethod
-    def load(self, base: Path | None = None) -> LoadedSet:
+    def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Read, validate and de-duplicate the structures.
 
         Args:
             base: folder that relative paths start from; the current one by default.
+            previous: what the last pull of this source gave, where there was one.
 
         Raises:
             InputError: if the source cannot be read, or nothing usable is in it.
@@ -119,6 +134,7 @@ class Collector:
         label: str,
         smiles: str | None = None,
         energy_ev: float | None = None,
+        properties: dict[str, Any] | None = None,
     ) -> None:
         """Add one structure; ``smiles`` is perceived from the geometry where not given."""
         try:
@@ -136,12 +152,16 @@ class Collector:
                 f"{self.result.kind}: a set holds one kind"
             )
         entry_id = structure_id(structure)
+        about = content_id("record", [entry_id, energy_ev, properties or {}])
+        record = PulledRecord(label=label, state="kept", structure_id=entry_id, hash=about)
+        self.result.records.append(record)
         if isinstance(structure, Structure):
             smiles = None
         elif smiles is None:
             smiles = perceive_smiles(structure)
         if entry_id in self._ids or (self._one_per_graph and smiles in self._smiles):
             self.result.n_duplicates += 1
+            record.state = "duplicate"
             return
         self._ids.add(entry_id)
         if smiles is not None:
@@ -157,19 +177,33 @@ class Collector:
                 if isinstance(structure, Structure)
                 else None,
                 energy_ev=energy_ev,
+                properties=properties or {},
             )
         )
 
     def reject(self, label: str, reason: str) -> None:
         """Record a structure that cannot be used."""
         self.result.rejected.append(Rejection(label=label, reason=reason))
+        self.result.records.append(
+            PulledRecord(
+                label=label,
+                state="rejected",
+                structure_id=None,
+                hash=content_id("record", [None, reason]),
+            )
+        )
 
-    def finish(self, source: str) -> LoadedSet:
+    def finish(self, source: str, origin: Origin | None = None) -> LoadedSet:
         """Return the set.
 
+        Args:
+            source: where the structures came from, for the error.
+            origin: the source's version and licence.
+
         Raises:
-            InputError: if it is empty; ``source`` names where the structures came from.
+            InputError: if the set is empty.
         """
+        self.result.origin = origin or Origin(name=source)
         if self.result.entries:
             return self.result
         reasons = []

@@ -11,6 +11,8 @@ from pymatgen.core import Structure
 from rdkit import Chem
 
 from logan_campaign.errors import InputError
+from logan_campaign.schemas import Manifest, Origin
+from logan_campaign.software import software_versions
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.smiles import SmilesSource, load_smiles
 from logan_campaign.structures import hill_formula, to_atoms
@@ -48,7 +50,7 @@ class BuiltinSource(Source):
         """Short name for people."""
         return self.name + (f" ({', '.join(self.formulas)})" if self.formulas else "")
 
-    def load(self, base: Path | None = None) -> LoadedSet:
+    def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Build the structures. See :meth:`Source.load`."""
         if self.name == "sio2-prototypes":
             return _sio2_prototypes()
@@ -61,7 +63,7 @@ class BuiltinSource(Source):
         ]
         collector = Collector(one_per_graph=True)
         load_smiles(texts, collector, SmilesSource(smiles=texts, seed=self.seed))
-        return collector.finish(self.name)
+        return collector.finish(self.name, _origin(self.name, "rdkit"))
 
 
 @cache
@@ -109,4 +111,10 @@ def _sio2_prototypes() -> LoadedSet:
             collector.add(to_atoms(structure), label)
     if not collector.result.entries:
         raise InputError("this version of pymatgen has no SiO2 among its AFLOW prototypes")
-    return collector.finish("sio2-prototypes")
+    origin = _origin("sio2-prototypes", "pymatgen")
+    origin.citation = "doi:10.1016/j.commatsci.2017.01.017"
+    return collector.finish("sio2-prototypes", origin)
+
+
+def _origin(name: str, made_by: str) -> Origin:
+    return Origin(name=f"built-in {name}", version=f"{made_by} {software_versions()[made_by]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import Field, field_validator
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError
-from logan_campaign.schemas import TargetKind
+from logan_campaign.schemas import Manifest, Origin, TargetKind
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 
 #: What counts as a structure file when a whole folder is given.
@@ -57,7 +58,7 @@ class FilesSource(Source):
         paths = [self.path] if isinstance(self.path, str) else self.path
         return ", ".join(Path(text).name or text for text in paths) + _of(self.formulas)
 
-    def load(self, base: Path | None = None) -> LoadedSet:
+    def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Read every frame of every file. See :meth:`Source.load`."""
         collector = Collector(self.formulas)
         files: list[Path] = []
@@ -73,11 +74,26 @@ class FilesSource(Source):
                     _set_kind(atoms, self.kind, f"{path}: frame {frame}")
                 collector.add(atoms, f"{path.name}#{frame}", energy_ev=_energy(atoms))
         progress.report("read", len(files), len(files))
-        return collector.finish(self.path if isinstance(self.path, str) else ", ".join(self.path))
+        names = self.path if isinstance(self.path, str) else ", ".join(self.path)
+        return collector.finish(names, Origin(name=names, checksum=_checksum(files)))
 
 
 def _of(formulas: list[str] | None) -> str:
     return f" ({', '.join(formulas)})" if formulas else ""
+
+
+def _checksum(files: list[Path]) -> str:
+    """Return the SHA-256 of the names and bytes of files, in their order."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\0".encode())
+        try:
+            with open(path, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as err:
+            raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+    return digest.hexdigest()
 
 
 def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:

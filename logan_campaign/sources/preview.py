@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ase.data import chemical_symbols
+from ase.formula import Formula
 from rdkit import Chem
 
 from logan_campaign.ids import content_id
@@ -13,6 +14,9 @@ from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.schemas import TargetKind
 from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
+from logan_campaign.sources.download import checksum
+from logan_campaign.sources.materials_project import MaterialsProjectSource
+from logan_campaign.sources.qm9 import QM9Source
 from logan_campaign.sources.smiles import SmilesSource, read_smi
 
 
@@ -20,8 +24,8 @@ class Preview(NamedTuple):
     """What a source holds."""
 
     kind: TargetKind
-    species: set[str]
-    """Element symbols."""
+    species: set[str] | None
+    """Element symbols; None where only the source itself knows."""
     content: str | None
     """Content id of what stands outside the spec, in files; None where the spec says it all."""
 
@@ -42,6 +46,11 @@ def preview(source: Source, base: Path) -> Preview:
         if source.name == "sio2-prototypes":
             return Preview("crystal", {"O", "Si"}, None)
         return Preview("molecule", {"C", "H", "O"}, None)
+    if isinstance(source, MaterialsProjectSource):
+        return Preview("crystal", _mp_species(source), None)
+    if isinstance(source, QM9Source):
+        archive = source.archive_path(base)
+        return Preview("molecule", _qm9_species(source), checksum(archive) if archive else None)
     if isinstance(source, SmilesSource):
         texts = source.smiles
         if texts is None:
@@ -55,3 +64,17 @@ def preview(source: Source, base: Path) -> Preview:
         return Preview("molecule", species, content)
     loaded = source.load(base)
     return Preview(loaded.kind, set(loaded.species), set_id(loaded.entries))
+
+
+def _mp_species(source: MaterialsProjectSource) -> set[str] | None:
+    if source.formulas:
+        return {symbol for text in source.formulas for symbol in Formula(text).count()}
+    if source.chemical_systems and "*" not in "".join(source.chemical_systems):
+        return {symbol for text in source.chemical_systems for symbol in text.split("-")}
+    return None
+
+
+def _qm9_species(source: QM9Source) -> set[str] | None:
+    if source.formulas:
+        return {symbol for text in source.formulas for symbol in Formula(text).count()}
+    return None

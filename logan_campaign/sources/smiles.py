@@ -16,7 +16,9 @@ from rdkit.Chem import rdForceFieldHelpers as force_fields
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
+from logan_campaign.ids import content_id
 from logan_campaign.matching.molecules import canonical, connected, parse_smiles
+from logan_campaign.schemas import Manifest, Origin
 from logan_campaign.sources.base import Collector, LoadedSet, Source
 
 _FORCE_FIELD_STEPS = 2000
@@ -49,7 +51,7 @@ class SmilesSource(Source):
         """Short name for people."""
         return Path(self.path).name if self.path else f"{len(self.smiles or [])} SMILES"
 
-    def load(self, base: Path | None = None) -> LoadedSet:
+    def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Embed and relax every molecule. See :meth:`Source.load`."""
         if self.path is not None:
             texts = read_smi((base or Path.cwd()) / Path(self.path).expanduser())
@@ -59,7 +61,9 @@ class SmilesSource(Source):
             origin = "list of SMILES"
         collector = Collector(one_per_graph=True)
         load_smiles(texts, collector, self)
-        return collector.finish(origin)
+        return collector.finish(
+            origin, Origin(name=f"SMILES, {origin}", checksum=content_id("smiles", list(texts)))
+        )
 
 
 def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSource) -> None:

@@ -1,0 +1,290 @@
+"""``logan-campaign data pull`` and ``import``: from a source into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from jobflow import Job, JobStore
+from pydantic import TypeAdapter, ValidationError
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from logan_campaign import progress
+from logan_campaign.cli.common import JsonOption, console, err_console, print_json
+from logan_campaign.cli.data import (
+    DEFAULT_STORE,
+    DataStoreOption,
+    changes_text,
+    data_app,
+    describe,
+)
+from logan_campaign.errors import InputError
+from logan_campaign.schemas import Manifest
+from logan_campaign.sources.base import Source
+from logan_campaign.stores.open import open_campaign_stores, store_exists
+from logan_campaign.stores.pulls import PullBuilder, PulledSets
+
+pull_app = typer.Typer(
+    name="pull",
+    no_args_is_help=True,
+    help="Pull a set from a source on the network; again, to see what has changed there.",
+)
+data_app.add_typer(pull_app)
+
+FormulaOption = Annotated[
+    list[str] | None,
+    typer.Option("--formula", help="Only this composition; may be given repeatedly."),
+]
+AtomsOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option("--n-atoms", metavar="MIN MAX", help="Only with so many atoms."),
+]
+
+
+@pull_app.command("mp")
+def pull_mp(
+    formula: FormulaOption = None,
+    chemsys: Annotated[
+        list[str] | None, typer.Option("--chemsys", help="Chemical system, such as Si-O.")
+    ] = None,
+    material_id: Annotated[
+        list[str] | None, typer.Option("--material-id", help="An entry, such as mp-149.")
+    ] = None,
+    ehull: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--ehull", metavar="MIN MAX", help="Energy above the hull (eV/atom)."),
+    ] = None,
+    n_atoms: AtomsOption = None,
+    experimental: Annotated[
+        bool | None,
+        typer.Option(
+            "--experimental/--predicted", help="Only observed ones, or only predicted ones."
+        ),
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull crystals from the Materials Project (API key in MP_API_KEY)."""
+    query = {
+        "type": "mp",
+        "formulas": formula or None,
+        "chemical_systems": chemsys or None,
+        "material_ids": material_id or None,
+        "energy_above_hull": ehull,
+        "n_atoms": n_atoms,
+        "experimental": experimental,
+    }
+    pull(source_of(query), store, as_json)
+
+
+@pull_app.command("qm9")
+def pull_qm9(
+    formula: FormulaOption = None,
+    element: Annotated[
+        list[str] | None,
+        typer.Option("--element", help="Only of the elements given; may be given repeatedly."),
+    ] = None,
+    n_atoms: AtomsOption = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="The archive, if it is on this machine.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Where else to download the archive from.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="Checksum that the archive must have.")
+    ] = None,
+    keep_uncharacterized: Annotated[
+        bool,
+        typer.Option(
+            "--keep-uncharacterized", help="Keep what failed QM9's own consistency check."
+        ),
+    ] = False,
+    uncharacterized: Annotated[
+        str | None, typer.Option("--uncharacterized", help="File or URL of the list of these.")
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull molecules from QM9's archive, downloaded once and indexed."""
+    if uncharacterized is not None and "://" not in uncharacterized:
+        uncharacterized = str(Path(uncharacterized).expanduser().absolute())
+    query = {
+        "type": "qm9",
+        "formulas": formula or None,
+        "elements": element or None,
+        "n_atoms": n_atoms,
+        "path": str(archive.expanduser().absolute()) if archive else None,
+        "url": url,
+        "sha256": sha256,
+        "keep_uncharacterized": keep_uncharacterized,
+        "uncharacterized": uncharacterized,
+    }
+    pull(source_of(query), store, as_json)
+
+
+@pull_app.command("spec")
+def pull_spec(
+    spec: Annotated[Path, typer.Argument(help="A campaign's spec (YAML).")],
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull the training set that a campaign's spec names."""
+    from logan_campaign.spec import CampaignSpec
+
+    source = CampaignSpec.from_file(spec).training.source
+    pull(source, store, as_json, base=spec.absolute().parent)
+
+
+@data_app.command("import")
+def import_set(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders or glob patterns.")
+    ] = None,
+    formula: FormulaOption = None,
+    fmt: Annotated[str | None, typer.Option("--format", help="ASE's name of the format.")] = None,
+    kind: Annotated[
+        Literal["molecule", "crystal"] | None, typer.Option(help="Read all as this kind.")
+    ] = None,
+    smiles: Annotated[
+        list[str] | None, typer.Option("--smiles", help="A SMILES; may be given repeatedly.")
+    ] = None,
+    smi: Annotated[
+        Path | None, typer.Option("--smi", help="A file with one SMILES per line.")
+    ] = None,
+    builtin: Annotated[
+        str | None, typer.Option("--builtin", help="alcohols-and-ethers or sio2-prototypes.")
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a set from files, from SMILES, or from a built-in list."""
+    given = [name for name in (paths, smiles, smi, builtin) if name]
+    if len(given) != 1:
+        raise InputError("give one of: files, --smiles, --smi, --builtin")
+    query: dict[str, Any]
+    if paths:
+        absolute = [str(Path(text).expanduser().absolute()) for text in paths]
+        query = {"type": "files", "path": absolute if len(absolute) > 1 else absolute[0]}
+        query |= {"format": fmt, "kind": kind, "formulas": formula or None}
+    elif builtin:
+        query = {"type": "builtin", "name": builtin, "formulas": formula or None}
+    elif smi:
+        query = {"type": "smiles", "path": str(smi.expanduser().absolute())}
+    else:
+        query = {"type": "smiles", "smiles": smiles}
+    pull(source_of(query), store, as_json)
+
+
+def source_of(query: dict[str, Any]) -> Source:
+    """Return the source with these settings.
+
+    Raises:
+        InputError: one line per setting that cannot be used.
+    """
+    from logan_campaign.sources import SourceSpec
+
+    adapter: TypeAdapter[Source] = TypeAdapter(SourceSpec)
+    try:
+        return adapter.validate_python(query)
+    except ValidationError as err:
+        lines = []
+        for item in err.errors(include_url=False):
+            where = ".".join(str(key) for key in item["loc"][1:])
+            text = item["msg"].removeprefix("Value error, ")
+            shown = item.get("input")
+            got = "" if isinstance(shown, dict | list) else f" (got {shown!r})"
+            lines.append(f"{where}: {text}{got}" if where else text)
+        raise InputError("; ".join(lines)) from err
+
+
+def pull(source: Source, store: str, as_json: bool, base: Path | None = None) -> None:
+    """Run the job that pulls, keep what it returns, and say what has changed.
+
+    The store is opened before to see the previous pull, and after to write everything in
+    one transaction: whatever happens in between leaves it as it was.
+    """
+    from logan_campaign.flows import TrainingSetMaker
+
+    previous = _previous(source, store)
+    maker = TrainingSetMaker(source=source, base=str(base or Path.cwd()), leave_out_unchanged=True)
+    job = maker.make(previous)
+    try:
+        with shown_progress():
+            output = _run(job)
+    except KeyboardInterrupt:
+        err_console().print(
+            "stopped; nothing stored has changed, and the same command goes on from here"
+        )
+        raise typer.Exit(130) from None
+    with open_campaign_stores(store, create=True) as stores:
+        jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
+        with stores.transaction():
+            output.write(jobstore)
+        PullBuilder.from_stores(stores).build()
+        pulled = PulledSets(stores).pulls(source.query_id)[-1]
+        place = stores.describe()
+    if as_json:
+        print_json({**pulled.model_dump(mode="json"), "store": place})
+        return
+    out = console()
+    describe(pulled, out)
+    out.print(f"{changes_text(pulled)}; in {place}", soft_wrap=True, markup=False)
+
+
+class _Output:
+    """Stands for the JobStore while a job runs, and keeps what the job writes at its end."""
+
+    def __init__(self) -> None:
+        self._updates: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self._updates.append((args, kwargs))
+
+    def write(self, store: JobStore) -> None:
+        for args, kwargs in self._updates:
+            store.update(*args, **kwargs)
+
+
+def _run(job: Job) -> _Output:
+    output = _Output()
+    job.run(output)  # type: ignore[arg-type]
+    return output
+
+
+def _previous(source: Source, store: str) -> Manifest | None:
+    if not store_exists(store):
+        return None
+    with open_campaign_stores(store, create=True) as stores:
+        PullBuilder.from_stores(stores).build()
+        return PulledSets(stores).manifest(source.query_id)
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show what the science reports as a bar on standard error, if that is a terminal."""
+    out = err_console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def follow(step: progress.Progress) -> None:
+            if step.task not in tasks:
+                tasks[step.task] = bar.add_task(step.task, total=step.total)
+            bar.update(
+                tasks[step.task],
+                completed=step.completed,
+                total=step.total,
+                description=f"{step.task} {step.note}".strip(),
+            )
+
+        with progress.listening(follow):
+            yield

@@ -1,0 +1,47 @@
+"""What differs between two pulls of one source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from logan_campaign.schemas import Change, Changes, PulledRecord
+
+
+def compare(before: Sequence[PulledRecord], now: Sequence[PulledRecord]) -> Changes:
+    """Return what was added, changed or removed between two pulls.
+
+    Records are told by their labels. Which of two equal structures is kept and which is its
+    duplicate is no change.
+    """
+    old, new = _by_label(before), _by_label(now)
+    changed = []
+    for key, record in new.items():
+        was = old.get(key)
+        if was is None or was.hash == record.hash:
+            continue
+        changed.append(Change(label=record.label, what=_what(was, record)))
+    return Changes(
+        added=[record.label for key, record in new.items() if key not in old],
+        changed=changed,
+        removed=[record.label for key, record in old.items() if key not in new],
+    )
+
+
+def _what(
+    was: PulledRecord, now: PulledRecord
+) -> Literal["structure", "properties", "usable", "unusable"]:
+    if was.state != now.state and "rejected" in (was.state, now.state):
+        return "unusable" if now.state == "rejected" else "usable"
+    return "properties" if was.structure_id == now.structure_id else "structure"
+
+
+def _by_label(records: Sequence[PulledRecord]) -> dict[tuple[str, int], PulledRecord]:
+    """Return records by label and, where a source repeats a label, by its occurrence."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for record in records:
+        found[record.label, seen[record.label]] = record
+        seen[record.label] += 1
+    return found

@@ -1,0 +1,144 @@
+"""An index of an archive in QM9's raw format: one SQLite file in the cache.
+
+The archive is a ``.tar.bz2``, which can only be read from its beginning. It is read once, as
+a stream; the index then holds the text of every molecule (compressed) by formula.
+"""
+
+from __future__ import annotations
+
+import bz2
+import os
+import sqlite3
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from logan_campaign import progress
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.sources.qm9_format import summarise
+from logan_campaign.sources.transfer import cache_folder
+
+#: Raised when the layout or the meaning of the index changes.
+VERSION = 1
+
+_CHUNK = 2000
+_TABLES = """
+CREATE TABLE molecules (gdb INTEGER, name TEXT, formula TEXT, text BLOB);
+CREATE TABLE malformed (name TEXT, reason TEXT);
+"""
+
+
+class DamagedArchiveError(InputError):
+    """An archive that ends too early or is none."""
+
+
+class QM9Index:
+    """The molecules of an archive by formula.
+
+    Args:
+        archive: the ``.tar.bz2`` file.
+        sha256: its checksum, which the index is kept under.
+
+    Raises:
+        DamagedArchiveError: if the archive cannot be read to its end.
+    """
+
+    def __init__(self, archive: Path, sha256: str) -> None:
+        self._path = cache_folder("qm9") / f"{sha256[:32]}-{VERSION}.sqlite"
+        if not self._path.is_file():
+            self._build(archive)
+
+    def formulas(self) -> dict[str, int]:
+        """Return how many molecules there are of each Hill formula."""
+        query = "SELECT formula, count(*) FROM molecules GROUP BY formula ORDER BY formula"
+        with closing(self._connect()) as database:
+            return {str(name): int(n) for name, n in database.execute(query)}
+
+    def malformed(self) -> list[tuple[str, str]]:
+        """Return name and reason of the members that are no molecules."""
+        with closing(self._connect()) as database:
+            return list(database.execute("SELECT name, reason FROM malformed ORDER BY name"))
+
+    def texts(self, accept: Callable[[str], bool]) -> Iterator[tuple[str, int, str]]:
+        """Yield name, number and text of the molecules whose formula is accepted."""
+        wanted = [name for name in self.formulas() if accept(name)]
+        query = "SELECT name, gdb, text FROM molecules WHERE formula = ? ORDER BY gdb"
+        with closing(self._connect()) as database:
+            for formula in wanted:
+                for name, index, text in database.execute(query, (formula,)):
+                    yield str(name), int(index), zlib.decompress(text).decode()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+
+    def _build(self, archive: Path) -> None:
+        """Read the archive once; the index appears under its name only when it is whole."""
+        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        beside.unlink(missing_ok=True)
+        try:
+            with closing(sqlite3.connect(beside)) as database:
+                # never seen before it is whole: nothing to recover
+                database.execute("PRAGMA journal_mode = OFF")
+                database.execute("PRAGMA synchronous = OFF")
+                database.executescript(_TABLES)
+                n = _fill(database, archive)
+                if n == 0:
+                    raise DamagedArchiveError(f"{archive}: no molecule in the archive")
+                database.execute("CREATE INDEX by_formula ON molecules (formula, gdb)")
+                database.commit()
+            beside.replace(self._path)
+        except sqlite3.Error as err:
+            raise InputError(f"cannot write the index of {archive}: {err}") from err
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _fill(database: sqlite3.Connection, archive: Path) -> int:
+    size = archive.stat().st_size
+    n = 0
+    rows: list[tuple[int, str, str, bytes]] = []
+    with open(archive, "rb") as file:
+        for name, data in _members(archive, file):
+            try:
+                text = data.decode("ascii")
+                found = summarise(text)
+            except (StructureError, UnicodeDecodeError) as err:
+                reason = str(err) if isinstance(err, StructureError) else "not a text"
+                database.execute("INSERT INTO malformed VALUES (?, ?)", (name, reason))
+                continue
+            n += 1
+            rows.append((found.index, name, found.formula, zlib.compress(data, 1)))
+            if len(rows) == _CHUNK:
+                database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
+                rows.clear()
+                progress.report("index", file.tell(), size, f"{n} molecules")
+        database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
+    progress.report("index", size, size, f"{n} molecules")
+    return n
+
+
+def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in an archive, as a stream."""
+    try:
+        # bz2 itself says when the file ends too early; tarfile would take it for the end
+        with (
+            bz2.BZ2File(file) as stream,
+            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=1 << 20) as tar,
+        ):
+            for member in tar:
+                if member.isfile() and member.name.endswith(".xyz"):
+                    content = tar.extractfile(member)
+                    assert content is not None  # it is a file
+                    yield Path(member.name).name, content.read()
+                tar.members.clear()  # or every header of 133,885 would be kept
+            if stream.read(1):
+                while stream.read(1 << 20):
+                    pass
+    except (EOFError, tarfile.TarError, OSError) as err:
+        what = " ".join(str(err).split()) or type(err).__name__
+        raise DamagedArchiveError(
+            f"{archive}: the archive is truncated or damaged ({what})"
+        ) from err
