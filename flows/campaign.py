@@ -150,6 +150,7 @@ class CampaignMaker(Maker):
             makers=makers,
             compare=CompareMaker(matching=spec.match),
             classify=ClassifyMaker(matching=spec.match),
+            substitutes=spec.relax.substitutes,
         ).make(screening.output, [s.output for s in sets])
 
         jobs: list[Job | Flow] = [describe, *sets, *models, *pools, selection, screening, relaxed]

@@ -169,6 +169,14 @@ class RelaxSpec(_Section):
         "training structures) at the last level too, so that energies compare at equal settings",
     )
 
+    substitutes: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Of candidates that were merged as equal one is relaxed; where it fails, so "
+        "many others of its group are tried in its place, lowest energy first",
+    )
+
     @field_validator("levels")
     @classmethod
     def _names_differ(cls, levels: list[Any]) -> list[Any]:

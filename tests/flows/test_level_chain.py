@@ -30,7 +30,8 @@ def broken() -> Calculator:
 
 def level(name: str, target: str = "ase.calculators.emt:EMT") -> LevelRelaxMaker:
     return ASECalculatorRelaxMaker(
-        name=f"relax {name}", level=ASELevel(name=name, target=target, fmax=1.0, max_steps=20)
+        name=f"relax {name}",
+        level=ASELevel(name=name, target=target, fmax=1.0, max_steps=20, isolate=False),
     )
 
 
