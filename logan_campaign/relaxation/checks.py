@@ -123,18 +123,25 @@ def _functionals_with_data(symbol: str) -> str:
     return f" (there is one for {', '.join(found)})" if found else ""
 
 
-def check_mpi(where: str, processes: int) -> None:
+def check_mpi(where: str, processes: int, *, one_k_point: bool) -> None:
     """Check that GPAW can run on so many processes.
 
+    Args:
+        where: names the level in the error.
+        processes: how many are wanted.
+        one_k_point: whether it is plane waves at one k-point, where processes must share
+            the matrices: GPAW needs ScaLAPACK for that.
+
     Raises:
-        InputError: if more than one is wanted and GPAW was built without MPI, or there is no
-            ``mpiexec``.
+        InputError: if more than one is wanted and GPAW was built without MPI or what it needs
+            with it, or there is no ``mpiexec``.
     """
     if processes == 1:
         return
     import shutil
 
     from gpaw import cgpaw
+    from gpaw.utilities import compiled_with_sl
 
     if not cgpaw.have_mpi:
         refuse(
@@ -143,6 +150,12 @@ def check_mpi(where: str, processes: int) -> None:
             "processes: 1, or install an MPI compiler (apt-get install libopenmpi-dev) and "
             "build GPAW anew: CC=mpic++ pip install --force-reinstall --no-deps "
             "--no-cache-dir --no-binary gpaw gpaw",
+        )
+    if one_k_point and not compiled_with_sl():
+        refuse(
+            where,
+            f"processes: {processes} in plane waves at one k-point needs a GPAW built with "
+            "ScaLAPACK, which this one is not; set processes: 1, or mode: lcao",
         )
     if shutil.which("mpiexec") is None:
         refuse(where, f"processes: {processes} needs mpiexec, which is not on the PATH")

@@ -260,6 +260,7 @@ def check_level(level: LevelSpec, species: Iterable[str], kind: TargetKind) -> N
             setups=level.setups,
             setups_xc=level.setups_xc,
         )
-        checks.check_mpi(where, level.processes)
+        one_k_point = kind == "molecule" or level.kpts == (1, 1, 1)
+        checks.check_mpi(where, level.processes, one_k_point=level.mode == "pw" and one_k_point)
     else:
         checks.check_target(where, level.target, level.kwargs)
