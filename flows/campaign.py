@@ -17,6 +17,7 @@ from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.levels import (
     ClassifyMaker,
     CompareMaker,
+    ElementMaker,
     ReferenceMaker,
     RelaxLevelsMaker,
     ScreenMaker,
@@ -89,8 +90,10 @@ class CampaignMaker(Maker):
             the training structures do not cover the target's species.
         """
         kind = self.spec.target.kind
+        hull = self.spec.relax.hull
+        competing = list(hull.competing) if hull is not None else []
         previews = []
-        for source in [*self.spec.known, self.spec.training.source]:
+        for source in [*competing, *self.spec.known, self.spec.training.source]:
             found = preview(source, Path(self.base))
             if found.kind != kind:
                 raise InputError(
@@ -160,6 +163,24 @@ class CampaignMaker(Maker):
                     [s.output for s in known or [training]], describe.output.id
                 )
             )
+        if spec.relax.hull is not None:
+            competing = [
+                TrainingSetMaker("competing", source=source, role="known", base=self.base).make()
+                for source in spec.relax.hull.competing
+            ]
+            jobs += competing
+            species = sorted(set(spec.target.symbols))
+            if competing:
+                jobs.append(
+                    ReferenceMaker("competing phases", maker=makers[-1], species=species).make(
+                        [], describe.output.id, [s.output for s in competing]
+                    )
+                )
+            if spec.relax.hull.elements:
+                jobs += [
+                    ElementMaker(f"element {symbol}", makers[-1], symbol).make(describe.output.id)
+                    for symbol in species
+                ]
         flow = Flow(jobs, output=relaxed.output, name=self.name)
         flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
         return flow

@@ -274,13 +274,17 @@ class RelaxationDoc(Document):
 
 
 class ReferenceEnergy(BaseModel):
-    """Energy of a known entry, computed with the same settings as the candidates'."""
+    """Energy of something known, computed with the same settings as the candidates'."""
 
     model_config = ConfigDict(extra="forbid")
 
     structure_id: str = Field(description="Known entry")
     label: str = Field(description="Its label")
-    set_id: str = Field(description="Set that holds it")
+    set_id: str = Field(description="Set that holds it; empty for elements")
+    role: Literal["known", "competing", "element"] = Field(
+        "known", description="Known entry of the target's composition, or for the hull alone"
+    )
+    formula: str = Field("", description="Hill formula of the cell")
     level: str = Field(description="Level that computed it")
     state: RelaxationState = Field(description="How its relaxation ended")
     reason: str = Field(description="What happened; empty if it converged")
@@ -289,7 +293,7 @@ class ReferenceEnergy(BaseModel):
 
 
 class ReferenceDoc(Document):
-    """Known entries of the target composition, relaxed at the last level."""
+    """Known entries, competing phases or elements, relaxed at the last level."""
 
     doc_type: Literal["reference"] = "reference"
     campaign_id: str = Field(description="Campaign")
