@@ -18,6 +18,7 @@ from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.levels import (
     ClassifyMaker,
     CompareMaker,
+    ElementMaker,
     ReferenceMaker,
     RelaxLevelsMaker,
     ScreenMaker,
@@ -98,8 +99,10 @@ class CampaignMaker(Maker):
             the training structures do not cover the target's species.
         """
         kind = self.spec.target.kind
+        hull = self.spec.relax.hull
+        competing = list(hull.competing) if hull is not None else []
         previews = []
-        for source in [*self.spec.known, self.spec.training.source]:
+        for source in [*competing, *self.spec.known, self.spec.training.source]:
             found = preview(source, Path(self.base))
             if found.kind != kind:
                 raise InputError(
@@ -174,6 +177,7 @@ class CampaignMaker(Maker):
             makers=makers,
             compare=CompareMaker(matching=spec.match),
             classify=ClassifyMaker(matching=spec.match),
+            substitutes=spec.relax.substitutes,
         ).make(screening.output, [s.output for s in sets])
 
         jobs: list[Job | Flow] = [describe, *sets, *models, *pools, selection, screening, relaxed]
@@ -189,6 +193,24 @@ class CampaignMaker(Maker):
                     [s.output for s in known or [training]], describe.output.id
                 )
             )
+        if spec.relax.hull is not None:
+            competing = [
+                TrainingSetMaker("competing", source=source, role="known", base=self.base).make()
+                for source in spec.relax.hull.competing
+            ]
+            jobs += competing
+            species = sorted(set(spec.target.symbols))
+            if competing:
+                jobs.append(
+                    ReferenceMaker("competing phases", maker=makers[-1], species=species).make(
+                        [], describe.output.id, [s.output for s in competing]
+                    )
+                )
+            if spec.relax.hull.elements:
+                jobs += [
+                    ElementMaker(f"element {symbol}", makers[-1], symbol).make(describe.output.id)
+                    for symbol in species
+                ]
         flow = Flow(jobs, output=relaxed.output, name=self.name)
         flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
         return flow

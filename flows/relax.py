@@ -12,13 +12,16 @@ from typing import Any
 
 from atomate2.ase.jobs import AseMaker, AseRelaxMaker
 from atomate2.ase.schemas import AseResult
-from jobflow import job
+from jobflow import Response, job
+from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule, Structure
 
 from logan_campaign.arrays import pack_arrays
 from logan_campaign.errors import InputError
 from logan_campaign.ids import content_id
+from logan_campaign.matching.molecules import perceive_smiles
 from logan_campaign.relaxation.calculators import make_calculator
+from logan_campaign.relaxation.functionals import data_sets, setups_name
 from logan_campaign.relaxation.levels import (
     ASELevel,
     GPAWLevel,
@@ -29,6 +32,20 @@ from logan_campaign.relaxation.levels import (
 )
 from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key, to_atoms
 from logan_campaign.schemas import DATA_KEYS, RelaxationDoc
+from logan_campaign.structures import spacegroup_symbol
+
+
+class EarlierWork(BaseModel):
+    """What a relaxation job whose budget ended hands to the one that goes on."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    id: str = Field(description="Its document")
+    attempt: int = Field(description="Which of the level's jobs it was, from 1")
+    folder: str = Field(description="Where it ran, with its trajectory and density")
+    structure: Molecule | Structure = Field(description="Where it came to")
+    n_steps: int = Field(description="Ionic steps until then")
+    elapsed_s: float = Field(description="Wall time until then (s)")
 
 
 @dataclass
@@ -90,7 +107,8 @@ class LevelRelaxMaker(AseRelaxMaker):
         structure: Molecule | Structure,
         campaign_id: str,
         level_index: int,
-    ) -> RelaxationDoc:
+        before: EarlierWork | None = None,
+    ) -> RelaxationDoc | Response:
         """Relax a candidate in the job's folder.
 
         Parameters
@@ -103,21 +121,58 @@ class LevelRelaxMaker(AseRelaxMaker):
             The campaign.
         level_index : int
             Place of this level among the campaign's, from 0.
+        before : EarlierWork | None
+            What a job with the same arguments did until its budget ended.
 
         Returns
         -------
-        RelaxationDoc
-            With its state; a relaxation that failed is a document too.
+        RelaxationDoc | Response
+            The document with its state; a relaxation that failed is one too. If the budget
+            ended and the level allows continuations, a job that goes on comes with it.
         """
-        outcome = relax(structure, self.level, workdir=Path.cwd())
-        return relaxation_doc(
+        done = None if before is None else EarlierWork.model_validate(before)
+        start, earlier_steps, earlier_s = structure, 0, 0.0
+        folder = None
+        if (
+            done is not None
+            and (Path(done.folder) / relaxation_key(structure, self.level)).is_dir()
+        ):
+            folder = done.folder
+        elif done is not None:  # another machine, or tidied up: only the geometry is left
+            start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
+        outcome = relax(start, self.level, workdir=Path.cwd(), before=folder)
+        doc = relaxation_doc(
             outcome,
             start=structure,
             level=self.level,
             candidate_id=candidate_id,
             campaign_id=campaign_id,
             level_index=level_index,
+            attempt=1 if done is None else done.attempt + 1,
+            continues=None if done is None else done.id,
         )
+        doc.n_steps += earlier_steps
+        doc.elapsed_s += earlier_s
+        progressed = doc.n_steps > (done.n_steps if done else 0)
+        ended = doc.state == "not_converged" or (doc.state == "timed_out" and progressed)
+        if not ended or doc.attempt > self.level.continuations:
+            return doc
+        further = self.make(
+            candidate_id,
+            structure,
+            campaign_id,
+            level_index,
+            EarlierWork(
+                id=doc.id,
+                attempt=doc.attempt,
+                folder=str(Path.cwd()),
+                structure=doc.structure,
+                n_steps=doc.n_steps,
+                elapsed_s=doc.elapsed_s,
+            ),
+        )
+        further.name = f"{self.name} {candidate_id}"
+        return Response(output=doc, replace=further)
 
 
 #: Stands in where a calculator is made before its atoms are known; not periodic.
@@ -132,13 +187,17 @@ def relaxation_doc(
     candidate_id: str,
     campaign_id: str,
     level_index: int,
+    attempt: int = 1,
+    continues: str | None = None,
 ) -> RelaxationDoc:
     """Return the document of one relaxation."""
     energy = outcome.energy_ev
+    identity = {"candidate": candidate_id, "relaxation": relaxation_key(start, level)}
+    if attempt > 1:
+        identity["attempt"] = str(attempt)
+    final = outcome.structure if energy is not None else None
     return RelaxationDoc(
-        id=content_id(
-            "relax", {"candidate": candidate_id, "relaxation": relaxation_key(start, level)}
-        ),
+        id=content_id("relax", identity),
         candidate_id=candidate_id,
         campaign_id=campaign_id,
         level=level.name,
@@ -153,9 +212,25 @@ def relaxation_doc(
         n_steps=outcome.n_steps,
         energies_ev=outcome.energies_ev,
         elapsed_s=outcome.elapsed_s,
+        cpu_s=outcome.cpu_s,
+        attempt=attempt,
+        continues=continues,
         structure=outcome.structure,
+        smiles=perceive_smiles(final) if isinstance(final, Molecule) else None,
+        spacegroup=spacegroup_symbol(final) if isinstance(final, Structure) else None,
+        stress_ev_per_angstrom3=outcome.stress,
+        data_sets=_data_sets(level, outcome.structure) if energy is not None else {},
         trajectory=None if outcome.trajectory is None else pack_arrays(outcome.trajectory),
     )
+
+
+def _data_sets(level: LevelSpec, structure: Molecule | Structure) -> dict[str, str]:
+    if not isinstance(level, GPAWLevel):
+        return {}
+    species = tuple(sorted({site.specie.symbol for site in structure}))
+    setups = level.setups
+    kinds = tuple(setups if isinstance(setups, str) else setups.get(s, "paw") for s in species)
+    return data_sets(species, kinds, setups_name(level.xc, level.setups_xc))
 
 
 def _ase_result(name: str, outcome: RelaxationOutcome) -> AseResult:

@@ -34,7 +34,7 @@ from logan_campaign.schemas import (
 from logan_campaign.screening import ScreeningSpec, screen
 from logan_campaign.structures import kind_of, spacegroup_symbol, structure_id
 
-__all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "screen_and_match"]
+__all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "reserves", "screen_and_match"]
 
 #: Relaxations that ended in one of these states count.
 DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
@@ -271,11 +271,13 @@ def between_levels(
     known: Sequence[KnownSet],
     matching: MatchingSpec,
     good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
+    window_ev_per_atom: float | None = None,
 ) -> list[Verdict]:
     """Judge candidates after one level of relaxation and before the next.
 
     - A relaxation that is missing or ended badly makes its candidate ``failed``.
     - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
+    - One whose energy is too far above the lowest is ``rejected``.
     - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
     - A candidate nearer to a training entry than to any target has ``rediscovered`` that.
     - The rest is ``pending``, those that equal a target among them.
@@ -286,6 +288,7 @@ def between_levels(
         known: training set and sets of targets.
         matching: when structures are the same; crystals at ``tolerance``.
         good_states: relaxation states that may go on.
+        window_ev_per_atom: how far above the lowest of this level an energy may be (eV/atom).
 
     Returns:
         One verdict per candidate, in order.
@@ -294,6 +297,8 @@ def between_levels(
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    if window_ev_per_atom is not None:
+        items = _within(items, window_ev_per_atom, verdicts)
     _compare(items, identity, tolerance, verdicts)
     return _in_order(verdicts, candidate_ids)
 
@@ -416,6 +421,57 @@ def _relaxed(
             continue
         items.append(item)
     return items, verdicts
+
+
+def _within(
+    items: Sequence[_Item], window_ev_per_atom: float, verdicts: dict[str, Verdict]
+) -> list[_Item]:
+    """Return the items within an energy window, and add verdicts on the others."""
+    energies = {
+        item.candidate_id: item.energy_ev / len(item.structure)
+        for item in items
+        if item.energy_ev is not None
+    }
+    lowest = min(energies.values(), default=0.0)
+    kept = []
+    for item in items:
+        above = energies.get(item.candidate_id, lowest) - lowest
+        if above <= window_ev_per_atom:
+            kept.append(item)
+            continue
+        reason = (
+            f"{above:.3f} eV/atom above the lowest of the level, "
+            f"energy_window_ev_per_atom is {window_ev_per_atom:g}"
+        )
+        verdicts[item.candidate_id] = item.verdict("rejected", reason)
+    return kept
+
+
+def reserves(
+    verdicts: Sequence[Verdict], relaxations: Sequence[RelaxationDoc | None] = ()
+) -> dict[str, list[str]]:
+    """Return the duplicates of each candidate that goes on, in the order of their energies.
+
+    Args:
+        verdicts: of one stage.
+        relaxations: the stage's relaxations, if it comes after a level.
+
+    Returns:
+        From the id of each candidate that stands for others, the ids of these.
+    """
+    energies = {
+        doc.candidate_id: doc.energy_per_atom_ev
+        for doc in relaxations
+        if doc is not None and doc.energy_per_atom_ev is not None
+    }
+    pending = {verdict.candidate_id for verdict in verdicts if verdict.state == "pending"}
+    found: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.state == "duplicate" and verdict.match in pending:
+            found.setdefault(str(verdict.match), []).append(verdict.candidate_id)
+    for members in found.values():
+        members.sort(key=lambda member: energies.get(member, 0.0))
+    return found
 
 
 def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:

@@ -406,9 +406,15 @@ class ScreeningDoc(Document):
     before_level: str = Field(description="Name of the level that the passed candidates enter")
     known_set_ids: list[str] = Field(description="Sets compared against")
     verdicts: list[Verdict] = Field(description="One per candidate that came in, in order")
+    reserves: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="For candidates that go on: their duplicates, which take their place in this "
+        "order if they fail at the next level",
+    )
     structures: dict[str, Geometry] = Field(
         default_factory=dict,
-        description="Structure of each candidate that goes on, by candidate id (blob)",
+        description="Structure of each candidate that goes on and of its reserves, by candidate "
+        "id (blob)",
     )
 
 
@@ -428,24 +434,44 @@ class RelaxationDoc(Document):
     energy_ev: float | None = Field(description="Final total energy (eV)")
     energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
     max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
-    n_steps: int = Field(description="Ionic steps done")
+    n_steps: int = Field(description="Ionic steps done, in all jobs that worked on it")
     energies_ev: list[float] = Field(description="Energy after each step (eV)")
-    elapsed_s: float = Field(description="Wall time (s)")
+    elapsed_s: float = Field(description="Wall time (s), of all jobs that worked on it")
+    cpu_s: float = Field(0.0, description="Processor time of the last of these jobs (s)")
+    attempt: int = Field(1, description="Which of the level's jobs on this candidate it is, from 1")
+    continues: str | None = Field(
+        None, description="Relaxation whose budget ended and that this one went on from"
+    )
     structure: Geometry = Field(description="Final structure; the start where nothing was done")
+    smiles: str | None = Field(
+        None, description="Canonical SMILES of the final molecule without stereo, if it has one"
+    )
+    spacegroup: str | None = Field(None, description="Space-group symbol of the final crystal")
+    stress_ev_per_angstrom3: list[float] | None = Field(
+        None, description="Final stress (eV/Å³; xx yy zz yz xz xy); crystals, where computed"
+    )
+    data_sets: dict[str, str] = Field(
+        default_factory=dict, description="PAW data set of each element: name and md5; GPAW only"
+    )
     trajectory: str | None = Field(
         description="Packed arrays (blob): positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, "
-        "energy (n,) eV, forces (n, n_atoms, 3) eV/Å"
+        "energy (n,) eV, forces (n, n_atoms, 3) eV/Å; where the cell was relaxed stress (n, 6) "
+        "eV/Å³"
     )
 
 
 class ReferenceEnergy(BaseModel):
-    """Energy of a known entry, computed with the same settings as the candidates'."""
+    """Energy of something known, computed with the same settings as the candidates'."""
 
     model_config = ConfigDict(extra="forbid")
 
     structure_id: str = Field(description="Known entry")
     label: str = Field(description="Its label")
-    set_id: str = Field(description="Set that holds it")
+    set_id: str = Field(description="Set that holds it; empty for elements")
+    role: Literal["known", "competing", "element"] = Field(
+        "known", description="Known entry of the target's composition, or for the hull alone"
+    )
+    formula: str = Field("", description="Hill formula of the cell")
     level: str = Field(description="Level that computed it")
     state: RelaxationState = Field(description="How its relaxation ended")
     reason: str = Field(description="What happened; empty if it converged")
@@ -454,7 +480,7 @@ class ReferenceEnergy(BaseModel):
 
 
 class ReferenceDoc(Document):
-    """Known entries of the target composition, relaxed at the last level."""
+    """Known entries, competing phases or elements, relaxed at the last level."""
 
     doc_type: Literal["reference"] = "reference"
     campaign_id: str = Field(description="Campaign")

@@ -25,6 +25,7 @@ from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec, steps_of
 from logan_campaign.sources import SourceSpec
 from logan_campaign.spec_yaml import apply_override, explain, load_yaml
+from logan_campaign.stability import check_elements
 from logan_campaign.structures import cell_problem, hill_formula
 from logan_campaign.target import TargetGeometry, Vector, lattice_from
 
@@ -157,6 +158,19 @@ class GenerateSpec(_Section):
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
 
 
+class HullSpec(_Section):
+    """What the hull of a level is made of besides the candidates."""
+
+    elements: bool = Field(
+        True, description="Relax the elements too; without them there is no hull"
+    )
+    competing: list[SourceSpec] = Field(
+        default_factory=list,
+        description="Sources of competing phases: whatever holds no other elements than the "
+        "target is relaxed at the last level",
+    )
+
+
 class RelaxSpec(_Section):
     """Relaxation in levels, cheap ones first."""
 
@@ -167,6 +181,18 @@ class RelaxSpec(_Section):
         False,
         description="Relax the known entries of the target composition (without 'known': the "
         "training structures) at the last level too, so that energies compare at equal settings",
+    )
+
+    hull: HullSpec | None = Field(
+        None,
+        description="Energy above the hull of everything computed at the last level; crystals",
+    )
+    substitutes: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Of candidates that were merged as equal one is relaxed; where it fails, so "
+        "many others of its group are tried in its place, lowest energy first",
     )
 
     @field_validator("levels")
@@ -250,6 +276,11 @@ class CampaignSpec(_Section):
         for step in steps_of(self.select):
             step.check(species, target.kind)
         self.screen.check(target.kind)
+        if self.relax.hull is not None:
+            if target.kind != "crystal":
+                raise InputError("relax.hull: molecules have no hull; remove it")
+            if self.relax.hull.elements:
+                check_elements(self.relax.levels[-1], species)
         return target
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 from logan_campaign.errors import StoreError
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import SCHEMA_VERSION, expand
+from logan_campaign.stability import HullEntry, above_hull
 from logan_campaign.stores.schemas import RECORD_VERSION
 from logan_campaign.structures import hill_formula
 
@@ -78,7 +79,10 @@ def _derive(found: dict[str, list[Doc]], keys: list[str]) -> CampaignRecords:
     models = _models(found["model"], found["pool"], campaign["id"])
     set_of = {model["id"]: model["training_set_id"] for model in models}
     candidates = _candidates(found, campaign, set_of)
-    references = found["reference"][-1]["output"]["references"] if found["reference"] else []
+    references = [
+        reference for doc in found["reference"] for reference in doc["output"]["references"]
+    ]
+    _add_energies_above_hull(candidates, references)
     record = {
         **{key: campaign[key] for key in ("id", "name", "formula", "kind", "spec", "spec_id")},
         **{key: campaign[key] for key in ("seed", "levels")},
@@ -274,6 +278,7 @@ def _candidates(
                 "training_set_id": set_of.get(pick["model_id"]),
                 **dict.fromkeys(("smiles", "spacegroup", "level", "energy_ev")),
                 **dict.fromkeys(("energy_per_atom_ev", "energy_above_min_ev")),
+                "energy_above_hull_ev_per_atom": None,
                 **dict.fromkeys(("match", "match_label", "match_set", "rms", "rms_angstrom")),
                 "material_id": None,
                 "relaxations": [],
@@ -366,6 +371,27 @@ def _add_energies_above_min(records: Iterable[Doc]) -> None:
             energies.append((record, key, energy))
     for record, key, energy in energies:
         record["energy_above_min_ev"] = energy - lowest[key]
+
+
+def _add_energies_above_hull(records: Sequence[Doc], references: Sequence[Doc]) -> None:
+    """Add energies above the hull of what was computed at the level of the references."""
+    for level in {reference["level"] for reference in references}:
+        entries = [
+            HullEntry(f"reference {place}", reference["formula"], reference["energy_ev"])
+            for place, reference in enumerate(references)
+            if reference["level"] == level
+            and reference["state"] == "converged"
+            and reference.get("formula")
+        ]
+        mine = [r for r in records if r["level"] == level and r["kind"] == "crystal"]
+        entries += [
+            HullEntry(record["id"], record["formula"], energy)
+            for record in mine
+            if (energy := _converged_energy(record)) is not None
+        ]
+        above = above_hull(entries)
+        for record in mine:
+            record["energy_above_hull_ev_per_atom"] = above.get(record["id"])
 
 
 def _material_id(record: Doc, records: Mapping[str, Doc]) -> str | None:

@@ -256,6 +256,11 @@ class CandidateRecord(Record):
         description="Energy above the lowest converged one of the campaign at the same level "
         "and formula (eV); converged relaxations only"
     )
+    energy_above_hull_ev_per_atom: float | None = Field(
+        None,
+        description="Energy above the hull of what this campaign computed at the same level, "
+        "elements and competing phases among it (eV/atom); not that of the Materials Project",
+    )
     match: str | None = Field(description="Known structure or candidate that it equals")
     match_label: str | None = Field(description="Label of the known entry that it equals")
     match_set: str | None = Field(description="Set that holds the known entry")

@@ -160,6 +160,12 @@ class Graph:
         self._end([(node, JobState.COMPLETED)])
         return added
 
+    def again(self, key: JobKey) -> None:
+        """Let a running job run once more."""
+        node = self.nodes[key]
+        self._set(node, JobState.READY)
+        self._ready.append(node)
+
     def fail(self, key: JobKey) -> None:
         """Record that a job has failed."""
         self._end([(self.nodes[key], JobState.FAILED)])

@@ -92,7 +92,8 @@ def run_flow(
         jobstore: connected store for the jobs' outputs.
         ledger: the flow's record.
         work_dir: directory for the jobs' working directories (``UUID-INDEX``, kept when a
-            job fails or the run ends early, removed when it has run) and logs.
+            job fails or the run ends early, removed when it, and what it put in its own place,
+            has run) and logs.
         n_workers: number of jobs at a time; one per usable core if not given.
         on_event: called in this process, with everything that happens.
         transaction: makes a context in which all stores commit together, or not at all. By
@@ -158,6 +159,7 @@ class _Runner:
         self.running: dict[JobKey, _Running] = {}
         self.n_run = 0
         self.failures: list[Failure] = []
+        self._died: set[JobKey] = set()  # jobs whose process has died once
         self._outputs: OrderedDict[str, str] = OrderedDict()  # least recently used first
         self._cached = 0  # characters in them
         self._published = 0.0
@@ -165,7 +167,7 @@ class _Runner:
     def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
         for past in self.graph.nodes.values() if self.resumed else ():
             if past.state is JobState.COMPLETED:  # killed between its commit and the clean-up
-                shutil.rmtree(self._directory(past.key), ignore_errors=True)
+                self._clean_up(past.key)
         self.on_event(RunStarted(self.graph.stages))
         if self.graph.done:
             return
@@ -207,6 +209,12 @@ class _Runner:
             self.on_event(JobProgress(key, job.node.name, progress))
             return
         del self.running[key]
+        if "died" in content and key not in self._died:
+            # Once more, before it costs a result: what ended it may have come from outside, and
+            # a relaxation that finds itself started again shields itself from its calculator.
+            self._died.add(key)
+            self.graph.again(key)
+            return
         if "died" in content:
             elapsed = round(time.perf_counter() - job.started, 4)
             times = {"started_at": job.started_at, "ended_at": now(), "elapsed_s": elapsed}
@@ -243,7 +251,7 @@ class _Runner:
         self._forget(key.uuid)
         added = self.graph.complete(key, result["response"])
         self.n_run += 1
-        shutil.rmtree(self._directory(key), ignore_errors=True)
+        self._clean_up(key)
         if added:
             self.on_event(JobsAdded(key, [new.name for new in added], self.graph.stages))
         self.on_event(JobFinished(key, node.name, times["elapsed_s"], self.graph.stages))
@@ -288,6 +296,16 @@ class _Runner:
 
     def _forget(self, uuid: str) -> None:
         self._cached -= len(self._outputs.pop(uuid, ""))
+
+    def _clean_up(self, key: JobKey) -> None:
+        """Remove the directory of a job that has run, once it is of no use any more.
+
+        A job that put another in its own place may have left files for that one.
+        """
+        if JobKey(key.uuid, key.index + 1) in self.graph.nodes:
+            return
+        for index in range(1, key.index + 1):
+            shutil.rmtree(self._directory(JobKey(key.uuid, index)), ignore_errors=True)
 
     def _directory(self, key: JobKey) -> Path:
         return self.work_dir / f"{key.uuid}-{key.index}"

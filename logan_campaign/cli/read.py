@@ -85,6 +85,9 @@ def results(
         table.add_column(name, no_wrap=True)
     table.add_column("eV", justify="right", no_wrap=True)
     table.add_column("above min", justify="right", no_wrap=True)
+    hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)
+    if hull:
+        table.add_column("above hull/atom", justify="right", no_wrap=True)
     table.add_column("equals / reason", overflow="fold")
     for candidate in found:
         table.add_row(
@@ -94,6 +97,7 @@ def results(
             candidate.level or "-",
             _number(candidate.energy_ev, 3),
             _number(candidate.energy_above_min_ev, 3),
+            *([_number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
             escape(candidate.match_label or candidate.match or candidate.reason),
         )
     console().print(table)

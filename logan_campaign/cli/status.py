@@ -166,7 +166,9 @@ def _same(formula: str, record: CampaignRecord) -> bool:
 def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, Any] | None:
     """Return the lowest energies of candidates and known entries at equal settings."""
     known = [
-        r for r in record.references if r.energy_per_atom_ev is not None and r.state == "converged"
+        r
+        for r in record.references
+        if r.energy_per_atom_ev is not None and r.state == "converged" and r.role == "known"
     ]
     relaxed = [
         c

@@ -93,8 +93,9 @@ def make_calculator(
     charge: float = 0.0,
     n_remedies: int = 0,
     log_file: Path | None = None,
+    restart: Path | None = None,
 ) -> Any:
-    """Return a fresh ASE calculator for ``atoms`` at ``level``.
+    """Return an ASE calculator for ``atoms`` at ``level``.
 
     Args:
         level: the level.
@@ -102,6 +103,8 @@ def make_calculator(
         charge: total charge (e).
         n_remedies: how many rungs of the ladder are in force.
         log_file: where GPAW writes its text; nowhere if None.
+        restart: GPAW's file of density and wave functions, made with the same arguments; they
+            are taken from it if it is there and can be read.
     """
     if isinstance(level, XTBLevel):
         from tblite.ase import TBLite
@@ -113,13 +116,22 @@ def make_calculator(
     if isinstance(level, GPAWLevel):
         from gpaw import GPAW
 
+        from logan_campaign.relaxation import functionals
+
+        xc = functionals.parameter(level.xc, level.setups_xc)
+        txt = None if log_file is None else str(log_file)
+        if restart is not None and restart.exists():
+            try:
+                return GPAW(str(restart), txt=txt, object_hooks={"xc": lambda _: xc})
+            except Exception:  # noqa: BLE001 - a file of another version fails in many ways
+                restart.unlink(missing_ok=True)
         if level.spinpol and not atoms.get_initial_magnetic_moments().any():
             # A non-magnetic start is a stationary point that the SCF would never leave.
             atoms.set_initial_magnetic_moments(np.full(len(atoms), 1.0))
         parameters = gpaw_parameters(level, periodic=bool(atoms.pbc.any()), n_remedies=n_remedies)
         if charge:
             parameters["charge"] = charge
-        return GPAW(txt=None if log_file is None else str(log_file), **parameters)
+        return GPAW(txt=txt, **{**parameters, "xc": xc})
     return load_target(level.target)(**level.kwargs)
 
 

@@ -25,6 +25,7 @@ class Frame(NamedTuple):
     cell: np.ndarray  # (3, 3) Å; zero for molecules
     energy: float  # eV
     forces: np.ndarray  # (n_atoms, 3) eV/Å
+    stress: np.ndarray | None = None  # (6,) eV/Å³, Voigt order; where it was computed
 
 
 class Checkpoint:
@@ -39,6 +40,11 @@ class Checkpoint:
         self.path = path
         self._atoms = atoms
         self._writer: TrajectoryWriter | None = None
+
+    @property
+    def restart_file(self) -> Path:
+        """Where a calculator keeps what it needs to go on: density and wave functions."""
+        return self.path.with_suffix(".gpw")
 
     def load(self) -> tuple[list[Frame], dict[str, Any]]:
         """Return the frames so far and what was noted with the last; empty if there are none.
@@ -62,6 +68,7 @@ class Checkpoint:
                 image.cell.array.copy(),
                 float(image.get_potential_energy()),
                 np.array(image.get_forces()),
+                _stress(image),
             )
             for image in images
         ]
@@ -78,7 +85,10 @@ class Checkpoint:
             pbc=self._atoms.pbc,
             info={_INFO: note},
         )
-        atoms.calc = SinglePointCalculator(atoms, energy=frame.energy, forces=frame.forces)
+        results = {"energy": frame.energy, "forces": frame.forces}
+        if frame.stress is not None:
+            results["stress"] = frame.stress
+        atoms.calc = SinglePointCalculator(atoms, **results)
         self._writer.write(atoms)
 
     def close(self) -> None:
@@ -86,3 +96,8 @@ class Checkpoint:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _stress(image: Atoms) -> np.ndarray | None:
+    stress = image.calc.results.get("stress")
+    return None if stress is None else np.array(stress)

@@ -44,7 +44,8 @@ _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
 
 #: What the user can do about each state; stands at the end of every reason.
 ADVICE: dict[str, str] = {
-    "not_converged": "raise max_steps or max_time_s, or relax on from the final structure",
+    "not_converged": "allow continuations, which go on from the final structure, or raise "
+    "max_steps or max_time_s",
     "scf_not_converged": "allow more SCF iterations, or smearing and spin where the level has "
     "them, or leave it out",
     "dissociated": "it is no single molecule at this level; relax from another start if unsure",
@@ -53,7 +54,7 @@ ADVICE: dict[str, str] = {
     "calculator_crashed": "see the level's log in the job's folder; `logan-campaign doctor` checks "
     "the installation",
     "out_of_memory": "give the level more memory (max_memory_mb), or a smaller cutoff or cell",
-    "timed_out": "raise max_time_s, or choose a cheaper level",
+    "timed_out": "raise max_time_s, allow continuations, or choose a cheaper level",
 }
 
 
@@ -88,6 +89,10 @@ class _Guard:
             raise CalculatorFailure(ArithmeticError("the energy is not a finite number"))
         return float(energy)
 
+    def write(self, path: Path) -> None:
+        # With the wave functions: GPAW starts anew from a file that has none.
+        self._call(self._calculator.write, str(path), mode="all")
+
     def get_forces(self, atoms: Atoms) -> np.ndarray:
         forces = np.array(self._call(self._calculator.get_forces, atoms), dtype=float)
         if not np.isfinite(forces).all():
@@ -99,6 +104,15 @@ class _Guard:
         if not np.isfinite(stress).all():
             raise CalculatorFailure(ArithmeticError("the stress is not finite"))
         return stress
+
+
+def _world(level: XTBLevel | GPAWLevel | ASELevel) -> Any:
+    """Return GPAW's processes, or None where there is but one."""
+    if not isinstance(level, GPAWLevel) or level.processes == 1:
+        return None
+    from gpaw.mpi import world
+
+    return world if world.size > 1 else None
 
 
 class LoopResult(NamedTuple):
@@ -180,6 +194,7 @@ class _Loop:
         level: XTBLevel | GPAWLevel | ASELevel,
         *,
         charge: float,
+        earlier_steps: int,
         checkpoint: Checkpoint | None,
         deadline: float | None,
         log_file: Path | None,
@@ -187,6 +202,7 @@ class _Loop:
     ) -> None:
         self.level = level
         self.charge = charge
+        self.earlier_steps = earlier_steps
         self.checkpoint = checkpoint
         self.deadline = deadline
         self.log_file = log_file
@@ -197,9 +213,16 @@ class _Loop:
         self.last_step_at = self.began
         self.slowest_step = 0.0
         self.rebuilt_at = -1
+        self.stress: list[float] | None = None  # of the last frame, if it converged
         self.optimizer: Optimizer | None = None
 
-        self.frames, note = checkpoint.load() if checkpoint else ([], {})
+        self.written_at = self.began
+        self.writing_s = 0.0
+
+        # Of several processes one reads and writes the files, and looks at the clock.
+        self.world = _world(level)
+        self.master = self.world is None or self.world.rank == 0
+        self.frames, note = self._agree(lambda: checkpoint.load() if checkpoint else ([], {}))
         self.elapsed_before = float(note.get("elapsed_s", 0.0))
         self.optimizer_state: dict[str, Any] = note.get("optimizer", {})
         self.remedies: list[str] = list(note.get("remedies", []))
@@ -213,6 +236,14 @@ class _Loop:
             if self.box is None:
                 self.box = _Box.around(start, level)
             self.atoms = self.box.put(self.atoms)
+
+    def _agree(self, value: Callable[[], Any]) -> Any:
+        """Return what ``value()`` is for the first of the processes."""
+        if self.world is None:
+            return value()
+        from gpaw.mpi import broadcast
+
+        return broadcast(value() if self.master else None, comm=self.world)
 
     @property
     def n_steps(self) -> int:
@@ -241,7 +272,13 @@ class _Loop:
             parts = geometry.fragments(self.atoms)
             if len(parts) > 1:
                 state, what = "dissociated", f"fell into {', '.join(parts)}"
-        notes = {"remedies": self.remedies, "box_angstrom": self.box and self.box.lengths}
+        if state != "not_converged":
+            self._forget_wavefunctions()
+        notes = {
+            "remedies": self.remedies,
+            "box_angstrom": self.box and self.box.lengths,
+            "stress_ev_per_angstrom3": self.stress,
+        }
         return LoopResult(state, with_advice(state, what), self.frames, self._elapsed(), notes)
 
     def _elapsed(self) -> float:
@@ -255,16 +292,18 @@ class _Loop:
                 charge=self.charge,
                 n_remedies=len(self.remedies),
                 log_file=self.log_file,
+                restart=self.checkpoint.restart_file if self.checkpoint else None,
             )
         )
         cell_too = self.periodic and self.level.relax_cell
         target: Any = FrechetCellFilter(self.atoms) if cell_too else self.atoms
         self.optimizer = optimizer = _OPTIMIZERS[self.level.optimizer](target, logfile=None)
         self._restore(optimizer)
-        steps_left = max(self.level.max_steps - self.n_steps, 0)
+        steps_left = max(self.level.max_steps - (self.n_steps - self.earlier_steps), 0)
         for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
             self._record(optimizer)
             if converged:
+                self._add_stress()
                 return "converged", ""
             if ended := self._hopeless():
                 return ended
@@ -285,20 +324,27 @@ class _Loop:
     def _record(self, optimizer: Optimizer) -> None:
         positions = self.free_positions()
         cell = self.atoms.cell.array.copy() if self.periodic else np.zeros((3, 3))
-        if self.frames and np.array_equal(positions, self.frames[-1].positions):
+        last = self.frames[-1] if self.frames else None
+        # The box's shift costs the last digits of what was read.
+        if (
+            last is not None
+            and np.allclose(positions, last.positions, rtol=0, atol=1e-9)
+            and (np.allclose(cell, last.cell, rtol=0, atol=1e-9))
+        ):
             return  # the frame that we started from again
         frame = Frame(
             positions,
             cell,
             float(self.atoms.get_potential_energy()),
             np.array(self.atoms.get_forces()),
+            np.array(self.atoms.get_stress()) if self.periodic and self.level.relax_cell else None,
         )
         self.frames.append(frame)
         now = time.monotonic()
         self.slowest_step = max(self.slowest_step * 0.9, now - self.last_step_at)
         self.last_step_at = now
         self.optimizer_state = self._capture(optimizer)
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.master:
             note = {
                 "elapsed_s": self._elapsed(),
                 "optimizer": self.optimizer_state,
@@ -306,8 +352,42 @@ class _Loop:
                 "box": self.box._asdict() if self.box else None,
             }
             self.checkpoint.append(frame, note)
-        if self.on_step is not None:
+        self._keep_wavefunctions()
+        if self.on_step is not None and self.master:
             self.on_step(self.n_steps, frame.energy, max_force(frame.forces))
+
+    def _keep_wavefunctions(self) -> None:
+        """Write GPAW's restart file, unless that would cost more than a tenth of the time."""
+        level, checkpoint = self.level, self.checkpoint
+        if checkpoint is None or not isinstance(level, GPAWLevel) or not level.keep_wavefunctions:
+            return
+        begun = time.monotonic()
+        if not self._agree(lambda: begun - self.written_at > 10 * self.writing_s):
+            return
+        beside = checkpoint.restart_file.with_suffix(".part")
+        self.atoms.calc.write(beside)
+        if self.master:
+            beside.replace(checkpoint.restart_file)
+        self.written_at = time.monotonic()
+        self.writing_s = self.written_at - begun
+
+    def _forget_wavefunctions(self) -> None:
+        if self.checkpoint is not None and self.master:
+            self.checkpoint.restart_file.unlink(missing_ok=True)
+
+    def _add_stress(self) -> None:
+        """Compute the stress of a crystal's last frame: it says how its fixed cell fits."""
+        if self.frames[-1].stress is not None:
+            self.stress = self.frames[-1].stress.tolist()
+            return
+        fixed = self.periodic and not self.level.relax_cell
+        if not fixed or (isinstance(self.level, GPAWLevel) and self.level.mode == "lcao"):
+            return
+        try:
+            stress = np.array(self.atoms.get_stress())
+        except (PropertyNotImplementedError, CalculatorFailure):
+            return  # not every ASE calculator has it, and nothing depends on it
+        self.stress = stress.tolist()
 
     def _capture(self, optimizer: Optimizer) -> dict[str, Any]:
         # With a cell filter the velocities refer to a strain from this process's start cell.
@@ -323,7 +403,10 @@ class _Loop:
 
     def _out_of_time(self) -> bool:
         # The parent kills at the deadline: do not begin a step that cannot end before it.
-        return self.deadline is not None and (time.monotonic() + self.slowest_step > self.deadline)
+        deadline = self.deadline
+        if deadline is None:
+            return False
+        return bool(self._agree(lambda: time.monotonic() + self.slowest_step > deadline))
 
     def _hopeless(self) -> tuple[RelaxationState, str] | None:
         if self.periodic:
@@ -352,6 +435,7 @@ class _Loop:
             ladder = remedies(self.level)
             if len(self.remedies) < len(ladder):
                 self.remedies.append(ladder[len(self.remedies)][0])
+                self._forget_wavefunctions()
                 return None
             tried = f" (tried {', '.join(self.remedies)})" if self.remedies else ""
             return (
@@ -362,6 +446,7 @@ class _Loop:
             # Once per step: a new calculator finds the symmetry that is left, and a molecule
             # that outgrew its box gets a new one.
             self.rebuilt_at = len(self.frames)
+            self._forget_wavefunctions()
             if kind == "boundary" and self.box is not None:
                 parts = geometry.fragments(self.atoms)
                 if len(parts) > 1:
@@ -416,6 +501,7 @@ def relax_atoms(
     level: XTBLevel | GPAWLevel | ASELevel,
     *,
     charge: float = 0.0,
+    earlier_steps: int = 0,
     checkpoint: Checkpoint | None = None,
     deadline: float | None = None,
     log_file: Path | None = None,
@@ -427,6 +513,7 @@ def relax_atoms(
         start: positions (Å); periodic in three directions or in none.
         level: the level.
         charge: total charge (e).
+        earlier_steps: how many of the checkpoint's steps do not count for ``max_steps``.
         checkpoint: frames are appended to it and, if it has some, it goes on from the last.
         deadline: on ``time.monotonic``'s clock; no step that would pass it is begun.
         log_file: where the calculator writes its text.
@@ -436,6 +523,7 @@ def relax_atoms(
         start,
         level,
         charge=charge,
+        earlier_steps=earlier_steps,
         checkpoint=checkpoint,
         deadline=deadline,
         log_file=log_file,

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ase import Atoms
+from ase.io.trajectory import TrajectoryReader
+from ase.io.ulm import InvalidULMFileError
 
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.relaxation import worker
@@ -53,8 +56,10 @@ class _Exit(NamedTuple):
     n_reports: int
 
 
-def _environment() -> dict[str, str]:
+def _environment(processes: int) -> dict[str, str]:
     environment = dict(os.environ)
+    if processes > 1:
+        environment["GPAW_MPI_BACKEND"] = "cgpaw"
     # The worker imports what we can import, and is one process on one core.
     environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
     environment.setdefault("OMP_NUM_THREADS", "1")
@@ -67,36 +72,41 @@ def _run_worker(
     *,
     deadline: float | None,
     memory_mb: int,
+    processes: int,
     on_step: Callable[[int, float, float], None],
 ) -> _Exit:
-    read_end, write_end = os.pipe()
+    read_end, write_end, progress = _progress_pipe(folder, processes)
     try:
         with open(folder / worker.LOG_OF_WORKER, "ab") as log:
             process = subprocess.Popen(
                 [
+                    *(["mpiexec", "-n", str(processes)] if processes > 1 else []),
                     sys.executable,
                     "-P",
                     "-m",
                     "logan_campaign.relaxation.worker",
                     str(folder),
                     str(os.getpid()),
-                    str(write_end),
+                    progress,
                     str(deadline if deadline is not None else 0),
-                    str(memory_mb),
+                    str(memory_mb // processes),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(write_end,),
+                pass_fds=() if processes > 1 else (write_end,),
                 # The terminal's ^C is for the campaign, which decides about its workers.
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(processes),
             )
     except BaseException:
         os.close(read_end)
+        if processes > 1:
+            os.close(write_end)
         raise
     finally:
-        os.close(write_end)
+        if processes == 1:
+            os.close(write_end)
     n_reports = 0
     timed_out = False
     pending = b""
@@ -133,6 +143,10 @@ def _run_worker(
                 process.kill()
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
+            if processes > 1:
+                os.close(write_end)
+                if process.returncode > 128:  # what mpiexec says of a process that was killed
+                    process.returncode = 128 - process.returncode
     assert usage is not None
     # Linux hands the parent's own peak down to a new process: up to it, nothing is known.
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -140,6 +154,23 @@ def _run_worker(
         return _Exit(process.returncode, 0.0, timed_out, n_reports)
     peak = usage.ru_maxrss / (2**10 if sys.platform == "linux" else 2**20)
     return _Exit(process.returncode, peak, timed_out, n_reports)
+
+
+def _progress_pipe(folder: Path, processes: int) -> tuple[int, int, str]:
+    """Return the two ends of a pipe and how the worker is told of it.
+
+    ``mpiexec`` hands no open files down, so its processes get a pipe with a name. This
+    process then holds the writing end too, or reading would end before they have begun.
+    """
+    if processes == 1:
+        read_end, write_end = os.pipe()
+        return read_end, write_end, str(write_end)
+    path = folder / "progress"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    both = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    return read_end, both, str(path)
 
 
 def _last_words(log: Path) -> str:
@@ -204,6 +235,7 @@ def relax_isolated(
         job: dict[str, Any] = {
             "level": level.model_dump(mode="json"),
             "charge": charge,
+            "earlier_steps": _read_json(folder / worker.TAKEN_OVER) or 0,
             "atoms": {
                 "numbers": start.numbers.tolist(),
                 "positions": start.positions.tolist(),
@@ -223,7 +255,7 @@ def relax_isolated(
     deadline = None if level.max_time_s is None else began + level.max_time_s
     n_idle_starts = 0
     while True:
-        if summary := _read_result(folder / worker.RESULT):
+        if summary := _read_json(folder / worker.RESULT):
             frames, _ = checkpoint.load()
             return LoopResult(
                 summary["state"],
@@ -233,7 +265,13 @@ def relax_isolated(
                 summary["notes"],
             )
         n_before = len(checkpoint.load()[0])
-        end = _run_worker(folder, deadline=deadline, memory_mb=limit_mb, on_step=on_step)
+        end = _run_worker(
+            folder,
+            deadline=deadline,
+            memory_mb=limit_mb,
+            processes=level.processes if isinstance(level, GPAWLevel) else 1,
+            on_step=on_step,
+        )
         if end.code == 0 and (folder / worker.RESULT).exists():
             continue
         frames, note = checkpoint.load()
@@ -246,7 +284,34 @@ def relax_isolated(
             return LoopResult(state, with_advice(state, what), frames, elapsed, notes)  # type: ignore[arg-type]
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
+def take_over(before: Path, folder: Path) -> None:
+    """Begin a folder with what a relaxation whose budget ended has left in another.
+
+    Nothing is done where there is nothing to take, or the folder has begun already.
+
+    Raises:
+        LoganCampaignError: if files cannot be copied.
+    """
+    trajectory = before / worker.TRAJECTORY
+    if folder.exists() or not trajectory.exists():
+        return
+    beside = folder.with_suffix(".part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for file in (trajectory, trajectory.with_suffix(".gpw")):
+            if file.exists():
+                shutil.copy2(file, beside)
+        with TrajectoryReader(str(trajectory)) as frames:
+            worker.write_atomically(beside / worker.TAKEN_OVER, json.dumps(len(frames) - 1))
+        beside.replace(folder)
+    except InvalidULMFileError:
+        shutil.rmtree(beside, ignore_errors=True)  # killed before its first frame was whole
+    except OSError as err:
+        raise LoganCampaignError(f"cannot copy a relaxation's files: {err.strerror}") from err
+
+
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

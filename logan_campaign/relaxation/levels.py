@@ -71,6 +71,19 @@ class _Level(BaseModel):
         "others no limit",
     )
     relax_cell: bool = Field(False, description="Relax the cell of crystals too")
+    continuations: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Further jobs, each with the same budgets, that go on where max_steps or "
+        "max_time_s ended one",
+    )
+    energy_window_ev_per_atom: float | None = Field(
+        None,
+        gt=0,
+        description="Candidates this far above the lowest of this level do not enter the next "
+        "(eV/atom); null: all do",
+    )
 
 
 class XTBLevel(_Level):
@@ -137,6 +150,20 @@ class GPAWLevel(_Level):
     spinpol: bool = Field(False, description="Spin-polarised")
     vacuum_angstrom: float = Field(3.0, ge=1.0, le=20, description="Vacuum around molecules (Å)")
     setups: str | dict[str, str] = Field("paw", description="PAW data sets: a name, or per element")
+    setups_xc: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9]+$",
+        description="Functional that the PAW data sets were made for; null: that of xc if there "
+        "are such, else LDA for an LDA and PBE for all others",
+    )
+    processes: int = Field(
+        1, ge=1, le=4096, description="MPI processes; more than one needs a GPAW built with MPI"
+    )
+    keep_wavefunctions: bool = Field(
+        True,
+        description="Keep density and wave functions beside the checkpoint until converged, so "
+        "that a restart goes on with them",
+    )
     convergence: dict[Literal["energy", "density", "eigenstates", "forces"], float] = Field(
         default_factory=dict, description="SCF criteria, GPAW's names and units"
     )
@@ -158,6 +185,12 @@ class GPAWLevel(_Level):
             raise ValueError("relax_cell needs mode 'pw': GPAW has no stress in LCAO")
         return self
 
+    @model_validator(mode="after")
+    def _processes_need_isolation(self) -> GPAWLevel:
+        if self.processes > 1 and not self.isolate:
+            raise ValueError("processes: more than one needs isolate: true")
+        return self
+
     @classmethod
     def from_preset(cls, preset: str, **changes: Any) -> GPAWLevel:
         """Return the level of a preset, with ``changes`` on top."""
@@ -174,6 +207,10 @@ class ASELevel(_Level):
     """
 
     calculator: Literal["ase"] = "ase"
+    isolate: bool = Field(
+        True,
+        description="Run in a process of its own: a crash or hang then costs one candidate",
+    )
     name: str = Field("ase", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="Name")
     target: str = Field(
         pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?$",
@@ -221,6 +258,9 @@ def check_level(level: LevelSpec, species: Iterable[str], kind: TargetKind) -> N
             xc=level.xc,
             basis=level.basis if level.mode == "lcao" else None,
             setups=level.setups,
+            setups_xc=level.setups_xc,
         )
+        one_k_point = kind == "molecule" or level.kpts == (1, 1, 1)
+        checks.check_mpi(where, level.processes, one_k_point=level.mode == "pw" and one_k_point)
     else:
         checks.check_target(where, level.target, level.kwargs)

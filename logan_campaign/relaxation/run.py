@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from ase import Atoms
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.errors import InputError, LoganCampaignError, StructureError
 from logan_campaign.ids import content_id
 from logan_campaign.relaxation.engine import LoopResult, max_force, precheck, relax_atoms
-from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated
+from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated, take_over
 from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
 from logan_campaign.schemas import RelaxationState
 
@@ -24,9 +26,10 @@ class RelaxationOutcome:
     """One relaxation; see :class:`logan_campaign.schemas.RelaxationDoc` for the fields.
 
     ``trajectory`` holds positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, energy (n,) eV and
-    forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1; it is
-    None, and so are energy and force, where nothing was computed. ``energies_ev`` is the
-    trajectory's energy. ``notes`` names the SCF remedies in force and a molecule's box.
+    forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and where
+    the cell was relaxed stress (n, 6) eV/Å³. It is None, and so are energy and force, where
+    nothing was computed. ``energies_ev`` is the trajectory's energy. ``notes`` names the SCF
+    remedies in force and a molecule's box.
     """
 
     state: RelaxationState
@@ -39,6 +42,10 @@ class RelaxationOutcome:
     structure: Molecule | Structure
     trajectory: dict[str, np.ndarray] | None
     notes: dict[str, Any] = field(default_factory=dict)
+    stress: list[float] | None = None
+    """Stress of the last frame (eV/Å³, Voigt order); crystals, where it was computed."""
+    cpu_s: float = 0.0
+    """Processor time (s) of this call, worker processes included."""
 
 
 def to_atoms(structure: Molecule | Structure) -> Atoms:
@@ -89,19 +96,26 @@ def _charge(structure: Molecule | Structure) -> float:
 
 
 def relax(
-    structure: Molecule | Structure, level: LevelSpec, *, workdir: Path | str = "."
+    structure: Molecule | Structure,
+    level: LevelSpec,
+    *,
+    workdir: Path | str = ".",
+    before: Path | str | None = None,
 ) -> RelaxationOutcome:
     """Relax a molecule or crystal at one level.
 
     Whatever happens on the way is a state of the outcome. An isolated level works in a
     folder of its own below ``workdir``, named after structure and level: called again, it
-    goes on from the last frame there. To go on after a budget ended, relax the outcome's
-    structure.
+    goes on from the last frame there. To go on after a budget ended, relax with a new
+    ``workdir`` and the old one as ``before``; or, where that is gone, the outcome's structure.
 
     Args:
         structure: the start; a ``Molecule`` stands free, a ``Structure`` is periodic.
         level: calculator, tolerances and budgets.
         workdir: folder for the files of isolated levels.
+        before: the ``workdir`` of a call with the same structure and level whose budget ended:
+            trajectory, optimizer and, with GPAW, density go on from there. Steps are then
+            counted on, but the budgets begin anew.
 
     Raises:
         StructureError: if the start is no structure (no atoms, NaN, partial occupation).
@@ -117,25 +131,57 @@ def relax(
         note = f"E = {energy:.3f} eV, fmax = {fmax:.3f} eV/Å"
         progress.report("relax", step, level.max_steps, note)
 
+    cpu = _processor_time()
     result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())
-    if result is None and level.isolate:
-        folder = Path(workdir).absolute() / relaxation_key(structure, level)
-        result = relax_isolated(atoms, level, charge=charge, folder=folder, on_step=on_step)
-    elif result is None:
-        result = relax_here(atoms, level, charge=charge, on_step=on_step)
-    return _outcome(structure, result)
+    if result is None:
+        key = relaxation_key(structure, level)
+        folder = Path(workdir).absolute() / key
+        # A calculator that took this process along once does not get at it again.
+        marker = folder.with_suffix(".running")
+        if level.isolate or marker.exists():
+            if before is not None:
+                take_over(Path(before).absolute() / key, folder)
+            result = relax_isolated(atoms, level, charge=charge, folder=folder, on_step=on_step)
+        else:
+            result = relax_here(atoms, level, charge=charge, on_step=on_step, marker=marker)
+    return _outcome(structure, result, _processor_time() - cpu)
 
 
-def relax_here(atoms: Atoms, level: LevelSpec, *, charge: float, on_step: Any) -> LoopResult:
-    """Relax in this process, where a level does without isolation."""
-    import time
+def _processor_time() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
+
+def relax_here(
+    atoms: Atoms, level: LevelSpec, *, charge: float, on_step: Any, marker: Path
+) -> LoopResult:
+    """Relax in this process, where a level does without isolation.
+
+    Args:
+        atoms: the start.
+        level: the level.
+        charge: total charge (e).
+        on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
+        marker: file that exists as long as it runs, or if it never came back.
+    """
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError as err:
+        raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     deadline = None if level.max_time_s is None else time.monotonic() + level.max_time_s
-    return relax_atoms(atoms, level, charge=charge, deadline=deadline, on_step=on_step)
+    try:
+        return relax_atoms(atoms, level, charge=charge, deadline=deadline, on_step=on_step)
+    finally:
+        marker.unlink(missing_ok=True)
 
 
-def _outcome(structure: Molecule | Structure, result: LoopResult) -> RelaxationOutcome:
+def _outcome(
+    structure: Molecule | Structure, result: LoopResult, cpu_s: float
+) -> RelaxationOutcome:
     frames = result.frames
+    notes = dict(result.notes)
+    stress = notes.pop("stress_ev_per_angstrom3", None)
     if not frames:
         return RelaxationOutcome(
             state=result.state,
@@ -147,7 +193,8 @@ def _outcome(structure: Molecule | Structure, result: LoopResult) -> RelaxationO
             elapsed_s=result.elapsed_s,
             structure=structure,
             trajectory=None,
-            notes=result.notes,
+            notes=notes,
+            cpu_s=cpu_s,
         )
     trajectory = {
         "positions": np.array([frame.positions for frame in frames]),
@@ -155,6 +202,8 @@ def _outcome(structure: Molecule | Structure, result: LoopResult) -> RelaxationO
         "energy": np.array([frame.energy for frame in frames]),
         "forces": np.array([frame.forces for frame in frames]),
     }
+    if all(frame.stress is not None for frame in frames):
+        trajectory["stress"] = np.array([frame.stress for frame in frames])
     return RelaxationOutcome(
         state=result.state,
         reason=result.reason,
@@ -165,5 +214,7 @@ def _outcome(structure: Molecule | Structure, result: LoopResult) -> RelaxationO
         elapsed_s=result.elapsed_s,
         structure=_moved(structure, frames[-1]),
         trajectory=trajectory,
-        notes=result.notes,
+        notes=notes,
+        stress=stress,
+        cpu_s=cpu_s,
     )

@@ -1,8 +1,11 @@
 """The process in which an isolated relaxation runs.
 
-Started as ``python -m logan_campaign.relaxation.worker FOLDER PARENT_PID PROGRESS_FD
+Started as ``python -m logan_campaign.relaxation.worker FOLDER PARENT_PID PROGRESS
 DEADLINE MEMORY_MB``; reads ``input.json`` in the folder, appends to ``relax.traj`` and
-leaves ``result.json``, written beside and renamed, when it is through.
+leaves ``result.json``, written beside and renamed, when it is through. PROGRESS is an open
+file's number or the path of a pipe.
+
+Under ``mpiexec`` every process runs this; the first of them alone reads and writes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from pathlib import Path
 EX_IOERR = 74
 
 INPUT, TRAJECTORY, RESULT = "input.json", "relax.traj", "result.json"
+#: How many steps were taken over from a job whose budget had ended.
+TAKEN_OVER = "earlier_steps.json"
 LOG, LOG_OF_WORKER = "calculator.txt", "worker.log"
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +43,22 @@ def _die_with_parent(parent: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
     if os.getppid() != parent:  # it died before we could ask to be told
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_without(campaign: int) -> None:
+    """End this process when its ``mpiexec`` or the campaign does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        try:
+            while True:
+                os.kill(campaign, 0)
+                time.sleep(1.0)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -62,8 +83,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the relaxation that stands in a folder; return the exit code."""
-    folder, parent, progress_fd, deadline, memory_mb = argv
-    _die_with_parent(int(parent))
+    folder, parent, progress, deadline, memory_mb = argv
+    parallel = not progress.isdigit()
+    if parallel:
+        _die_without(int(parent))
+    else:
+        _die_with_parent(int(parent))
     _limit_memory(int(memory_mb))
     import faulthandler
 
@@ -75,9 +100,19 @@ def main(argv: list[str]) -> int:
     from logan_campaign.relaxation.engine import relax_atoms
     from logan_campaign.relaxation.levels import parse_level
 
+    first, progress_fd = True, -1
+    if not parallel:
+        progress_fd = int(progress)
+    else:
+        from gpaw.mpi import world
+
+        first = world.rank == 0
+        if first:
+            progress_fd = os.open(progress, os.O_WRONLY)
+
     def on_step(step: int, energy: float, fmax: float) -> None:
         line = json.dumps([step, energy, fmax]) + "\n"
-        os.write(int(progress_fd), line.encode())
+        os.write(progress_fd, line.encode())
 
     here = Path(folder)
     try:
@@ -87,6 +122,7 @@ def main(argv: list[str]) -> int:
             atoms,
             parse_level(job["level"]),
             charge=job["charge"],
+            earlier_steps=job["earlier_steps"],
             checkpoint=Checkpoint(here / TRAJECTORY, atoms),
             deadline=float(deadline) if float(deadline) > 0 else None,
             log_file=here / LOG,
@@ -98,7 +134,10 @@ def main(argv: list[str]) -> int:
             "elapsed_s": result.elapsed_s,
             "notes": result.notes,
         }
-        write_atomically(here / RESULT, json.dumps(summary))
+        if first:
+            write_atomically(here / RESULT, json.dumps(summary))
+        if parallel:
+            world.barrier()
     except OSError as err:
         print(f"{type(err).__name__}: {err.strerror or err}", file=sys.stderr)
         return EX_IOERR
@@ -109,5 +148,7 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
+    if not sys.argv[3].isdigit():
+        sys.exit(code)  # MPI calls a process that leaves otherwise a crash
     # GPAW's and libraries' finalisers have nothing left to say, and may hang or crash.
     os._exit(code)

@@ -30,7 +30,8 @@ def broken() -> Calculator:
 
 def level(name: str, target: str = "ase.calculators.emt:EMT") -> LevelRelaxMaker:
     return ASECalculatorRelaxMaker(
-        name=f"relax {name}", level=ASELevel(name=name, target=target, fmax=1.0, max_steps=20)
+        name=f"relax {name}",
+        level=ASELevel(name=name, target=target, fmax=1.0, max_steps=20, isolate=False),
     )
 
 
@@ -112,3 +113,50 @@ def test_what_a_level_adds_refers_to_nothing_outside_itself() -> None:
     store.connect()
     response = RelaxLevelMaker(maker=level("one")).make(screening).run(store)
     assert next(job.name for job in get_flow(response.replace).jobs) == "relax one cand-0"
+
+
+class Picky(Calculator):
+    """Constant forces of zero; refuses atoms that stand far from the origin."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's own way
+
+    def calculate(self, atoms: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().calculate(atoms, *args, **kwargs)
+        if atoms.positions[:, 0].mean() > 5:
+            raise RuntimeError("too far away")
+        self.results = {"energy": -1.0, "forces": 0.0 * atoms.positions}
+
+
+@pytest.mark.parametrize(("substitutes", "reached"), [(0, 1), (1, 2)])
+def test_where_the_one_that_stands_for_others_fails_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, substitutes: int, reached: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    far = WATER.copy()
+    far.translate_sites(vector=[20, 0, 0])
+    verdicts = [
+        Verdict(candidate_id="cand-0", state="pending"),
+        *(Verdict(candidate_id=f"cand-{i}", state="duplicate", match="cand-0") for i in (1, 2)),
+    ]
+    screening = ScreeningDoc(
+        campaign_id="camp-0",
+        before_level="one",
+        known_set_ids=[],
+        verdicts=verdicts,
+        reserves={"cand-0": ["cand-1", "cand-2"]},
+        structures={"cand-0": far, "cand-1": WATER, "cand-2": WATER},
+    )
+    known = TrainingSetMaker(source=SmilesSource(smiles=["C"], relax=False)).make()
+    levels = RelaxLevelsMaker(makers=[level("one", f"{HERE}:Picky")], substitutes=substitutes)
+    flow = Flow([known, levels.make(screening, [known.output])])
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    relaxed = {d["output"]["candidate_id"] for d in store.query({"output.doc_type": "relaxation"})}
+    assert len(relaxed) == reached
+    classified = store.query_one({"output.doc_type": "classification"})["output"]["verdicts"]
+    states = {v["candidate_id"]: (v["state"], v["match"]) for v in classified}
+    assert states.pop("cand-0") == ("failed", None)
+    if substitutes:
+        assert states == {"cand-1": ("new", None), "cand-2": ("duplicate", "cand-1")}
+    else:
+        assert states == {}

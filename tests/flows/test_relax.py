@@ -190,3 +190,22 @@ def test_gpaw_relaxes_and_evaluates_through_jobflow(store, tmp_path, monkeypatch
     assert doc["settings"]["xc"] == "LDA"
     energy = store.get_output(static.uuid)["output"]["energy"]
     assert energy == pytest.approx(doc["energy_ev"], abs=2e-3)
+
+
+@pytest.mark.parametrize("tidy", [False, True], ids=["folder there", "folder gone"])
+def test_where_the_steps_end_further_jobs_go_on(store, methanol, tmp_path, monkeypatch, tidy):
+    monkeypatch.chdir(tmp_path)
+    level = XTBLevel(max_steps=5, continuations=2, isolate=not tidy, fmax=1e-5)
+    job = XTBRelaxMaker(level=level).make("cand-1", methanol, "camp-1", 0)
+    run_locally(job, store=store, log=False, ensure_success=True, create_folders=True)
+    docs = [d["output"] for d in store.query({"uuid": job.uuid}, sort={"index": 1})]
+    assert [d["attempt"] for d in docs] == [1, 2, 3]
+    assert [d["continues"] for d in docs] == [None, docs[0]["id"], docs[1]["id"]]
+    assert [d["n_steps"] for d in docs] == [5, 10, 15]
+    assert [d["state"] for d in docs] == ["not_converged"] * 3
+    assert docs[2]["energies_ev"][-1] < docs[1]["energies_ev"][-1] < docs[0]["energies_ev"][-1]
+    whole = relax(methanol, XTBLevel(max_steps=15, fmax=1e-5))
+    if not tidy:  # with trajectory and optimizer, as if it had never stopped
+        assert docs[2]["energies_ev"] == pytest.approx(whole.energies_ev, abs=1e-6)
+    assert docs[2]["smiles"] == "CO"
+    assert docs[2]["cpu_s"] > 0

@@ -21,6 +21,7 @@ def misbehaving(monkeypatch):
     def level(**settings):
         names = {"trouble", "at", "log", "delay_s", "once"}
         kwargs = {name: settings.pop(name) for name in names & settings.keys()}
+        settings.setdefault("isolate", False)  # starting a process takes longer than the tests
         return ASELevel(target="misbehaving:Spring", kwargs=kwargs, **settings)
 
     return level
