@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from logan_campaign.schemas import (
     CandidateState,
-    CheapRelaxationCount,
     Changes,
+    CheapRelaxationCount,
     Geometry,
     Origin,
     ReferenceEnergy,

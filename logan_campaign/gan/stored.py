@@ -11,12 +11,12 @@ import json
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 from jax import export
 
 from logan_campaign.gan.model import write_atomically
@@ -38,16 +38,16 @@ def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.
         program: what to run.
         state, real, key: arguments of ``run``; only shapes and types matter.
     """
-    if jax.config.jax_compilation_cache_dir is None or jax.default_backend() != "cpu":
+    directory = jax.config.values["jax_compilation_cache_dir"]
+    if directory is None or jax.default_backend() != "cpu":
         traced: Run = program.jit_run
         return traced
-    directory = Path(jax.config.jax_compilation_cache_dir)
     # Compiled here and once: the call itself would be compiled again for arguments that only
     # differ in whether they are bound to the device, as results are and a first state is not.
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), _flat(state, real, key, jnp.int32(0))
     )
-    stored = stored_program(program, directory, state, real, key)
+    stored = stored_program(program, Path(directory), state, real, key)
     call = jax.jit(stored.call, donate_argnums=(0,)).lower(*shapes).compile()
     structure = jax.tree.structure(state)
 
@@ -71,9 +71,9 @@ def stored_program(
         return found
 
     def on_leaves(state: list[Any], real: list[Any], key: jax.Array, stop: jax.Array) -> list[Any]:
-        trees = map(jax.tree.unflatten, structures, (state, real))
+        first, second = map(jax.tree.unflatten, structures, (state, real))
         typed = jax.random.wrap_key_data(key, impl=implementation)
-        return jax.tree.leaves(program.run(*trees, typed, stop))
+        return jax.tree.leaves(program.run(first, second, typed, stop))
 
     traced = export.export(jax.jit(on_leaves))(*example)
     _write(path, bytes(traced.serialize()))
@@ -92,7 +92,7 @@ def _name(problem: Problem, implementation: str, example: Any) -> str:
                 problem.hyperparameters.model_dump(mode="json"),
                 repr((problem.target, problem.species, implementation)),
                 [(str(x.dtype), x.shape) for x in jax.tree.leaves(example)],
-                [jax.__version__, jaxlib.__version__, bool(jax.config.jax_enable_x64)],
+                [version("jax"), version("jaxlib"), jax.config.values["jax_enable_x64"]],
                 _sources(),
             ]
         ).encode()
