@@ -11,22 +11,29 @@ from logan_campaign.matching.fingerprint import fingerprint
 from logan_campaign.matching.reduction import Reduced
 
 
+#: Cells per direction of the grid in which vectors between sites are counted.
+GRID = 16
+
+
 class _Rows:
     """An array that rows are added to."""
 
     def __init__(self) -> None:
-        self._array: NDArray[np.float32] | None = None
+        self._array: NDArray[Any] | None = None
         self._n = 0
 
-    def add(self, row: NDArray[np.float32]) -> None:
+    def __len__(self) -> int:
+        return self._n
+
+    def add(self, row: NDArray[Any]) -> None:
         if self._array is None:
-            self._array = np.empty((16, *row.shape), np.float32)
+            self._array = np.empty((16, *row.shape), row.dtype)
         elif self._n == len(self._array):
             self._array = np.concatenate([self._array, np.empty_like(self._array)])
         self._array[self._n] = row
         self._n += 1
 
-    def get(self) -> NDArray[np.float32]:
+    def get(self) -> NDArray[Any]:
         assert self._array is not None  # asked for only where something is
         return self._array[: self._n]
 
@@ -49,7 +56,7 @@ class Bucket:
         self._lattice_of: list[int] = []
         self._sites: list[_Rows] = []
         self._fingerprints = _Rows()
-        self._n_fingerprints = 0
+        self._cells = _Rows()
 
     def __len__(self) -> int:
         """Return how many crystals there are."""
@@ -75,7 +82,25 @@ class Bucket:
 
     def fingerprints(self) -> NDArray[np.float32]:
         """Return the fingerprints of all, shape (n, n_features)."""
-        for crystal in self.items[self._n_fingerprints :]:
+        for crystal in self.items[len(self._fingerprints) :]:
             self._fingerprints.add(fingerprint(crystal))
-        self._n_fingerprints = len(self.items)
         return self._fingerprints.get()
+
+    def vector_cells(self) -> NDArray[np.int32]:
+        """Return the grid cells of the vectors between sites of the rarest species.
+
+        Shape (n, n_sites, n_sites - 1): from each site to all others, as the number of the
+        cell, of ``GRID``³ in the unit cell, that holds the vector.
+        """
+        done = len(self._cells)
+        if done < len(self.items):
+            sites = self._sites[0].get()[done:].astype(np.float64)
+            n_sites = sites.shape[1]
+            vectors = sites[:, None, :, :] - sites[:, :, None, :]
+            vectors = vectors[:, ~np.eye(n_sites, dtype=bool)]
+            places = np.minimum((vectors - np.floor(vectors)) * GRID, GRID - 1).astype(np.int32)
+            numbers = (places[..., 0] * GRID + places[..., 1]) * GRID + places[..., 2]
+            for row in numbers.reshape(len(sites), n_sites, n_sites - 1):
+                self._cells.add(row)
+        found: NDArray[np.int32] = self._cells.get()
+        return found

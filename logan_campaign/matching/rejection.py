@@ -18,10 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice
 
-from logan_campaign.matching.bucket import Bucket, by_species
-from logan_campaign.matching.reduction import Reduced
+from logan_campaign.matching.bucket import GRID, Bucket, by_species
+from logan_campaign.matching.reduction import Floats, Reduced
 
 # How much wider than the matcher's own the tolerances are here, against rounding.
 _LENGTH_MARGIN = 1e-6
@@ -30,6 +29,9 @@ _DISTANCE_MARGIN = 1e-3  # of the distance
 
 # Numbers held at a time while many pairs are looked at.
 _BLOCK = 400_000
+
+# From so many crystals in one cell on, a table is made that passes over most of them.
+_MANY = 200
 
 # Pairs of lattices whose mappings are kept.
 _MAX_LATTICE_PAIRS = 50_000
@@ -90,6 +92,8 @@ class Rejector:
             mappings = self._map(some, one) if first else self._map(one, some)
             if not len(mappings.inverse):
                 continue
+            if first and len(members) >= _MANY:
+                members = members[self._passes_grid(one, others, indices[members], mappings)]
             size = len(mappings.inverse) * len(mappings.images) * n_rarest**2 * 3
             step = max(1, _BLOCK // size)
             for start in range(0, len(members), step):
@@ -107,36 +111,83 @@ class Rejector:
         return self._mappings[key]
 
     def _all_mappings(self, first: Reduced, second: Reduced) -> _Mappings:
-        n_sites = len(first.numbers)
+        """Return what Lattice.find_all_mappings finds with cells of the same volume."""
         # volume per atom 1, so that lengths are in free lengths
-        one = Lattice(first.lattice * (n_sites / first.volume) ** (1 / 3))
-        two = Lattice(second.lattice * (n_sites / second.volume) ** (1 / 3))
-        found = [
-            (lattice, scale)
-            for lattice, _, scale in one.find_all_mappings(
-                two,
-                ltol=self._ltol + _LENGTH_MARGIN,
-                atol=self._angle_tol + _ANGLE_MARGIN,
-                skip_rotation_matrix=True,
-            )
-            if abs(abs(np.linalg.det(scale)) - 1) < 0.5
-        ]
-        inverse = np.zeros((len(found), 3, 3))
-        metric = np.zeros((len(found), 3, 3))
-        for place, (lattice, scale) in enumerate(found):
-            inverse[place] = np.rint(np.linalg.inv(scale))
-            average = (np.array(lattice.parameters) + np.array(two.parameters)) / 2
-            mean = Lattice.from_parameters(*average)
-            metric[place] = mean.metric_tensor * (n_sites / mean.volume) ** (2 / 3)
+        n_sites = len(first.numbers)
+        one = first.lattice * (n_sites / first.volume) ** (1 / 3)
+        two = second.lattice * (n_sites / second.volume) ** (1 / 3)
+        lengths, angles = _lengths(two), _angles(two)
+        ltol, atol = self._ltol + _LENGTH_MARGIN, self._angle_tol + _ANGLE_MARGIN
+
+        # lattice vectors of the first, as long as each of the second's three
+        vectors = _vectors_within(one, lengths.max() * (1 + ltol))
+        cartesian = vectors @ one
+        long = np.linalg.norm(cartesian, axis=1)
+        ratio = long[:, None] / lengths
+        alike = [np.flatnonzero((r < 1 + ltol) & (r > 1 / (1 + ltol))) for r in ratio.T]
+        unit = cartesian / long[:, None]
+
+        def at_angle(i: int, j: int, angle: float) -> NDArray[np.bool_]:
+            cosines = np.clip(unit[alike[i]] @ unit[alike[j]].T, -1, 1)
+            return np.abs(np.degrees(np.arccos(cosines)) - angle) <= atol
+
+        fits = at_angle(0, 1, angles[2])[:, :, None] & at_angle(0, 2, angles[1])[:, None, :]
+        fits &= at_angle(1, 2, angles[0])[None]
+        chosen = np.stack([alike[n][index] for n, index in enumerate(np.nonzero(fits))], axis=1)
+        scale = vectors[chosen]
+        same_volume = np.abs(np.abs(np.linalg.det(scale)) - 1) < 0.5
+        chosen, scale = chosen[same_volume], scale[same_volume]
+
+        found = cartesian[chosen]
+        length = (_lengths(found) + lengths) / 2
+        cosine = np.cos(np.radians((_angles(found) + angles) / 2))
+        metric = length[:, :, None] * length[:, None, :]
+        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
+            metric[:, i, j] *= cosine[:, k]
+            metric[:, j, i] *= cosine[:, k]
+        volume = np.sqrt(np.maximum(np.linalg.det(metric), 1e-12))
+        metric *= ((n_sites / volume) ** (2 / 3))[:, None, None]
         images = np.zeros((1, 3))
-        if found:
+        if len(found):
             # |f_i| of a vector is at most its length times the reciprocal length
             reciprocal = np.sqrt(np.diagonal(np.linalg.inv(metric), axis1=1, axis2=2)).max(axis=0)
             ranges = [np.arange(-n, n + 1) for n in np.floor(self._reach * reciprocal + 0.5)]
             images = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
         return _Mappings(
-            inverse.astype(np.float32), metric.astype(np.float32), images.astype(np.float32)
+            np.rint(np.linalg.inv(scale)).astype(np.float32),
+            metric.astype(np.float32),
+            images.astype(np.float32),
         )
+
+    def _passes_grid(
+        self, one: Reduced, others: Bucket, indices: NDArray[np.int64], mappings: _Mappings
+    ) -> NDArray[np.bool_]:
+        """Return which of many crystals in one cell, the first of each pair, are worth a look.
+
+        The condition of :meth:`_fits` for the rarest species alone, on a grid: a table says
+        for each cell which sites of ``one`` a vector that ends in the cell may come near, and
+        the vectors of the others are looked up there.
+        """
+        sites = by_species(one)[0]
+        if not 2 <= len(sites) <= 9 or len(mappings.images) > 1:  # 8 bits; a small cell
+            return np.ones(len(indices), dtype=np.bool_)
+        cells = others.vector_cells()[indices]
+        every = np.uint8((1 << (len(sites) - 1)) - 1)
+        result = np.zeros(len(indices), dtype=np.bool_)
+        centres = (np.indices((GRID,) * 3).reshape(3, -1).T + 0.5).astype(np.float32) / GRID
+        corners = np.indices((2,) * 3).reshape(3, -1).T.astype(np.float32) - 0.5
+        for inverse, metric in zip(mappings.inverse, mappings.metric, strict=True):
+            to_corner = _squared(corners[None] @ inverse / GRID, metric[None], mappings.images)
+            reach = self._reach + np.sqrt(to_corner.max()) * (1 + _DISTANCE_MARGIN)
+            mapped = centres @ inverse
+            table = np.zeros(len(centres), dtype=np.uint8)
+            for bit, site in enumerate(sites[1:] - sites[0]):
+                apart = mapped - site
+                apart -= np.rint(apart)
+                near = _squared(apart[None], metric[None], mappings.images)[0] <= reach**2
+                table |= near.astype(np.uint8) << np.uint8(bit)
+            result |= (np.bitwise_or.reduce(table[cells], axis=2) == every).any(axis=1)
+        return result
 
     def _fits(
         self,
@@ -192,3 +243,28 @@ def _squared(
         best = found if best is None else np.minimum(best, found)
     assert best is not None  # there is always the cell itself
     return best
+
+
+def _vectors_within(lattice: Floats, radius: float) -> Floats:
+    """Return the lattice vectors up to a length but zero, as fractional (n, 3)."""
+    reciprocal = np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    ranges = [np.arange(-n, n + 1) for n in np.floor(radius * reciprocal + 1e-6)]
+    vectors = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    long = np.linalg.norm(vectors @ lattice, axis=1)
+    found: Floats = vectors[(long <= radius * (1 + 1e-9)) & (long > 0)]
+    return found
+
+
+def _lengths(lattice: Floats) -> Floats:
+    """Return the lengths a, b, c of lattices (..., 3, 3)."""
+    found: Floats = np.linalg.norm(lattice, axis=-1)
+    return found
+
+
+def _angles(lattice: Floats) -> Floats:
+    """Return the angles alpha, beta, gamma (degrees) of lattices (..., 3, 3)."""
+    unit = lattice / _lengths(lattice)[..., None]
+    pairs = ((1, 2), (0, 2), (0, 1))
+    cosines = [np.einsum("...x,...x->...", unit[..., i, :], unit[..., j, :]) for i, j in pairs]
+    found: Floats = np.degrees(np.arccos(np.clip(np.stack(cosines, axis=-1), -1, 1)))
+    return found

@@ -89,6 +89,26 @@ def test_nothing_that_matches_is_rejected(tolerance: Tolerance) -> None:
     assert n_rejected > (8 if tolerance != "loose" else 2)
 
 
+@pytest.mark.parametrize("tolerance", TOLERANCES)
+def test_lattices_are_mapped_as_the_plain_matcher_maps_them(tolerance: Tolerance) -> None:
+    ltol, stol, angle_tol = TOLERANCES[tolerance]
+    n_found = 0
+    for one, two in some_pairs(tolerance)[::3]:
+        scaled = [
+            Lattice(crystal.lattice * (len(one.numbers) / crystal.volume) ** (1 / 3))
+            for crystal in (one, two)
+        ]
+        plain = {
+            tuple(np.rint(np.linalg.inv(scale)).astype(int).ravel())
+            for _, _, scale in scaled[0].find_all_mappings(scaled[1], ltol, angle_tol, True)
+            if abs(abs(np.linalg.det(scale)) - 1) < 0.5
+        }
+        found = Rejector(ltol, stol, angle_tol)._all_mappings(one, two)
+        assert {tuple(m.astype(int).ravel()) for m in found.inverse} == plain
+        n_found += len(plain)
+    assert n_found > 0
+
+
 def test_a_pair_is_judged_alike_alone_and_among_many() -> None:
     cells = [random_crystal(4, seed) for seed in range(20)]
     cells += [disturbed(cells[0], 0.3, strain, 1) for strain in (0.0, 0.0, 0.02)]
