@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,8 +29,11 @@ from logan_campaign.processors import pin_to_cores
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
-CATIONS = tuple("Li Na K Be Mg Ca Sr Al Ga Si Ge Sn Ti Zr Hf V Nb Cr Mo Mn Fe Co Ni Cu Zn".split())
-ANIONS = tuple("O S Se N P F Cl Br H C".split())
+CATIONS = (
+    *("Li", "Na", "K", "Be", "Mg", "Ca", "Sr", "Al", "Ga", "Si", "Ge", "Sn", "Ti", "Zr"),
+    *("Hf", "V", "Nb", "Cr", "Mo", "Mn", "Fe", "Co", "Ni", "Cu", "Zn"),
+)
+ANIONS = ("O", "S", "Se", "N", "P", "F", "Cl", "Br", "H", "C")
 
 
 def main() -> None:
@@ -49,8 +53,11 @@ def main() -> None:
         if options.part != "growth":
             known, row["cpu_known_s"] = _timed(lambda: known_crystals(options.known, options.seed))
             row["known_sio2"] = sum(_is_silica(entry.formula) for entry in known)
+            _tell(row)
             row |= index_and_query(known, work, options.queries, rng)
+            _tell(row)
             row |= match_picks(raw[: options.picks], known, work, options.sample, rng)
+            _tell(row)
             for tolerance in TOLERANCES:
                 row[f"false_negatives_{tolerance}"] = false_negatives(
                     tolerance, options.matches, raw, known, rng
@@ -93,6 +100,11 @@ class _Work:
     def __exit__(self, *exc_info: object) -> None:
         if self._temporary:
             self._temporary.cleanup()
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """Say on standard error what is known so far: the whole takes a while."""
+    print(json.dumps(row), file=sys.stderr, flush=True)
 
 
 def _timed(function: Any) -> tuple[Any, float]:
@@ -199,10 +211,11 @@ def known_crystals(n: int, seed: int) -> list[Any]:
 
 def _entry(structure: Any, label: str) -> Any:
     from logan_campaign.schemas import StructureEntry
-    from logan_campaign.structures import formula, structure_id
+    from logan_campaign.structures import hill_formula, structure_id
 
+    name = hill_formula(structure.formula.replace(" ", ""))
     return StructureEntry(
-        id=structure_id(structure), label=label, formula=formula(structure), structure=structure
+        id=structure_id(structure), label=label, formula=name, structure=structure
     )
 
 
@@ -333,6 +346,7 @@ def growth(
         row["speedup"] = row["brute_force_s"] / row["cpu_prefilter_s"]
         row["speedup_reduced"] = beforehand * row["pairs"] / row["cpu_prefilter_s"]
         rows.append(row)
+        _tell(row)
     return {"growth": rows}
 
 
