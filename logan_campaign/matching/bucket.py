@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from logan_campaign.matching.fingerprint import fingerprint
 from logan_campaign.matching.reduction import Reduced
 
-
 #: Cells per direction of the grid in which vectors between sites are counted.
 GRID = 16
 
