@@ -81,7 +81,7 @@ class FrameworkSelection(KeyedSelection):
                 own = slice(bounds[row], bounds[row + 1])
                 keys[row] = topology(pool.numbers, Bonds(*(part[own] for part in bonds)))
         elif len(rows):
-            structures = [from_atoms(pool.atoms(row)) for row in rows]
+            structures = [from_atoms(pool.atoms(int(row))) for row in rows]
             crystals = [s for s in structures if isinstance(s, Structure)]
             for members in CrystalMatcher(self.tolerance).group(crystals):
                 for place in members:
