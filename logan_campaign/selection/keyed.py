@@ -106,7 +106,7 @@ class KeyedSelection(SelectionBase):
         found = Selection.of(self.strategy_name, picks, labels, keys)
         without = np.flatnonzero(judged.keys == "")
         if len(without) and self.pre_relax is not None:
-            self._add_relaxed(found, pool, without, set(judged.keys), seed)
+            self._add_relaxed(found, pool, judged, seed)
         elif len(without) and self.fill and len(picks) < self.n_picks:
             self._add_clusters(found, pool, without, seed)
         elif len(without):
@@ -164,30 +164,24 @@ class KeyedSelection(SelectionBase):
             ),
         )
 
-    def _add_relaxed(
-        self, found: Selection, pool: Pool, without: np.ndarray, seen: set[str], seed: int
-    ) -> None:
+    def _add_relaxed(self, found: Selection, pool: Pool, judged: Judgement, seed: int) -> None:
         """Relax representatives of what has no key, and pick those with a new one."""
         assert self.pre_relax is not None  # asked by the caller
+        without = np.flatnonzero(judged.keys == "")
         clusters = self._clusters(pool, without, self.pre_relax.n, seed)
         rows = without[clusters.indices]
         starts, cheap = _relax_all(pool, rows, self.pre_relax)
         found.cheap.append(cheap)
-        moved = pool.take(rows).moved(
-            {place: starts[int(row)] for place, row in enumerate(rows) if int(row) in starts}
-        )
-        judged = self.judge(moved)
-        judged.keys[[place for place, row in enumerate(rows) if int(row) not in starts]] = ""
+        again = self._judge_relaxed(pool, judged, rows, starts)
         labels = np.array(found.labels)
         picks, keys = [int(i) for i in found.indices], list(found.keys)
         covered = 0
-        for key, places in self._representatives(judged):
+        for key, places in self._representatives(again):
             members = without[np.isin(clusters.labels, places)]
             covered += len(members)
-            if key in seen:
-                if key in found.keys:
-                    labels[members] = found.keys.index(key)
-            elif len(picks) < self.n_picks:
+            if key in found.keys:
+                labels[members] = found.keys.index(key)
+            elif not np.any(judged.keys == key) and len(picks) < self.n_picks:
                 labels[members] = len(picks)
                 row = int(rows[places[0]])
                 found.starts[row] = starts[row]
@@ -200,6 +194,20 @@ class KeyedSelection(SelectionBase):
             found,
             Selection.of(f"{self.strategy_name}: relaxed by {cheap.level}", picks, labels, keys),
         )
+
+    def _judge_relaxed(
+        self, pool: Pool, judged: Judgement, rows: np.ndarray, starts: dict[int, Atoms]
+    ) -> Judgement:
+        """Judge relaxed structures beside those with a key; equal ones get the same key."""
+        groups = self._representatives(judged)
+        known = np.array([members[0] for _, members in groups], dtype=int)
+        together = np.concatenate([known, rows])
+        moved = {len(known) + k: starts[r] for k, r in enumerate(rows.tolist()) if r in starts}
+        both = self.judge(pool.take(together).moved(moved))
+        named = {both.keys[place]: key for place, (key, _) in enumerate(groups)}
+        keys = np.array([named.get(key, key) for key in both.keys[len(known) :]], dtype=object)
+        keys[[k for k, r in enumerate(rows.tolist()) if r not in starts]] = ""
+        return Judgement(keys, both.clarity[len(known) :])
 
 
 def _append(found: Selection, longer: Selection) -> None:
