@@ -115,7 +115,8 @@ def _bonds(
         if not step.any():
             ratio[:, diagonal, diagonal] = np.inf  # an atom is no neighbour of itself
         found = np.nonzero(ratio < factor)
-        parts.append(Bonds(*found, wrapped[found] + step, ratio[found]))
+        structure, first, second = found
+        parts.append(Bonds(structure, first, second, wrapped[found] + step, ratio[found]))
     bonds = Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     order = np.lexsort((*bonds.image.T, bonds.second, bonds.first, bonds.structure))
     return Bonds(*(part[order] for part in bonds))

@@ -106,6 +106,22 @@ def test_status_says_what_was_found(folder: Path, capsys: pytest.CaptureFixture[
     assert all(model["distinct_share"] is not None for model in status["models"])
 
 
+def test_the_map_of_the_first_run_is_drawn(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output(folder, capsys, "map", "quick", "map.svg")
+    picture = (folder / "map.svg").read_text(encoding="utf-8")
+    status = json.loads(output(folder, capsys, "status", "quick", "--json"))
+    picked = status["selections"][0]["n_candidates"]
+    for text in (f"picked ({picked})", "known (2)", "first principal component"):
+        assert f"<!-- {text}" in picture  # matplotlib says so of texts that it draws as paths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["logan-campaign", "map", str(folder / "quick"), "map.bmp"])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+    assert "cannot draw map.bmp" in capsys.readouterr().err
+
+
 def test_every_candidate_has_its_lineage_up_and_down(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

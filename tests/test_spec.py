@@ -94,7 +94,11 @@ def test_overridden_paths_are_meant_from_the_current_directory(
         (("kind: molecule", "kind: crystal"), ["target", "'cell'"]),
         (("gfn2-xtb", "gfn7"), ["/spec.yaml:12", "gfn7", "gpaw"]),
         (("name: small", "name: a/b"), ["/spec.yaml:1", "name", "a/b"]),
-        (("strategy: kmeans", "strategy: best"), ["/spec.yaml:8", "select", "best"]),
+        (("strategy: kmeans", "strategy: best"), ["/spec.yaml:8", "select", "best", "framework"]),
+        (
+            ("relax:", "  pre_relax: {n: 5}\nrelax:"),
+            ["/spec.yaml:10", "select.pre_relax: there is no such key"],
+        ),
         (("name: small", "name: small\nname: twice"), ["/spec.yaml:2", "'name' is given twice"]),
         (("name: small", "name: [small"), ["/spec.yaml:", "not valid YAML"]),
         (("name: small", "? [name]\n: small"), ["/spec.yaml:1", "not valid YAML"]),

@@ -57,7 +57,7 @@ class Pool:
     training: Sequence[Geometry] = ()
     models: Sequence[LoganModel] = ()
     workdir: Path = Path()
-    _described: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    _computed: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -70,8 +70,8 @@ class Pool:
     def descriptors(self, settings: DescriptorSettings) -> np.ndarray:
         """Return the (n, n_features) structure descriptors; computed once per settings."""
         key = settings.model_dump_json()
-        if key not in self._described:
-            self._described[key] = structure_descriptors(
+        if key not in self._computed:
+            self._computed[key] = structure_descriptors(
                 self.positions,
                 self.cells,
                 self.numbers,
@@ -79,7 +79,20 @@ class Pool:
                 species=sorted(set(self.numbers.tolist())),
                 **settings.model_dump(),
             )
-        return self._described[key]
+        return self._computed[key]
+
+    def critic_scores(self) -> np.ndarray:
+        """Return (n, n_models) what each model's critic says of each structure; computed once.
+
+        Lower looks more real; scales differ between critics.
+        """
+        from logan_campaign.gan import critic_scores
+
+        if "critics" not in self._computed:
+            self._computed["critics"] = np.stack(
+                [critic_scores(model, self.positions, self.cells) for model in self.models], axis=1
+            )
+        return self._computed["critics"]
 
     def atoms(self, row: int) -> Atoms:
         """Return one structure."""
@@ -98,7 +111,7 @@ class Pool:
             self.training,
             self.models,
             self.workdir,
-            {key: values[rows] for key, values in self._described.items()},
+            {key: values[rows] for key, values in self._computed.items()},
         )
 
     def moved(self, starts: dict[int, Atoms]) -> Pool:

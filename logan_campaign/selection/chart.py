@@ -12,6 +12,7 @@ from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.schemas import Geometry
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 from logan_campaign.selection.framework import FrameworkSelection
+from logan_campaign.selection.keyed import KeyedSelection
 from logan_campaign.selection.kmeans import KMeansSelection, Projection
 from logan_campaign.structures import to_atoms
 
@@ -33,7 +34,9 @@ class Chart(NamedTuple):
 def chart(
     pool: Pool, selection: Selection, steps: Sequence[SelectionBase], known: Sequence[Geometry]
 ) -> Chart:
-    """Return the map that the first k-means step worked on, or that of the paper's descriptor.
+    """Return the map that the first strategy worked on, if it has a descriptor.
+
+    Otherwise the map is that of the paper: its descriptor, two components.
 
     Args:
         pool: the structures that were chosen from.
@@ -42,7 +45,13 @@ def chart(
         known: known structures to place in the map.
     """
     first = steps[0]
-    settings = first if isinstance(first, KMeansSelection) else KMeansSelection()
+    settings = KMeansSelection()
+    if isinstance(first, KMeansSelection | KeyedSelection):
+        settings = KMeansSelection(
+            n_components=first.n_components,
+            standardise=first.standardise,
+            descriptor=first.descriptor,
+        )
     projection = Projection.of(
         pool.descriptors(settings.descriptor), settings.n_components, settings.standardise
     )

@@ -22,7 +22,7 @@ from logan_campaign.matching.spec import Tolerance
 from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import Pool
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
-from logan_campaign.structures import from_atoms
+from logan_campaign.structures import from_atoms, structure_id
 
 
 class FrameworkSelection(KeyedSelection):
@@ -81,11 +81,10 @@ class FrameworkSelection(KeyedSelection):
                 own = slice(bounds[row], bounds[row + 1])
                 keys[row] = topology(pool.numbers, Bonds(*(part[own] for part in bonds)))
         elif len(rows):
-            structures = [from_atoms(pool.atoms(row)) for row in rows]
+            structures = [from_atoms(pool.atoms(int(row))) for row in rows]
             crystals = [s for s in structures if isinstance(s, Structure)]
             for members in CrystalMatcher(self.tolerance).group(crystals):
-                for place in members:
-                    keys[rows[place]] = f"like {rows[min(members)]}"
+                keys[rows[members]] = structure_id(crystals[members[0]])
         return Judgement(keys, np.where(fits, clarity, 0.0))
 
 

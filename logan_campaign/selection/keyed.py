@@ -32,13 +32,22 @@ from logan_campaign.selection.base import (
 from logan_campaign.selection.kmeans import KMeansSelection
 from logan_campaign.structures import from_atoms, to_atoms
 
+#: Representatives of a graph or network that is in doubt.
+_PER_DOUBT = 3
+
 
 class PreRelaxation(BaseModel):
     """A cheap relaxation of representatives of what has no key, to judge them again."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    n: int = Field(50, ge=1, le=100_000, description="k-means representatives to relax")
+    n: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="Structures to relax: those of graphs or networks in doubt, then k-means "
+        "representatives of what has none",
+    )
     level: LevelSpec = Field(
         default_factory=lambda: XTBLevel(name="pre", fmax=0.1, max_steps=200),
         description="Level, as under 'relax': any calculator",
@@ -61,6 +70,14 @@ class KeyedSelection(SelectionBase):
     """What graph and framework selection share."""
 
     per_key: int = Field(1, ge=1, description="Representatives of each graph or network")
+    doubt: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="A graph or network is in doubt where in all of its structures some unbonded "
+        "atoms are closer than this many times the longest bond, both in sums of covalent radii: "
+        "up to three of its structures are picked or, with 'pre_relax', relaxed; 0: never",
+    )
     fill: bool = Field(
         True,
         description="Give the places that are left to k-means representatives of what has no "
@@ -89,24 +106,29 @@ class KeyedSelection(SelectionBase):
     def select(self, pool: Pool, seed: int) -> Selection:
         """Pick representatives of groups, largest group first. See :meth:`SelectionBase.select`."""
         judged = self.judge(pool)
+        groups = self._representatives(judged)
+        doubtful = {key for key, rows in groups if judged.clarity[rows[0]] < self.doubt}
+        if self.pre_relax is not None:
+            groups = [(key, rows) for key, rows in groups if key not in doubtful]
         labels = np.full(len(pool), -1)
         picks: list[int] = []
         keys: list[str | None] = []
-        for key, rows in self._representatives(judged)[: self.n_picks]:
+        for key, rows in groups[: self.n_picks]:
             labels[judged.keys == key] = len(picks)
             picks.append(rows[0])
             keys.append(key)
         # further representatives stand for themselves alone
-        for turn in range(1, self.per_key):
-            for key, rows in self._representatives(judged):
-                if turn < len(rows) and len(picks) < self.n_picks:
+        for turn in range(1, max(self.per_key, _PER_DOUBT)):
+            for key, rows in groups:
+                wanted = self.per_key if key not in doubtful else max(self.per_key, _PER_DOUBT)
+                if turn < min(wanted, len(rows)) and len(picks) < self.n_picks:
                     labels[rows[turn]] = len(picks)
                     picks.append(rows[turn])
                     keys.append(key)
         found = Selection.of(self.strategy_name, picks, labels, keys)
         without = np.flatnonzero(judged.keys == "")
-        if len(without) and self.pre_relax is not None:
-            self._add_relaxed(found, pool, without, set(judged.keys), seed)
+        if self.pre_relax is not None and (len(without) or doubtful):
+            self._add_relaxed(found, pool, judged, doubtful, seed)
         elif len(without) and self.fill and len(picks) < self.n_picks:
             self._add_clusters(found, pool, without, seed)
         elif len(without):
@@ -165,41 +187,74 @@ class KeyedSelection(SelectionBase):
         )
 
     def _add_relaxed(
-        self, found: Selection, pool: Pool, without: np.ndarray, seen: set[str], seed: int
+        self, found: Selection, pool: Pool, judged: Judgement, doubtful: set[str], seed: int
     ) -> None:
-        """Relax representatives of what has no key, and pick those with a new one."""
+        """Relax what is in doubt and representatives of what has no key; pick what is new."""
         assert self.pre_relax is not None  # asked by the caller
-        clusters = self._clusters(pool, without, self.pre_relax.n, seed)
-        rows = without[clusters.indices]
+        without = np.flatnonzero(judged.keys == "")
+        groups = self._representatives(judged)
+        # each stands for the structures of its cluster, or of its part of the group in doubt
+        stands_for: dict[int, np.ndarray] = {}
+        for turn in range(_PER_DOUBT):
+            for key, members in groups:
+                if key in doubtful and turn < len(members) and len(stands_for) < self.pre_relax.n:
+                    whole = np.flatnonzero(judged.keys == key)
+                    stands_for[members[turn]] = whole if turn == 0 else np.array([members[turn]])
+        n_left = self.pre_relax.n - len(stands_for)
+        if n_left and len(without):
+            clusters = self._clusters(pool, without, n_left, seed)
+            for place, row in enumerate(without[clusters.indices].tolist()):
+                stands_for[row] = without[clusters.labels == place]
+        rows = np.array(list(stands_for), dtype=int)
         starts, cheap = _relax_all(pool, rows, self.pre_relax)
         found.cheap.append(cheap)
-        moved = pool.take(rows).moved(
-            {place: starts[int(row)] for place, row in enumerate(rows) if int(row) in starts}
-        )
-        judged = self.judge(moved)
-        judged.keys[[place for place, row in enumerate(rows) if int(row) not in starts]] = ""
+        settled = [(key, members[0]) for key, members in groups if key not in doubtful]
+        again = self._judge_relaxed(pool, settled, rows, starts)
         labels = np.array(found.labels)
         picks, keys = [int(i) for i in found.indices], list(found.keys)
-        covered = 0
-        for key, places in self._representatives(judged):
-            members = without[np.isin(clusters.labels, places)]
-            covered += len(members)
-            if key in seen:
-                if key in found.keys:
-                    labels[members] = found.keys.index(key)
-            elif len(picks) < self.n_picks:
-                labels[members] = len(picks)
+        names = {key for key, _ in settled}
+        for key, places in self._representatives(again):
+            if key in keys:
+                label = keys.index(key)
+            elif key not in names and len(picks) < self.n_picks:
+                label = len(picks)
                 row = int(rows[places[0]])
                 found.starts[row] = starts[row]
                 picks.append(row)
                 keys.append(key)
-        lost = len(without) - covered
+            else:
+                continue
+            for place in places:
+                labels[stands_for[int(rows[place])]] = label
+        covered = {int(rows[place]) for place in np.flatnonzero(again.keys != "")}
+        lost = len(without) - sum(
+            len(members)
+            for row, members in stands_for.items()
+            if row in covered and judged.keys[row] == ""
+        )
         if lost:
             found.n_unusable[f"{self.lacking} after a cheap relaxation"] = lost
         _append(
             found,
             Selection.of(f"{self.strategy_name}: relaxed by {cheap.level}", picks, labels, keys),
         )
+
+    def _judge_relaxed(
+        self,
+        pool: Pool,
+        settled: list[tuple[str, int]],
+        rows: np.ndarray,
+        starts: dict[int, Atoms],
+    ) -> Judgement:
+        """Judge relaxed structures beside settled ones; equal ones get the same key."""
+        known = np.array([row for _, row in settled], dtype=int)
+        together = np.concatenate([known, rows])
+        moved = {len(known) + k: starts[r] for k, r in enumerate(rows.tolist()) if r in starts}
+        both = self.judge(pool.take(together).moved(moved))
+        named = {both.keys[place]: key for place, (key, _) in enumerate(settled)}
+        keys = np.array([named.get(key, key) for key in both.keys[len(known) :]], dtype=object)
+        keys[[k for k, r in enumerate(rows.tolist()) if r not in starts]] = ""
+        return Judgement(keys, both.clarity[len(known) :])
 
 
 def _append(found: Selection, longer: Selection) -> None:

@@ -33,16 +33,9 @@ class CriticSelection(SelectionBase):
 
     def select(self, pool: Pool, seed: int) -> Selection:
         """Pick the best-ranked. See :meth:`SelectionBase.select`."""
-        from logan_campaign.gan import critic_scores
-
         if not pool.models:
             raise InputError("select: 'critic' needs trained models, and there are none")
-        ranks = np.stack(
-            [
-                rankdata(critic_scores(model, pool.positions, pool.cells), nan_policy="raise")
-                for model in pool.models
-            ]
-        )
+        ranks = rankdata(pool.critic_scores().T, axis=1)
         return best("critic", mean_rank_of_others(ranks, pool.group), self.n_picks)
 
 

@@ -303,7 +303,8 @@ def test_framework_gives_one_pick_per_network_with_learned_coordination(group_by
     assert kinds[filled.indices[2]] == "torn"
 
 
-def test_a_calculator_of_the_specs_repairs_a_torn_network() -> None:
+@pytest.mark.parametrize("group_by", ["topology", "match"])
+def test_a_calculator_of_the_specs_repairs_a_torn_network(group_by: str) -> None:
     copper = bulk("Cu", cubic=True)
     torn = np.repeat(copper.positions[None], 3, axis=0)
     torn[:, 0] += np.array([[1.2, 0.0, 0.0], [0.0, 1.2, 0.1], [0.1, 1.2, 0.0]])
@@ -316,7 +317,9 @@ def test_a_calculator_of_the_specs_repairs_a_torn_network() -> None:
         training=[from_atoms(bulk("Cu"))],
     )
     level = {"calculator": "ase", "name": "emt", "target": "ase.calculators.emt:EMT"}
-    settings = FrameworkSelection(pre_relax={"n": 2, "level": level}, descriptor=SMALL)
+    settings = FrameworkSelection(
+        group_by=group_by, pre_relax={"n": 2, "level": level}, descriptor=SMALL
+    )
     settings.check(["Cu"], "crystal")
     chosen = select(pool, settings, seed=0)
     [row] = chosen.indices
@@ -325,6 +328,17 @@ def test_a_calculator_of_the_specs_repairs_a_torn_network() -> None:
     assert (chosen.cheap[0].n, chosen.cheap[0].n_converged) == (2, 2)
     [found] = CoordinationRanges.learn([from_atoms(chosen.starts[int(row)])]).ranges.values()
     assert found == (12, 12)
+    # beside whole copper, what the relaxation gives is nothing new
+    beside = Pool(
+        numbers=pool.numbers,
+        positions=np.concatenate([torn, copper.positions[None]]),
+        cells=np.repeat(copper.cell.array[None], 4, axis=0),
+        periodic=True,
+        group=np.zeros(4, dtype=int),
+        training=pool.training,
+    )
+    both = select(beside, settings, seed=0)
+    assert (both.indices.tolist(), both.represents.tolist()) == ([3], [4])
     unlearned = replace(pool, training=[])
     with pytest.raises(InputError, match="needs the training set"):
         select(unlearned, settings, seed=0)
