@@ -13,7 +13,9 @@ import argparse
 import json
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -284,11 +286,78 @@ class FileServer(LocalServer):
         return code, sent, body
 
 
+class ForwardingServer(LocalServer):
+    """Hands requests on to another server on loopback, except where a fault says otherwise.
+
+    Args:
+        target: address of the other server.
+        **defaults: parameters that requests have where they do not say otherwise.
+    """
+
+    def __init__(self, target: str, **defaults: str) -> None:
+        super().__init__()
+        self._target = target.rstrip("/")
+        self._defaults = defaults
+
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        """See :meth:`LocalServer.answer`."""
+        address = f"{self._target}{path}?{urllib.parse.urlencode({**self._defaults, **query})}"
+        # by the same host name, so that links to the next page lead here
+        request = urllib.request.Request(address, headers={"Host": headers["host"]})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as found:
+                return found.status, {"Content-Type": "application/json"}, found.read()
+        except urllib.error.HTTPError as err:
+            return err.code, {"Content-Type": "application/json"}, err.read()
+
+
+def optimade_lines(crystals: Sequence[Atoms]) -> str:
+    """Return crystals in OPTIMADE's JSON lines, as its reference server reads them.
+
+    Ids and dates are MADE UP.
+    """
+    from optimade.adapters import Structure
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    lines = [json.dumps({"x-optimade": {"meta": {"api_version": "1.1.0"}}})]
+    for index, atoms in enumerate(crystals):
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        entry = Structure.ingest_from(AseAtomsAdaptor.get_structure(bare)).entry
+        attributes = json.loads(entry.attributes.model_dump_json())
+        attributes["last_modified"] = {"$date": "2026-01-01T00:00:00Z"}
+        lines.append(
+            json.dumps({"id": f"made-up-{index}", "type": "structures", "attributes": attributes})
+        )
+    return "\n".join(lines) + "\n"
+
+
 @contextmanager
-def serving(server: LocalServer) -> Iterator[LocalServer]:
-    """Run a server inside the block."""
-    with server:
-        yield server
+def optimade_server(lines: Path) -> Iterator[str]:
+    """Run the reference server of ``optimade`` over JSON lines; yields its address."""
+    import socket
+
+    import uvicorn
+    from optimade.server.config import ServerConfig
+    from optimade.server.create_app import create_app
+
+    config = ServerConfig(
+        insert_test_data=False,
+        insert_from_jsonl=lines,
+        database_backend="mongomock",
+        log_dir=lines.parent,
+    )
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(config), log_level="error", ws="none", loop="asyncio")
+        )
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 def crystals_from(paths: Sequence[str | Path]) -> list[Atoms]:

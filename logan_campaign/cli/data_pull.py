@@ -126,6 +126,39 @@ def pull_qm9(
     pull(source_of(query), store, as_json)
 
 
+@pull_app.command("optimade")
+def pull_optimade(
+    query: Annotated[
+        str, typer.Option("--filter", help="In OPTIMADE's filter language.", show_default=False)
+    ],
+    provider: Annotated[
+        list[str],
+        typer.Option(
+            "--provider",
+            help="alexandria, cod, mp, oqmd, or a base URL; may be given repeatedly.",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[
+        Literal["molecule", "crystal"], typer.Option(help="What is asked for.")
+    ] = "crystal",
+    at_most: Annotated[
+        int | None, typer.Option("--max", help="Take at most so many from each provider.")
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull structures from OPTIMADE providers."""
+    settings = {
+        "type": "optimade",
+        "providers": provider,
+        "filter": query,
+        "kind": kind,
+        "max_structures": at_most,
+    }
+    pull(source_of(settings), store, as_json)
+
+
 @pull_app.command("spec")
 def pull_spec(
     spec: Annotated[Path, typer.Argument(help="A campaign's spec (YAML).")],
