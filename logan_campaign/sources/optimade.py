@@ -27,8 +27,8 @@ from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import Manifest, Origin, TargetKind
-from logan_campaign.sources.base import Collector, LoadedSet, Source
 from logan_campaign.sources import transfer
+from logan_campaign.sources.base import Collector, LoadedSet, Source
 from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
 from logan_campaign.structures import to_atoms
 
