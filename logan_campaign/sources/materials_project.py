@@ -293,7 +293,7 @@ def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str
         batch = missing[start : start + BATCH]
         answer = client.search(material_ids=batch, fields=["material_id", "structure"])
         for found in answer:
-            name = found.get("material_id") if isinstance(found, dict) else None
+            name = str(found.get("material_id")) if isinstance(found, dict) else ""
             if name not in batch:
                 continue
             structures[name] = found.get("structure")

@@ -221,7 +221,7 @@ def _add(collector: Collector, name: str, text: str) -> None:
             smiles = None
     collector.add(
         molecule.atoms,
-        label=f"gdb-{molecule.index}",
+        label=f"gdb-{molecule.number}",
         smiles=smiles,
         energy_ev=molecule.properties["u0_ev"],
         properties=to_record(molecule),

@@ -112,7 +112,7 @@ def _fill(database: sqlite3.Connection, archive: Path) -> int:
                 database.execute("INSERT INTO malformed VALUES (?, ?)", (name, reason))
                 continue
             n += 1
-            rows.append((found.index, name, found.formula, zlib.compress(data, 1)))
+            rows.append((found.number, name, found.formula, zlib.compress(data, 1)))
             if len(rows) == _CHUNK:
                 database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
                 rows.clear()
