@@ -230,7 +230,8 @@ def source_of(query: dict[str, Any]) -> SourceSpec:
             where = ".".join(str(key) for key in item["loc"][1:])
             text = item["msg"].removeprefix("Value error, ")
             shown = item.get("input")
-            got = "" if isinstance(shown, dict | list) else f" (got {shown!r})"
+            unsaid = isinstance(shown, dict | list) or item["type"] == "secret"
+            got = "" if unsaid else f" (got {shown!r})"
             lines.append(f"{where}: {text}{got}" if where else text)
         raise InputError("; ".join(lines)) from err
 

@@ -28,7 +28,7 @@ from logan_campaign.errors import InputError, StructureError
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import Manifest, Origin, TargetKind
 from logan_campaign.sources import transfer
-from logan_campaign.sources.base import Collector, LoadedSet, Source
+from logan_campaign.sources.base import Collector, LoadedSet, Source, without_credentials
 from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
 from logan_campaign.structures import to_atoms
 
@@ -74,13 +74,11 @@ class OptimadeSource(Source):
     @field_validator("providers")
     @classmethod
     def _are_known(cls, value: list[str]) -> list[str]:
-        for name in value:
+        for name in map(without_credentials, value):
             if name not in PROVIDERS and not name.startswith(("http://", "https://")):
                 raise ValueError(
                     f"{name!r} is no known provider ({', '.join(PROVIDERS)}) and no URL"
                 )
-            if "@" in name:
-                raise ValueError("a base URL must not hold credentials")
         if len(set(value)) < len(value):
             raise ValueError("a provider is named twice")
         return value

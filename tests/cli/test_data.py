@@ -102,6 +102,16 @@ def test_the_key_is_in_nothing_that_is_kept_or_said(
     assert LOCAL_KEY.encode() not in kept
 
 
+def test_credentials_in_an_address_are_refused_and_not_repeated(command: Command) -> None:
+    for arguments in (
+        ("optimade", "--filter", "nsites=1", "--provider", "https://me:hush@example.org"),
+        ("qm9", "--formula", "CH4", "--url", "https://me:hush@example.org/a"),
+    ):
+        line = command("data", "pull", *arguments, code=2)
+        assert "credentials" in line
+        assert "hush" not in line
+
+
 def test_a_failed_pull_leaves_the_store_as_it_was(
     server: MaterialsProjectServer,
     command: Command,
