@@ -151,14 +151,14 @@ class MaterialsProjectServer(LocalServer):
     """Answers what ``MPRester.materials.summary.search`` asks.
 
     Attributes:
-        documents: summary documents by material id; may be changed while it runs.
+        documents: summary documents by material id (mp-149); may be changed while it runs.
         db_version: version of the database.
         page: most documents in one answer.
     """
 
     def __init__(self, documents: Sequence[dict[str, Any]], key: str = LOCAL_KEY) -> None:
         super().__init__()
-        self.documents = {doc["material_id"]: doc for doc in documents}
+        self.documents = {legacy_id(doc["material_id"]): doc for doc in documents}
         self.db_version = "made-up-2026.11"
         self.page = 1000
         self._key = key
@@ -193,7 +193,7 @@ def _meets(doc: dict[str, Any], query: dict[str, str]) -> bool:
         elif key == "chemsys":
             met = doc["chemsys"] in value.split(",")
         elif key == "material_ids":
-            met = doc["material_id"] in value.split(",")
+            met = legacy_id(doc["material_id"]) in map(legacy_id, value.split(","))
         elif key == "theoretical":
             met = doc["theoretical"] == (value.lower() == "true")
         elif key.endswith("_min"):
@@ -207,11 +207,19 @@ def _meets(doc: dict[str, Any], query: dict[str, str]) -> bool:
     return True
 
 
+def legacy_id(name: str) -> str:
+    """Return a material id as people write it: mp-149 for mp-aaaaaaft."""
+    from emmet.core.types.typing import format_identifier
+
+    return str(format_identifier(name, legacy=True))
+
+
 def summary_documents(crystals: Sequence[Atoms], first_id: int = 900001) -> list[dict[str, Any]]:
     """Return summary documents of crystals, as the Materials Project lays them out.
 
     Ids, energies, hull energies and dates are MADE UP: they say nothing of the crystals.
     """
+    from emmet.core.types.typing import format_identifier
     from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -224,7 +232,8 @@ def summary_documents(crystals: Sequence[Atoms], first_id: int = 900001) -> list
         composition = structure.composition
         documents.append(
             {
-                "material_id": f"mp-{first_id + index}",
+                # as the real database has it: mp-aaaaaaft
+                "material_id": format_identifier(f"mp-{first_id + index}", legacy=False),
                 "formula_pretty": composition.reduced_formula,
                 "chemsys": composition.chemical_system,
                 "nsites": len(structure),

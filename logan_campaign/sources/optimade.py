@@ -94,7 +94,9 @@ class OptimadeSource(Source):
         try:
             LarkParser().parse(value)
         except BadRequest as err:
-            raise ValueError(f"not an OPTIMADE filter: {str(err.detail).splitlines()[0]}") from err
+            raise ValueError(
+                'not an OPTIMADE filter, such as elements HAS ALL "Si","O" AND nsites<=12'
+            ) from err
         return value
 
     @property
