@@ -207,6 +207,25 @@ def _meets(doc: dict[str, Any], query: dict[str, str]) -> bool:
     return True
 
 
+def remembered_fields() -> property:
+    """Return a stand-in for mp_api's ``SummaryRester.available_fields`` that works once.
+
+    mp_api derives the list from its models for every field of every request, which takes
+    most of the time of a small pull.
+    """
+    from mp_api.client.routes.materials.summary import SummaryRester
+
+    found: list[list[str]] = []
+    derive = SummaryRester.available_fields.fget
+
+    def fields(rester: SummaryRester) -> list[str]:
+        if not found:
+            found.append(derive(rester))
+        return found[0]
+
+    return property(fields)
+
+
 def legacy_id(name: str) -> str:
     """Return a material id as people write it: mp-149 for mp-aaaaaaft."""
     from emmet.core.types.typing import format_identifier

@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 from ase.build import bulk, molecule
 from ase.io import write
-from local_servers import LOCAL_KEY, MaterialsProjectServer, dropped, on, status, summary_documents
+from local_servers import (
+    LOCAL_KEY,
+    MaterialsProjectServer,
+    dropped,
+    on,
+    remembered_fields,
+    status,
+    summary_documents,
+)
+from mp_api.client.routes.materials.summary import SummaryRester
 
 from logan_campaign.cli import main
 from logan_campaign.sources import transfer
@@ -40,6 +49,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MaterialsP
     with MaterialsProjectServer(made) as running:
         monkeypatch.setenv("MP_API_ENDPOINT", running.url + "/")
         monkeypatch.setenv("MP_API_KEY", LOCAL_KEY)
+        monkeypatch.setattr(SummaryRester, "available_fields", remembered_fields())
         yield running
 
 
