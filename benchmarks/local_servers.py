@@ -13,7 +13,9 @@ import argparse
 import json
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -149,14 +151,14 @@ class MaterialsProjectServer(LocalServer):
     """Answers what ``MPRester.materials.summary.search`` asks.
 
     Attributes:
-        documents: summary documents by material id; may be changed while it runs.
+        documents: summary documents by material id (mp-149); may be changed while it runs.
         db_version: version of the database.
         page: most documents in one answer.
     """
 
     def __init__(self, documents: Sequence[dict[str, Any]], key: str = LOCAL_KEY) -> None:
         super().__init__()
-        self.documents = {doc["material_id"]: doc for doc in documents}
+        self.documents = {legacy_id(doc["material_id"]): doc for doc in documents}
         self.db_version = "made-up-2026.11"
         self.page = 1000
         self._key = key
@@ -191,7 +193,7 @@ def _meets(doc: dict[str, Any], query: dict[str, str]) -> bool:
         elif key == "chemsys":
             met = doc["chemsys"] in value.split(",")
         elif key == "material_ids":
-            met = doc["material_id"] in value.split(",")
+            met = legacy_id(doc["material_id"]) in map(legacy_id, value.split(","))
         elif key == "theoretical":
             met = doc["theoretical"] == (value.lower() == "true")
         elif key.endswith("_min"):
@@ -205,11 +207,38 @@ def _meets(doc: dict[str, Any], query: dict[str, str]) -> bool:
     return True
 
 
+def remembered_fields() -> property:
+    """Return a stand-in for mp_api's ``SummaryRester.available_fields`` that works once.
+
+    mp_api derives the list from its models for every field of every request, which takes
+    most of the time of a small pull.
+    """
+    from mp_api.client.routes.materials.summary import SummaryRester
+
+    found: list[list[str]] = []
+    derive = SummaryRester.available_fields.fget
+
+    def fields(rester: SummaryRester) -> list[str]:
+        if not found:
+            found.append(derive(rester))
+        return found[0]
+
+    return property(fields)
+
+
+def legacy_id(name: str) -> str:
+    """Return a material id as people write it: mp-149 for mp-aaaaaaft."""
+    from emmet.core.types.typing import format_identifier
+
+    return str(format_identifier(name, legacy=True))
+
+
 def summary_documents(crystals: Sequence[Atoms], first_id: int = 900001) -> list[dict[str, Any]]:
     """Return summary documents of crystals, as the Materials Project lays them out.
 
     Ids, energies, hull energies and dates are MADE UP: they say nothing of the crystals.
     """
+    from emmet.core.types.typing import format_identifier
     from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -222,7 +251,8 @@ def summary_documents(crystals: Sequence[Atoms], first_id: int = 900001) -> list
         composition = structure.composition
         documents.append(
             {
-                "material_id": f"mp-{first_id + index}",
+                # as the real database has it: mp-aaaaaaft
+                "material_id": format_identifier(f"mp-{first_id + index}", legacy=False),
                 "formula_pretty": composition.reduced_formula,
                 "chemsys": composition.chemical_system,
                 "nsites": len(structure),
@@ -284,11 +314,78 @@ class FileServer(LocalServer):
         return code, sent, body
 
 
+class ForwardingServer(LocalServer):
+    """Hands requests on to another server on loopback, except where a fault says otherwise.
+
+    Args:
+        target: address of the other server.
+        **defaults: parameters that requests have where they do not say otherwise.
+    """
+
+    def __init__(self, target: str, **defaults: str) -> None:
+        super().__init__()
+        self._target = target.rstrip("/")
+        self._defaults = defaults
+
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        """See :meth:`LocalServer.answer`."""
+        address = f"{self._target}{path}?{urllib.parse.urlencode({**self._defaults, **query})}"
+        # by the same host name, so that links to the next page lead here
+        request = urllib.request.Request(address, headers={"Host": headers["host"]})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as found:
+                return found.status, {"Content-Type": "application/json"}, found.read()
+        except urllib.error.HTTPError as err:
+            return err.code, {"Content-Type": "application/json"}, err.read()
+
+
+def optimade_lines(crystals: Sequence[Atoms]) -> str:
+    """Return crystals in OPTIMADE's JSON lines, as its reference server reads them.
+
+    Ids and dates are MADE UP.
+    """
+    from optimade.adapters import Structure
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    lines = [json.dumps({"x-optimade": {"meta": {"api_version": "1.1.0"}}})]
+    for index, atoms in enumerate(crystals):
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        entry = Structure.ingest_from(AseAtomsAdaptor.get_structure(bare)).entry
+        attributes = json.loads(entry.attributes.model_dump_json())
+        attributes["last_modified"] = {"$date": "2026-01-01T00:00:00Z"}
+        lines.append(
+            json.dumps({"id": f"made-up-{index}", "type": "structures", "attributes": attributes})
+        )
+    return "\n".join(lines) + "\n"
+
+
 @contextmanager
-def serving(server: LocalServer) -> Iterator[LocalServer]:
-    """Run a server inside the block."""
-    with server:
-        yield server
+def optimade_server(lines: Path) -> Iterator[str]:
+    """Run the reference server of ``optimade`` over JSON lines; yields its address."""
+    import socket
+
+    import uvicorn
+    from optimade.server.config import ServerConfig
+    from optimade.server.create_app import create_app
+
+    config = ServerConfig(
+        insert_test_data=False,
+        insert_from_jsonl=lines,
+        database_backend="mongomock",
+        log_dir=lines.parent,
+    )
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(config), log_level="error", ws="none", loop="asyncio")
+        )
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 def crystals_from(paths: Sequence[str | Path]) -> list[Atoms]:

@@ -23,7 +23,7 @@ from logan_campaign.cli.data import (
 )
 from logan_campaign.errors import InputError
 from logan_campaign.schemas import Manifest
-from logan_campaign.sources.base import Source
+from logan_campaign.sources import SourceSpec
 from logan_campaign.stores.open import open_campaign_stores, store_exists
 from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
@@ -126,6 +126,39 @@ def pull_qm9(
     pull(source_of(query), store, as_json)
 
 
+@pull_app.command("optimade")
+def pull_optimade(
+    query: Annotated[
+        str, typer.Option("--filter", help="In OPTIMADE's filter language.", show_default=False)
+    ],
+    provider: Annotated[
+        list[str],
+        typer.Option(
+            "--provider",
+            help="alexandria, cod, mp, oqmd, or a base URL; may be given repeatedly.",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[
+        Literal["molecule", "crystal"], typer.Option(help="What is asked for.")
+    ] = "crystal",
+    at_most: Annotated[
+        int | None, typer.Option("--max", help="Take at most so many from each provider.")
+    ] = None,
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull structures from OPTIMADE providers."""
+    settings = {
+        "type": "optimade",
+        "providers": provider,
+        "filter": query,
+        "kind": kind,
+        "max_structures": at_most,
+    }
+    pull(source_of(settings), store, as_json)
+
+
 @pull_app.command("spec")
 def pull_spec(
     spec: Annotated[Path, typer.Argument(help="A campaign's spec (YAML).")],
@@ -146,6 +179,9 @@ def import_set(
     ] = None,
     formula: FormulaOption = None,
     fmt: Annotated[str | None, typer.Option("--format", help="ASE's name of the format.")] = None,
+    reader: Annotated[
+        Literal["ase", "pymatgen"], typer.Option(help="Library that reads the files.")
+    ] = "ase",
     kind: Annotated[
         Literal["molecule", "crystal"] | None, typer.Option(help="Read all as this kind.")
     ] = None,
@@ -169,7 +205,7 @@ def import_set(
     if paths:
         absolute = [str(Path(text).expanduser().absolute()) for text in paths]
         query = {"type": "files", "path": absolute if len(absolute) > 1 else absolute[0]}
-        query |= {"format": fmt, "kind": kind, "formulas": formula or None}
+        query |= {"format": fmt, "reader": reader, "kind": kind, "formulas": formula or None}
     elif builtin:
         query = {"type": "builtin", "name": builtin, "formulas": formula or None}
     elif smi:
@@ -179,15 +215,13 @@ def import_set(
     pull(source_of(query), store, as_json)
 
 
-def source_of(query: dict[str, Any]) -> Source:
+def source_of(query: dict[str, Any]) -> SourceSpec:
     """Return the source with these settings.
 
     Raises:
         InputError: one line per setting that cannot be used.
     """
-    from logan_campaign.sources import SourceSpec
-
-    adapter: TypeAdapter[Source] = TypeAdapter(SourceSpec)
+    adapter: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
     try:
         return adapter.validate_python(query)
     except ValidationError as err:
@@ -196,12 +230,13 @@ def source_of(query: dict[str, Any]) -> Source:
             where = ".".join(str(key) for key in item["loc"][1:])
             text = item["msg"].removeprefix("Value error, ")
             shown = item.get("input")
-            got = "" if isinstance(shown, dict | list) else f" (got {shown!r})"
+            unsaid = isinstance(shown, dict | list) or item["type"] == "secret"
+            got = "" if unsaid else f" (got {shown!r})"
             lines.append(f"{where}: {text}{got}" if where else text)
         raise InputError("; ".join(lines)) from err
 
 
-def pull(source: Source, store: str, as_json: bool, base: Path | None = None) -> None:
+def pull(source: SourceSpec, store: str, as_json: bool, base: Path | None = None) -> None:
     """Run the job that pulls, keep what it returns, and say what has changed.
 
     The store is opened before to see the previous pull, and after to write everything in
@@ -251,11 +286,11 @@ class _Output:
 
 def _run(job: Job) -> _Output:
     output = _Output()
-    job.run(output)  # type: ignore[arg-type]
+    job.run(output)
     return output
 
 
-def _previous(source: Source, store: str) -> Manifest | None:
+def _previous(source: SourceSpec, store: str) -> Manifest | None:
     if not store_exists(store):
         return None
     with open_campaign_stores(store, create=True) as stores:

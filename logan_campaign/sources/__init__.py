@@ -14,12 +14,18 @@ from logan_campaign.sources.base import LoadedSet, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.files import FilesSource
 from logan_campaign.sources.materials_project import MaterialsProjectSource
+from logan_campaign.sources.optimade import OptimadeSource
 from logan_campaign.sources.preview import preview
 from logan_campaign.sources.qm9 import QM9Source
 from logan_campaign.sources.smiles import SmilesSource, relax_gfn2
 
 SourceSpec = Annotated[
-    FilesSource | SmilesSource | BuiltinSource | MaterialsProjectSource | QM9Source,
+    FilesSource
+    | SmilesSource
+    | BuiltinSource
+    | MaterialsProjectSource
+    | QM9Source
+    | OptimadeSource,
     Field(discriminator="type"),
 ]
 
@@ -28,6 +34,7 @@ __all__ = [
     "FilesSource",
     "LoadedSet",
     "MaterialsProjectSource",
+    "OptimadeSource",
     "QM9Source",
     "SmilesSource",
     "SourceSpec",

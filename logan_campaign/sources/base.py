@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.formula import Formula
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 from pymatgen.core import Structure
 
 from logan_campaign.errors import InputError, StructureError
@@ -48,6 +49,19 @@ def _checked_formula(text: str) -> str:
 
 #: A chemical formula as people write it; checked, and kept as written.
 FormulaText = Annotated[str, AfterValidator(_checked_formula)]
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL that may stand in a spec, and so in stores and on screens.
+
+    Raises:
+        PydanticCustomError: if it holds a name or password, which is then not repeated.
+    """
+    if "@" in url.partition("://")[2].split("/", 1)[0]:
+        raise PydanticCustomError(
+            "secret", "a URL in a spec is stored and shown: it must not hold credentials"
+        )
+    return url
 
 
 @dataclass

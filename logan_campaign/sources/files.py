@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,18 +13,23 @@ from typing import Any, Literal
 from ase import Atoms
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from pymatgen.core import Molecule, Structure
+from pymatgen.io.cif import CifParser
 
 from logan_campaign import progress
-from logan_campaign.errors import InputError
+from logan_campaign.errors import InputError, StructureError
 from logan_campaign.schemas import Manifest, Origin, TargetKind
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
+from logan_campaign.structures import to_atoms
 
 #: What counts as a structure file when a whole folder is given.
 FOLDER_SUFFIXES = (
     *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb"),
     *(".traj", ".db", ".xsf", ".res", ".cell", ".gen"),
 )
+# what pymatgen reads as molecules; all else is periodic to it
+_MOLECULE_SUFFIXES = (".xyz", ".mol", ".sdf", ".pdb", ".gjf", ".com")
 _FOLDER_NAMES = ("POSCAR", "CONTCAR")
 
 
@@ -36,6 +42,11 @@ class FilesSource(Source):
     )
     format: str | None = Field(
         None, description="ASE's name of the format, where the file name does not tell"
+    )
+    reader: Literal["ase", "pymatgen"] = Field(
+        "ase",
+        description="Library that reads the files; pymatgen also reads its own JSON, and says "
+        "of each CIF site that is partly occupied",
     )
     formulas: list[FormulaText] | None = Field(
         None, description="Keep only these compositions (crystals: reduced formulas)"
@@ -51,6 +62,12 @@ class FilesSource(Source):
         if not value or not all([value] if isinstance(value, str) else value):
             raise ValueError("give at least one path")
         return value
+
+    @model_validator(mode="after")
+    def _format_is_of_ase(self) -> FilesSource:
+        if self.reader == "pymatgen" and self.format is not None:
+            raise ValueError("'format' is ASE's; pymatgen goes by the file's name")
+        return self
 
     @property
     def title(self) -> str:
@@ -69,13 +86,47 @@ class FilesSource(Source):
                 collector.reject(path.name, "not a structure file by its name")
         for done, path in enumerate(files):
             progress.report("read", done, len(files), path.name)
-            for frame, atoms in enumerate(_frames(path, self.format)):
+            for frame, atoms in enumerate(self._read(path)):
+                if isinstance(atoms, StructureError):
+                    collector.reject(f"{path.name}#{frame}", str(atoms))
+                    continue
                 if self.kind is not None:
                     _set_kind(atoms, self.kind, f"{path}: frame {frame}")
                 collector.add(atoms, f"{path.name}#{frame}", energy_ev=_energy(atoms))
         progress.report("read", len(files), len(files))
         names = self.path if isinstance(self.path, str) else ", ".join(self.path)
         return collector.finish(names, Origin(name=names, checksum=_checksum(files)))
+
+    def _read(self, path: Path) -> Iterator[Atoms | StructureError]:
+        if self.reader == "ase":
+            yield from _frames(path, self.format)
+        else:
+            yield from _pymatgen_frames(path)
+
+
+def _pymatgen_frames(path: Path) -> Iterator[Atoms | StructureError]:
+    """Yield the structures of one file by pymatgen, or why one cannot be used.
+
+    Raises:
+        InputError: if pymatgen cannot read the file.
+    """
+    found: list[Molecule | Structure]
+    try:
+        if path.suffix.lower() == ".cif":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what it mends while reading
+                found = list(CifParser(path).parse_structures(primitive=False))
+        elif path.suffix.lower() in _MOLECULE_SUFFIXES:
+            found = [Molecule.from_file(path)]
+        else:
+            found = [Structure.from_file(path)]
+    except Exception as err:
+        raise InputError(f"{path}: pymatgen cannot read it: {_one_line(err)}") from err
+    for structure in found:
+        try:
+            yield to_atoms(structure)
+        except StructureError as err:
+            yield err
 
 
 def _of(formulas: list[str] | None) -> str:

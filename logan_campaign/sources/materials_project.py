@@ -56,7 +56,7 @@ _LICENCES = {"BY-C": "CC BY 4.0", "BY-NC": "CC BY-NC 4.0"}
 
 
 def _checked_id(text: str) -> str:
-    if not re.fullmatch(r"[a-z]+-[a-z0-9]+", text):
+    if not re.fullmatch(r"[a-z]+-([0-9]+|[a-z]+)", text):
         raise ValueError("a material id looks like mp-149")
     return text
 
@@ -265,12 +265,22 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
         raise PassingError(f"the answer lacks what it should hold: {cleaned(err)}") from None
 
 
+def _legacy(name: Any) -> str:
+    """Return a material id in the form that people know; '' for what is none.
+
+    The server's answers may spell mp-149 as mp-aaaaaaft.
+    """
+    from emmet.core.types.typing import format_identifier  # with mp_api: takes seconds
+
+    return str(format_identifier(name, legacy=True)) if isinstance(name, str) and name else ""
+
+
 def _by_id(found: Sequence[Any], collector: Collector) -> dict[str, dict[str, Any]]:
     """Return the records by material id; those without one are refused."""
     records: dict[str, dict[str, Any]] = {}
     for place, record in enumerate(found):
-        name = record.get("material_id") if isinstance(record, dict) else None
-        if not isinstance(name, str) or not name:
+        name = _legacy(record.get("material_id")) if isinstance(record, dict) else ""
+        if not name:
             collector.reject(f"record {place}", "it has no material_id")
         else:
             records[name] = {key: record.get(key) for key in _FIELDS}
@@ -293,7 +303,7 @@ def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str
         batch = missing[start : start + BATCH]
         answer = client.search(material_ids=batch, fields=["material_id", "structure"])
         for found in answer:
-            name = found.get("material_id") if isinstance(found, dict) else None
+            name = _legacy(found.get("material_id")) if isinstance(found, dict) else ""
             if name not in batch:
                 continue
             structures[name] = found.get("structure")

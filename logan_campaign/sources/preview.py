@@ -16,6 +16,7 @@ from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.download import checksum
 from logan_campaign.sources.materials_project import MaterialsProjectSource
+from logan_campaign.sources.optimade import OptimadeSource
 from logan_campaign.sources.qm9 import QM9Source
 from logan_campaign.sources.smiles import SmilesSource, read_smi
 
@@ -48,6 +49,8 @@ def preview(source: Source, base: Path) -> Preview:
         return Preview("molecule", {"C", "H", "O"}, None)
     if isinstance(source, MaterialsProjectSource):
         return Preview("crystal", _mp_species(source), None)
+    if isinstance(source, OptimadeSource):
+        return Preview(source.kind, None, None)
     if isinstance(source, QM9Source):
         archive = source.archive_path(base)
         return Preview("molecule", _qm9_species(source), checksum(archive) if archive else None)

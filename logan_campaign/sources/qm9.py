@@ -19,7 +19,13 @@ from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.matching.molecules import canonical_smiles, perceive_smiles
 from logan_campaign.schemas import Manifest, Origin
-from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
+from logan_campaign.sources.base import (
+    Collector,
+    FormulaText,
+    LoadedSet,
+    Source,
+    without_credentials,
+)
 from logan_campaign.sources.download import checksum, discard, fetch
 from logan_campaign.sources.qm9_format import parse, to_record
 from logan_campaign.sources.qm9_index import DamagedArchiveError, QM9Index
@@ -63,14 +69,16 @@ class QM9Source(Source):
     path: str | None = Field(
         None, description="The archive dsgdb9nsd.xyz.tar.bz2 on this machine; relative to the spec"
     )
-    url: str | None = Field(None, description="Where else to download the archive from")
+    url: Annotated[str, AfterValidator(without_credentials)] | None = Field(
+        None, description="Where else to download the archive from"
+    )
     sha256: Annotated[str, AfterValidator(_checked_sha256)] | None = Field(
         None, description="Checksum of the archive; by default that of the first download"
     )
     keep_uncharacterized: bool = Field(
         False, description="Keep the molecules that failed QM9's consistency check"
     )
-    uncharacterized: str | None = Field(
+    uncharacterized: Annotated[str, AfterValidator(without_credentials)] | None = Field(
         None,
         description="File or URL of the list of these (uncharacterized.txt); by default the file "
         "beside the archive given by 'path', or the published list",
@@ -221,7 +229,7 @@ def _add(collector: Collector, name: str, text: str) -> None:
             smiles = None
     collector.add(
         molecule.atoms,
-        label=f"gdb-{molecule.index}",
+        label=f"gdb-{molecule.number}",
         smiles=smiles,
         energy_ev=molecule.properties["u0_ev"],
         properties=to_record(molecule),

@@ -39,7 +39,7 @@ PROPERTIES: tuple[tuple[str, float], ...] = (
 class RawMolecule(NamedTuple):
     """One molecule of QM9."""
 
-    index: int
+    number: int
     """Number in the data set, from 1."""
     atoms: Atoms
     """Geometry at B3LYP/6-31G(2df,p) (Å)."""
@@ -58,7 +58,7 @@ class RawMolecule(NamedTuple):
 class Summary(NamedTuple):
     """What an index says of a molecule."""
 
-    index: int
+    number: int
     formula: str
     """Hill formula."""
     n_atoms: int
@@ -75,7 +75,7 @@ def summarise(text: str) -> Summary:
     symbols = [line.partition("\t")[0].strip() for line in lines[2 : 2 + n_atoms]]
     if unknown := {symbol for symbol in symbols if symbol not in atomic_numbers}:
         raise StructureError(f"unknown species {', '.join(sorted(unknown))}")
-    return Summary(_index(lines), Formula.from_list(symbols).format("hill"), n_atoms)
+    return Summary(_number(lines), Formula.from_list(symbols).format("hill"), n_atoms)
 
 
 def parse(text: str) -> RawMolecule:
@@ -86,7 +86,7 @@ def parse(text: str) -> RawMolecule:
     """
     lines = text.splitlines()
     n_atoms = _count(lines)
-    index = _index(lines)
+    number = _number(lines)
     raw = _numbers(lines[1].split()[2:], "property line")
     if len(raw) != len(PROPERTIES):
         raise StructureError(f"property line has {len(raw)} numbers, not {len(PROPERTIES)}")
@@ -105,7 +105,7 @@ def parse(text: str) -> RawMolecule:
         rows.append(numbers)
     table = np.array(rows)
     return RawMolecule(
-        index,
+        number,
         Atoms(symbols, table[:, :3]),
         properties,
         table[:, 3],
@@ -138,7 +138,7 @@ def _count(lines: list[str]) -> int:
     return n_atoms
 
 
-def _index(lines: list[str]) -> int:
+def _number(lines: list[str]) -> int:
     words = lines[1].split(None, 2)
     if len(words) < 3 or words[0] != "gdb" or not words[1].isdecimal():
         raise StructureError("the second line does not begin with 'gdb' and a number")

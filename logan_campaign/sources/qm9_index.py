@@ -7,6 +7,7 @@ a stream; the index then holds the text of every molecule (compressed) by formul
 from __future__ import annotations
 
 import bz2
+import io
 import os
 import sqlite3
 import tarfile
@@ -25,6 +26,7 @@ from logan_campaign.sources.transfer import cache_folder
 VERSION = 1
 
 _CHUNK = 2000
+_BUFFER = 1 << 20
 _TABLES = """
 CREATE TABLE molecules (gdb INTEGER, name TEXT, formula TEXT, text BLOB);
 CREATE TABLE malformed (name TEXT, reason TEXT);
@@ -110,7 +112,7 @@ def _fill(database: sqlite3.Connection, archive: Path) -> int:
                 database.execute("INSERT INTO malformed VALUES (?, ?)", (name, reason))
                 continue
             n += 1
-            rows.append((found.index, name, found.formula, zlib.compress(data, 1)))
+            rows.append((found.number, name, found.formula, zlib.compress(data, 1)))
             if len(rows) == _CHUNK:
                 database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
                 rows.clear()
@@ -121,22 +123,26 @@ def _fill(database: sqlite3.Connection, archive: Path) -> int:
 
 
 def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files in an archive, as a stream."""
+    """Yield name and content of the files in an archive, as a stream.
+
+    tarfile reads the headers; its own stream takes as long again as the decompression.
+    """
+    block = tarfile.BLOCKSIZE
     try:
-        # bz2 itself says when the file ends too early; tarfile would take it for the end
-        with (
-            bz2.BZ2File(file) as stream,
-            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=1 << 20) as tar,
-        ):
-            for member in tar:
-                if member.isfile() and member.name.endswith(".xyz"):
-                    content = tar.extractfile(member)
-                    assert content is not None  # it is a file
-                    yield Path(member.name).name, content.read()
-                tar.members.clear()  # or every header of 133,885 would be kept
-            if stream.read(1):
-                while stream.read(1 << 20):
-                    pass
+        # bz2 itself says when the file ends too early
+        with bz2.BZ2File(file) as unpacked:
+            stream = io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER)
+            while header := stream.read(block):
+                if header.count(0) == block:  # marks the end
+                    break
+                member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+                content = stream.read(-(-member.size // block) * block)
+                if len(content) < member.size:
+                    raise EOFError(f"{member.name} is cut off")
+                if member.isreg() and member.name.endswith(".xyz"):
+                    yield member.name.rsplit("/", 1)[-1], content[: member.size]
+            while stream.read(_BUFFER):  # the checksums at the very end
+                pass
     except (EOFError, tarfile.TarError, OSError) as err:
         what = " ".join(str(err).split()) or type(err).__name__
         raise DamagedArchiveError(

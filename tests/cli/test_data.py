@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 from ase.build import bulk, molecule
 from ase.io import write
-from local_servers import LOCAL_KEY, MaterialsProjectServer, dropped, on, status, summary_documents
+from local_servers import (
+    LOCAL_KEY,
+    MaterialsProjectServer,
+    dropped,
+    on,
+    remembered_fields,
+    status,
+    summary_documents,
+)
+from mp_api.client.routes.materials.summary import SummaryRester
 
 from logan_campaign.cli import main
 from logan_campaign.sources import transfer
@@ -40,6 +49,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MaterialsP
     with MaterialsProjectServer(made) as running:
         monkeypatch.setenv("MP_API_ENDPOINT", running.url + "/")
         monkeypatch.setenv("MP_API_KEY", LOCAL_KEY)
+        monkeypatch.setattr(SummaryRester, "available_fields", remembered_fields())
         yield running
 
 
@@ -100,6 +110,16 @@ def test_the_key_is_in_nothing_that_is_kept_or_said(
     kept = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
     assert LOCAL_KEY not in said
     assert LOCAL_KEY.encode() not in kept
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated(command: Command) -> None:
+    for arguments in (
+        ("optimade", "--filter", "nsites=1", "--provider", "https://me:hush@example.org"),
+        ("qm9", "--formula", "CH4", "--url", "https://me:hush@example.org/a"),
+    ):
+        line = command("data", "pull", *arguments, code=2)
+        assert "credentials" in line
+        assert "hush" not in line
 
 
 def test_a_failed_pull_leaves_the_store_as_it_was(

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from local_servers import LOCAL_KEY, MaterialsProjectServer, summary_documents
+from local_servers import (
+    LOCAL_KEY,
+    MaterialsProjectServer,
+    remembered_fields,
+    summary_documents,
+)
+from mp_api.client.routes.materials.summary import SummaryRester
 
 from logan_campaign.sources import transfer
 
@@ -38,6 +44,7 @@ def mp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MaterialsProjectServe
     with MaterialsProjectServer(summary_documents(crystals())) as server:
         monkeypatch.setenv("MP_API_ENDPOINT", server.url + "/")
         monkeypatch.setenv("MP_API_KEY", LOCAL_KEY)
+        monkeypatch.setattr(SummaryRester, "available_fields", remembered_fields())
         yield server
 
 

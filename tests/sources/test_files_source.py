@@ -12,10 +12,11 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from pydantic import TypeAdapter, ValidationError
+from pymatgen.core import Lattice, Structure
 
 from logan_campaign.errors import InputError
 from logan_campaign.sources import FilesSource, SourceSpec, set_id
-from logan_campaign.structures import structure_id
+from logan_campaign.structures import formula, from_atoms, structure_id
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
@@ -123,6 +124,29 @@ def test_invalid_structures_are_rejected_one_by_one(tmp_path: Path, ethanol: Ato
     assert len(loaded.entries) == 2
     assert [item.label for item in loaded.rejected] == ["a.xyz#1"]
     assert "too close" in loaded.rejected[0].reason
+
+
+@pytest.mark.parametrize("name", ["c.cif", "POSCAR", "c.json", "m.xyz"])
+def test_pymatgen_reads_what_it_writes(tmp_path: Path, name: str, ethanol: Atoms) -> None:
+    atoms = ethanol if name == "m.xyz" else bulk("NaCl", "rocksalt", a=5.64)
+    structure = from_atoms(atoms)
+    structure.to(str(tmp_path / name))
+    (entry,) = load(tmp_path / name, reader="pymatgen").entries
+    assert entry.formula == formula(atoms)
+    assert entry.label == f"{name}#0"
+
+
+def test_pymatgen_says_of_partly_occupied_sites_that_they_are(tmp_path: Path) -> None:
+    mixed = Structure(Lattice.cubic(4.2), [{"Na": 0.5, "K": 0.5}, "Cl"], [[0, 0, 0], [0.5] * 3])
+    mixed.to(str(tmp_path / "a.cif"))
+    from_atoms(bulk("NaCl", "rocksalt", a=5.64)).to(str(tmp_path / "b.cif"))
+    loaded = load(tmp_path, reader="pymatgen")
+    assert [entry.label for entry in loaded.entries] == ["b.cif#0"]
+    (rejected,) = loaded.rejected
+    assert rejected.label == "a.cif#0"
+    (tmp_path / "a.cif").write_text("junk")
+    with pytest.raises(InputError, match="pymatgen cannot read"):
+        load(tmp_path / "a.cif", reader="pymatgen")
 
 
 def test_formulas_select(tmp_path: Path, ethanol: Atoms) -> None:

@@ -66,7 +66,7 @@ def test_every_number_of_the_raw_format_is_read_with_its_unit(molecules: list[Mo
     text = raw_text(molecules[2], 10, exponents=True)
     found = parse(text)
     raw = np.array([float(word) for word in text.splitlines()[1].split()[2:]])
-    assert (found.index, len(found.atoms), found.smiles) == (10, 9, ("CCO", "CCO"))
+    assert (found.number, len(found.atoms), found.smiles) == (10, 9, ("CCO", "CCO"))
     assert found.inchi[1] == "InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3"
     assert list(found.properties) == [name for name, _ in PROPERTIES]
     assert found.properties["u0_ev"] == pytest.approx(raw[10] * Hartree)

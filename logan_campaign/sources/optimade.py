@@ -1,0 +1,289 @@
+"""Structures from any OPTIMADE provider, by the client of the ``optimade`` package.
+
+One query, in OPTIMADE's filter language, goes to one provider or to several. Pages are kept
+in the cache folder until the pull is done, so that an interrupted one goes on where it
+stopped.
+
+Evans et al., doi 10.1039/D4DD00039K; https://www.optimade.org.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import requests
+from pydantic import Field, field_validator
+from pymatgen.core import Structure
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from logan_campaign import progress
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.ids import content_id
+from logan_campaign.schemas import Manifest, Origin, TargetKind
+from logan_campaign.sources import transfer
+from logan_campaign.sources.base import Collector, LoadedSet, Source, without_credentials
+from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
+from logan_campaign.structures import to_atoms
+
+#: Providers by the names that their communities use.
+PROVIDERS = {
+    "alexandria": "https://alexandria.icams.rub.de/pbe",
+    "cod": "https://www.crystallography.net/cod/optimade",
+    "mp": "https://optimade.materialsproject.org",
+    "oqmd": "https://oqmd.org/optimade",
+}
+
+# Licences that the providers state on their pages; of others the user must ask.
+_LICENCES = {"alexandria": "CC BY 4.0", "cod": "CC0 1.0", "mp": "CC BY 4.0", "oqmd": "CC BY 4.0"}
+
+_FIELDS = (
+    *("lattice_vectors", "cartesian_site_positions", "species", "species_at_sites"),
+    *("dimension_types", "nperiodic_dimensions", "nsites", "nelements", "elements"),
+    *("elements_ratios", "chemical_formula_anonymous", "chemical_formula_descriptive"),
+    *("chemical_formula_reduced", "structure_features", "last_modified", "immutable_id"),
+)
+#: Pages of an interrupted pull that are older than this are fetched anew (s): the provider's
+#: data, and with them the pages, may have changed.
+_LONGEST_PAUSE_S = 24 * 3600.0
+_KEPT = "pages that were fetched are kept for a day"
+
+
+class OptimadeSource(Source):
+    """Structures that answer an OPTIMADE filter."""
+
+    type: Literal["optimade"] = "optimade"
+    providers: list[str] = Field(
+        min_length=1,
+        description=f"Whom to ask: {', '.join(PROVIDERS)}, or base URLs of other providers",
+    )
+    filter: str = Field(
+        description='OPTIMADE filter, such as: chemical_formula_reduced="O2Si" AND nsites<=12'
+    )
+    kind: TargetKind = Field("crystal", description="What is asked for")
+    max_structures: int | None = Field(
+        None, ge=1, description="Take at most so many from each provider; all by default"
+    )
+
+    @field_validator("providers")
+    @classmethod
+    def _are_known(cls, value: list[str]) -> list[str]:
+        for name in map(without_credentials, value):
+            if name not in PROVIDERS and not name.startswith(("http://", "https://")):
+                raise ValueError(
+                    f"{name!r} is no known provider ({', '.join(PROVIDERS)}) and no URL"
+                )
+        if len(set(value)) < len(value):
+            raise ValueError("a provider is named twice")
+        return value
+
+    @field_validator("filter")
+    @classmethod
+    def _can_be_parsed(cls, value: str) -> str:
+        from optimade.exceptions import BadRequest
+        from optimade.filterparser import LarkParser
+
+        if not value.strip():
+            raise ValueError("an empty filter would ask for everything")
+        try:
+            LarkParser().parse(value)
+        except BadRequest as err:
+            raise ValueError(
+                'not an OPTIMADE filter, such as elements HAS ALL "Si","O" AND nsites<=12'
+            ) from err
+        return value
+
+    @property
+    def title(self) -> str:
+        """Short name for people."""
+        return f"OPTIMADE {', '.join(self.providers)} ({self.filter})"
+
+    def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
+        """Fetch the structures. See :meth:`Source.load`.
+
+        Raises:
+            InputError: nothing usable was found, or a provider refuses the filter.
+            SourceError: a provider does not answer as it should, after some attempts.
+        """
+        collector = Collector()
+        about = []
+        folders = []
+        for name in self.providers:
+            folder = cache_folder("optimade", content_id("pull", [self.query_id, name]))
+            folders.append(folder)
+            entries, meta = _ask(name, self.filter, self.max_structures or 0, folder)
+            about.append(_described(name, meta))
+            for place, entry in enumerate(entries):
+                _add(collector, entry, name, place, self.kind)
+        result = collector.finish(
+            f"OPTIMADE ({', '.join(self.providers)})",
+            Origin(
+                name="OPTIMADE " + ", ".join(name for name, _, _ in about),
+                version=", ".join(version for _, version, _ in about if version),
+                licence=", ".join(sorted({licence for _, _, licence in about if licence})),
+                citation="doi:10.1039/D4DD00039K",
+                address=", ".join(PROVIDERS.get(name, name) for name in self.providers),
+            ),
+        )
+        for folder in folders:  # the next pull asks anew
+            shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+
+class _Session(requests.Session):
+    """A session that repeats what failed for a passing reason, and keeps pages.
+
+    The client itself repeats a request that was refused without end, so that it must not
+    see such an answer.
+    """
+
+    folder: Path
+    n_pages = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        retry = Retry(
+            total=len(transfer.BACKOFF_S),
+            backoff_factor=transfer.BACKOFF_S[0],
+            status_forcelist=[429, 500, 502, 503, 504],
+            respect_retry_after_header=True,
+            raise_on_status=True,
+        )
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        page = self.folder / f"{content_id('page', str(url))}.json"
+        with contextlib.suppress(OSError):
+            if time.time() - page.stat().st_mtime < _LONGEST_PAUSE_S:
+                return _answer(str(url), page.read_bytes())
+        answer = super().get(url, **kwargs)
+        if answer.status_code == 200:
+            try:
+                answer.json()
+            except ValueError as err:
+                raise requests.ConnectionError("the answer is no whole JSON document") from err
+            write_whole(page, answer.content)
+        type(self).n_pages += 1
+        progress.report("fetch", self.n_pages, 0, f"page {self.n_pages}")
+        return answer
+
+
+def _answer(url: str, content: bytes) -> requests.Response:
+    answer = requests.Response()
+    answer.status_code = 200
+    answer.url = url
+    answer._content = content
+    return answer
+
+
+def _ask(
+    name: str, query: str, at_most: int, folder: Path
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return all entries of one provider, and what it says of itself."""
+    from optimade.client import OptimadeClient
+
+    url = PROVIDERS.get(name, name).rstrip("/")
+    session = type("_PullSession", (_Session,), {"folder": folder})
+    client = OptimadeClient(
+        base_urls=[url],
+        max_results_per_provider=at_most,
+        use_async=False,
+        silent=True,
+        http_client=session,
+        http_timeout=60.0,
+    )
+    found = client.get(query, endpoint="structures", response_fields=list(_FIELDS))
+    answer = found["structures"][query][url]
+    if answer["errors"]:
+        what = " ".join(str(error) for error in answer["errors"])
+        raise _error(name, " ".join(what.split()))
+    entries = answer["data"]
+    if not isinstance(entries, list):
+        raise SourceError(f"OPTIMADE provider {name}: the answer holds no list of structures")
+    return (entries[:at_most] if at_most else entries), answer["meta"]
+
+
+def _error(name: str, what: str) -> Exception:
+    refused = re.search(r"too many (\d{3}) error", what)
+    if refused is not None:
+        code = int(refused[1])
+        kind = "too many requests (HTTP 429)" if code == 429 else f"HTTP {code}"
+    elif "JSON" in what:
+        kind = "no whole JSON document"
+    elif "onnection" in what or "imeout" in what:
+        kind = f"no connection ({what.split(':', 1)[0]})"
+    else:
+        return InputError(f"OPTIMADE provider {name} does not take the query: {what[:200]}")
+    return SourceError(
+        f"OPTIMADE provider {name} does not answer as it should: {kind}; "
+        f"nothing stored has changed; try again later: {_KEPT}"
+    )
+
+
+def _described(name: str, meta: dict[str, Any]) -> tuple[str, str, str]:
+    """Return name, version and licence of a provider, as far as it states them."""
+    implementation = meta.get("implementation") or {}
+    provider = meta.get("provider") or {}
+    database = meta.get("database") or {}
+    title = str(provider.get("name") or name)
+    version = str(database.get("version") or implementation.get("version") or "")
+    licence = _LICENCES.get(name, "")
+    return title, version, licence
+
+
+def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKind) -> None:
+    from optimade.adapters import Structure as OptimadeStructure
+
+    identity = entry.get("id") if isinstance(entry, dict) else None
+    label = f"{name if name in PROVIDERS else 'optimade'}:{identity or f'entry {place}'}"
+    try:
+        attributes = entry["attributes"]
+        _refuse_partial(attributes)
+        structure = OptimadeStructure(
+            {**entry, "attributes": {**_filled(attributes), **attributes}}
+        ).as_pymatgen
+        if kind == "crystal" and not isinstance(structure, Structure):
+            raise StructureError("it is not periodic in three directions")
+        atoms = to_atoms(structure)
+        if kind == "molecule":
+            atoms.pbc = False
+    except StructureError as err:
+        collector.reject(label, str(err))
+        return
+    except Exception as err:  # noqa: BLE001 - whatever a malformed entry makes the adapter raise
+        collector.reject(label, f"the entry is malformed: {_short(err)}")
+        return
+    properties = {
+        "last_modified": attributes.get("last_modified"),
+        "immutable_id": attributes.get("immutable_id"),
+        "provider": name,
+    }
+    collector.add(atoms, label, properties={k: v for k, v in properties.items() if v})
+
+
+def _refuse_partial(attributes: dict[str, Any]) -> None:
+    """Refuse what is no arrangement of whole atoms."""
+    for species in attributes["species"]:
+        symbols = species["chemical_symbols"]
+        if len(symbols) != 1 or abs(species["concentration"][0] - 1) > 1e-6:
+            raise StructureError("sites are shared or partly occupied")
+        if symbols[0] in ("X", "vacancy"):
+            raise StructureError(f"a site is {symbols[0]!r}")
+
+
+def _filled(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return values for what the specification allows to be unknown and the adapter needs."""
+    return {"last_modified": None, "structure_features": attributes.get("structure_features") or []}
+
+
+def _short(err: BaseException, limit: int = 120) -> str:
+    text = " ".join(json.dumps(str(err))[1:-1].replace("\\n", " ").split())
+    text = f"{type(err).__name__}: {text}" if text else type(err).__name__
+    return text if len(text) <= limit else text[:limit] + "…"
