@@ -9,6 +9,7 @@ approximation whose error is that of the core's response.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import cache
 from typing import Any
 
@@ -35,7 +36,10 @@ def functional(xc: str, setups_xc: str | None = None) -> Any:
     Raises:
         Exception: what GPAW raises for a name that it does not know.
     """
-    return parameter(xc, setups_xc).functional(collinear=True)
+    with warnings.catch_warnings():
+        # of meta-GGAs, which are refused where it matters
+        warnings.filterwarnings("ignore", "libxc should be compiled with --disable-fhc")
+        return parameter(xc, setups_xc).functional(collinear=True)
 
 
 def parameter(xc: str, setups_xc: str | None = None) -> Any:
