@@ -57,10 +57,8 @@ def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     if not made or elements - pure:
         return {}
     diagram = PhaseDiagram(made)
-    return {
-        entry.name: max(0.0, float(diagram.get_e_above_hull(entry, on_error="raise")))
-        for entry in made
-    }
+    above = {entry.name: diagram.get_e_above_hull(entry, on_error="raise") for entry in made}
+    return {name: max(0.0, energy) for name, energy in above.items() if energy is not None}
 
 
 def element_structure(symbol: str) -> Structure:

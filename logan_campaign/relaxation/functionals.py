@@ -47,7 +47,7 @@ def parameter(xc: str, setups_xc: str | None = None) -> Any:
     # GPAW takes half a second to import, and not everybody who reads levels has it.
     from gpaw.dft import XC
 
-    class XCWithDataSets(XC):  # type: ignore[misc]
+    class XCWithDataSets(XC):
         """A functional with data sets that were made for another one."""
 
         def functional(self, **keywords: Any) -> Any:
@@ -57,7 +57,8 @@ def parameter(xc: str, setups_xc: str | None = None) -> Any:
                 found.get_setup_name = lambda: name
             return found
 
-    return XCWithDataSets(**XC.from_param(xc).todict())
+    # GPAW's own has no type hints
+    return XCWithDataSets(**XC.from_param(xc).todict())  # type: ignore[no-untyped-call]
 
 
 def unusable(functional: Any) -> str:
