@@ -382,7 +382,7 @@ def converge(results: Results) -> None:
     cases: list[tuple[str, Structure, dict[str, Any]]] = [
         *(
             (f"quartz ecut {ecut}", quartz, {"ecut_ev": ecut, "kpts": (1, 1, 1)})
-            for ecut in (400, 500, 600, 800)
+            for ecut in (400, 500, 600, 700, 800, 1000)
         ),
         *((f"quartz k {n}", quartz, {"ecut_ev": 400, "kpts": (n, n, n)}) for n in (1, 2, 3)),
         *(
@@ -418,7 +418,7 @@ def converge(results: Results) -> None:
 def convergence_table(results: Results) -> list[dict[str, Any]]:
     """Return errors against the finest setting of each series."""
     series = {
-        "quartz ecut": [400, 500, 600, 800],
+        "quartz ecut": [400, 500, 600, 700, 800, 1000],
         "quartz k": [1, 2, 3],
         "silicon density": [2, 3, 4, 5],
     }
