@@ -279,17 +279,28 @@ def _generate(system: str, folder: Path) -> Iterator[Molecule | Structure]:
             yield Molecule(atoms.get_chemical_symbols(), atoms.positions.astype(float))
 
 
-def raw(results: Results, systems: list[str]) -> None:
-    """Relax raw structures through the levels; a bad end ends a structure's way."""
+def raw(results: Results, systems: list[str], budget_s: float | None) -> None:
+    """Relax raw structures through the levels; a bad end ends a structure's way.
+
+    Args:
+        results: where they go.
+        systems: names.
+        budget_s: wall-time budget of each relaxation instead of the levels' own.
+    """
     for system in systems:
         structures = raw_structures(system, results.folder)
         for level_index in range(len(SYSTEMS[system][1])):
             for k, structure in enumerate(structures):
-                _one_level(results, system, k, structure, level_index)
+                _one_level(results, system, k, structure, level_index, budget_s)
 
 
 def _one_level(
-    results: Results, system: str, k: int, start: Molecule | Structure, level_index: int
+    results: Results,
+    system: str,
+    k: int,
+    start: Molecule | Structure,
+    level_index: int,
+    budget_s: float | None,
 ) -> None:
     levels = SYSTEMS[system][1]
     if level_index:
@@ -299,6 +310,8 @@ def _one_level(
             return
         start = type(start).from_dict(before["structure"])
     level = levels[level_index]
+    if budget_s is not None:
+        level = level.model_copy(update={"max_time_s": budget_s})
     folder = results.folder / "work"
     results.do(f"raw {system} {k} {level.name}", lambda: timed(start, level, folder)[1])
 
@@ -510,6 +523,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--count", type=int, default=2, help="structures per system for 'alone'")
+    parser.add_argument("--budget", type=float, help="wall time of each of the 'raw' (s)")
     parser.add_argument("--until", help="begin nothing after this time, HH:MM in UTC")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args()
@@ -518,7 +532,7 @@ def main() -> None:
         case "validate":
             validate(results)
         case "raw":
-            raw(results, options.systems)
+            raw(results, options.systems, options.budget)
         case "alone":
             alone(results, options.systems, options.count)
         case "kills":

@@ -40,7 +40,7 @@ class HullEntry(NamedTuple):
 def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     """Return each entry's energy above the hull of all of them (eV/atom).
 
-    S. P. Ong et al., Chem. Mater. 20, 1798 (2008), doi:10.1021/cm702327g.
+    S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
 
     Args:
         entries: of one level.
