@@ -40,7 +40,7 @@ class HullEntry(NamedTuple):
 def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     """Return each entry's energy above the hull of all of them (eV/atom).
 
-    S. P. Ong et al., Chem. Mater. 20, 1798 (2008), doi:10.1021/cm702327g.
+    S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
 
     Args:
         entries: of one level.
@@ -57,10 +57,8 @@ def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     if not made or elements - pure:
         return {}
     diagram = PhaseDiagram(made)
-    return {
-        entry.name: max(0.0, float(diagram.get_e_above_hull(entry, on_error="raise")))
-        for entry in made
-    }
+    above = {entry.name: diagram.get_e_above_hull(entry, on_error="raise") for entry in made}
+    return {name: max(0.0, energy) for name, energy in above.items() if energy is not None}
 
 
 def element_structure(symbol: str) -> Structure:

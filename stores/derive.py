@@ -304,6 +304,9 @@ def _formula(structure: Mapping[str, Any]) -> str:
     return hill_formula([site["species"][0]["element"] for site in structure["sites"]])
 
 
+_LATER_FIELDS = ("cpu_s", "attempt", "continues", "stress_ev_per_angstrom3", "data_sets")
+
+
 def _add_relaxations(records: Mapping[str, Doc], docs: Sequence[Doc]) -> None:
     copied = ("id", "level", "level_index", "state", "reason", "calculator", "settings")
     numbers = ("energy_ev", "energy_per_atom_ev", "max_force_ev_per_angstrom")
@@ -312,6 +315,8 @@ def _add_relaxations(records: Mapping[str, Doc], docs: Sequence[Doc]) -> None:
         output = doc["output"]
         relaxation = {
             **{key: output[key] for key in (*copied, *numbers, "n_steps", "elapsed_s")},
+            # Documents of earlier versions are without these.
+            **{key: output[key] for key in _LATER_FIELDS if key in output},
             "trajectory": blob_ref(output["trajectory"]),
             "source": _source(doc),
         }

@@ -223,6 +223,15 @@ class RelaxationRecord(BaseModel):
     max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
     n_steps: int = Field(description="Ionic steps done")
     elapsed_s: float = Field(description="Wall time (s)")
+    cpu_s: float = Field(0.0, description="Processor time of the last of its jobs (s)")
+    attempt: int = Field(1, description="How many jobs worked on it")
+    continues: str | None = Field(None, description="Relaxation that the last job went on from")
+    stress_ev_per_angstrom3: list[float] | None = Field(
+        None, description="Final stress (eV/Å³; xx yy zz yz xz xy); crystals, where computed"
+    )
+    data_sets: dict[str, str] = Field(
+        default_factory=dict, description="PAW data set of each element: name and md5; GPAW only"
+    )
     trajectory: BlobRef | None = Field(description="Trajectory (blob, see RelaxationDoc)")
     source: Source = Field(description="Job that relaxed")
 

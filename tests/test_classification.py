@@ -12,6 +12,7 @@ from logan_campaign.classification import (
     KnownSet,
     between_levels,
     classify,
+    reserves,
     screen_and_match,
 )
 from logan_campaign.matching import MatchingSpec
@@ -442,3 +443,23 @@ class TestClassification:
             classify(ids(2), [None], [], MATCHING)
         with pytest.raises(ValueError, match="cand-1 given for cand-0"):
             classify(["cand-0"], [relaxed(QUARTZ, 1)], [], MATCHING)
+
+
+def test_energies_outside_the_window_go_no_further_and_are_told() -> None:
+    ethanol, ether = mol("CCO"), mol("COC")
+    relaxations = [relaxed(ethanol, 0, -9.0), relaxed(ether, 1, -4.5)]  # 0.5 eV/atom apart
+    within = between_levels(ids(2), relaxations, [], MATCHING, window_ev_per_atom=0.6)
+    assert [v.state for v in within] == ["pending", "pending"]
+    outside = between_levels(ids(2), relaxations, [], MATCHING, window_ev_per_atom=0.4)
+    assert [v.state for v in outside] == ["pending", "rejected"]
+    assert "0.500 eV/atom above the lowest" in outside[1].reason
+
+
+def test_of_a_group_the_others_stand_ready_in_the_order_of_their_energies() -> None:
+    copies = [mol("CCO", seed=i) for i in range(4)]
+    relaxations = [
+        relaxed(s, i, e) for i, (s, e) in enumerate(zip(copies, (-2, -4, -3, -1), strict=True))
+    ]
+    verdicts = between_levels(ids(4), relaxations, [], MATCHING)
+    assert reserves(verdicts, relaxations) == {"cand-1": ["cand-2", "cand-0", "cand-3"]}
+    assert reserves(verdicts[1:2], relaxations) == {}

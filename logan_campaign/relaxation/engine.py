@@ -269,7 +269,9 @@ class _Loop:
             if self.checkpoint is not None:
                 self.checkpoint.close()
         if not self.periodic and state in ("converged", "not_converged"):
-            parts = geometry.fragments(self.atoms)
+            # What is still on its way may come together again.
+            far = geometry.BOND_FACTOR if state == "converged" else geometry.FAR_FACTOR
+            parts = geometry.fragments(self.atoms, far)
             if len(parts) > 1:
                 state, what = "dissociated", f"fell into {', '.join(parts)}"
         if state != "not_converged":

@@ -9,6 +9,7 @@ approximation whose error is that of the core's response.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import cache
 from typing import Any
 
@@ -35,7 +36,10 @@ def functional(xc: str, setups_xc: str | None = None) -> Any:
     Raises:
         Exception: what GPAW raises for a name that it does not know.
     """
-    return parameter(xc, setups_xc).functional(collinear=True)
+    with warnings.catch_warnings():
+        # of meta-GGAs, which are refused where it matters
+        warnings.filterwarnings("ignore", "libxc should be compiled with --disable-fhc")
+        return parameter(xc, setups_xc).functional(collinear=True)
 
 
 def parameter(xc: str, setups_xc: str | None = None) -> Any:
@@ -43,7 +47,7 @@ def parameter(xc: str, setups_xc: str | None = None) -> Any:
     # GPAW takes half a second to import, and not everybody who reads levels has it.
     from gpaw.dft import XC
 
-    class XCWithDataSets(XC):  # type: ignore[misc]
+    class XCWithDataSets(XC):
         """A functional with data sets that were made for another one."""
 
         def functional(self, **keywords: Any) -> Any:
@@ -53,7 +57,8 @@ def parameter(xc: str, setups_xc: str | None = None) -> Any:
                 found.get_setup_name = lambda: name
             return found
 
-    return XCWithDataSets(**XC.from_param(xc).todict())
+    # GPAW's own has no type hints
+    return XCWithDataSets(**XC.from_param(xc).todict())  # type: ignore[no-untyped-call]
 
 
 def unusable(functional: Any) -> str:

@@ -7,17 +7,24 @@ from typing import Any
 
 import pytest
 from ase.calculators.calculator import Calculator
+from ase.io import write
 from jobflow import Flow, JobStore, run_locally
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
-from pymatgen.core import Molecule
+from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.flows.data import TrainingSetMaker
-from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
+from logan_campaign.flows.levels import (
+    ElementMaker,
+    ReferenceMaker,
+    RelaxLevelMaker,
+    RelaxLevelsMaker,
+)
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
 from logan_campaign.relaxation.levels import ASELevel
 from logan_campaign.schemas import ScreeningDoc, Verdict
-from logan_campaign.sources import SmilesSource
+from logan_campaign.sources import FilesSource, SmilesSource
+from logan_campaign.structures import to_atoms
 
 WATER = Molecule(["O", "H", "H"], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 HERE = __name__
@@ -160,3 +167,37 @@ def test_where_the_one_that_stands_for_others_fails_another_takes_its_place(
         assert states == {"cand-1": ("new", None), "cand-2": ("duplicate", "cand-1")}
     else:
         assert states == {}
+
+
+def test_elements_and_competing_phases_are_relaxed_as_the_level_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    phases = [
+        Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.75), ["Au", "Cu"], sites)
+        for sites in ([[0, 0, 0], [0, 0.5, 0.5]], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    ]
+    phases.append(Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.1), ["Ag"], [[0, 0, 0]]))
+    write("phases.extxyz", [to_atoms(phase) for phase in phases])
+    emt = level("emt")
+    source = FilesSource(path="phases.extxyz")
+    competing = TrainingSetMaker(source=source, role="known", base=str(tmp_path)).make()
+    jobs = [
+        competing,
+        ReferenceMaker(maker=emt, species=["Au", "Cu"]).make([], "camp-0", [competing.output]),
+    ]
+    element = ElementMaker(maker=emt, symbol="Cu").make("camp-0")
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    for work in (Flow(jobs), element):
+        run_locally(work, store=store, create_folders=True, ensure_success=True, log=False)
+    found = [
+        reference
+        for doc in store.query({"output.doc_type": "reference"}, sort={"completed_at": 1})
+        for reference in doc["output"]["references"]
+    ]
+    assert [(r["role"], r["formula"], r["level"]) for r in found] == [
+        ("competing", "AuCu3", "emt"),  # silver is no part of the target
+        ("competing", "AuCu", "emt"),
+        ("element", "Cu", "emt"),
+    ]
+    assert found[2]["energy_ev"] == pytest.approx(-0.007, abs=0.01)  # EMT's reference state

@@ -13,6 +13,12 @@ from logan_campaign.relaxation.levels import ASELevel
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True)
+def _folder(monkeypatch, tmp_path):
+    """Let relaxations that are not told where put their files where pytest clears up."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def misbehaving(monkeypatch):
     """Return a function that makes a level of the calculators in ``misbehaving.py``."""

@@ -14,6 +14,7 @@ pytest.importorskip("gpaw")
 from logan_campaign.relaxation import engine
 from logan_campaign.relaxation.calculators import estimate_memory_mb, gpaw_parameters
 from logan_campaign.relaxation.engine import classify
+from logan_campaign.relaxation.functionals import data_sets, functional, setups_name
 from logan_campaign.relaxation.levels import GPAWLevel
 from logan_campaign.relaxation.run import relax
 
@@ -38,6 +39,7 @@ def test_hydrogen_relaxes_to_its_bond_length_in_lcao(tmp_path):
     assert outcome.notes["box_angstrom"] == pytest.approx(
         [6.72, 6.72, 7.84]
     )  # multiples of 4 x 0.28 Å
+    assert not list(tmp_path.glob("*/relax.gpw"))  # of use to nobody any more
     assert "gpaw" in next(tmp_path.glob("relax-*/calculator.txt")).read_text().lower()
 
 
@@ -168,3 +170,72 @@ def test_the_paper_preset_gives_the_published_energy(tmp_path):
     outcome = relax(structure, level, workdir=tmp_path)
     assert outcome.energy_ev == pytest.approx(-44.495123, abs=1e-4)
     assert outcome.state == "converged"
+
+
+def test_steps_that_ended_go_on_elsewhere_with_trajectory_optimizer_and_density(tmp_path):
+    hydrogen = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.9]])
+    level = COARSE.model_copy(update={"optimizer": "FIRE", "max_steps": 2, "fmax": 1e-3})
+    first = relax(hydrogen, level, workdir=tmp_path / "a")
+    assert (first.state, first.n_steps) == ("not_converged", 2)
+    (kept,) = (tmp_path / "a").glob("relax-*/relax.gpw")
+    further = relax(hydrogen, level, workdir=tmp_path / "b", before=tmp_path / "a")
+    assert (further.state, further.n_steps) == ("not_converged", 4)
+    assert further.energies_ev[:3] == first.energies_ev
+    log = next((tmp_path / "b").glob("relax-*/calculator.txt")).read_text()
+    assert "Reading from" in log
+    assert kept.name in log
+    whole = relax(
+        hydrogen, level.model_copy(update={"max_steps": 4, "isolate": False}), workdir=tmp_path
+    )
+    assert further.energies_ev == pytest.approx(whole.energies_ev, abs=1e-4)
+
+
+def test_functionals_take_the_data_sets_of_their_like():
+    names = {
+        "LDA": "LDA",
+        "LDA_X+LDA_C_PZ": "LDA",
+        "GGA_X_PBE+GGA_C_PBE": "PBE",
+        "PBEsol": "PBE",
+        "GGA_XC_B97_D": "PBE",
+        "RPBE": "RPBE",
+        "HSE06": "PBE",
+    }
+    assert {xc: setups_name(xc) for xc in names} == names
+    assert setups_name("PBEsol", "revPBE") == "revPBE"
+    assert functional("PBEsol").name == "PBEsol"
+    found = data_sets(("O", "Si"), ("paw", "paw"), "PBE")
+    assert {symbol: text.split()[0] for symbol, text in found.items()} == {
+        "O": "O.PBE",
+        "Si": "Si.PBE",
+    }
+    assert all(len(text.split()[1]) == 32 for text in found.values())
+
+
+def test_a_libxc_name_gives_the_energy_of_the_functional_it_stands_for(tmp_path):
+    hydrogen = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.75]])
+    energies = [
+        relax(
+            hydrogen,
+            COARSE.model_copy(update={"xc": xc, "max_steps": 0, "isolate": False}),
+            workdir=tmp_path,
+        ).energy_ev
+        for xc in ("PBE", "GGA_X_PBE+GGA_C_PBE", "PBEsol")
+    ]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-3)
+    assert abs(energies[2] - energies[0]) > 0.1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        Molecule(["H"], [[3, 3, 3]]),
+        Molecule(["H", "H", "H"], [[0, 0, 0], [0, 0, 0.31], [0, 0.31, 0]]),
+    ],
+    ids=["a single atom", "an odd number of electrons much too close together"],
+)
+def test_nonsense_ends_in_a_state(nonsense, tmp_path):
+    level = COARSE.model_copy(update={"max_steps": 1, "isolate": False, "max_time_s": 60.0})
+    outcome = relax(nonsense, level, workdir=tmp_path)
+    assert outcome.state in ("converged", "not_converged", "dissociated")
+    assert outcome.energy_ev is not None
+    assert np.isfinite(outcome.energies_ev).all()

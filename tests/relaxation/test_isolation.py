@@ -222,3 +222,18 @@ def test_a_full_disk_is_no_fault_of_the_candidate(triangle, misbehaving, tmp_pat
     (folder / "result.part").symlink_to("/dev/full")
     with pytest.raises(LoganCampaignError, match="No space left"):
         relax(triangle, level, workdir=tmp_path)
+
+
+def test_what_took_its_process_along_is_isolated_when_started_again(
+    misbehaving, triangle, tmp_path
+):
+    level = misbehaving(trouble="exit", at=2, isolate=False)
+    (tmp_path / f"{relaxation_key(triangle, level)}.running").touch()  # what is left of it
+    outcome = relax(triangle, level, workdir=tmp_path)
+    assert outcome.state == "calculator_crashed"
+    assert "exit code 3" in outcome.reason
+
+
+def test_a_relaxation_in_this_process_leaves_no_trace(misbehaving, triangle, tmp_path):
+    assert relax(triangle, misbehaving(), workdir=tmp_path).state == "converged"
+    assert not list(tmp_path.iterdir())

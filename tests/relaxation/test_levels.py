@@ -51,6 +51,9 @@ def test_a_preset_gives_way_to_what_is_set():
         {"calculator": "gpaw", "preset": "best"},
         {"calculator": "gpaw", "mode": "lcao", "relax_cell": True},
         {"calculator": "gpaw", "kpts": [2, 2]},
+        {"calculator": "gpaw", "processes": 2, "isolate": False},
+        {"calculator": "gpaw", "continuations": -1},
+        {"calculator": "gpaw", "energy_window_ev_per_atom": 0},
         {"calculator": "gpaw", "kpts": [0, 2, 2]},
         {"calculator": "gpaw", "convergence": {"energie": 1e-3}},
         {"calculator": "gfn2-xtb", "relax_cell": True},
@@ -72,6 +75,7 @@ def test_nonsense_in_a_level_is_refused(data):
         (GPAWLevel(), ["H", "C", "O"], "molecule"),
         (GPAWLevel.from_preset("paper"), ["Si", "O"], "crystal"),
         (GPAWLevel.from_preset("production"), ["Si", "O"], "crystal"),
+        (GPAWLevel(xc="GGA_X_PBE_SOL+GGA_C_PBE_SOL"), ["Si", "O"], "crystal"),
         (ASELevel(target="ase.calculators.emt:EMT"), ["Cu"], "crystal"),
     ],
 )
@@ -87,6 +91,9 @@ def test_levels_that_can_run_pass_the_check(level, species, kind):
         (XTBLevel(), ["U"], "molecule", "no parameters for U"),
         (XTBLevel(), ["Xx"], "molecule", "unknown element"),
         (GPAWLevel(xc="LDB"), ["Si"], "crystal", "unknown functional 'LDB'"),
+        (GPAWLevel(xc="SCAN"), ["Si"], "crystal", "only TPSS, revTPSS, M06-L"),
+        (GPAWLevel(xc="GLLBSC"), ["Si"], "crystal", "no forces for functionals of type GLLB"),
+        (GPAWLevel(xc="PBEsol", setups_xc="XYZ"), ["Si"], "crystal", "Si.XYZ.*LDA, PBE"),
         (GPAWLevel(xc="PBE"), ["Po"], "crystal", "PAW dataset.*for Po.*pip install gpaw-data"),
         (GPAWLevel(setups="odd"), ["C"], "molecule", "C.odd.LDA.*there is one for LDA, PBE"),
         (GPAWLevel(basis="qzp"), ["C"], "molecule", "basis set.*C.qzp"),
@@ -121,3 +128,11 @@ def test_a_missing_gpaw_is_named_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpaw.setup", None)
     with pytest.raises(InputError, match=r"pip install gpaw.*conda-forge"):
         check_level(GPAWLevel(), ["H"], "molecule")
+
+
+def test_processes_are_refused_where_gpaw_has_no_mpi():
+    cgpaw = pytest.importorskip("gpaw").cgpaw
+    if cgpaw.have_mpi:
+        pytest.skip("this GPAW has MPI")
+    with pytest.raises(InputError, match=r"level 'gpaw': processes: 2 needs a GPAW built with MPI"):
+        check_level(GPAWLevel(processes=2), ["H"], "molecule")

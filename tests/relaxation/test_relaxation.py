@@ -76,15 +76,31 @@ def test_a_radical_and_a_single_atom_are_no_trouble():
 
 def test_emt_finds_coppers_lattice_constant():
     start = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.75), ["Cu"], [[0, 0, 0]])
-    outcome = relax(start, ASELevel(target="ase.calculators.emt:EMT", relax_cell=True, fmax=0.005))
+    outcome = relax(
+        start,
+        ASELevel(target="ase.calculators.emt:EMT", relax_cell=True, fmax=0.005, isolate=False),
+    )
     assert outcome.state == "converged"
     assert isinstance(outcome.structure, Structure)
     assert outcome.structure.volume ** (1 / 3) == pytest.approx(3.59, abs=0.02)
 
 
+def test_stress_is_told_where_there_is_one(misbehaving, triangle):
+    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.4), ["Cu"], [[0, 0, 0]])
+    level = ASELevel(target="ase.calculators.emt:EMT", isolate=False, max_steps=20)
+    fixed = relax(copper, level)
+    assert sum(fixed.stress[:3]) < -0.1  # compressed: it pushes outwards
+    assert "stress" not in fixed.trajectory
+    free = relax(copper, level.model_copy(update={"relax_cell": True, "fmax": 0.005}))
+    assert free.trajectory["stress"].shape == (free.n_steps + 1, 6)
+    np.testing.assert_allclose(free.trajectory["stress"][0], fixed.stress, atol=1e-6)
+    np.testing.assert_allclose(free.stress, 0.0, atol=2e-3)
+    assert relax(triangle, misbehaving()).stress is None
+
+
 def test_a_fixed_cell_stays():
     start = Structure(Lattice.cubic(3.75), ["Cu"] * 4, np.random.default_rng(0).random((4, 3)))
-    outcome = relax(start, ASELevel(target="ase.calculators.emt:EMT", max_steps=5))
+    outcome = relax(start, ASELevel(target="ase.calculators.emt:EMT", max_steps=5, isolate=False))
     np.testing.assert_array_equal(outcome.structure.lattice.matrix, start.lattice.matrix)
 
 
