@@ -44,7 +44,7 @@ def crystals(radial: str) -> tuple[list[Any], Any, dict[str, Any]]:
 
     quartz = crystal(
         ("Si", "O"),
-        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.4524)],
+        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.2142)],
         spacegroup=152,
         cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
     )

@@ -32,7 +32,7 @@ QUARTZ = Structure.from_spacegroup(
     "P3_121",
     Lattice.hexagonal(4.916, 5.405),
     ["Si", "O"],
-    [[0.4697, 0, 1 / 3], [0.4133, 0.2672, 0.2144 + 1 / 3]],
+    [[0.4697, 0, 1 / 3], [0.4133, 0.2672, 0.2144]],
 )
 CRISTOBALITE = Structure.from_spacegroup(
     "P4_12_12",

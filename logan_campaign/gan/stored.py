@@ -32,22 +32,25 @@ def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.
     """Return the program's ``run``, compiled for arguments like these; the first is donated.
 
     With a compilation cache on a CPU the program is read from there, or traced and written;
-    otherwise it is traced. It is the same program, whose results agree bit for bit.
+    otherwise, and for crystals, whose program calls LAPACK, it is traced. It is the same
+    program, whose results agree bit for bit.
 
     Args:
         program: what to run.
         state, real, key: arguments of ``run``; only shapes and types matter.
     """
+    run_traced: Run = program.jit_run
     directory = jax.config.values["jax_compilation_cache_dir"]
-    if directory is None or jax.default_backend() != "cpu":
-        traced: Run = program.jit_run
-        return traced
+    if directory is None or jax.default_backend() != "cpu" or program.cell is not None:
+        return run_traced
     # Compiled here and once: the call itself would be compiled again for arguments that only
     # differ in whether they are bound to the device, as results are and a first state is not.
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), _flat(state, real, key, jnp.int32(0))
     )
     stored = stored_program(program, Path(directory), state, real, key)
+    if stored is None:
+        return run_traced
     call = jax.jit(stored.call, donate_argnums=(0,)).lower(*shapes).compile()
     structure = jax.tree.structure(state)
 
@@ -60,8 +63,12 @@ def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.
 
 def stored_program(
     program: Program, directory: Path, state: State, real: RealEnvironments, key: jax.Array
-) -> export.Exported:
-    """Return the program's ``run`` on flat arguments from a directory, or trace and write it."""
+) -> export.Exported | None:
+    """Return the program's ``run`` on flat arguments from a directory, or trace and write it.
+
+    None if it calls functions outside itself, such as LAPACK's: those JAX makes ready while
+    it traces, and a process that only reads the program would jump to nowhere.
+    """
     structures = jax.tree.structure(state), jax.tree.structure(real)
     implementation = jax.random.key_impl(key)
     example = _flat(state, real, key, jnp.int32(0))
@@ -76,6 +83,8 @@ def stored_program(
         return jax.tree.leaves(program.run(first, second, typed, stop))
 
     traced = export.export(jax.jit(on_leaves))(*example)
+    if "custom_call" in traced.mlir_module():
+        return None
     _write(path, bytes(traced.serialize()))
     return traced
 

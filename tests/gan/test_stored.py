@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from systems import TARGET, hyperparameters, training_set
+from systems import TARGET, crystal_target, crystals, hyperparameters, training_set
 
 from logan_campaign.gan import enable_compilation_cache
 from logan_campaign.gan.environments import real_environments, training_species
@@ -81,3 +81,18 @@ def test_another_problem_is_another_stored_program(tmp_path: Path) -> None:
         program, real, key = problem(**changes)
         stored_program(program, tmp_path, jax.eval_shape(program.init, key), real, key)
     assert len(list(tmp_path.glob("*.stablehlo"))) == 3
+
+
+def test_a_program_that_calls_lapack_is_not_stored(tmp_path: Path) -> None:
+    # a process that read it would die: JAX loads LAPACK only while it traces
+    target, structures = crystal_target(), crystals()
+    settings = hyperparameters(n_max=0, critic_updates=1, penalty_updates=1)
+    species = training_species(structures, target)
+    program = Program(Problem.of(target, settings, species))
+    real = real_environments(structures, target, settings, species, seed=1)
+    key = jax.random.key(2)
+    state = jax.eval_shape(program.init, key)
+    stored = stored_program(program, tmp_path, state, real, key)
+    traced = jax.jit(program.run).lower(state, real, key, jnp.int32(1)).as_text()
+    assert (stored is None) == ("lapack" in traced)
+    assert bool(list(tmp_path.iterdir())) == (stored is not None)
