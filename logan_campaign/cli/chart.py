@@ -13,7 +13,6 @@ from logan_campaign.arrays import unpack_arrays
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
 from logan_campaign.errors import InputError
-from logan_campaign.plots import plot_map
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -25,6 +24,8 @@ def map_(
     store: StoreOption = None,
 ) -> None:
     """Draw the PCA map: clusters, picks, known structures and what was found."""
+    from logan_campaign.plots import plot_map  # brings matplotlib, which takes its time
+
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"cannot draw {path}: give a name that ends in {', '.join(_FORMATS)}")
     with opened(campaign, store) as (database, record):

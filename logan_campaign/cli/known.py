@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pymatgen.core import Molecule, Structure
@@ -12,12 +12,15 @@ from rich.table import Table
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JsonOption, console, print_json
-from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import MatchingMode, MoleculeIdentity, Tolerance
 from logan_campaign.schemas import StructureEntry
 from logan_campaign.sources.files import FilesSource
-from logan_campaign.stores.known import KnownIndex
 from logan_campaign.stores.open import open_campaign_stores
+
+# StructureMatcher takes its time to import: the commands here do so, not all others too.
+if TYPE_CHECKING:
+    from logan_campaign.matching.crystals import CrystalMatcher
+    from logan_campaign.stores.known import KnownIndex
 
 known = typer.Typer(
     help="An index of known structures, which a spec names as 'match.index'.",
@@ -37,6 +40,8 @@ _FilesArgument = Annotated[
 @known.command()
 def add(store: _StoreArgument, files: _FilesArgument) -> None:
     """Add structures to the index; those that are there already change nothing."""
+    from logan_campaign.stores.known import KnownIndex
+
     loaded = FilesSource(path=files).load(Path())
     with open_campaign_stores(store, create=True) as stores:
         index = KnownIndex(stores.known_entries())
@@ -53,6 +58,8 @@ def add(store: _StoreArgument, files: _FilesArgument) -> None:
 @known.command()
 def count(store: _StoreArgument, as_json: JsonOption = False) -> None:
     """Say how many structures the index holds."""
+    from logan_campaign.stores.known import KnownIndex
+
     with open_campaign_stores(store) as stores:
         found = KnownIndex(stores.known_entries()).count()
     if as_json:
@@ -77,6 +84,9 @@ def match(
     as_json: JsonOption = False,
 ) -> None:
     """Say which known structures those in files equal, nearest first."""
+    from logan_campaign.matching.crystals import CrystalMatcher
+    from logan_campaign.stores.known import KnownIndex
+
     loaded = FilesSource(path=files).load(Path())
     matcher = CrystalMatcher(tolerance, mode=mode)
     rows = []
