@@ -284,6 +284,7 @@ class ModelDoc(Document):
     doc_type: Literal["model"] = "model"
     id: str = Field(description="Content id of inputs, seed and algorithm version ('model-…')")
     index: int = Field(description="Position in the ensemble, from 0")
+    round: int = Field(0, description="Round of the campaign, from 0")
     state: Literal["trained", "failed"] = Field(description="Whether it can generate")
     reason: str = Field(description="Why it failed and what to do; empty if it did not")
     training_set_id: str = Field(description="Set it was trained on")
@@ -357,6 +358,7 @@ class SelectionDoc(Document):
 
     doc_type: Literal["selection"] = "selection"
     campaign_id: str = Field(description="Campaign")
+    round: int = Field(0, description="Round of the campaign, from 0")
     strategy: str = Field(description="Selection strategy, or several joined by ' > '")
     settings: dict[str, Any] | list[dict[str, Any]] = Field(
         description="Its settings, resolved; a list if there are several"

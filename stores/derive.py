@@ -90,7 +90,7 @@ def _derive(found: dict[str, list[Doc]], keys: list[str]) -> CampaignRecords:
         "training_set_ids": [doc["id"] for doc in training_sets if doc["role"] == "training"],
         "known_set_ids": [doc["id"] for doc in training_sets if doc["role"] == "known"],
         "model_ids": [doc["id"] for doc in models],
-        "selections": [_selection(doc) for doc in found["selection"]],
+        "selections": [_selection(doc) for doc in sorted(found["selection"], key=_round)],
         "references": [_plain(reference) for reference in references],
         "leakage": _leakage(found["leakage"]),
         "n_candidates": len(candidates),
@@ -158,6 +158,10 @@ def blob_ref(value: Any) -> Doc | None:
     return None
 
 
+def _round(doc: Doc) -> int:
+    return int(doc["output"].get("round", 0))
+
+
 def _selection(doc: Doc) -> Doc:
     output = doc["output"]
     copied = (
@@ -170,6 +174,7 @@ def _selection(doc: Doc) -> Doc:
     )
     return {
         **{key: output[key] for key in copied},
+        "round": output.get("round", 0),
         "cheap_relaxations": [_plain(done) for done in output.get("cheap_relaxations", [])],
         "learned": output.get("learned", ""),
         "n_candidates": len(output["candidates"]),
@@ -243,6 +248,7 @@ def _models(docs: Sequence[Doc], pool_docs: Sequence[Doc], campaign_id: str) -> 
             **{key: output[key] for key in copied},
             **{key: output[key] for key in ("formula", "hyperparameters", "steps")},
             **{key: output[key] for key in ("elapsed_s", "device")},
+            "round": output.get("round", 0),
             "schema_version": RECORD_VERSION,
             "campaign_ids": [campaign_id],
             "final_losses": {key: history[key][-1] for key in _LOSSES} if history["step"] else None,
@@ -251,7 +257,9 @@ def _models(docs: Sequence[Doc], pool_docs: Sequence[Doc], campaign_id: str) -> 
             "pools": [pool for _, pool in sorted(pools.get(output["id"], {}).items())],
             "source": _source(doc),
         }
-    return sorted(records.values(), key=lambda record: (record["index"], record["id"]))
+    return sorted(
+        records.values(), key=lambda record: (record["round"], record["index"], record["id"])
+    )
 
 
 def _candidates(
@@ -259,7 +267,7 @@ def _candidates(
 ) -> list[Doc]:
     records: dict[str, Doc] = {}
     copied = ("id", "model_id", "pool_id", "sample_index", "strategy", "cluster", "represents")
-    for doc in found["selection"]:
+    for doc in sorted(found["selection"], key=_round):
         for pick in doc["output"]["candidates"]:
             if pick["id"] in records:
                 continue
@@ -267,6 +275,7 @@ def _candidates(
             records[pick["id"]] = {
                 **{key: pick[key] for key in copied},
                 "graph": pick.get("graph"),
+                "round": doc["output"].get("round", 0),
                 "schema_version": RECORD_VERSION,
                 "campaign_id": campaign["id"],
                 "campaign": campaign["name"],

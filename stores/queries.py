@@ -190,7 +190,7 @@ class CampaignDatabase:
     def models(self, campaign_id: str | None = None) -> list[ModelRecord]:
         """Return models, by their place in the ensemble."""
         criteria = {} if campaign_id is None else {"campaign_ids": campaign_id}
-        return self._records(ModelRecord, "models", criteria, {"index": 1, "id": 1})
+        return self._records(ModelRecord, "models", criteria, {"round": 1, "index": 1, "id": 1})
 
     def training_sets(self, campaign_id: str | None = None) -> list[TrainingSetRecord]:
         """Return training sets and known sets, by id."""

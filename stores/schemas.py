@@ -62,6 +62,7 @@ class SelectionRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    round: int = Field(0, description="Round of the campaign, from 0")
     strategy: str = Field(description="Selection strategy, or several joined by ' > '")
     settings: dict[str, Any] | list[dict[str, Any]] = Field(
         description="Its settings, resolved; a list if there are several"
@@ -189,6 +190,7 @@ class ModelRecord(Record):
 
     campaign_ids: list[str] = Field(description="Campaigns that use it")
     index: int = Field(description="Position in the ensemble, from 0")
+    round: int = Field(0, description="Round that first trained it, from 0")
     state: Literal["trained", "failed"] = Field(description="Whether it can generate")
     reason: str = Field(description="Why it failed and what to do; empty if it did not")
     training_set_id: str = Field(description="Set it was trained on")
@@ -242,6 +244,7 @@ class CandidateRecord(Record):
     campaign_id: str = Field(description="Campaign")
     campaign: str = Field(description="Its name")
     order: int = Field(description="Place among the picks of the campaign, from 0")
+    round: int = Field(0, description="Round that picked it, from 0")
     state: CandidateState = Field(description="What it is; 'pending' is on its way")
     reason: str = Field(description="Why it was rejected or failed; empty otherwise")
     formula: str = Field(description="Hill formula")
