@@ -55,7 +55,7 @@ def make(
     folder: Path, seeds: list[int], members: int, steps: int, samples: int, source: Path | None
 ) -> None:
     """Train and generate what is not in ``folder`` yet."""
-    from logan_campaign.flows.campaign import member_seed
+    from logan_campaign.flows.rounds import member_seed
     from logan_campaign.gan import Target, enable_compilation_cache, generate, train
     from logan_campaign.spec import ModelsSpec
 

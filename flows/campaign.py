@@ -8,30 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from jobflow import Flow, Job, Maker, job
 
 from logan_campaign.errors import InputError
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
-from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
-from logan_campaign.flows.levels import (
-    ClassifyMaker,
-    CompareMaker,
-    ElementMaker,
-    ReferenceMaker,
-    RelaxLevelsMaker,
-    ScreenMaker,
-    tolerant,
-)
+from logan_campaign.flows.levels import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
-from logan_campaign.flows.select import SelectMaker
-from logan_campaign.flows.train import TrainMaker
+from logan_campaign.flows.rounds import RoundLinks, RoundMaker
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import CampaignDoc, StructureEntry
 from logan_campaign.sources import set_id
 from logan_campaign.sources.preview import Preview, preview
 from logan_campaign.spec import CampaignSpec
+from logan_campaign.target import TargetGeometry
 
 
 @dataclass
@@ -80,9 +70,12 @@ class CampaignMaker(Maker):
         Raises:
             InputError: as :meth:`check_sources`.
         """
-        cell = self.spec.target.resolve(Path(self.base)).cell
+        target = self.spec.target.resolve(Path(self.base))
         found = [held.content for held in self.check_sources()]
-        content = {"spec": self.spec.id, "cell": cell, "files": found}
+        content = {"spec": self.spec.id, "cell": target.cell, "files": found}
+        others = [other.cell for other in self.targets(target)[1:]]
+        if others:
+            content["cells"] = others
         if self.known_entries is not None:
             content["index"] = set_id(self.known_entries)
         return content_id("camp", content)
@@ -121,6 +114,12 @@ class CampaignMaker(Maker):
             )
         return previews
 
+    def targets(self, first: TargetGeometry) -> list[TargetGeometry]:
+        """Return what rounds look for: the spec's target, then those of its rounds."""
+        rounds = self.spec.rounds
+        others = rounds.targets if rounds is not None else []
+        return [first, *(other.resolve(Path(self.base)) for other in others)]
+
     def make(self) -> Flow:
         """Return the flow.
 
@@ -147,40 +146,13 @@ class CampaignMaker(Maker):
             packed = pack_entries(self.known_entries)
             sets.append(KnownEntriesMaker(index=spec.match.index).make(packed))
 
-        models, pools = [], []
-        for index, hyperparameters in enumerate(spec.models.members()):
-            seed = member_seed(spec.seed, index)
-            model = TrainMaker(f"train {index}", hyperparameters, seed, index).make(
-                training.output, target
-            )
-            pool = GenerateMaker(f"generate {index}", spec.generate.per_model, seed).make(
-                model.output, target
-            )
-            models.append(model)
-            pools.append(pool)
+        links = RoundLinks(training=training.uuid, known=[s.uuid for s in sets[1:]])
+        relaxed = RoundMaker(
+            spec=spec, campaign_id=campaign_id, targets=self.targets(target)
+        ).make(training.output, [s.output for s in sets[1:]], links)
+        last_level = maker_for(spec.relax.levels[-1])
 
-        select = SelectMaker(strategy=spec.select, screening=spec.screen, seed=spec.seed)
-        selection = tolerant(
-            select.make(
-                [pool.output for pool in pools],
-                target,
-                describe.output.id,
-                [s.output for s in sets],
-                [model.output for model in models] if select.needs_models else None,
-            )
-        )
-        makers = [maker_for(level) for level in spec.relax.levels]
-        screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
-            selection.output, [s.output for s in sets], before_level=spec.relax.levels[0].name
-        )
-        relaxed = RelaxLevelsMaker(
-            makers=makers,
-            compare=CompareMaker(matching=spec.match),
-            classify=ClassifyMaker(matching=spec.match),
-            substitutes=spec.relax.substitutes,
-        ).make(screening.output, [s.output for s in sets])
-
-        jobs: list[Job | Flow] = [describe, *sets, *models, *pools, selection, screening, relaxed]
+        jobs: list[Job | Flow] = [describe, *sets, relaxed]
         if known:
             jobs.append(
                 LeakageMaker(matching=spec.match).make(
@@ -189,7 +161,7 @@ class CampaignMaker(Maker):
             )
         if spec.relax.reference:
             jobs.append(
-                ReferenceMaker(maker=makers[-1], formula=spec.hill_formula).make(
+                ReferenceMaker(maker=last_level, formula=spec.hill_formula).make(
                     [s.output for s in known or [training]], describe.output.id
                 )
             )
@@ -202,23 +174,18 @@ class CampaignMaker(Maker):
             species = sorted(set(spec.target.symbols))
             if competing:
                 jobs.append(
-                    ReferenceMaker("competing phases", maker=makers[-1], species=species).make(
+                    ReferenceMaker("competing phases", maker=last_level, species=species).make(
                         [], describe.output.id, [s.output for s in competing]
                     )
                 )
             if spec.relax.hull.elements:
                 jobs += [
-                    ElementMaker(f"element {symbol}", makers[-1], symbol).make(describe.output.id)
+                    ElementMaker(f"element {symbol}", last_level, symbol).make(describe.output.id)
                     for symbol in species
                 ]
         flow = Flow(jobs, output=relaxed.output, name=self.name)
         flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
         return flow
-
-
-def member_seed(seed: int, index: int) -> int:
-    """Return the seed of one member; those of different campaigns' seeds do not overlap."""
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
 
 
 @job(output_schema=CampaignDoc)

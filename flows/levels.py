@@ -119,7 +119,7 @@ class CompareMaker(Maker):
             before_level: Name of the next level.
         """
         sets = known_sets(known)
-        ids, relaxed, copies = _all_relaxed(candidate_ids, relaxations, substitutes)
+        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
         verdicts = between_levels(
             ids, relaxed, sets, self.matching, window_ev_per_atom=self.window_ev_per_atom
         )
@@ -169,7 +169,7 @@ class ClassifyMaker(Maker):
             known: The training set and the known sets.
         """
         sets = known_sets(known)
-        ids, relaxed, copies = _all_relaxed(candidate_ids, relaxations, substitutes)
+        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
         verdicts = classify(ids, relaxed, sets, self.matching)
         return ClassificationDoc(
             campaign_id=campaign_id,
@@ -520,7 +520,7 @@ def _in_pieces(
     return is_molecule and smiles[candidate_id] is None
 
 
-def _all_relaxed(
+def all_relaxed(
     candidate_ids: list[str],
     relaxations: list[RelaxationDoc | None] | None,
     substitutes: Substitutes | None,

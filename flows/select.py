@@ -48,12 +48,14 @@ class SelectMaker(Maker):
         strategy: Selection strategy and its settings, or a list of them in sequence.
         screening: What counts as implausible; such structures are counted, not picked.
         seed: Seed of the strategy.
+        round: Round of the campaign, from 0.
     """
 
     name: str = "select"
     strategy: SelectionSpec = field(default_factory=lambda: KMeansSelection(n_picks=20))
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     seed: int = 0
+    round: int = 0
 
     @property
     def needs_models(self) -> bool:
@@ -130,6 +132,7 @@ class SelectMaker(Maker):
         settings = [step.model_dump(mode="json") for step in steps]
         return SelectionDoc(
             campaign_id=campaign_id,
+            round=self.round,
             strategy=" > ".join(step.strategy for step in steps),
             settings=settings if len(settings) > 1 else settings[0],
             n_generated=len(positions),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
+from ase import Atoms
 from jobflow import Maker, job
 
 from logan_campaign import gan
@@ -27,16 +28,29 @@ class TrainMaker(Maker):
         hyperparameters: Everything that can be set.
         seed: Seed of weights, rattling, resampling and latent vectors.
         index: Position in the ensemble, from 0.
+        round: Round of the campaign, from 0.
     """
 
     name: str = "train"
     hyperparameters: gan.Hyperparameters = field(default_factory=gan.Hyperparameters)
     seed: int = 0
     index: int = 0
+    round: int = 0
 
     @job(data=DATA_KEYS, output_schema=ModelDoc)
-    def make(self, training_set: TrainingSetDoc, target: TargetGeometry) -> ModelDoc:
+    def make(
+        self,
+        training_set: TrainingSetDoc,
+        target: TargetGeometry,
+        start: ModelDoc | None = None,
+    ) -> ModelDoc:
         """Return the trained model, or the record of its failure.
+
+        Args:
+            training_set: What to learn from.
+            target: Atoms and cell to generate.
+            start: Model to go on from; where that is not possible (it failed, or the training
+                set has brought in another element), training starts from fresh weights.
 
         Raises:
             InputError: the training set does not cover the target's species.
@@ -45,18 +59,26 @@ class TrainMaker(Maker):
         gan.enable_compilation_cache()
         # a set is the same in any order, and so must be what is trained on it
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
+        structures = [to_atoms(entry.structure) for entry in entries]
+        begin = self._start(start, structures, target)
         result = gan.train(
-            [to_atoms(entry.structure) for entry in entries],
+            structures,
             target.to_gan(),
             self.hyperparameters,
             seed=self.seed,
             training_set_id=training_set.id,
+            start=begin,
             checkpoint=CHECKPOINT,
         )
+        start_id = None if begin is None else begin.id
         weights = result.model.to_bytes() if result.model is not None else b""
         return ModelDoc(
-            id=gan.model_id(training_set.id, target.to_gan(), self.hyperparameters, self.seed),
+            id=gan.model_id(
+                training_set.id, target.to_gan(), self.hyperparameters, self.seed, start_id
+            ),
             index=self.index,
+            round=self.round,
+            start_id=start_id,
             state=result.state,
             reason=result.reason,
             training_set_id=training_set.id,
@@ -70,3 +92,15 @@ class TrainMaker(Maker):
             device=jax.default_backend(),
             weights=base64.b64encode(weights).decode("ascii"),
         )
+
+    def _start(
+        self, start: ModelDoc | None, structures: list[Atoms], target: TargetGeometry
+    ) -> gan.LoganModel | None:
+        if start is None:
+            return None
+        document = ModelDoc.model_validate(start)
+        if document.state != "trained":
+            return None
+        model = gan.LoganModel.from_bytes(base64.b64decode(document.weights))
+        fits = gan.can_start(model, structures, target.to_gan(), self.hyperparameters)
+        return model if fits else None

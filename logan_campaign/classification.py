@@ -46,8 +46,9 @@ class KnownSet(NamedTuple):
     """A set that candidates are compared against."""
 
     id: str
-    role: Literal["training", "known"]
-    """Models were trained on it, or it holds targets that they never saw."""
+    role: Literal["training", "known", "found"]
+    """Models were trained on it, it holds targets that they never saw, or what earlier rounds
+    found; labels of the latter are candidates."""
     entries: Sequence[StructureEntry]
 
 
@@ -103,8 +104,10 @@ class _Identity:
     """Equality of structures of one kind: the one thing that differs between kinds."""
 
     def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
-        # Targets first: where a target is in the training set too, it is a target.
-        self._known = sorted(known, key=lambda known_set: known_set.role != "known")
+        # What was found before is a copy, whatever else it equals. Then targets: where a target
+        # is in the training set too, it is a target.
+        order = ("found", "known", "training")
+        self._known = sorted(known, key=lambda known_set: order.index(known_set.role))
         self._matching = matching
         self.kind = kind
         self._matchers: dict[Tolerance, CrystalMatcher] = {}
@@ -129,6 +132,8 @@ class _Identity:
         best: _Known | None = None
         nearest = math.inf
         for known_set, crystals in self._crystals:
+            if best is not None and best.known_set.role == "found":
+                break
             match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
             if match is None:
                 continue
@@ -346,7 +351,9 @@ def classify(
 
     for index, item in enumerate(items):
         found, best = matches[index], representative[index]
-        if best != index:
+        if found is not None and found.known_set.role == "found":
+            verdict = _found_before(item, found)
+        elif best != index:
             verdict = _duplicate(identity, item, items[best], tolerance)
         elif found is not None:
             verdict = item.verdict("rediscovered", known=found)
@@ -361,14 +368,14 @@ def _compare(
 ) -> None:
     """Add verdicts on plausible candidates before the last level.
 
-    Those that equal a training entry are set apart first: what equals one of them, but no
-    training entry itself, may still be a target.
+    Those that equal a training entry, or what an earlier round has found, are set apart
+    first: what equals one of them, but no such entry itself, may still be a target.
     """
     found = [identity.known(item, tolerance) for item in items]
     by_entry: dict[tuple[str, str], list[int]] = {}
     left: list[int] = []
     for index, known in enumerate(found):
-        if known is not None and known.known_set.role == "training":
+        if known is not None and known.known_set.role != "known":
             by_entry.setdefault((known.known_set.id, known.entry.id), []).append(index)
         else:
             left.append(index)
@@ -381,7 +388,9 @@ def _compare(
         known = found[best]
         for index in members:
             item = items[index]
-            if index != best:
+            if known is not None and known.known_set.role == "found":
+                verdict = _found_before(item, known)
+            elif index != best:
                 verdict = _duplicate(identity, item, items[best], tolerance)
             elif known is not None and known.known_set.role == "training":
                 verdict = item.verdict("rediscovered", known=known)
@@ -490,6 +499,11 @@ def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
 def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
     distance = identity.distance(item, of, tolerance)
     return item.verdict("duplicate", match=of.candidate_id, distance=distance)
+
+
+def _found_before(item: _Item, known: _Known) -> Verdict:
+    """Return the verdict on a copy of what an earlier round has found."""
+    return item.verdict("duplicate", match=known.entry.label, distance=known.distance)
 
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:

@@ -195,7 +195,10 @@ class TrainingSetDoc(Document):
 
     doc_type: Literal["training_set"] = "training_set"
     id: str = Field(description="Content id: the source-independent set of structure ids ('set-…')")
-    role: Literal["training", "known"] = Field(description="Whether models train on it")
+    role: Literal["training", "known", "found"] = Field(
+        description="Whether models train on it, or it is compared against: known before, or "
+        "found by earlier rounds (labels are then those of the candidates)"
+    )
     name: str = Field(description="Short name for people")
     source: dict[str, Any] = Field(description="The source section of the spec, whole: the query")
     n_structures: int = Field(description="How many distinct structures it holds")
@@ -288,6 +291,7 @@ class ModelDoc(Document):
     state: Literal["trained", "failed"] = Field(description="Whether it can generate")
     reason: str = Field(description="Why it failed and what to do; empty if it did not")
     training_set_id: str = Field(description="Set it was trained on")
+    start_id: str | None = Field(None, description="Model whose weights it went on from, if any")
     algorithm_version: int = Field(description="Raised by hand when results change")
     seed: int = Field(description="Seed of weights, resampling and latents")
     formula: str = Field(description="Hill formula it generates")
@@ -496,3 +500,63 @@ class ClassificationDoc(Document):
     campaign_id: str = Field(description="Campaign")
     known_set_ids: list[str] = Field(description="Sets that 'new' means new against")
     verdicts: list[Verdict] = Field(description="One per candidate that was relaxed, in order")
+
+
+class FoundStructure(BaseModel):
+    """A distinct relaxed structure that a round found, and no round before it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    candidate_id: str = Field(description="Candidate that found it")
+    state: Literal["new", "rediscovered"] = Field(description="Whether it was known before")
+    known_id: str | None = Field(description="Known entry that it equals, never trained on")
+    formula: str = Field(description="Hill formula")
+    label: str = Field(description="SMILES, or space group and formula")
+    energy_per_atom_ev: float | None = Field(description="Energy at the last level (eV/atom)")
+
+
+class RoundSummary(BaseModel):
+    """What one round of a campaign came to, and whether another one follows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: int = Field(description="Which round, from 0")
+    target: int = Field(description="What it looked for: 0 is 'target', then 'rounds.targets'")
+    formula: str = Field(description="Hill formula of what it looked for")
+    training_set_id: str | None = Field(description="Set that its models were trained on")
+    model_ids: list[str] = Field(description="Its models")
+    n_generated: int = Field(description="Structures generated")
+    n_picked: int = Field(description="Candidates picked")
+    states: dict[str, int] = Field(description="Candidates per state")
+    relaxations: dict[str, int] = Field(description="Relaxations per level")
+    n_last_level: int = Field(description="Relaxations at the last level")
+    cpu_s: float = Field(
+        description="Time of its trainings, generations and relaxations on one core each (s)"
+    )
+    started_at: str = Field(description="When it began (ISO 8601, UTC)")
+    finished_at: str = Field(description="When it was over (ISO 8601, UTC)")
+    found: list[FoundStructure] = Field(description="What it found, in the order of the picks")
+    sightings: dict[str, int] = Field(
+        description="How often it saw each structure found so far, by the candidate that found "
+        "it: generated structures where picks stand for a molecular graph, else candidates"
+    )
+    n_unseen: float | None = Field(
+        description="Estimate of how many structures no round has seen (Chao1); None before any"
+    )
+    coverage: float | None = Field(
+        description="Estimated share of sightings that fall on what was seen before (Good-Turing)"
+    )
+    problem: str = Field("", description="What kept the round from its end, if anything did")
+    stop: dict[str, Any] = Field(description="The stop rules that it was judged by")
+    decision: Literal["continue", "stop"] = Field(description="Whether another round follows")
+    reason: str = Field(description="Why it stops; empty if it goes on")
+
+
+class RoundDoc(Document, RoundSummary):
+    """One round of a campaign, with the structures that it found."""
+
+    doc_type: Literal["round"] = "round"
+    campaign_id: str = Field(description="Campaign")
+    structures: list[StructureEntry] = Field(
+        description="The structures found, relaxed at the last level (blob)"
+    )

@@ -9,108 +9,32 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from ase.data import atomic_numbers
-from ase.formula import Formula
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.ids import content_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.relaxation.levels import LevelSpec, check_level
+from logan_campaign.rounds import RoundsSpec
 from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec, steps_of
 from logan_campaign.sources import SourceSpec
 from logan_campaign.spec_yaml import apply_override, explain, load_yaml
 from logan_campaign.stability import check_elements
-from logan_campaign.structures import cell_problem, hill_formula
-from logan_campaign.target import TargetGeometry, Vector, lattice_from
+from logan_campaign.structures import hill_formula
+from logan_campaign.target import Section, TargetGeometry, TargetSpec
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TargetSpec(_Section):
-    """What is generated."""
-
-    formula: str = Field(description="Composition of one molecule or one cell, e.g. C5H12O, Si2O4")
-    kind: Literal["molecule", "crystal"] = Field(description="molecule in a box, or crystal")
-    box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box that holds a molecule (Å)")
-    cell: tuple[Vector, Vector, Vector] | None = Field(
-        None, description="Lattice vectors of a crystal, one per row (Å)"
-    )
-    cell_from: str | None = Field(
-        None, description="File whose first structure gives the lattice vectors"
-    )
-
-    @field_validator("formula")
-    @classmethod
-    def _is_formula(cls, value: str) -> str:
-        try:
-            hill_formula(value)
-        except InputError as err:
-            raise ValueError(f"{err}; write it like C5H12O or Si2O4") from err
-        return value
-
-    @field_validator("box")
-    @classmethod
-    def _box_is_positive(cls, value: Vector) -> Vector:
-        if min(value) <= 0:
-            raise ValueError("edges must be positive lengths in Å")
-        return value
-
-    @model_validator(mode="after")
-    def _cell_belongs_to_crystals(self) -> TargetSpec:
-        given = (self.cell is not None) + (self.cell_from is not None)
-        if self.kind == "crystal" and given != 1:
-            raise ValueError(
-                "a crystal needs either 'cell' (three rows, Å) or 'cell_from' (a file)"
-            )
-        if self.kind == "molecule" and given:
-            raise ValueError("a molecule has a 'box', no 'cell'")
-        return self
-
-    @property
-    def symbols(self) -> list[str]:
-        """Element of every atom, by atomic number; the order the generator uses."""
-        counts = Formula(self.formula).count()
-        ordered = sorted(counts, key=lambda symbol: int(atomic_numbers[symbol]))
-        return [symbol for symbol in ordered for _ in range(counts[symbol])]
-
-    def resolve(self, base: Path) -> TargetGeometry:
-        """Return the element of every atom and the cell (Å).
-
-        Args:
-            base: folder that a relative ``cell_from`` is meant from.
-
-        Raises:
-            InputError: the cell's file cannot be read, or the cell cannot hold the atoms.
-        """
-        if self.kind == "molecule":
-            cell: Any = np.diag(self.box).tolist()
-        elif self.cell is not None:
-            cell = self.cell
-        else:
-            assert self.cell_from is not None  # by the validator above
-            cell = lattice_from(base / Path(self.cell_from).expanduser())
-        target = TargetGeometry(kind=self.kind, symbols=self.symbols, cell=cell)
-        problem = cell_problem(target.numbers, cell, periodic=self.kind == "crystal")
-        if problem:
-            raise InputError(f"target: {problem}")
-        return target
-
-
-class TrainingSpec(_Section):
+class TrainingSpec(Section):
     """What the models learn from."""
 
     source: SourceSpec = Field(description="Where the training structures come from")
 
 
-class ModelsSpec(_Section):
+class ModelsSpec(Section):
     """The ensemble."""
 
     count: int = Field(4, ge=1, le=1000, description="Number of members")
@@ -152,13 +76,13 @@ class ModelsSpec(_Section):
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
 
 
-class GenerateSpec(_Section):
+class GenerateSpec(Section):
     """How many structures each model generates."""
 
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
 
 
-class HullSpec(_Section):
+class HullSpec(Section):
     """What the hull of a level is made of besides the candidates."""
 
     elements: bool = Field(
@@ -171,7 +95,7 @@ class HullSpec(_Section):
     )
 
 
-class RelaxSpec(_Section):
+class RelaxSpec(Section):
     """Relaxation in levels, cheap ones first."""
 
     levels: list[LevelSpec] = Field(
@@ -204,7 +128,7 @@ class RelaxSpec(_Section):
         return levels
 
 
-class CampaignSpec(_Section):
+class CampaignSpec(Section):
     """A whole campaign."""
 
     name: str = Field(
@@ -231,6 +155,9 @@ class CampaignSpec(_Section):
         default_factory=MatchingSpec, description="What counts as the same structure"
     )
     relax: RelaxSpec = Field(description="Relaxation in levels")
+    rounds: RoundsSpec | None = Field(
+        None, description="Repeat the campaign with what it has found; one round without this"
+    )
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> CampaignSpec:
@@ -254,8 +181,21 @@ class CampaignSpec(_Section):
 
     @property
     def id(self) -> str:
-        """Content id of everything that the spec says ('spec-…')."""
-        return content_id("spec", self.model_dump(mode="json"))
+        """Content id of everything that the spec says about results ('spec-…').
+
+        When to stop is no part of it: a campaign that goes on for longer is the same one.
+        """
+        return content_id("spec", self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the spec says, as JSON, without what leaves the results as they are."""
+        said = self.model_dump(mode="json")
+        if self.rounds is None:
+            del said["rounds"]
+        else:
+            del said["rounds"]["stop"]
+        return said
 
     def check(self, base: Path) -> TargetGeometry:
         """Check what needs more than the text: files, cells, calculators, data sets.
@@ -270,6 +210,8 @@ class CampaignSpec(_Section):
             InputError: with one line that says what is missing and how to get it.
         """
         target = self.target.resolve(base)
+        for other in self.rounds.targets if self.rounds is not None else []:
+            self._check_other(target, other.resolve(base))
         species = sorted(set(target.symbols))
         for level in self.relax.levels:
             check_level(level, species, target.kind)
@@ -282,6 +224,20 @@ class CampaignSpec(_Section):
             if self.relax.hull.elements:
                 check_elements(self.relax.levels[-1], species)
         return target
+
+    @staticmethod
+    def _check_other(target: TargetGeometry, other: TargetGeometry) -> None:
+        if other.kind != target.kind:
+            raise InputError(
+                f"rounds.targets: {other.hill_formula} is a {other.kind}, the first target a "
+                f"{target.kind}; one campaign looks for one kind"
+            )
+        foreign = sorted(set(other.symbols) - set(target.symbols))
+        if foreign:
+            raise InputError(
+                f"rounds.targets: {other.hill_formula} has {', '.join(foreign)}, which the first "
+                f"target {target.hill_formula} has not; put the one with most elements first"
+            )
 
     @property
     def hill_formula(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from logan_campaign.errors import StoreError
 from logan_campaign.ids import content_id
-from logan_campaign.schemas import SCHEMA_VERSION, expand
+from logan_campaign.schemas import SCHEMA_VERSION, RoundSummary, expand
 from logan_campaign.stability import HullEntry, above_hull
 from logan_campaign.stores.schemas import RECORD_VERSION
 from logan_campaign.structures import hill_formula
@@ -31,6 +31,7 @@ DOC_TYPES = (
     "classification",
     "reference",
     "leakage",
+    "round",
 )
 
 
@@ -91,6 +92,7 @@ def _derive(found: dict[str, list[Doc]], keys: list[str]) -> CampaignRecords:
         "known_set_ids": [doc["id"] for doc in training_sets if doc["role"] == "known"],
         "model_ids": [doc["id"] for doc in models],
         "selections": [_selection(doc) for doc in sorted(found["selection"], key=_round)],
+        "rounds": _rounds(found["round"]),
         "references": [_plain(reference) for reference in references],
         "leakage": _leakage(found["leakage"]),
         "n_candidates": len(candidates),
@@ -162,6 +164,18 @@ def _round(doc: Doc) -> int:
     return int(doc["output"].get("round", 0))
 
 
+def _rounds(docs: Sequence[Doc]) -> list[Doc]:
+    # a round that was judged again, under other rules, counts as judged last
+    latest_of = {doc["output"]["index"]: doc["output"] for doc in docs}
+    return [
+        {
+            **{key: output[key] for key in RoundSummary.model_fields},
+            "found": [_plain(structure) for structure in output["found"]],
+        }
+        for _, output in sorted(latest_of.items())
+    ]
+
+
 def _selection(doc: Doc) -> Doc:
     output = doc["output"]
     copied = (
@@ -187,6 +201,8 @@ def _training_sets(docs: Sequence[Doc], campaign_id: str) -> list[Doc]:
     records: dict[str, Doc] = {}
     for doc in docs:
         output = doc["output"]
+        if output["role"] == "found":
+            continue  # nothing but what the campaign's own candidates say
         known = records.get(output["id"])
         if known is not None and (known["role"] == "training" or output["role"] == "known"):
             continue  # the same set twice: trained on counts more
@@ -249,6 +265,7 @@ def _models(docs: Sequence[Doc], pool_docs: Sequence[Doc], campaign_id: str) -> 
             **{key: output[key] for key in ("formula", "hyperparameters", "steps")},
             **{key: output[key] for key in ("elapsed_s", "device")},
             "round": output.get("round", 0),
+            "start_id": output.get("start_id"),
             "schema_version": RECORD_VERSION,
             "campaign_ids": [campaign_id],
             "final_losses": {key: history[key][-1] for key in _LOSSES} if history["step"] else None,

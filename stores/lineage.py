@@ -89,7 +89,7 @@ class _Tracer:
         if isinstance(record, ModelRecord):
             return Lineage(_model(record), self.above_model(record), self.below_model(record))
         if isinstance(record, TrainingSetRecord):
-            return Lineage(_training_set(record), _about_set(record), self.below_set(record))
+            return Lineage(_training_set(record), self.about_set(record), self.below_set(record))
         return Lineage(_campaign(record), self.above_campaign(record), self.below_campaign(record))
 
     # --- up -------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class _Tracer:
         node = LineageNode("known", str(record.match), text)
         if known is not None:
             above = _training_set(known)
-            above.children = _about_set(known)
+            above.children = self.about_set(known)
             node.children.append(above)
         return node
 
@@ -141,13 +141,37 @@ class _Tracer:
 
     def above_model(self, record: ModelRecord) -> list[LineageNode]:
         nodes = [_detail("hyperparameters", record.hyperparameters), _software(record.source)]
+        start = self.model(record.start_id) if record.start_id is not None else None
+        if start is not None:
+            node = _model(start)
+            node.label = f"went on from {node.label}"
+            nodes.append(node)
         source = self.set(record.training_set_id)
         if source is None:
             text = f"{record.training_set_id} (not in the database)"
             nodes.append(LineageNode("training_set", record.training_set_id, text))
         else:
             node = _training_set(source)
-            node.children = _about_set(source)
+            node.children = self.about_set(source)
+            nodes.append(node)
+        return nodes
+
+    def about_set(self, record: TrainingSetRecord) -> list[LineageNode]:
+        """Return what a set is made of; for one that rounds made, what it was made from."""
+        nodes = _about_set(record)
+        if record.query.get("type") != "rounds":
+            return nodes
+        base = self.set(str(record.query["base"]))
+        if base is not None:
+            above = _training_set(base)
+            above.children = _about_set(base)
+            nodes.append(above)
+        wanted = {"id": {"$in": list(record.query["candidates"])}}
+        for candidate in self.candidates(wanted):
+            node = _candidate(candidate)
+            model = self.model(candidate.model_id)
+            if model is not None:  # whose own training set leads further up
+                node.children.append(_model(model))
             nodes.append(node)
         return nodes
 
@@ -157,7 +181,7 @@ class _Tracer:
             found = self.set(set_id)
             if found is not None:
                 node = _training_set(found)
-                node.children = _about_set(found)
+                node.children = self.about_set(found)
                 nodes.append(node)
         return [*nodes, _software(record.source)]
 

@@ -18,6 +18,7 @@ from logan_campaign.schemas import (
     Origin,
     ReferenceEnergy,
     Rejection,
+    RoundSummary,
     RelaxationState,
     TargetKind,
     TargetLeaks,
@@ -94,6 +95,9 @@ class CampaignRecord(Record):
     known_set_ids: list[str] = Field(description="Sets that it only compares against")
     model_ids: list[str] = Field(description="Its models, by their place in the ensemble")
     selections: list[SelectionRecord] = Field(description="One per round")
+    rounds: list[RoundSummary] = Field(
+        default_factory=list, description="What its rounds came to; empty without rounds"
+    )
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
     leakage: list[TargetLeaks] | None = Field(
         None,
@@ -194,6 +198,7 @@ class ModelRecord(Record):
     state: Literal["trained", "failed"] = Field(description="Whether it can generate")
     reason: str = Field(description="Why it failed and what to do; empty if it did not")
     training_set_id: str = Field(description="Set it was trained on")
+    start_id: str | None = Field(None, description="Model whose weights it went on from, if any")
     algorithm_version: int = Field(description="Raised by hand when results change")
     seed: int = Field(description="Seed of weights, resampling and latents")
     formula: str = Field(description="Hill formula it generates")

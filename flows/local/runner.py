@@ -80,6 +80,8 @@ def run_flow(
     lock: Path | None = None,
     pin: bool = True,
     retry_failed: bool = False,
+    prepare: Callable[[], object] | None = None,
+    amend: Callable[[str, str], str] | None = None,
 ) -> RunSummary:
     """Run a flow, or go on with it where the last run ended.
 
@@ -102,6 +104,9 @@ def run_flow(
         pin: keep each worker to one core.
         retry_failed: let jobs that failed in an earlier run, and those that were cancelled
             for them, run again; not those that the flow has gone on without.
+        prepare: called once nobody else can run the flow, before its record is read.
+        amend: called with the name and the JSON text of every job before it starts; the job
+            that it returns runs instead.
 
     Returns:
         How it ended. Failed jobs are no error: they are in the record.
@@ -129,8 +134,10 @@ def run_flow(
             elif retry_failed:
                 with transaction():
                     ledger.forget_failures()
+            if prepare is not None:
+                prepare()
             graph = ledger.replay()
-        runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed)
+        runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed, amend)
         runner.run(n_workers or len(usable_cores()), pin, signals)
         return RunSummary(
             ledger.flow_id,
@@ -152,8 +159,10 @@ class _Runner:
         on_event: Callable[[Event], None],
         transaction: Callable[[], AbstractContextManager[Any]],
         resumed: bool,
+        amend: Callable[[str, str], str] | None,
     ) -> None:
         self.graph, self.jobstore, self.ledger = graph, jobstore, ledger
+        self.amend = amend
         self.work_dir, self.on_event, self.transaction = work_dir, on_event, transaction
         self.resumed = resumed
         self.running: dict[JobKey, _Running] = {}
@@ -192,9 +201,10 @@ class _Runner:
             outputs = ",".join(self._outputs_for(node))
         stores = dumps(list(self.jobstore.additional_stores))
         directory = json.dumps(str(self._directory(node.key)))
+        job = node.job["job"] if self.amend is None else self.amend(node.name, node.job["job"])
         worker = pool.submit(
             node.key,
-            f'{{"job":{node.job["job"]},"outputs":[{outputs}],"stores":{stores},'
+            f'{{"job":{job},"outputs":[{outputs}],"stores":{stores},'
             f'"directory":{directory}}}',
         )
         self.running[node.key] = _Running(node, now(), time.perf_counter(), None)

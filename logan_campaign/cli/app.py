@@ -54,7 +54,7 @@ def _options(
 def main() -> None:
     """Run the command line; errors that the user can mend become one line and exit code 2."""
     # imported here: each registers its commands on `app`
-    from logan_campaign.cli import chart, data, doctor, export, init, known, read, run  # noqa: F401
+    from logan_campaign.cli import chart, data, doctor, export, extend, init, known, read, run  # noqa: F401
 
     try:
         app()

@@ -50,6 +50,7 @@ def run(
     The same command resumes a campaign that was stopped in any way: finished jobs are not
     repeated, and failed ones that it could not go on without are tried again.
     """
+    from logan_campaign.cli.extend import follow_rules
     from logan_campaign.cli.status import campaign_status, show_status
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, Ledger, run_flow
@@ -76,6 +77,10 @@ def run(
         work = work_folder(stores, name)
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         builder = CampaignBuilder.from_stores(stores, campaign_id)
+        database = CampaignDatabase(stores)
+        prepare, amend = None, None
+        if maker.spec.rounds is not None:
+            prepare, amend = follow_rules(ledger, database, maker.spec)
         last_build, stale = -_BUILD_EVERY_S, False
 
         with Display(err_console(), quiet=quiet) as display:
@@ -98,6 +103,8 @@ def run(
                 on_event=follow,
                 transaction=stores.transaction,
                 retry_failed=True,
+                prepare=prepare,
+                amend=amend,
             )
         builder.build()
         if outcome.signal is not None:
@@ -105,7 +112,6 @@ def run(
                 "stopped; everything finished is kept, and the same command goes on from here"
             )
             raise typer.Exit(outcome.exit_code)
-        database = CampaignDatabase(stores)
         found = [record for record in database.campaigns() if record.id == campaign_id]
         if found and not quiet:
             show_status(campaign_status(database, found[0], work), console(), brief=True)

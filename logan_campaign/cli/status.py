@@ -52,6 +52,7 @@ def campaign_status(
             )
             for s in record.selections
         ],
+        "rounds": [past.model_dump(mode="json") for past in record.rounds],
         "candidates": database.counts(record.id),
         "n_trained_on_target": _trained_on_target(database, record),
         "known": _known(database, record),
@@ -150,7 +151,7 @@ def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> in
     return sum(
         n
         for s in database.training_sets(record.id)
-        if s.id in record.training_set_ids
+        if s.id in record.training_set_ids and s.query.get("type") != "rounds"
         for name, n in s.formulas.items()
         if name == record.formula
     )
@@ -230,6 +231,11 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
                 f"  relaxed {done['n']} cheaply at {escape(done['level'])} to judge them "
                 f"({done['n_converged']} converged, {done['cpu_s']:.0f} s of processor time)"
             )
+    if found["rounds"]:
+        out.print(_round_table(found["rounds"]))
+        last = found["rounds"][-1]
+        if last["decision"] == "stop":
+            out.print(f"stopped after round {last['index']}: {escape(last['reason'])}")
     counts = ", ".join(f"{n} {state}" for state, n in found["candidates"].items() if n)
     out.print(f"candidates: {counts or 'none yet'}")
     if found["n_trained_on_target"]:
@@ -267,6 +273,30 @@ def _leakage_text(found: dict[str, Any]) -> str:
     ]
     more = f" and {len(leaked) - 5} more" if leaked[5:] else ""
     return text + (f": {', '.join(leaked[:5])}{more}" if leaked else "")
+
+
+def _round_table(rounds: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("round", justify="right")
+    table.add_column("looks for")
+    for name in ("generated", "picked", "relaxed", "found", "so far", "unseen", "covered", "CPU h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    so_far = 0
+    for past in rounds:
+        so_far += len(past["found"])
+        table.add_row(
+            str(past["index"]),
+            past["formula"],
+            str(past["n_generated"]),
+            str(past["n_picked"]),
+            str(past["n_last_level"]),
+            str(len(past["found"])),
+            str(so_far),
+            _digits(past["n_unseen"], 1),
+            "-" if past["coverage"] is None else f"{past['coverage']:.0%}",
+            f"{past['cpu_s'] / 3600:.2f}",
+        )
+    return table
 
 
 def _stages(found: dict[str, Any]) -> Table:

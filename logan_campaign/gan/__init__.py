@@ -4,7 +4,7 @@ from logan_campaign.gan.cache import enable_compilation_cache
 from logan_campaign.gan.generation import GeneratedPool, critic_scores, generate
 from logan_campaign.gan.model import LoganModel
 from logan_campaign.gan.settings import ALGORITHM_VERSION, Hyperparameters, Target, model_id
-from logan_campaign.gan.training import TrainingResult, train
+from logan_campaign.gan.training import TrainingResult, can_start, train
 
 __all__ = [
     "ALGORITHM_VERSION",
@@ -13,6 +13,7 @@ __all__ = [
     "LoganModel",
     "Target",
     "TrainingResult",
+    "can_start",
     "critic_scores",
     "enable_compilation_cache",
     "generate",

@@ -37,6 +37,7 @@ class LoganModel:
         training_set_id: set it was trained on.
         seed: seed of the training.
         steps: generator updates done.
+        start_id: model whose weights the training went on from, if any.
         algorithm_version: version of the algorithm that trained it.
     """
 
@@ -48,12 +49,15 @@ class LoganModel:
     training_set_id: str
     seed: int
     steps: int
+    start_id: str | None = None
     algorithm_version: int = ALGORITHM_VERSION
 
     @property
     def id(self) -> str:
         """Content id of the inputs that the model was trained from."""
-        return model_id(self.training_set_id, self.target, self.hyperparameters, self.seed)
+        return model_id(
+            self.training_set_id, self.target, self.hyperparameters, self.seed, self.start_id
+        )
 
     @property
     def problem(self) -> Problem:
@@ -70,6 +74,7 @@ class LoganModel:
             "seed": self.seed,
             "steps": self.steps,
             "algorithm_version": self.algorithm_version,
+            **({} if self.start_id is None else {"start_id": self.start_id}),
         }
         tensors = {
             **parameter_tensors("generator", self.generator),
@@ -101,6 +106,7 @@ class LoganModel:
                 training_set_id=str(header["training_set_id"]),
                 seed=int(header["seed"]),
                 steps=int(header["steps"]),
+                start_id=header.get("start_id"),
             )
         except (KeyError, TypeError, ValueError, ValidationError, InputError) as err:
             raise ModelFileError(f"the model file's header is incomplete: {err!r}") from err

@@ -131,16 +131,28 @@ class Target:
 
 
 def model_id(
-    training_set_id: str, target: Target, hyperparameters: Hyperparameters, seed: int
+    training_set_id: str,
+    target: Target,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    start_id: str | None = None,
 ) -> str:
-    """Return the id of the model that these inputs and this algorithm version train."""
-    return content_id(
-        "model",
-        {
-            "training_set_id": training_set_id,
-            "target": target.as_dict(),
-            "hyperparameters": hyperparameters.model_dump(mode="json"),
-            "seed": int(seed),
-            "algorithm_version": ALGORITHM_VERSION,
-        },
-    )
+    """Return the id of the model that these inputs and this algorithm version train.
+
+    Args:
+        training_set_id: set that is trained on.
+        target: atoms and cell to generate.
+        hyperparameters: everything that can be set.
+        seed: of the training.
+        start_id: model whose weights the training went on from; None for fresh weights.
+    """
+    inputs = {
+        "training_set_id": training_set_id,
+        "target": target.as_dict(),
+        "hyperparameters": hyperparameters.model_dump(mode="json"),
+        "seed": int(seed),
+        "algorithm_version": ALGORITHM_VERSION,
+    }
+    if start_id is not None:
+        inputs["start_id"] = start_id
+    return content_id("model", inputs)

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from logan_campaign import progress
-from logan_campaign.errors import ModelFileError
+from logan_campaign.errors import InputError, ModelFileError
 from logan_campaign.gan.environments import real_environments, training_species
 from logan_campaign.gan.model import LoganModel, read_tensors, write_atomically, write_tensors
 from logan_campaign.gan.settings import Hyperparameters, Target, model_id
@@ -68,6 +68,7 @@ def train(
     *,
     seed: int,
     training_set_id: str,
+    start: LoganModel | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 20.0,
 ) -> TrainingResult:
@@ -79,6 +80,8 @@ def train(
         hyperparameters: everything that can be set.
         seed: of weights, rattling, resampling and latents.
         training_set_id: id of ``structures``, kept in the model.
+        start: model whose weights to go on from, see :func:`can_start`; the optimiser's state
+            is not kept. None for fresh weights.
         checkpoint: file to continue from if it fits and to write now and then; a finished
             training leaves its last one. Continuing changes no bit of the result.
         checkpoint_every_s: seconds between checkpoints at most; they come sooner as long as
@@ -89,18 +92,29 @@ def train(
         failed with its reason, it does not raise.
 
     Raises:
-        InputError: for structures or a target that cannot be used.
+        InputError: for structures, a target or a start that cannot be used.
     """
     begun = time.monotonic()
     species = training_species(structures, target)
     program = program_for(Problem.of(target, hyperparameters, species))
-    identity = model_id(training_set_id, target, hyperparameters, seed)
+    if start is not None and start.problem != program.problem:
+        raise InputError(
+            f"training cannot go on from {start.id}: that was trained for other atoms, another "
+            "cell, other elements or other hyperparameters; leave out the start"
+        )
+    start_id = None if start is None else start.id
+    identity = model_id(training_set_id, target, hyperparameters, seed, start_id)
     real = jax.device_put(
         real_environments(structures, target, hyperparameters, species, seed=seed)
     )
     key = jax.random.key(seed % 2**63)
     init_key, run_key, sample_key = jax.random.split(key, 3)
     state = program.jit_init(init_key)
+    if start is not None:
+        state = state._replace(
+            generator=jax.tree.map(jnp.asarray, start.generator),
+            critic=jax.tree.map(jnp.asarray, start.critic),
+        )
     history: dict[str, list[Any]] = {name: [] for name in HISTORY_KEYS}
     earlier_s = 0.0
     if checkpoint is not None:
@@ -163,6 +177,7 @@ def train(
             training_set_id,
             seed,
             done,
+            start_id,
         )
     return TrainingResult(
         model,
@@ -172,6 +187,21 @@ def train(
         done,
         earlier_s + time.monotonic() - begun,
     )
+
+
+def can_start(
+    start: LoganModel,
+    structures: Sequence[Atoms],
+    target: Target,
+    hyperparameters: Hyperparameters,
+) -> bool:
+    """Return whether a training can go on from the weights of a model.
+
+    It can where the atoms, the cell, the elements of the training set and all
+    hyperparameters but the number of steps are the same.
+    """
+    species = training_species(structures, target)
+    return start.problem == Problem.of(target, hyperparameters, species)
 
 
 def distinct_share(fingerprints: np.ndarray) -> float:

@@ -1,0 +1,545 @@
+"""Rounds: generate, relax, learn, and again, without a process of ours staying alive.
+
+The last job of a round judges it and adds the next one to the running flow::
+
+    train × M ─> generate × M ─> select ─> screen ─> relax ─> next round ─┐
+       ^                                                                  │
+       └────────────── learned set <──────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
+from pydantic import BaseModel, ConfigDict, Field
+
+from logan_campaign.errors import LoganCampaignError
+from logan_campaign.flows.generate import GenerateMaker
+from logan_campaign.flows.levels import (
+    ClassifyMaker,
+    CompareMaker,
+    ReferenceMaker,
+    RelaxLevelsMaker,
+    ScreenMaker,
+    all_relaxed,
+    tolerant,
+)
+from logan_campaign.flows.relax import maker_for
+from logan_campaign.flows.select import SelectMaker
+from logan_campaign.flows.train import TrainMaker
+from logan_campaign.gan import Hyperparameters
+from logan_campaign.rounds import StopSpec, coverage, next_target, sightings, stop_reason, unseen
+from logan_campaign.schemas import (
+    DATA_KEYS,
+    ClassificationDoc,
+    FoundStructure,
+    RelaxationDoc,
+    RoundDoc,
+    ScreeningDoc,
+    SelectionDoc,
+    StructureEntry,
+    TrainingSetDoc,
+    Verdict,
+)
+from logan_campaign.sources import LoadedSet, set_id
+from logan_campaign.spec import CampaignSpec
+from logan_campaign.structures import formula, reduced_formula, structure_id
+from logan_campaign.target import TargetGeometry
+
+
+class RoundLinks(BaseModel):
+    """Which jobs of earlier rounds the next one builds on, by their uuids.
+
+    Uuids and no references: a job gets what its references stand for, and could not pass
+    them on.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    training: str = Field(description="Job that pulled the training set")
+    known: list[str] = Field(description="Jobs that pulled the known sets")
+    rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
+    models: dict[str, list[str]] = Field(
+        default_factory=dict, description="Jobs that trained the last models of each target"
+    )
+
+    def after(self, judged_by: str, target: int, models: list[str]) -> RoundLinks:
+        """Return the links with one more round."""
+        return RoundLinks(
+            training=self.training,
+            known=self.known,
+            rounds=[*self.rounds, judged_by],
+            models={**self.models, str(target): models},
+        )
+
+
+class OpenFlow(Flow):
+    """A flow whose jobs refer to outputs of jobs that have run before it was made.
+
+    Jobflow asks whether that is meant, jobflow-remote takes for granted that it is not. It
+    finds all outputs that a job refers to, wherever they come from.
+    """
+
+    @property
+    def job_uuids(self) -> tuple[str, ...]:
+        """Uuids of the jobs, and of those outside that they refer to."""
+        inside = super().job_uuids
+        outside = {
+            uuid for member in self.jobs for uuid, _ in member.graph.edges() if uuid not in inside
+        }
+        return (*inside, *sorted(outside))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form of a plain Flow, which is what others shall make of it."""
+        return {**super().as_dict(), "@module": Flow.__module__, "@class": Flow.__name__}
+
+
+@dataclass
+class RoundMaker(Maker):
+    """Make one round: train, generate, select, screen, relax, classify.
+
+    Attributes:
+        name: Name of the flow.
+        spec: The campaign.
+        campaign_id: Its id.
+        targets: What rounds look for: the spec's target, then those of its rounds.
+    """
+
+    name: str = "round"
+    spec: CampaignSpec = field(kw_only=True)
+    campaign_id: str = field(kw_only=True)
+    targets: list[TargetGeometry] = field(kw_only=True)
+
+    def make(
+        self,
+        training: TrainingSetDoc,
+        compared: list[TrainingSetDoc],
+        links: RoundLinks,
+        index: int = 0,
+        target_index: int = 0,
+    ) -> Flow:
+        """Return the flow of one round; where the spec has rounds, its last job adds the next.
+
+        Args:
+            training: What its models learn from.
+            compared: Known sets, and what earlier rounds have found.
+            links: The jobs that this round builds on.
+            index: Which round, from 0.
+            target_index: Which of ``targets`` it looks for.
+        """
+        spec, target = self.spec, self.targets[target_index]
+        sets = [training, *compared]
+        models, pools = [], []
+        starts = self._starts(links, target_index)
+        for member, hyperparameters in enumerate(spec.models.members()):
+            start = starts[member] if member < len(starts) else None
+            seed = member_seed(spec.seed, member, index)
+            model = TrainMaker(
+                f"train {member}", self._steps(hyperparameters, start), seed, member, index
+            ).make(training, target, start)
+            pool = GenerateMaker(f"generate {member}", spec.generate.per_model, seed).make(
+                model.output, target
+            )
+            models.append(model)
+            pools.append(pool)
+
+        select = SelectMaker(
+            strategy=spec.select, screening=spec.screen, seed=spec.seed + index, round=index
+        )
+        selection = tolerant(
+            select.make(
+                [pool.output for pool in pools],
+                target,
+                self.campaign_id,
+                sets,
+                [model.output for model in models] if select.needs_models else None,
+            )
+        )
+        screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
+            selection.output, sets, before_level=spec.relax.levels[0].name
+        )
+        relaxed = RelaxLevelsMaker(
+            makers=[maker_for(level) for level in spec.relax.levels],
+            compare=CompareMaker(matching=spec.match),
+            classify=ClassifyMaker(matching=spec.match),
+            substitutes=spec.relax.substitutes,
+        ).make(screening.output, sets)
+        jobs: list[Job | Flow] = [*models, *pools, selection, screening, relaxed]
+        if spec.rounds is not None:
+            judge = NextRoundMaker(
+                maker=self,
+                stop=spec.rounds.stop,
+                index=index,
+                target_index=target_index,
+                links=links,
+            ).make(
+                models=[
+                    {"uuid": m.uuid, "id": m.output.id, "elapsed_s": m.output.elapsed_s}
+                    for m in models
+                ],
+                training_set_id=training.id,
+                began_at=training.pulled_at,
+                generation_s=[pool.output.elapsed_s for pool in pools],
+                selection=selection.output,
+                screening=screening.output,
+                # each level is a job that starts it and one that judges it
+                levels=[level.output for level in relaxed.jobs[0::2]],
+                judges=[judge.output for judge in relaxed.jobs[1::2]],
+                known=[OutputReference(uuid) for uuid in links.known],
+                history=[OutputReference(uuid) for uuid in links.rounds],
+            )
+            jobs.append(tolerant(judge))
+        return Flow(jobs, output=relaxed.output, name=f"{self.name} {index}")
+
+    def follow(self, links: RoundLinks, index: int, target_index: int) -> Flow:
+        """Return a later round, with all that earlier ones have found.
+
+        Args:
+            links: The jobs that it builds on.
+            index: Which round, from 1.
+            target_index: Which of ``targets`` it looks for.
+        """
+        rounds = self.spec.rounds
+        assert rounds is not None  # only rounds are followed by others
+        base = OutputReference(links.training)
+        past = [OutputReference(uuid) for uuid in links.rounds]
+        found = LearnedSetMaker("found set", role="found").make(base, past)
+        jobs: list[Job | Flow] = [found]
+        training = base
+        if rounds.learn.feed_back:
+            learned = LearnedSetMaker(
+                energy_window_ev_per_atom=rounds.learn.energy_window_ev_per_atom
+            ).make(base, past)
+            jobs.append(learned)
+            training = learned.output
+        known = [OutputReference(uuid) for uuid in links.known]
+        jobs.append(self.make(training, [*known, found.output], links, index, target_index))
+        if self.spec.relax.reference and str(target_index) not in links.models:
+            level = maker_for(self.spec.relax.levels[-1])
+            sought = self.targets[target_index].hill_formula
+            jobs.append(
+                ReferenceMaker(maker=level, formula=sought).make(known or [base], self.campaign_id)
+            )
+        flow = OpenFlow(jobs, name=f"{self.name} {index}")
+        flow.update_metadata({"campaign_id": self.campaign_id, "campaign": self.spec.name})
+        return flow
+
+    def _starts(self, links: RoundLinks, target_index: int) -> list[OutputReference]:
+        rounds = self.spec.rounds
+        if rounds is None or rounds.models == "fresh":
+            return []
+        return [OutputReference(uuid) for uuid in links.models.get(str(target_index), [])]
+
+    def _steps(
+        self, hyperparameters: Hyperparameters, start: OutputReference | None
+    ) -> Hyperparameters:
+        steps = self.spec.rounds.steps if self.spec.rounds is not None else None
+        if start is None or steps is None:
+            return hyperparameters
+        return hyperparameters.model_copy(update={"steps": steps})
+
+
+@dataclass
+class LearnedSetMaker(Maker):
+    """Put together what earlier rounds have found: to train on, or to compare against.
+
+    Attributes:
+        name: Name of the job.
+        role: 'training': the training set and what was found; 'found': that alone.
+        energy_window_ev_per_atom: How far above the lowest of its composition what is trained
+            on may be (eV/atom).
+    """
+
+    name: str = "learned set"
+    role: Literal["training", "found"] = "training"
+    energy_window_ev_per_atom: float | None = None
+
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    def make(self, base: TrainingSetDoc, rounds: list[RoundDoc]) -> TrainingSetDoc:
+        """Return the set.
+
+        Args:
+            base: The campaign's training set.
+            rounds: What earlier rounds came to.
+        """
+        base = TrainingSetDoc.model_validate(base)
+        history = [RoundDoc.model_validate(past) for past in rounds]
+        found = self._within([entry for past in history for entry in past.structures])
+        trained = {} if self.role == "found" else {entry.id: entry for entry in base.structures}
+        entries = {**trained, **{entry.id: entry for entry in found}}
+        loaded = LoadedSet(list(entries.values()))
+        return TrainingSetDoc(
+            id=set_id(loaded.entries),
+            role=self.role,
+            name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
+            source={
+                "type": "rounds",
+                "base": base.id if trained else None,
+                "rounds": len(history),
+                "candidates": [entry.label for entry in found],
+            },
+            n_structures=len(loaded.entries),
+            formulas=loaded.formulas,
+            species=loaded.species,
+            structure_ids=[entry.id for entry in loaded.entries],
+            labels=[entry.label for entry in loaded.entries],
+            n_duplicates=0,
+            rejected=[],
+            pulled_at=_now(),
+            structures=loaded.entries,
+        )
+
+    def _within(self, entries: list[StructureEntry]) -> list[StructureEntry]:
+        if self.energy_window_ev_per_atom is None:
+            return entries
+        lowest: dict[str, float] = {}
+        for entry in entries:
+            energy = _per_atom(entry)
+            if energy is not None:
+                name = reduced_formula(entry.formula)
+                lowest[name] = min(energy, lowest.get(name, energy))
+        return [
+            entry
+            for entry in entries
+            if (energy := _per_atom(entry)) is None
+            or energy - lowest[reduced_formula(entry.formula)] <= self.energy_window_ev_per_atom
+        ]
+
+
+@dataclass
+class NextRoundMaker(Maker):
+    """Say what a round came to, and add the next one unless a rule says stop.
+
+    Attributes:
+        name: Name of the job.
+        maker: Makes the next round.
+        stop: When to stop. It may be changed until the job runs.
+        index: Which round has run, from 0.
+        target_index: What it looked for.
+        links: The jobs that it built on.
+    """
+
+    name: str = "next round"
+    maker: RoundMaker = field(kw_only=True)
+    stop: StopSpec = field(default_factory=StopSpec)
+    index: int = 0
+    target_index: int = 0
+    links: RoundLinks = field(kw_only=True)
+
+    @job(data=DATA_KEYS, output_schema=RoundDoc)
+    def make(
+        self,
+        models: list[dict[str, Any]],
+        training_set_id: str | None,
+        began_at: str | None,
+        generation_s: list[float | None],
+        selection: SelectionDoc | None,
+        screening: ScreeningDoc | None,
+        levels: list[dict[str, Any] | None],
+        judges: list[ScreeningDoc | ClassificationDoc | None],
+        known: list[TrainingSetDoc],
+        history: list[RoundDoc],
+    ) -> Response:
+        """Return what the round came to, and the next round as an addition.
+
+        What is missing (None) was to be made by jobs that failed.
+
+        Args:
+            models: ``uuid`` of the jobs that trained, ``id`` and ``elapsed_s`` of the models.
+            training_set_id: Set that they were trained on.
+            began_at: When the training set was there.
+            generation_s: Time of each pool (s).
+            selection: The picks.
+            screening: Verdicts before the first level.
+            levels: What was relaxed, per level.
+            judges: Verdicts after each level.
+            known: Known sets, which nothing is trained on.
+            history: The rounds before.
+        """
+        past = [RoundDoc.model_validate(doc) for doc in history]
+        sets = [TrainingSetDoc.model_validate(doc) for doc in known if doc is not None]
+        picks = SelectionDoc.model_validate(selection) if selection is not None else None
+        verdicts: dict[str, Verdict] = {}
+        for doc in (screening, *judges):
+            if doc is not None:
+                kind = ScreeningDoc if _field(doc, "doc_type") == "screening" else ClassificationDoc
+                verdicts.update({v.candidate_id: v for v in kind.model_validate(doc).verdicts})
+        relaxed = [_relaxations(level) for level in levels]
+        done = [doc for found in relaxed for doc in found.values()]
+        names = [level.name for level in self.maker.spec.relax.levels]
+        structures, found = _found(picks, verdicts, relaxed, {s.id for s in sets})
+        cheap = picks.cheap_relaxations if picks is not None else []
+        spent = [m["elapsed_s"] for m in models] + generation_s + [c.cpu_s for c in cheap]
+        document = RoundDoc(
+            campaign_id=self.maker.campaign_id,
+            index=self.index,
+            target=self.target_index,
+            formula=self.maker.targets[self.target_index].hill_formula,
+            training_set_id=training_set_id,
+            model_ids=[m["id"] for m in models if m["id"] is not None],
+            n_generated=picks.n_generated if picks is not None else 0,
+            n_picked=len(picks.candidates) if picks is not None else 0,
+            states=_count([v.state for v in verdicts.values()]),
+            relaxations={name: len(docs) for name, docs in zip(names, relaxed, strict=True)},
+            n_last_level=len(relaxed[-1]),
+            cpu_s=sum(s for s in spent if s is not None) + sum(doc.cpu_s for doc in done),
+            started_at=past[-1].finished_at if past else began_at or _now(),
+            finished_at=_now(),
+            found=found,
+            sightings=_sightings(picks, verdicts, {f.candidate_id for f in found}, past),
+            n_unseen=None,
+            coverage=None,
+            problem=_problem(picks, judges),
+            stop=self.stop.model_dump(mode="json"),
+            decision="stop",
+            reason="",
+            structures=structures,
+        )
+        judged = [*past, _with_estimates(document, past)]
+        reason = stop_reason(judged, self.stop, self._n_targets(sets))
+        document = judged[-1].model_copy(
+            update={"decision": "stop" if reason else "continue", "reason": reason}
+        )
+        if reason:
+            return Response(output=document)
+        return Response(output=document, addition=self._next(models, judged))
+
+    def _next(self, models: list[dict[str, Any]], judged: list[RoundDoc]) -> Flow:
+        if CURRENT_JOB.job is None:
+            raise LoganCampaignError("a round is added by a job that runs, not by a call")
+        rounds = self.maker.spec.rounds
+        assert rounds is not None  # or there were no such job
+        links = self.links.after(
+            CURRENT_JOB.job.uuid, self.target_index, [m["uuid"] for m in models]
+        )
+        # rules that were changed hold for the rounds that follow, too
+        spec = self.maker.spec.model_copy(
+            update={"rounds": rounds.model_copy(update={"stop": self.stop})}
+        )
+        maker = replace(self.maker, spec=spec)
+        return maker.follow(links, self.index + 1, next_target(judged, rounds))
+
+    def _n_targets(self, sets: list[TrainingSetDoc]) -> int:
+        sought = {target.hill_formula for target in self.maker.targets}
+        reduced = {reduced_formula(name) for name in sought}
+        crystal = self.maker.targets[0].kind == "crystal"
+        # results of other campaigns are known, but nobody asked to find them
+        return sum(
+            n
+            for s in sets
+            if s.source.get("type") not in ("index", "campaigns")
+            for name, n in s.formulas.items()
+            if name in sought or (crystal and reduced_formula(name) in reduced)
+        )
+
+
+def member_seed(seed: int, index: int, round_index: int = 0) -> int:
+    """Return the seed of one member; those of different campaigns' seeds do not overlap."""
+    entropy = [seed, index] if round_index == 0 else [seed, index, round_index]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _field(document: Any, name: str) -> Any:
+    return document[name] if isinstance(document, dict) else getattr(document, name)
+
+
+def _count(states: list[str]) -> dict[str, int]:
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
+def _per_atom(entry: StructureEntry) -> float | None:
+    return None if entry.energy_ev is None else entry.energy_ev / len(entry.structure)
+
+
+def _relaxations(level: dict[str, Any] | None) -> dict[str, RelaxationDoc]:
+    """Return what was relaxed at a level, by candidate; nothing if it was never started."""
+    if level is None:
+        return {}
+    ids, documents, _ = all_relaxed(
+        level["candidate_ids"], level["relaxations"], level["substitutes"]
+    )
+    return {name: doc for name, doc in zip(ids, documents, strict=True) if doc is not None}
+
+
+def _found(
+    picks: SelectionDoc | None,
+    verdicts: dict[str, Verdict],
+    relaxed: list[dict[str, RelaxationDoc]],
+    known_ids: set[str],
+) -> tuple[list[StructureEntry], list[FoundStructure]]:
+    """Return the distinct structures that no model had been trained on."""
+    entries, found = [], []
+    for pick in picks.candidates if picks is not None else []:
+        verdict, result = verdicts.get(pick.id), relaxed[-1].get(pick.id)
+        if verdict is None or result is None:
+            continue
+        is_known = verdict.state == "rediscovered" and verdict.match_set in known_ids
+        if verdict.state != "new" and not is_known:
+            continue
+        name = formula(result.structure)
+        label = verdict.smiles or " ".join(filter(None, (verdict.spacegroup, name)))
+        found.append(
+            FoundStructure(
+                candidate_id=pick.id,
+                state="rediscovered" if is_known else "new",
+                known_id=verdict.match if is_known else None,
+                formula=name,
+                label=label,
+                energy_per_atom_ev=result.energy_per_atom_ev,
+            )
+        )
+        entries.append(
+            StructureEntry(
+                id=structure_id(result.structure),
+                label=pick.id,
+                formula=name,
+                structure=result.structure,
+                smiles=verdict.smiles,
+                spacegroup=verdict.spacegroup,
+                energy_ev=result.energy_ev,
+            )
+        )
+    return entries, found
+
+
+def _sightings(
+    picks: SelectionDoc | None,
+    verdicts: dict[str, Verdict],
+    found: set[str],
+    past: list[RoundDoc],
+) -> dict[str, int]:
+    """Return how often the round has seen each structure found by it or before it."""
+    heads = found | {f.candidate_id for doc in past for f in doc.found}
+    counts: dict[str, int] = {}
+    for pick in picks.candidates if picks is not None else []:
+        head, seen = pick.id, {pick.id}
+        while head not in heads:
+            verdict = verdicts.get(head)
+            if verdict is None or verdict.state != "duplicate" or verdict.match in (None, *seen):
+                break
+            head = str(verdict.match)
+            seen.add(head)
+        if head in heads:
+            counts[head] = counts.get(head, 0) + (pick.represents if pick.graph is not None else 1)
+    return counts
+
+
+def _with_estimates(document: RoundDoc, past: list[RoundDoc]) -> RoundDoc:
+    counts = list(sightings([*past, document]).values())
+    if not counts:
+        return document
+    return document.model_copy(update={"n_unseen": unseen(counts), "coverage": coverage(counts)})
+
+
+def _problem(picks: SelectionDoc | None, judges: list[Any]) -> str:
+    if picks is None:
+        return "nothing was picked"
+    return "not all levels were judged" if None in judges else ""

@@ -1,0 +1,129 @@
+"""``logan-campaign extend``: other stop rules for a campaign, running or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    JsonOption,
+    StoreOption,
+    console,
+    opened,
+    print_json,
+)
+from logan_campaign.errors import InputError
+from logan_campaign.flows.local import Ledger
+from logan_campaign.flows.local.codec import dumps, loads
+from logan_campaign.rounds import StopSpec
+from logan_campaign.spec import CampaignSpec
+from logan_campaign.stores.queries import CampaignDatabase
+
+#: Note in the ledger that holds the rules in force.
+_NOTE = "stop"
+#: Name of the jobs that decide whether another round follows.
+NEXT_ROUND = "next round"
+
+
+@app.command()
+def extend(
+    campaign: CampaignArgument,
+    store: StoreOption = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="RULE=VALUE",
+            help="Change a rule, e.g. rounds=20 or barren_rounds=null; may be given repeatedly.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when a campaign of several rounds stops, or change that.
+
+    A running campaign heeds the change when its round is over. One that has stopped goes on
+    with the next 'logan-campaign run' of its spec. Nothing that it has found is lost.
+    """
+    with opened(campaign, store) as (database, record):
+        spec = CampaignSpec.model_validate(record.spec)
+        if spec.rounds is None:
+            raise InputError(
+                f"{record.name} is a campaign of one round: start one with a section 'rounds' in "
+                "its spec to have more"
+            )
+        ledger = Ledger(database.stores.ledger, record.id)
+        rules = current_rules(ledger, spec.rounds.stop)
+        if changes:
+            said = (ledger.noted(_NOTE) or {}).get("spec", spec.rounds.stop.model_dump())
+            rules = _changed(rules, changes)
+            ledger.note(_NOTE, {"spec": said, "stop": rules.model_dump(mode="json")})
+    if as_json:
+        print_json(rules.model_dump(mode="json"))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("rule", "value", "stops"):
+        table.add_column(name)
+    for name, field in StopSpec.model_fields.items():
+        value = getattr(rules, name)
+        table.add_row(name, "-" if value is None else str(value), escape(field.description or ""))
+    console().print(table)
+
+
+def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
+    values: dict[str, Any] = rules.model_dump()
+    for text in changes:
+        name, equals, value = text.partition("=")
+        if not equals or name not in values:
+            raise InputError(f"--set takes RULE=VALUE with a rule of {', '.join(values)}: {text!r}")
+        values[name] = yaml.safe_load(value)
+    try:
+        return StopSpec.model_validate(values)
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        raise InputError(f"--set {first['loc'][0]}: {first['msg']}") from err
+
+
+def current_rules(ledger: Ledger, said: StopSpec) -> StopSpec:
+    """Return the rules in force: what was said last, by a spec or by ``extend``.
+
+    Args:
+        ledger: the campaign's record.
+        said: the rules in its spec.
+    """
+    noted = ledger.noted(_NOTE)
+    if noted is None or noted["spec"] != said.model_dump(mode="json"):
+        return said
+    return StopSpec.model_validate(noted["stop"])
+
+
+def follow_rules(
+    ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec
+) -> tuple[Callable[[], None], Callable[[str, str], str]]:
+    """Return what makes a run heed the rules in force: ``prepare`` and ``amend`` of the runner."""
+    assert spec.rounds is not None
+    said = spec.rounds.stop
+
+    def prepare() -> None:
+        rules = current_rules(ledger, said).model_dump(mode="json")
+        ledger.note(_NOTE, {"spec": said.model_dump(mode="json"), "stop": rules})
+        found = [record for record in database.campaigns() if record.id == ledger.flow_id]
+        if found and found[0].rounds and found[0].rounds[-1].stop != rules:
+            ledger.repeat_last(NEXT_ROUND)
+
+    def amend(name: str, text: str) -> str:
+        if name != NEXT_ROUND:
+            return text
+        job = loads(text)
+        # read anew each time: they may change while the campaign runs
+        job["function"]["@bound"]["stop"].update(current_rules(ledger, said).model_dump())
+        return dumps(job)
+
+    return prepare, amend
