@@ -147,9 +147,9 @@ class CampaignMaker(Maker):
             sets.append(KnownEntriesMaker(index=spec.match.index).make(packed))
 
         links = RoundLinks(training=training.uuid, known=[s.uuid for s in sets[1:]])
-        relaxed = RoundMaker(
-            spec=spec, campaign_id=campaign_id, targets=self.targets(target)
-        ).make(training.output, [s.output for s in sets[1:]], links)
+        relaxed = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target)).make(
+            training.output, [s.output for s in sets[1:]], links
+        )
         last_level = maker_for(spec.relax.levels[-1])
 
         jobs: list[Job | Flow] = [describe, *sets, relaxed]

@@ -204,8 +204,7 @@ class _Runner:
         job = node.job["job"] if self.amend is None else self.amend(node.name, node.job["job"])
         worker = pool.submit(
             node.key,
-            f'{{"job":{job},"outputs":[{outputs}],"stores":{stores},'
-            f'"directory":{directory}}}',
+            f'{{"job":{job},"outputs":[{outputs}],"stores":{stores},"directory":{directory}}}',
         )
         self.running[node.key] = _Running(node, now(), time.perf_counter(), None)
         self.on_event(JobStarted(node.key, node.name, worker))
