@@ -32,6 +32,7 @@ from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.gan import Hyperparameters
+from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.rounds import StopSpec, coverage, next_target, sightings, stop_reason, unseen
 from logan_campaign.schemas import (
     DATA_KEYS,
@@ -148,7 +149,11 @@ class RoundMaker(Maker):
             pools.append(pool)
 
         select = SelectMaker(
-            strategy=spec.select, screening=spec.screen, seed=spec.seed + index, round=index
+            strategy=spec.select,
+            screening=spec.screen,
+            seed=spec.seed + index,
+            round=index,
+            pass_over_found=_goes_by_graphs(spec.match),
         )
         selection = tolerant(
             select.make(
@@ -443,6 +448,12 @@ def member_seed(seed: int, index: int, round_index: int = 0) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
 
 
+def _goes_by_graphs(matching: MatchingSpec) -> bool:
+    """Return whether raw molecules are the same if their graphs are."""
+    graphs = matching.identity == "smiles" and matching.conformer_rmsd is None
+    return matching.before_relaxation and graphs
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -518,7 +529,8 @@ def _sightings(
 ) -> dict[str, int]:
     """Return how often the round has seen each structure found by it or before it."""
     heads = found | {f.candidate_id for doc in past for f in doc.found}
-    counts: dict[str, int] = {}
+    again = picks.found_again if picks is not None else {}
+    counts = {name: n for name, n in again.items() if name in heads}
     for pick in picks.candidates if picks is not None else []:
         head, seen = pick.id, {pick.id}
         while head not in heads:

@@ -15,6 +15,7 @@ from logan_campaign.arrays import pack_arrays, unpack_arrays
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.gan import LoganModel
 from logan_campaign.ids import content_id
+from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import (
     DATA_KEYS,
     Candidate,
@@ -38,6 +39,10 @@ from logan_campaign.selection import (
 from logan_campaign.structures import structure_id
 from logan_campaign.target import TargetGeometry
 
+#: Clarity of bonds from which a raw molecule is taken for what it looks like: no unbonded atoms
+#: are closer than its longest bond, both in sums of covalent radii.
+_CLEAR = 1.0
+
 
 @dataclass
 class SelectMaker(Maker):
@@ -49,6 +54,8 @@ class SelectMaker(Maker):
         screening: What counts as implausible; such structures are counted, not picked.
         seed: Seed of the strategy.
         round: Round of the campaign, from 0.
+        pass_over_found: Whether molecules whose bonds are clear, and are those of one that an
+            earlier round found, are passed over; they are counted.
     """
 
     name: str = "select"
@@ -56,6 +63,7 @@ class SelectMaker(Maker):
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     seed: int = 0
     round: int = 0
+    pass_over_found: bool = True
 
     @property
     def needs_models(self) -> bool:
@@ -104,6 +112,13 @@ class SelectMaker(Maker):
         reasons = screen_pool(positions, cells, target.numbers, periodic, self.screening, learned)
         usable = np.flatnonzero(reasons == "")
         unusable = Counter(str(reason) for reason in reasons if reason)
+        again: Counter[str] = Counter()
+        if self.pass_over_found and not periodic:
+            seen = _found_before(target.numbers, positions[usable], documents)
+            again.update(str(name) for name in seen if name)
+            usable = usable[seen == ""]
+            if again:
+                unusable["found before"] = sum(again.values())
         if not len(usable):
             raise LoganCampaignError(
                 f"none of {len(positions)} generated structures is plausible "
@@ -137,6 +152,7 @@ class SelectMaker(Maker):
             settings=settings if len(settings) > 1 else settings[0],
             n_generated=len(positions),
             n_unusable=dict(unusable),
+            found_again=dict(again),
             cheap_relaxations=[CheapRelaxationCount(**asdict(done)) for done in chosen.cheap],
             learned=learned_coordination(steps, training, learned),
             explained_variance=drawn.explained_variance,
@@ -188,6 +204,27 @@ def _candidates(
             )
         )
     return candidates
+
+
+def _found_before(
+    numbers: np.ndarray, positions: np.ndarray, documents: Sequence[TrainingSetDoc]
+) -> np.ndarray:
+    """Return for each molecule the candidate that found it in an earlier round, or ''."""
+    found = {
+        entry.smiles: entry.label
+        for doc in documents
+        if doc.role == "found"
+        for entry in doc.structures
+        if entry.smiles is not None
+    }
+    if not found:
+        return np.full(len(positions), "", dtype=object)
+    graphs = pool_graphs(numbers, positions)
+    clear = graphs.clarity >= _CLEAR
+    return np.array(
+        [found.get(s, "") if c else "" for s, c in zip(graphs.smiles, clear, strict=True)],
+        dtype=object,
+    )
 
 
 def _models(documents: Sequence[ModelDoc | None], ids: Sequence[str]) -> list[LoganModel]:

@@ -369,6 +369,10 @@ class SelectionDoc(Document):
     )
     n_generated: int = Field(description="Structures it chose from")
     n_unusable: dict[str, int] = Field(description="Structures passed over, per reason")
+    found_again: dict[str, int] = Field(
+        default_factory=dict,
+        description="Of those 'found before', how many equal what each candidate found",
+    )
     cheap_relaxations: list[CheapRelaxationCount] = Field(
         default_factory=list, description="Relaxations done to judge structures"
     )
