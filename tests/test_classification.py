@@ -173,6 +173,28 @@ class TestBeforeRelaxation:
         crystal = known_set("set-k", "known", quartz=QUARTZ)
         assert summary(screened([rattled(QUARTZ, 0.02)], [crystal])) == [("pending", None)]
 
+    def test_what_an_earlier_round_found_is_a_copy_of_it(self) -> None:
+        # also where it is a target, and trained on by now
+        sets = [
+            known_set("set-t", "training", CCO=mol("CCO")),
+            known_set("set-k", "known", CCO=mol("CCO")),
+            KnownSet("set-f", "found", [entry(mol("CCO", 3), "CCO")]),
+        ]
+        sets[2].entries[0].label = "cand-early"
+        raw = screened([mol("CCO", 1), mol("CCO", 2), mol("COC")], sets)
+        copy = ("duplicate", "cand-early")
+        assert summary(raw) == [copy, copy, ("pending", None)]
+        results = [relaxed(mol("CCO", 1), 0), relaxed(mol("CCO", 2), 1), relaxed(mol("COC"), 2)]
+        assert summary(between_levels(ids(3), results, sets, MATCHING))[:2] == [copy, copy]
+        assert summary(classify(ids(3), results, sets, MATCHING)) == [copy, copy, ("new", None)]
+        crystals = [
+            known_set("set-k", "known", quartz=QUARTZ),
+            KnownSet("set-f", "found", [entry(rattled(QUARTZ, 0.01), "cand-early")]),
+        ]
+        found = classify(ids(1), [relaxed(rattled(QUARTZ, 0.02, 5), 0)], crystals, MATCHING)
+        assert summary(found) == [copy]
+        assert found[0].rms is not None
+
     def test_a_raw_geometry_without_graph_goes_on(self) -> None:
         stretched = mol("CCO")
         centre = stretched.center_of_mass
