@@ -188,7 +188,10 @@ class RoundMaker(Maker):
                 ],
                 training_set_id=training.id,
                 began_at=training.pulled_at,
-                generation_s=[pool.output.elapsed_s for pool in pools],
+                pools=[
+                    {"n_structures": p.output.n_structures, "elapsed_s": p.output.elapsed_s}
+                    for p in pools
+                ],
                 selection=selection.output,
                 screening=screening.output,
                 # each level is a job that starts it and one that judges it
@@ -341,7 +344,7 @@ class NextRoundMaker(Maker):
         models: list[dict[str, Any]],
         training_set_id: str | None,
         began_at: str | None,
-        generation_s: list[float | None],
+        pools: list[dict[str, Any]],
         selection: SelectionDoc | None,
         screening: ScreeningDoc | None,
         levels: list[dict[str, Any] | None],
@@ -357,7 +360,7 @@ class NextRoundMaker(Maker):
             models: ``uuid`` of the jobs that trained, ``id`` and ``elapsed_s`` of the models.
             training_set_id: Set that they were trained on.
             began_at: When the training set was there.
-            generation_s: Time of each pool (s).
+            pools: ``n_structures`` and ``elapsed_s`` of what they generated.
             selection: The picks.
             screening: Verdicts before the first level.
             levels: What was relaxed, per level.
@@ -378,7 +381,7 @@ class NextRoundMaker(Maker):
         names = [level.name for level in self.maker.spec.relax.levels]
         structures, found = _found(picks, verdicts, relaxed, {s.id for s in sets})
         cheap = picks.cheap_relaxations if picks is not None else []
-        spent = [m["elapsed_s"] for m in models] + generation_s + [c.cpu_s for c in cheap]
+        spent = [one["elapsed_s"] for one in (*models, *pools)] + [c.cpu_s for c in cheap]
         document = RoundDoc(
             campaign_id=self.maker.campaign_id,
             index=self.index,
@@ -386,7 +389,7 @@ class NextRoundMaker(Maker):
             formula=self.maker.targets[self.target_index].hill_formula,
             training_set_id=training_set_id,
             model_ids=[m["id"] for m in models if m["id"] is not None],
-            n_generated=picks.n_generated if picks is not None else 0,
+            n_generated=sum(pool["n_structures"] or 0 for pool in pools),
             n_picked=len(picks.candidates) if picks is not None else 0,
             states=_count([v.state for v in verdicts.values()]),
             relaxations={name: len(docs) for name, docs in zip(names, relaxed, strict=True)},
