@@ -39,12 +39,15 @@ class CampaignMaker(Maker):
         known_entries: What the index that the spec names under ``match.index`` holds of the
             target's composition (``logan_campaign.stores.known.entries_for`` reads it);
             None where the spec names none.
+        others: What other campaigns have found (``logan_campaign.stores.found`` reads it). The
+            same campaign started at another time is the same campaign.
     """
 
     name: str = "campaign"
     spec: CampaignSpec = field(kw_only=True)
     base: str = "."
     known_entries: list[StructureEntry] | None = None
+    others: list[StructureEntry] = field(default_factory=list)
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -145,6 +148,10 @@ class CampaignMaker(Maker):
         if spec.match.index is not None and self.known_entries is not None:
             packed = pack_entries(self.known_entries)
             sets.append(KnownEntriesMaker(index=spec.match.index).make(packed))
+
+        if self.others:
+            packed = pack_entries(self.others)
+            sets.append(KnownEntriesMaker("others' results", index="").make(packed))
 
         links = RoundLinks(training=training.uuid, known=[s.uuid for s in sets[1:]])
         relaxed = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target)).make(

@@ -23,14 +23,14 @@ _TEXTS = ("id", "label", "formula", "smiles", "spacegroup", "energy_ev")
 
 @dataclass
 class KnownEntriesMaker(Maker):
-    """Give entries of an index the form in which matching takes them.
+    """Give entries of an index, or of other campaigns, the form in which matching takes them.
 
     A job opens no database: whoever makes the flow looks the entries up (by composition)
     and hands them over packed.
 
     Attributes:
         name: Name of the job.
-        index: Where they come from, for people.
+        index: The index that they come from, for people; '' for other campaigns.
     """
 
     name: str = "known entries"
@@ -47,8 +47,8 @@ class KnownEntriesMaker(Maker):
         return TrainingSetDoc(
             id=set_id(loaded.entries),
             role="known",
-            name=f"index {self.index}",
-            source={"type": "index", "index": self.index},
+            name=f"index {self.index}" if self.index else "found by other campaigns",
+            source={"type": "index", "index": self.index} if self.index else {"type": "campaigns"},
             n_structures=len(loaded.entries),
             formulas=loaded.formulas,
             species=loaded.species,

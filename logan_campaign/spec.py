@@ -191,6 +191,7 @@ class CampaignSpec(Section):
     def identity(self) -> dict[str, Any]:
         """What the spec says, as JSON, without what leaves the results as they are."""
         said = self.model_dump(mode="json")
+        del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
         if self.rounds is None:
             del said["rounds"]
         else:
@@ -238,6 +239,12 @@ class CampaignSpec(Section):
                 f"rounds.targets: {other.hill_formula} has {', '.join(foreign)}, which the first "
                 f"target {target.hill_formula} has not; put the one with most elements first"
             )
+
+    @property
+    def further_formulas(self) -> list[str]:
+        """Hill formulas of what rounds look for besides the target."""
+        others = self.rounds.targets if self.rounds is not None else []
+        return [hill_formula(other.formula) for other in others]
 
     @property
     def hill_formula(self) -> str:

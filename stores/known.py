@@ -46,7 +46,7 @@ _IDENTITY_FIELD: dict[MoleculeIdentity, str] = {
 
 
 def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
-    """Return what the index that a spec names holds of the target's composition.
+    """Return what the index that a spec names holds of the targets' compositions.
 
     None if it names none. Environment variables in the location are filled in, so that a
     password need not stand in a spec.
@@ -70,7 +70,10 @@ def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
                 f"match.index: {stores.describe()} holds no known entries; "
                 "add some with 'logan-campaign known add'"
             )
-        return index.of_composition(spec.target.kind, spec.hill_formula)
+        sought = dict.fromkeys([spec.hill_formula, *spec.further_formulas])
+        entries = [e for name in sought for e in index.of_composition(spec.target.kind, name)]
+        # crystals of one reduced composition are one in the index
+        return list({entry.id: entry for entry in entries}.values())
 
 
 class _Members(NamedTuple):

@@ -55,6 +55,7 @@ def run(
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, Ledger, run_flow
     from logan_campaign.flows.local.display import Display
+    from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.queries import CampaignDatabase
 
@@ -73,6 +74,9 @@ def run(
                 "spec": maker.spec.model_dump(mode="json"),
             },
         )
+        if ledger.root() is None:
+            maker.others = found_by_others(stores, maker.spec, campaign_id)
+            flow = maker.make() if maker.others else flow
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         work = work_folder(stores, name)
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})

@@ -42,6 +42,11 @@ class MatchingSpec(BaseModel):
         description="Molecules: conformers farther apart than this (aligned RMSD, Å) count as "
         "different; left out, all conformers of a molecule are the same",
     )
+    other_campaigns: bool = Field(
+        True,
+        description="Compare against what other campaigns in the same store have found as well, "
+        "as far as they have come when this one starts",
+    )
     index: str | None = Field(
         None,
         min_length=1,

@@ -1,0 +1,53 @@
+"""What other campaigns in a store have found, so that one more does not take it for new."""
+
+from __future__ import annotations
+
+from logan_campaign.schemas import StructureEntry
+from logan_campaign.spec import CampaignSpec
+from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.queries import CampaignDatabase
+from logan_campaign.structures import formula, reduced_formula, structure_id
+
+
+def found_by_others(
+    stores: CampaignStores, spec: CampaignSpec, campaign_id: str
+) -> list[StructureEntry]:
+    """Return the new materials of other campaigns with the compositions that a spec looks for.
+
+    Crystals count in cells of any size. Empty where the spec asks not to compare against them.
+
+    Args:
+        stores: opened stores.
+        spec: a campaign's spec.
+        campaign_id: its id, whose own results do not count.
+
+    Returns:
+        Relaxed structures, labelled by the candidate and the campaign that found them.
+    """
+    if not spec.match.other_campaigns:
+        return []
+    database = CampaignDatabase(stores)
+    sought = {spec.hill_formula, *spec.further_formulas}
+    reduced = {reduced_formula(name) for name in sought}
+    entries = []
+    for material in database.materials(state="new"):
+        same = material.formula in sought or (
+            spec.target.kind == "crystal" and reduced_formula(material.formula) in reduced
+        )
+        if not same or material.kind != spec.target.kind or campaign_id in material.campaign_ids:
+            continue
+        best = database.candidate(material.best_candidate_id)
+        if best.structure is None:
+            continue
+        entries.append(
+            StructureEntry(
+                id=structure_id(best.structure),
+                label=f"{best.id} of {best.campaign}",
+                formula=formula(best.structure),
+                structure=best.structure,
+                smiles=best.smiles,
+                spacegroup=best.spacegroup,
+                energy_ev=best.energy_ev,
+            )
+        )
+    return entries
