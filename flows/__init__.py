@@ -12,21 +12,18 @@ if TYPE_CHECKING:
     from logan_campaign.flows.campaign import CampaignMaker
     from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
     from logan_campaign.flows.generate import GenerateMaker
+    from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
     from logan_campaign.flows.known import KnownEntriesMaker
-    from logan_campaign.flows.levels import (
-        ClassifyMaker,
-        CompareMaker,
-        ReferenceMaker,
-        RelaxLevelMaker,
-        RelaxLevelsMaker,
-        ScreenMaker,
-    )
+    from logan_campaign.flows.learned import LearnedSetMaker
+    from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
+    from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
     from logan_campaign.flows.relax import (
         ASECalculatorRelaxMaker,
         GPAWRelaxMaker,
         GPAWStaticMaker,
         XTBRelaxMaker,
     )
+    from logan_campaign.flows.rounds import NextRoundMaker, RoundMaker
     from logan_campaign.flows.select import SelectMaker
     from logan_campaign.flows.train import TrainMaker
 
@@ -35,14 +32,18 @@ __all__ = [
     "CampaignMaker",
     "ClassifyMaker",
     "CompareMaker",
+    "ElementMaker",
     "GPAWRelaxMaker",
     "GPAWStaticMaker",
     "GenerateMaker",
     "KnownEntriesMaker",
     "LeakageMaker",
+    "LearnedSetMaker",
+    "NextRoundMaker",
     "ReferenceMaker",
     "RelaxLevelMaker",
     "RelaxLevelsMaker",
+    "RoundMaker",
     "ScreenMaker",
     "SelectMaker",
     "TrainMaker",
@@ -55,15 +56,12 @@ _MODULES = {
     "data": ("LeakageMaker", "TrainingSetMaker"),
     "generate": ("GenerateMaker",),
     "known": ("KnownEntriesMaker",),
-    "levels": (
-        "ClassifyMaker",
-        "CompareMaker",
-        "ReferenceMaker",
-        "RelaxLevelMaker",
-        "RelaxLevelsMaker",
-        "ScreenMaker",
-    ),
+    "judge": ("ClassifyMaker", "CompareMaker", "ScreenMaker"),
+    "learned": ("LearnedSetMaker",),
+    "levels": ("RelaxLevelMaker", "RelaxLevelsMaker"),
+    "reference": ("ElementMaker", "ReferenceMaker"),
     "relax": ("ASECalculatorRelaxMaker", "GPAWRelaxMaker", "GPAWStaticMaker", "XTBRelaxMaker"),
+    "rounds": ("NextRoundMaker", "RoundMaker"),
     "select": ("SelectMaker",),
     "train": ("TrainMaker",),
 }

@@ -13,9 +13,10 @@ from jobflow import Flow, Job, Maker, job
 from logan_campaign.errors import InputError
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
-from logan_campaign.flows.levels import ElementMaker, ReferenceMaker
+from logan_campaign.flows.links import RoundLinks
+from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
-from logan_campaign.flows.rounds import RoundLinks, RoundMaker
+from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import CampaignDoc, StructureEntry
 from logan_campaign.sources import set_id

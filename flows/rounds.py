@@ -10,26 +10,22 @@ The last job of a round judges it and adds the next one to the running flow::
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
-from pydantic import BaseModel, ConfigDict, Field
 
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.flows.generate import GenerateMaker
-from logan_campaign.flows.levels import (
-    ClassifyMaker,
-    CompareMaker,
-    ReferenceMaker,
-    RelaxLevelsMaker,
-    ScreenMaker,
-    all_relaxed,
-    tolerant,
-)
+from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
+from logan_campaign.flows.learned import LearnedSetMaker, now
+from logan_campaign.flows.levels import RelaxLevelsMaker
+from logan_campaign.flows.links import OpenFlow, RoundLinks
+from logan_campaign.flows.reference import ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
+from logan_campaign.flows.substitutes import all_relaxed
+from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.matching.spec import MatchingSpec
@@ -46,57 +42,9 @@ from logan_campaign.schemas import (
     TrainingSetDoc,
     Verdict,
 )
-from logan_campaign.sources import LoadedSet, set_id
 from logan_campaign.spec import CampaignSpec
 from logan_campaign.structures import formula, reduced_formula, structure_id
 from logan_campaign.target import TargetGeometry
-
-
-class RoundLinks(BaseModel):
-    """Which jobs of earlier rounds the next one builds on, by their uuids.
-
-    Uuids and no references: a job gets what its references stand for, and could not pass
-    them on.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    training: str = Field(description="Job that pulled the training set")
-    known: list[str] = Field(description="Jobs that pulled the known sets")
-    rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
-    models: dict[str, list[str]] = Field(
-        default_factory=dict, description="Jobs that trained the last models of each target"
-    )
-
-    def after(self, judged_by: str, target: int, models: list[str]) -> RoundLinks:
-        """Return the links with one more round."""
-        return RoundLinks(
-            training=self.training,
-            known=self.known,
-            rounds=[*self.rounds, judged_by],
-            models={**self.models, str(target): models},
-        )
-
-
-class OpenFlow(Flow):
-    """A flow whose jobs refer to outputs of jobs that have run before it was made.
-
-    Jobflow asks whether that is meant, jobflow-remote takes for granted that it is not. It
-    finds all outputs that a job refers to, wherever they come from.
-    """
-
-    @property
-    def job_uuids(self) -> tuple[str, ...]:
-        """Uuids of the jobs, and of those outside that they refer to."""
-        inside = super().job_uuids
-        outside = {
-            uuid for member in self.jobs for uuid, _ in member.graph.edges() if uuid not in inside
-        }
-        return (*inside, *sorted(outside))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the form of a plain Flow, which is what others shall make of it."""
-        return {**super().as_dict(), "@module": Flow.__module__, "@class": Flow.__name__}
 
 
 @dataclass
@@ -252,73 +200,6 @@ class RoundMaker(Maker):
 
 
 @dataclass
-class LearnedSetMaker(Maker):
-    """Put together what earlier rounds have found: to train on, or to compare against.
-
-    Attributes:
-        name: Name of the job.
-        role: 'training': the training set and what was found; 'found': that alone.
-        energy_window_ev_per_atom: How far above the lowest of its composition what is trained
-            on may be (eV/atom).
-    """
-
-    name: str = "learned set"
-    role: Literal["training", "found"] = "training"
-    energy_window_ev_per_atom: float | None = None
-
-    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
-    def make(self, base: TrainingSetDoc, rounds: list[RoundDoc]) -> TrainingSetDoc:
-        """Return the set.
-
-        Args:
-            base: The campaign's training set.
-            rounds: What earlier rounds came to.
-        """
-        base = TrainingSetDoc.model_validate(base)
-        history = [RoundDoc.model_validate(past) for past in rounds]
-        found = self._within([entry for past in history for entry in past.structures])
-        trained = {} if self.role == "found" else {entry.id: entry for entry in base.structures}
-        entries = {**trained, **{entry.id: entry for entry in found}}
-        loaded = LoadedSet(list(entries.values()))
-        return TrainingSetDoc(
-            id=set_id(loaded.entries),
-            role=self.role,
-            name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
-            source={
-                "type": "rounds",
-                "base": base.id if trained else None,
-                "rounds": len(history),
-                "candidates": [entry.label for entry in found],
-            },
-            n_structures=len(loaded.entries),
-            formulas=loaded.formulas,
-            species=loaded.species,
-            structure_ids=[entry.id for entry in loaded.entries],
-            labels=[entry.label for entry in loaded.entries],
-            n_duplicates=0,
-            rejected=[],
-            pulled_at=_now(),
-            structures=loaded.entries,
-        )
-
-    def _within(self, entries: list[StructureEntry]) -> list[StructureEntry]:
-        if self.energy_window_ev_per_atom is None:
-            return entries
-        lowest: dict[str, float] = {}
-        for entry in entries:
-            energy = _per_atom(entry)
-            if energy is not None:
-                name = reduced_formula(entry.formula)
-                lowest[name] = min(energy, lowest.get(name, energy))
-        return [
-            entry
-            for entry in entries
-            if (energy := _per_atom(entry)) is None
-            or energy - lowest[reduced_formula(entry.formula)] <= self.energy_window_ev_per_atom
-        ]
-
-
-@dataclass
 class NextRoundMaker(Maker):
     """Say what a round came to, and add the next one unless a rule says stop.
 
@@ -395,8 +276,8 @@ class NextRoundMaker(Maker):
             relaxations={name: len(docs) for name, docs in zip(names, relaxed, strict=True)},
             n_last_level=len(relaxed[-1]),
             cpu_s=sum(s for s in spent if s is not None) + sum(doc.cpu_s for doc in done),
-            started_at=past[-1].finished_at if past else began_at or _now(),
-            finished_at=_now(),
+            started_at=past[-1].finished_at if past else began_at or now(),
+            finished_at=now(),
             found=found,
             sightings=_sightings(picks, verdicts, {f.candidate_id for f in found}, past),
             n_unseen=None,
@@ -457,20 +338,12 @@ def _goes_by_graphs(matching: MatchingSpec) -> bool:
     return matching.before_relaxation and graphs
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 def _field(document: Any, name: str) -> Any:
     return document[name] if isinstance(document, dict) else getattr(document, name)
 
 
 def _count(states: list[str]) -> dict[str, int]:
     return {state: states.count(state) for state in sorted(set(states))}
-
-
-def _per_atom(entry: StructureEntry) -> float | None:
-    return None if entry.energy_ev is None else entry.energy_ev / len(entry.structure)
 
 
 def _relaxations(level: dict[str, Any] | None) -> dict[str, RelaxationDoc]:

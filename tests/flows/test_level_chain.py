@@ -14,12 +14,8 @@ from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.flows.data import TrainingSetMaker
-from logan_campaign.flows.levels import (
-    ElementMaker,
-    ReferenceMaker,
-    RelaxLevelMaker,
-    RelaxLevelsMaker,
-)
+from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
+from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
 from logan_campaign.relaxation.levels import ASELevel
 from logan_campaign.schemas import ScreeningDoc, Verdict

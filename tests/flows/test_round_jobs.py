@@ -16,7 +16,9 @@ from monty.json import MontyDecoder, MontyEncoder
 
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
-from logan_campaign.flows.rounds import LearnedSetMaker, OpenFlow, RoundLinks, RoundMaker
+from logan_campaign.flows.learned import LearnedSetMaker
+from logan_campaign.flows.links import OpenFlow, RoundLinks
+from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.schemas import RoundDoc, StructureEntry, TrainingSetDoc
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase

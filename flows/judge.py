@@ -1,0 +1,181 @@
+"""Jobs that judge candidates: before any relaxation, between two levels, and at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Maker, job
+
+from logan_campaign.classification import (
+    KnownSet,
+    between_levels,
+    classify,
+    reserves,
+    screen_and_match,
+)
+from logan_campaign.flows.substitutes import Substitutes, all_relaxed
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.schemas import (
+    DATA_KEYS,
+    ClassificationDoc,
+    Geometry,
+    RelaxationDoc,
+    ScreeningDoc,
+    SelectionDoc,
+    TrainingSetDoc,
+    Verdict,
+)
+from logan_campaign.screening import ScreeningSpec
+
+
+@dataclass
+class ScreenMaker(Maker):
+    """Judge the picks before any relaxation: implausible, known already, or copies.
+
+    Attributes:
+        name: Name of the job.
+        screening: What counts as implausible.
+        matching: What counts as the same structure.
+    """
+
+    name: str = "screen"
+    screening: ScreeningSpec = field(default_factory=ScreeningSpec)
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    def make(
+        self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str
+    ) -> ScreeningDoc:
+        """Return one verdict per candidate, and the structures of those that go on."""
+        selection = SelectionDoc.model_validate(selection)
+        sets = known_sets(known)
+        verdicts = screen_and_match(selection.candidates, sets, self.screening, self.matching)
+        return ScreeningDoc(
+            campaign_id=selection.campaign_id,
+            before_level=before_level,
+            known_set_ids=[s.id for s in sets],
+            verdicts=verdicts,
+            reserves=(others := reserves(verdicts)),
+            structures=_passed(verdicts, others, {c.id: c.goes_on for c in selection.candidates}),
+        )
+
+
+@dataclass
+class CompareMaker(Maker):
+    """Judge the results of one level: what failed, what became the same, what goes on.
+
+    Attributes:
+        name: Name of the job.
+        matching: What counts as the same structure.
+        window_ev_per_atom: How far above the lowest energy a candidate may be (eV/atom).
+    """
+
+    name: str = "compare"
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+    window_ev_per_atom: float | None = None
+
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    def make(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        relaxations: list[RelaxationDoc | None],
+        substitutes: Substitutes | None,
+        known: list[TrainingSetDoc],
+        before_level: str,
+    ) -> ScreeningDoc:
+        """Return one verdict per candidate of the level, and the structures that go on.
+
+        Args:
+            campaign_id: Campaign.
+            candidate_ids: Candidates that entered the level.
+            relaxations: Their relaxations, in the same order; None where the job died.
+            substitutes: What was relaxed in place of some that failed.
+            known: The training set and the known sets.
+            before_level: Name of the next level.
+        """
+        sets = known_sets(known)
+        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
+        verdicts = between_levels(
+            ids, relaxed, sets, self.matching, window_ev_per_atom=self.window_ev_per_atom
+        )
+        others = reserves(verdicts, relaxed)
+        return ScreeningDoc(
+            campaign_id=campaign_id,
+            before_level=before_level,
+            known_set_ids=[s.id for s in sets],
+            verdicts=[*verdicts, *_of_copies(verdicts, copies)],
+            reserves=others,
+            structures=_passed(
+                verdicts,
+                others,
+                {doc.candidate_id: doc.structure for doc in relaxed if doc is not None},
+            ),
+        )
+
+
+@dataclass
+class ClassifyMaker(Maker):
+    """Say of every relaxed candidate what it is: rediscovered, new, duplicate or failed.
+
+    Attributes:
+        name: Name of the job.
+        matching: What counts as the same structure.
+    """
+
+    name: str = "classify"
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
+
+    @job(data=DATA_KEYS, output_schema=ClassificationDoc)
+    def make(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        relaxations: list[RelaxationDoc | None],
+        substitutes: Substitutes | None,
+        known: list[TrainingSetDoc],
+    ) -> ClassificationDoc:
+        """Return one verdict per candidate that entered the last level.
+
+        Args:
+            campaign_id: Campaign.
+            candidate_ids: Candidates that entered the last level.
+            relaxations: Their relaxations, in the same order; None where the job died.
+            substitutes: What was relaxed in place of some that failed.
+            known: The training set and the known sets.
+        """
+        sets = known_sets(known)
+        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
+        verdicts = classify(ids, relaxed, sets, self.matching)
+        return ClassificationDoc(
+            campaign_id=campaign_id,
+            known_set_ids=[s.id for s in sets],
+            verdicts=[*verdicts, *_of_copies(verdicts, copies)],
+        )
+
+
+def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
+    """Return the sets in the form that matching takes."""
+    sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
+    return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
+
+
+def _of_copies(verdicts: list[Verdict], copies: dict[str, list[str]]) -> list[Verdict]:
+    """Return verdicts on copies of substitutes that have not been relaxed themselves."""
+    failed = {verdict.candidate_id for verdict in verdicts if verdict.state == "failed"}
+    judged = {verdict.candidate_id for verdict in verdicts}
+    return [
+        Verdict(candidate_id=copy, state="duplicate", match=substitute)
+        for substitute, others in copies.items()
+        if substitute not in failed
+        for copy in others
+        if copy not in judged
+    ]
+
+
+def _passed(
+    verdicts: list[Verdict], reserves: dict[str, list[str]], structures: dict[str, Geometry]
+) -> dict[str, Geometry]:
+    wanted = [v.candidate_id for v in verdicts if v.state == "pending"]
+    wanted += [member for others in reserves.values() for member in others]
+    return {candidate_id: structures[candidate_id] for candidate_id in wanted}

@@ -1,0 +1,89 @@
+"""Sets of what earlier rounds have found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from jobflow import Maker, job
+
+from logan_campaign.schemas import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
+from logan_campaign.sources import LoadedSet, set_id
+from logan_campaign.structures import reduced_formula
+
+
+@dataclass
+class LearnedSetMaker(Maker):
+    """Put together what earlier rounds have found: to train on, or to compare against.
+
+    Attributes:
+        name: Name of the job.
+        role: 'training': the training set and what was found; 'found': that alone.
+        energy_window_ev_per_atom: How far above the lowest of its composition what is trained
+            on may be (eV/atom).
+    """
+
+    name: str = "learned set"
+    role: Literal["training", "found"] = "training"
+    energy_window_ev_per_atom: float | None = None
+
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    def make(self, base: TrainingSetDoc, rounds: list[RoundDoc]) -> TrainingSetDoc:
+        """Return the set.
+
+        Args:
+            base: The campaign's training set.
+            rounds: What earlier rounds came to.
+        """
+        base = TrainingSetDoc.model_validate(base)
+        history = [RoundDoc.model_validate(past) for past in rounds]
+        found = self._within([entry for past in history for entry in past.structures])
+        trained = {} if self.role == "found" else {entry.id: entry for entry in base.structures}
+        entries = {**trained, **{entry.id: entry for entry in found}}
+        loaded = LoadedSet(list(entries.values()))
+        return TrainingSetDoc(
+            id=set_id(loaded.entries),
+            role=self.role,
+            name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
+            source={
+                "type": "rounds",
+                "base": base.id if trained else None,
+                "rounds": len(history),
+                "candidates": [entry.label for entry in found],
+            },
+            n_structures=len(loaded.entries),
+            formulas=loaded.formulas,
+            species=loaded.species,
+            structure_ids=[entry.id for entry in loaded.entries],
+            labels=[entry.label for entry in loaded.entries],
+            n_duplicates=0,
+            rejected=[],
+            pulled_at=now(),
+            structures=loaded.entries,
+        )
+
+    def _within(self, entries: list[StructureEntry]) -> list[StructureEntry]:
+        if self.energy_window_ev_per_atom is None:
+            return entries
+        lowest: dict[str, float] = {}
+        for entry in entries:
+            energy = _per_atom(entry)
+            if energy is not None:
+                name = reduced_formula(entry.formula)
+                lowest[name] = min(energy, lowest.get(name, energy))
+        return [
+            entry
+            for entry in entries
+            if (energy := _per_atom(entry)) is None
+            or energy - lowest[reduced_formula(entry.formula)] <= self.energy_window_ev_per_atom
+        ]
+
+
+def now() -> str:
+    """Return the time as ISO 8601 text in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _per_atom(entry: StructureEntry) -> float | None:
+    return None if entry.energy_ev is None else entry.energy_ev / len(entry.structure)

@@ -1,0 +1,151 @@
+"""What is relaxed in place of candidates that stood for others and failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Flow, Job, Maker, Response, job
+from pydantic import BaseModel, ConfigDict, Field
+from pymatgen.core import Molecule
+
+from logan_campaign.errors import InputError
+from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.flows.tolerance import tolerant
+from logan_campaign.schemas import Geometry, RelaxationDoc
+
+
+class Substitutes(BaseModel):
+    """What was relaxed in place of candidates that failed."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    candidate_ids: list[str] = Field(default_factory=list, description="The substitutes")
+    relaxations: list[Any] = Field(default_factory=list, description="Theirs, in the same order")
+    copies: dict[str, list[str]] = Field(
+        default_factory=dict, description="For each substitute the rest of its group, unrelaxed"
+    )
+    more: Substitutes | None = Field(None, description="In place of these, where they failed too")
+
+
+@dataclass
+class SubstituteMaker(Maker):
+    """Where a candidate failed that stands for others of its kind, relax one of these.
+
+    Attributes:
+        name: Name of the job.
+        maker: The level's Maker.
+        count: How many of a group to try, one after another.
+    """
+
+    name: str = "substitutes"
+    maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
+    count: int = 1
+
+    @job
+    def make(
+        self,
+        campaign_id: str,
+        level_index: int,
+        states: dict[str, str | None],
+        smiles: dict[str, str | None],
+        reserves: dict[str, list[str]],
+        structures: dict[str, Geometry],
+    ) -> Response:
+        """Add a job for the first reserve of each candidate that failed.
+
+        Args:
+            campaign_id: Campaign.
+            level_index: Place of the level among the campaign's, from 0.
+            states: State of each candidate that has reserves; None where the job died.
+            smiles: What each of them became; None for crystals, and where it has no graph.
+            reserves: For each of them its duplicates, in the order in which to try them.
+            structures: Structures of the reserves.
+
+        Returns:
+            :class:`Substitutes` as a dictionary.
+        """
+        lost = {
+            candidate_id: reserves[candidate_id]
+            for candidate_id, state in states.items()
+            if state != "converged" or _in_pieces(structures, reserves, smiles, candidate_id)
+        }
+        if not lost or self.count < 1:
+            return Response(output=Substitutes().model_dump())
+        relaxations, following = [], {}
+        for members in lost.values():
+            first, *rest = members
+            relaxation = self.maker.make(first, structures[first], campaign_id, level_index)
+            relaxation.name = f"{self.maker.name} {first}"
+            relaxations.append(relaxation)
+            following[first] = rest
+        output = {
+            "candidate_ids": list(following),
+            "relaxations": [relaxation.output for relaxation in relaxations],
+            "copies": following,
+            "more": None,
+        }
+        jobs: list[Job] = [*relaxations]
+        again = substitutes_for(
+            self.maker, self.count - 1, campaign_id, level_index, relaxations, following, structures
+        )
+        if again is not None:
+            jobs.append(again)
+            output["more"] = again.output
+        return Response(replace=Flow(jobs, output=output, name=f"substitutes {self.maker.name}"))
+
+
+def substitutes_for(
+    maker: LevelRelaxMaker,
+    count: int,
+    campaign_id: str,
+    level_index: int,
+    relaxations: list[Job],
+    reserves: dict[str, list[str]],
+    structures: dict[str, Geometry],
+) -> Job | None:
+    """Return the job that looks whether substitutes are needed, if there are any."""
+    jobs = {job.function_args[0]: job for job in relaxations}
+    reserves = {candidate_id: others for candidate_id, others in reserves.items() if others}
+    if not reserves or count < 1:
+        return None
+    return tolerant(
+        SubstituteMaker(maker=maker, count=count).make(
+            campaign_id,
+            level_index,
+            {candidate_id: jobs[candidate_id].output.state for candidate_id in reserves},
+            {candidate_id: jobs[candidate_id].output.smiles for candidate_id in reserves},
+            reserves,
+            {member: structures[member] for others in reserves.values() for member in others},
+        )
+    )
+
+
+def _in_pieces(
+    structures: dict[str, Geometry],
+    reserves: dict[str, list[str]],
+    smiles: dict[str, str | None],
+    candidate_id: str,
+) -> bool:
+    """Return whether a candidate is a molecule that has lost its graph."""
+    is_molecule = isinstance(structures[reserves[candidate_id][0]], Molecule)
+    return is_molecule and smiles[candidate_id] is None
+
+
+def all_relaxed(
+    candidate_ids: list[str],
+    relaxations: list[RelaxationDoc | None] | None,
+    substitutes: Substitutes | None,
+) -> tuple[list[str], list[RelaxationDoc | None], dict[str, list[str]]]:
+    """Return all candidates that were relaxed, their documents, and copies not relaxed."""
+    if relaxations is None:
+        raise InputError("the relaxations have not been started")
+    ids, found, copies = list(candidate_ids), list(relaxations), {}
+    more = None if substitutes is None else Substitutes.model_validate(substitutes)
+    while more is not None:
+        ids += more.candidate_ids
+        found += more.relaxations
+        copies.update(more.copies)
+        more = more.more
+    documents = [None if doc is None else RelaxationDoc.model_validate(doc) for doc in found]
+    return ids, documents, copies
