@@ -1,0 +1,156 @@
+"""Write ``docs/commands.md``: every local command with what it prints, from a real campaign.
+
+    python docs/make_commands.py
+
+runs ``examples/quick.yaml`` (a minute or two) and the commands below in a temporary folder.
+Long lines and long outputs are cut, and the page says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_WIDTH, _LINES = 110, 14
+
+#: Heading, what it is about, and its commands. `{new}` stands for a candidate of the campaign.
+SECTIONS: list[tuple[str, str, list[str]]] = [
+    (
+        "Installation and specs",
+        "`doctor` says what is missing and how to get it; `init` writes a spec with comments.",
+        ["logan-campaign doctor", "logan-campaign init my.yaml --formula C4H10O"],
+    ),
+    (
+        "Running",
+        "The same `run` starts a campaign and goes on with it after whatever stopped it. A second "
+        "terminal may look at it, pause it or stop it. `extend` shows and changes the stop rules "
+        "of campaigns of several rounds ([rounds](rounds.md)).",
+        [
+            "logan-campaign run quick.yaml --quiet",
+            "logan-campaign status quick",
+            "logan-campaign pause quick",
+            "logan-campaign resume quick --quiet",
+            "logan-campaign retry quick",
+            "logan-campaign cancel quick",
+            "logan-campaign build quick",
+            "logan-campaign run again.yaml --quiet",
+            "logan-campaign extend again",
+        ],
+    ),
+    (
+        "Results",
+        "Ids may be shortened. `--json` gives whole records, to go on with in other programs; "
+        "in Python there is [`Campaign`](results.md).",
+        [
+            "logan-campaign results quick --state rediscovered",
+            "logan-campaign show quick {new}",
+            "logan-campaign lineage quick {new}",
+            "logan-campaign map quick map.png",
+            "logan-campaign reproduce quick {new}",
+        ],
+    ),
+    (
+        "Taking results elsewhere",
+        "Formats are in [results](results.md); the report is described in [report](report.md).",
+        [
+            "logan-campaign export quick --format extxyz --output found.extxyz",
+            "logan-campaign export quick --format campaign --output quick.campaign",
+            "logan-campaign import quick.campaign --store elsewhere",
+            "logan-campaign report quick --output report.html",
+        ],
+    ),
+    (
+        "Training sets and known structures",
+        "Sources are described in [sources](sources.md), the index in [matching](matching.md).",
+        [
+            "logan-campaign data import --builtin alcohols-and-ethers --formula C3H8O",
+            "logan-campaign data list",
+            "logan-campaign data check molecules.xyz --against quick.xyz",
+            "logan-campaign known add index molecules.xyz",
+            "logan-campaign known count index",
+            "logan-campaign known match index quick.xyz",
+        ],
+    ),
+]
+
+
+def main() -> None:
+    """Run everything and write the page."""
+    text = [
+        "# Commands",
+        "",
+        "Every command has `--help`. Exit codes: 0 done, 1 ran but something in it failed, 2 you "
+        "can mend it (one line says how), 130 and 143 stopped by Ctrl-C or SIGTERM.",
+        "",
+        "What follows was printed by `python docs/make_commands.py`; long lines end in `…`, and a "
+        "line of its own with `…` stands for lines left out. Queues and clusters: "
+        "[remote](remote.md). The browser: [browser](browser.md).",
+        "",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _prepare(folder)
+        for heading, about, commands in SECTIONS:
+            text += [f"## {heading}", "", about, "", "```console"]
+            for command in commands:
+                text += _shown(command, folder)
+            text += ["```", ""]
+    (ROOT / "docs/commands.md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+
+
+def _prepare(folder: Path) -> None:
+    from ase.build import molecule
+    from ase.io import write
+
+    shutil.copy(ROOT / "examples/quick.yaml", folder / "quick.yaml")
+    quick = (ROOT / "examples/quick.yaml").read_text()
+    again = re.sub(r"^name: quick", "name: again", quick, flags=re.MULTILINE)
+    again = again.replace("n_picks: 20", "n_picks: 4").replace("count: 4", "count: 1")
+    again = again[: again.index("    - {name: lcao")] + "rounds: {stop: {rounds: 2}}\n"
+    (folder / "again.yaml").write_text(again)
+    write(folder / "molecules.xyz", [molecule("CH3CH2OH"), molecule("CH3OCH3")])
+    write(folder / "quick.xyz", [molecule("CH3CH2OH"), molecule("CH3OH")])
+
+
+def _shown(command: str, folder: Path) -> list[str]:
+    """Run a command; return it and what it prints, cut."""
+    if "{new}" in command:
+        listed = _run("logan-campaign results quick --state rediscovered --json", folder)
+        found = re.search(r"cand-[0-9a-f]{16}", listed)
+        assert found is not None
+        command = command.replace("{new}", found[0][:9])
+    print(command, file=sys.stderr, flush=True)
+    lines = [
+        line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"
+        for line in _run(command, folder).splitlines()
+    ]
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], "…"]
+    return [f"$ {command}", *lines]
+
+
+def _run(command: str, folder: Path) -> str:
+    words = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "logan_campaign", *words[1:]],
+        cwd=folder,
+        env={**os.environ, "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{command}: exit code {done.returncode}: {done.stdout}")
+    return done.stdout.replace(str(folder), ".")
+
+
+if __name__ == "__main__":
+    main()
