@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
 from pydantic import ValidationError as PydanticError
 from typing_extensions import Literal, TypeAliasType
 
@@ -40,6 +40,14 @@ class Placement(BaseModel):
         description="Wall time after which a job is ended and tried once more (s); needs the "
         "execution_cmd that 'remote init' writes",
     )
+
+    @model_validator(mode="after")
+    def _limit_can_be_passed_on(self) -> Placement:
+        if self.time_limit_s is not None and isinstance(self.exec_config, str):
+            raise ValueError(
+                "time_limit_s goes with an exec_config written out here, not with a name of one"
+            )
+        return self
 
 
 def _from_name(value: Any) -> Any:
