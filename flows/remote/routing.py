@@ -59,6 +59,28 @@ def place(flow: Flow, placements: Mapping[str, Placement]) -> Flow:
     return flow
 
 
+def settings_for(
+    name: str, placements: Mapping[str, Placement]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return where a job of this name runs, and the updates for the jobs that it will add.
+
+    Both are in the form in which a serialised job has them.
+    """
+    rules = _rules(placements) or [(None, Placement())]
+    fitting = [placement for part, placement in rules if part is None or part in name]
+    updates = [
+        {
+            "config": {"_set": _settings(placement)},
+            "name_filter": part,
+            "function_filter": None,
+            "attributes": None,
+            "dict_mod": True,
+        }
+        for part, placement in rules
+    ]
+    return _settings(fitting[-1]), updates
+
+
 def _rules(placements: Mapping[str, Placement]) -> list[tuple[str | None, Placement]]:
     """Return filters on names with what applies to them, in the order to apply them."""
     if not placements:

@@ -15,16 +15,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from getpass import getuser
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jobflow_remote.config.base import Project
 from jobflow_remote.jobs.data import OUT_FILENAME, RemoteError
 from jobflow_remote.jobs.jobcontroller import JobController
 from jobflow_remote.jobs.runner import Runner
@@ -32,10 +29,10 @@ from jobflow_remote.jobs.state import JobState
 from jobflow_remote.remote.data import get_local_data_path
 from pymongo.errors import PyMongoError
 
-from logan_campaign.errors import StoreError
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.remote.execute import IN_NAME, outcome
 from logan_campaign.flows.remote.project import load_project
+from logan_campaign.flows.remote.registry import hold, register
 
 logger = logging.getLogger("jobflow_remote.logan_campaign")
 
@@ -48,7 +45,6 @@ _NO_RESULT = "left no result and runs again"
 _BATCH_KILLED = "was likely killed before terminating the job execution"
 _AFTER_OUTAGE_S = 2.0
 _PING_EVERY_S = 20.0
-_STALE_AFTER_S = 90.0
 _TICK_S = 0.2
 _STEPS = (JobState.CHECKED_OUT, JobState.RUN_FINISHED, JobState.DOWNLOADED, JobState.UPLOADED)
 _OPEN = (
@@ -155,6 +151,7 @@ class _Loop:
                 lambda: runner.advance_state([state.value for state in _STEPS]),
             ),
             (2.0, lambda: start_again(runner.job_controller)),
+            (0.0, lambda: hold(runner.job_controller)),
             (_PING_EVERY_S, self._ping),
         ]
         if runner.limited_workers:
@@ -167,7 +164,7 @@ class _Loop:
 
     def run(self) -> None:
         controller = self.runner.job_controller
-        _register(controller, self.runner.project)
+        register(controller, self.runner.project)
         # before the first step: locks of a runner that was killed
         lost_since: datetime | None = datetime.now(UTC)
         while not self.stop.received:
@@ -203,59 +200,6 @@ class _Loop:
             {"running_runner.logan_pid": os.getpid()},
             {"$set": {"running_runner.last_pinged": datetime.now(UTC)}},
         )
-
-
-def registered(controller: JobController) -> dict[str, Any] | None:
-    """Return what the database says about a runner of the project; None if there is none."""
-    found = controller.get_running_runner()
-    return found if isinstance(found, dict) else None
-
-
-def is_alive(about: dict[str, Any]) -> bool:
-    """Whether a runner that has registered is still there, as far as can be told from here."""
-    if "logan_pid" not in about:
-        return True  # of `jf runner start`: it pings once an hour
-    if about["hostname"] == socket.gethostname():
-        try:
-            os.kill(about["logan_pid"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
-    pinged = about["last_pinged"].replace(tzinfo=UTC)
-    return bool(datetime.now(UTC) - pinged < timedelta(seconds=_STALE_AFTER_S))
-
-
-def _register(controller: JobController, project: Project) -> None:
-    """Say that this process is the project's runner, in the words of jobflow-remote.
-
-    Raises:
-        StoreError: there is another.
-    """
-    other = registered(controller)
-    if other is not None and other.get("logan_pid") != os.getpid() and is_alive(other):
-        pid = f" (pid {other['logan_pid']})" if "logan_pid" in other else ", by 'jf runner start'"
-        raise StoreError(
-            f"project '{project.name}' has a runner on {other['hostname']} already{pid}; "
-            "stop that one first"
-        )
-    now = datetime.now(UTC)
-    about = {
-        "processes_info": None,
-        "hostname": socket.gethostname(),
-        "mac_address": None,
-        "user": getuser(),
-        "daemon_dir": project.daemon_dir,
-        "project_name": project.name,
-        "start_time": now,
-        "last_pinged": now,
-        "runner_options": project.runner.model_dump(mode="json"),
-        "logan_pid": os.getpid(),
-    }
-    controller.auxiliary.update_one(
-        {"running_runner": {"$exists": True}}, {"$set": {"running_runner": about}}, upsert=True
-    )
 
 
 def free_locks(controller: JobController, before: datetime) -> int:
