@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from logan_campaign.flows.local.status import FlowStatus
+if TYPE_CHECKING:
+    from logan_campaign.flows.local.status import FlowStatus
 
 
 class Done(NamedTuple):

@@ -7,11 +7,19 @@ campaign's identity, and the same campaign can move to other machines.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic import ValidationError as PydanticError
-from typing_extensions import Literal, TypeAliasType
+from typing_extensions import TypeAliasType
 
 from logan_campaign.errors import InputError
 

@@ -12,6 +12,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+
 def main() -> None:
     """Tie this process to its runner, then attend to it."""
     path, connection, lifeline = sys.argv[1:]

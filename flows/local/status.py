@@ -14,7 +14,6 @@ from logan_campaign.flows.local.ledger import Ledger, halted_of
 from logan_campaign.flows.local.runner import PROGRESS_NAME
 from logan_campaign.progress import Progress
 
-
 _OPEN = ("waiting", "ready", "running", "paused")
 
 

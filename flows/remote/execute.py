@@ -71,7 +71,7 @@ def execute(run_dir: Path) -> int:
             written = outcome(run_dir)
             if written is not None and not _says_disk_full(written):
                 return 0
-            no_space = written is not None or _disk_is_full(run_dir)
+            no_space = written is not None or disk_is_full(run_dir)
             if no_space and without_space < _ATTEMPTS_WITHOUT_SPACE:
                 without_space += 1
                 print("no space left: waiting for some, then again", file=sys.stderr, flush=True)
@@ -132,11 +132,11 @@ def _attempt(run_dir: Path, limit_s: float) -> str:
 
 def _wait_for_space(run_dir: Path) -> None:
     until = time.monotonic() + _WAIT_FOR_SPACE_S
-    while _disk_is_full(run_dir) and time.monotonic() < until:
+    while disk_is_full(run_dir) and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _disk_is_full(run_dir: Path) -> bool:
+def disk_is_full(run_dir: Path) -> bool:
     least = float(os.environ.get(MIN_FREE, _MIN_FREE_MB))
     return shutil.disk_usage(run_dir).free < least * 2**20
 

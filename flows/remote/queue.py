@@ -241,17 +241,13 @@ class RemoteFlow:
                 break
             with database_errors(self._project):
                 # one that has just ended, or that the runner has in hand, is for the next look
-                n += len(
-                    self.controller.stop_jobs(db_ids=active, wait=10, raise_on_error=False)
-                )
+                n += len(self.controller.stop_jobs(db_ids=active, wait=10, raise_on_error=False))
         return Done(n, f"cancelled: {n} jobs were stopped; results stay, 'resume' goes on")
 
     def resume(self) -> Done:
         """Go on after a pause or a cancellation."""
         flow = self._flow()
-        held = self._jobs(
-            flow, state={"$in": [JobState.PAUSED.value, JobState.USER_STOPPED.value]}
-        )
+        held = self._jobs(flow, state={"$in": [JobState.PAUSED.value, JobState.USER_STOPPED.value]})
         with database_errors(self._project):
             self.controller.flows.update_one(
                 {"uuid": self.uuid}, {"$unset": {f"metadata.{HALTED}": ""}}
@@ -372,5 +368,7 @@ def _error(doc: Mapping[str, Any]) -> str:
     """Return the last line of what a job, or the runner on its behalf, said."""
     text = doc.get("error") or doc.get("remote", {}).get("error") or "no reason given"
     lines = [line.strip() for line in redact(str(text)).splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if re.match(r"[\w.]*\w(Error|Exception)\b", line)), "")
+    last = next(
+        (line for line in reversed(lines) if re.match(r"[\w.]*\w(Error|Exception)\b", line)), ""
+    )
     return last or lines[-1]

@@ -78,7 +78,9 @@ def register(controller: JobController, project: Project) -> None:
 def hold(controller: JobController) -> int:
     """Hold the jobs that were added to flows after these had been paused or cancelled."""
     n = 0
-    for flow in controller.flows.find({f"metadata.{HALTED}": {"$exists": True}}, ["jobs", "metadata"]):
+    for flow in controller.flows.find(
+        {f"metadata.{HALTED}": {"$exists": True}}, ["jobs", "metadata"]
+    ):
         to = JobState.PAUSED if flow["metadata"][HALTED] == "paused" else JobState.USER_STOPPED
         n += controller.jobs.update_many(
             {

@@ -155,9 +155,7 @@ class _Loop:
             (_PING_EVERY_S, self._ping),
         ]
         if runner.limited_workers:
-            self.tasks.insert(
-                0, (options.delay_refresh_limited, runner.refresh_num_current_jobs)
-            )
+            self.tasks.insert(0, (options.delay_refresh_limited, runner.refresh_num_current_jobs))
         if runner.batch_workers:
             self.tasks.insert(2, (options.delay_update_batch, runner.update_batch_jobs))
         self.due = [0.0] * len(self.tasks)

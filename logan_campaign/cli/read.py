@@ -17,9 +17,9 @@ from logan_campaign.cli.common import (
     StateOption,
     StoreOption,
     console,
+    control_of,
     opened,
     print_json,
-    work_folder,
 )
 from logan_campaign.stores.queries import LineageNode
 from logan_campaign.stores.schemas import CandidateRecord
@@ -34,7 +34,8 @@ def status(
     from logan_campaign.cli.status import campaign_status, show_status
 
     with opened(campaign, store) as (database, record):
-        found = campaign_status(database, record, work_folder(database.stores, record.name))
+        with control_of(database.stores, record.id, record.name) as control:
+            found = campaign_status(database, record, control)
     if as_json:
         print_json(found)
     else:
