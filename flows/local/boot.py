@@ -17,7 +17,7 @@ def main() -> None:
     """Tie this process to its runner, then attend to it."""
     path, connection, lifeline = sys.argv[1:]
     # by its place: the path is not set yet, and the package would import more
-    spec = spec_from_file_location("lifeline", Path(__file__).parents[1] / "lifeline.py")
+    spec = spec_from_file_location("processes", Path(__file__).parents[1] / "processes.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

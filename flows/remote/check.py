@@ -188,7 +188,8 @@ def _queue_content(controller: JobController) -> Iterator[Finding]:
         yield Finding(
             "queue",
             False,
-            f"was made by jobflow-remote {made_by}, and {installed} is installed: 'jf admin upgrade'",
+            f"was made by jobflow-remote {made_by}, and {installed} is installed: "
+            "'jf admin upgrade'",
         )
     runner = registered(controller)
     if runner is None:

@@ -32,6 +32,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from logan_campaign.flows.processes import die_with_runner, single_threaded
+
 #: Files of jobflow-remote in the directory of a job.
 IN_NAME, OUT_NAME = "jfremote_in.json", "jfremote_out.json"
 _STORES = ("remote_job_data.*", "additional_store_*")
@@ -54,6 +56,8 @@ _PR_SET_PDEATHSIG = 1
 def execute(run_dir: Path) -> int:
     """Run the job in a directory; returns 0 whenever its outcome, good or bad, is written."""
     _die_with_parent()
+    if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # whoever sets another number means it
+        os.environ.update(single_threaded(os.environ))
     started = datetime.now(UTC)
     with (run_dir / _LOCK_NAME).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -173,8 +177,6 @@ def _die_with_parent() -> None:
 
 def run_job(lifeline: int, run_dir: str) -> None:
     """Run the job in this process, which ends when the other end of the lifeline does."""
-    from logan_campaign.flows.lifeline import die_with_runner
-
     die_with_runner(lifeline)
     from jobflow_remote.jobs.run import run_remote_job
 

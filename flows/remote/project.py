@@ -26,9 +26,9 @@ DATA = "data"
 
 #: Delays of the runner between its looks (s): 30 by default, for queues of hours.
 _DELAYS = {
-    "delay_checkout": 1,
-    "delay_check_run_status": 1,
-    "delay_advance_status": 1,
+    "delay_checkout": 0.5,
+    "delay_check_run_status": 0.5,
+    "delay_advance_status": 0.5,
     "delay_refresh_limited": 10,
     "delay_update_batch": 1,
     # a step that fails, because the disk is full or the server away, is tried for an hour
@@ -52,6 +52,7 @@ class MongoPlace(NamedTuple):
         if key:
             extra["key"] = key
         names = {"uri": self.uri, "collection_name": collection, **extra}
+        names["mongoclient_kwargs"] = {"serverSelectionTimeoutMS": 10_000}
         if self.password_env is None:
             return {"@module": "maggma.stores", "@class": kind, "database": None, **names}
         return {
@@ -73,7 +74,7 @@ class ProjectSettings(NamedTuple):
         max_jobs: jobs at a time on each.
         batch: let each worker's jobs share scheduler jobs.
         warm_s: how long the process that jobs are forked off waits for more (s); 0: none.
-        path: names of environment variables to hand to jobs, with their values.
+        environment: variables to set for jobs, with their values.
     """
 
     name: str
@@ -95,7 +96,7 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
 
     bin_dir = Path(sys.executable).parent
     lines = [f"export PATH={shlex.quote(str(bin_dir))}:$PATH"]
-    lines += ["export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"]
+    lines.append("export OMP_NUM_THREADS=1")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment]
     if settings.warm_s > 0:
         lines.append(f"export {WARM}={settings.warm_s:g}")

@@ -115,7 +115,9 @@ def serve(
             _Loop(runner, stop, until_idle, on_tick).run()
         finally:
             stop.restore()
-            runner.cleanup()
+            for host in runner.hosts.values():
+                host.close()
+            runner.job_controller.close()
 
 
 class _StopSignals:

@@ -39,6 +39,8 @@ _PRELOAD = (
     "jobflow_remote.jobs.run",
     "logan_campaign.flows.levels",
     "logan_campaign.flows.relax",
+    "sklearn.cluster",
+    "sklearn.decomposition",
     "tblite.ase",
     "rdkit.Chem.rdDetermineBonds",
 )

@@ -33,9 +33,11 @@ def status(
     """Show how far a campaign has come: jobs, models, candidates, what was found."""
     from logan_campaign.cli.status import campaign_status, show_status
 
-    with opened(campaign, store) as (database, record):
-        with control_of(database.stores, record.id, record.name) as control:
-            found = campaign_status(database, record, control)
+    with (
+        opened(campaign, store) as (database, record),
+        control_of(database.stores, record.id, record.name) as control,
+    ):
+        found = campaign_status(database, record, control)
     if as_json:
         print_json(found)
     else:
