@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomlkit
 import yaml
-from maggma.stores import MemoryStore, MongoStore
 from pydantic import ValidationError
 
 from logan_campaign.errors import InputError, LoganCampaignError
@@ -104,7 +103,11 @@ def _named(path: Path) -> str | None:
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     try:
         text = path.read_text(encoding="utf-8")
-        parse = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomlkit.parse}
+        parse: dict[str, Callable[[str], Any]] = {
+            "json": json.loads,
+            "yaml": yaml.safe_load,
+            "toml": tomlkit.parse,
+        }
         content = parse[path.suffix[1:]](text)
     except (OSError, ValueError, yaml.YAMLError) as err:
         first = " ".join(redact(str(err)).split())
@@ -140,7 +143,8 @@ def _stores(project: Project) -> Iterator[Finding]:
         yield Finding("jobstore", False, "there is none")
         return
     docs = jobstore.docs_store
-    if not isinstance(docs, MongoStore) or isinstance(docs, MemoryStore):
+    kinds = {kind.__name__ for kind in type(docs).__mro__}
+    if "MongoStore" not in kinds or "MemoryStore" in kinds:
         yield Finding("jobstore", False, f"is a {type(docs).__name__}; it must be a MongoStore")
     if DATA not in jobstore.additional_stores:
         yield Finding(
@@ -217,7 +221,7 @@ def _worker(worker: WorkerBase) -> Iterator[Finding]:
     """
     try:
         host = worker.get_host()
-        host.connect()
+        host.connect()  # type: ignore[no-untyped-call]
     except Exception as err:  # noqa: BLE001  fabric, paramiko and the network all have their own
         yield Finding("", False, f"cannot be reached: {redact(' '.join(str(err).split()))[:200]}")
         return

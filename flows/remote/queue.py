@@ -88,7 +88,7 @@ def submit(
         InputError: the campaign is there already, another has its name, or the project lacks
             a worker, an exec_config or a store that it needs.
     """
-    project = controller.project
+    project = project_of(controller)
     check_placements(placements, project)
     if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is None:
         raise InputError(
@@ -125,6 +125,12 @@ def submit(
     return list(controller.add_flow(outer, worker=default))
 
 
+def project_of(controller: JobController) -> Project:
+    """Return the project of a controller that was made for one, as all of ours are."""
+    assert controller.project is not None
+    return controller.project
+
+
 def check_placements(placements: Mapping[str, Placement], project: Project) -> None:
     """Raise InputError if a project has not what placements name."""
     if not project.workers:
@@ -153,7 +159,7 @@ class RemoteFlow:
 
     @property
     def _project(self) -> str:
-        return str(self.controller.project.name)
+        return str(project_of(self.controller).name)
 
     def _flow(self) -> dict[str, Any]:
         with database_errors(self._project):
@@ -295,7 +301,7 @@ class RemoteFlow:
         Raises:
             InputError: the project lacks what the placements name.
         """
-        check_placements(placements, self.controller.project)
+        check_placements(placements, project_of(self.controller))
         flow = self._flow()
         default = placements.get("default", Placement()).worker
         n = 0

@@ -48,10 +48,10 @@ def place(flow: Flow, placements: Mapping[str, Placement]) -> Flow:
     Returns:
         The flow.
     """
-    for name in _STRICT:
+    for part in _STRICT:
         flow.update_config(
             {"_set": {"on_missing_references": OnMissing.PASS.value}},
-            name_filter=name,
+            name_filter=part,
             dict_mod=True,
         )
     for name, placement in _rules(placements):

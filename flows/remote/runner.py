@@ -145,7 +145,7 @@ class _Loop:
     ) -> None:
         self.runner, self.stop, self.until_idle, self.on_tick = runner, stop, until_idle, on_tick
         options = runner.runner_options
-        self.tasks: list[tuple[float, Callable[[], None]]] = [
+        self.tasks: list[tuple[float, Callable[[], object]]] = [
             (options.delay_checkout, runner.checkout),
             (options.delay_check_run_status, runner.check_run_status),
             (

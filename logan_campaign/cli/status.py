@@ -304,8 +304,10 @@ def _round_table(rounds: list[dict[str, Any]]) -> Table:
 
 def _stages(found: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    states = ("completed", "running", "ready", "waiting", "paused")
-    states += ("failed", "cancelled", "stopped")
+    states = (
+        *("completed", "running", "ready", "waiting", "paused"),
+        *("failed", "cancelled", "stopped"),
+    )
     present = [s for s in states if any(s in counts for counts in found["stages"].values())]
     for name in ("stage", *present):
         table.add_column(name, justify="left" if name == "stage" else "right")
