@@ -151,9 +151,13 @@ def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
         raise StoreError(f"store {place}: job documents stand in no MongoDB ({docs.name})")
     with _driver_errors(place):
         docs.connect()
-        _ensure_indexes(docs, OUTPUTS)
-        data.connect()
-        ledger = _store_beside(docs, LEDGER)
+        try:
+            _ensure_indexes(docs, OUTPUTS)
+            data.connect()
+            ledger = _store_beside(docs, LEDGER)
+        except (StoreError, PyMongoError):
+            docs.close()
+            raise
     return CampaignStores(
         docs=docs, data=data, ledger=ledger, folder=None, _location=place, _like=docs
     )

@@ -156,13 +156,19 @@ def _stores(project: Project) -> Iterator[Finding]:
         if store is None:
             continue
         try:
-            with database_errors(project.name):
-                store.connect()
-                store.count()
+            _answers(store, project.name)
         except LoganCampaignError as err:
             yield Finding(label, False, str(err))
         else:
             yield Finding(label, True, "answers")
+
+
+def _answers(store: Any, project: str) -> None:
+    with database_errors(project):
+        store.connect()
+        try:
+            store.count()
+        finally:
             store.close()
 
 

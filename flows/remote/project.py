@@ -214,8 +214,13 @@ def connected(project: Project) -> Iterator[JobController]:
     from jobflow_remote.jobs.jobcontroller import JobController
 
     with database_errors(project.name):
+        probe = project.get_queue_store()
+        probe.connect()
+        try:  # a controller that cannot be made closes nothing
+            probe.count({}, hint={"_id": 1})
+        finally:
+            probe.close()
         controller = JobController.from_project(project)
-        controller.db.command("ping")
     try:
         yield controller
     finally:
