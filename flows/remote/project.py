@@ -214,7 +214,7 @@ def connected(project: Project) -> Iterator[JobController]:
     from jobflow_remote.jobs.jobcontroller import JobController
 
     with database_errors(project.name):
-        probe = project.get_queue_store()
+        probe = project.get_queue_store()  # type: ignore[no-untyped-call]
         probe.connect()
         try:  # a controller that cannot be made closes nothing
             probe.count({}, hint={"_id": 1})

@@ -14,6 +14,7 @@ from logan_campaign.cli.common import (
     JsonOption,
     ProjectOption,
     console,
+    follow,
     print_json,
     require_remote,
 )
@@ -58,7 +59,9 @@ def submit(
     from logan_campaign.flows.remote import queue
     from logan_campaign.flows.remote.project import connected, database_errors, load_project
     from logan_campaign.placement import with_overrides
+    from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
+    from logan_campaign.stores.open import open_campaign_stores
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     placements = with_overrides(maker.spec.workers, worker, place or [])
@@ -71,6 +74,9 @@ def submit(
             done = queue.RemoteFlow(controller, campaign_id).move(placements)
             n_jobs, message = done.n_jobs, done.message
         else:
+            with open_campaign_stores(f"{JF}{configured.name}") as stores:
+                follow(stores)  # other campaigns may have found something meanwhile
+                maker.others = found_by_others(stores, maker.spec, campaign_id)
             jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)
             n_jobs, message = len(jobs), f"submitted with {len(jobs)} jobs; more will come"
     about = {"id": campaign_id, "name": name, "project": configured.name, "n_jobs": n_jobs}

@@ -14,7 +14,6 @@ import yaml
 pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")
 
 import jobflow_remote
-from remote_rig import Rig
 
 from logan_campaign.cli import main
 from logan_campaign.flows.remote.project import connected, load_project
