@@ -169,7 +169,7 @@ class Ledger:
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep something about the flow that is no event of it; a later note replaces it."""
-        document = {"id": f"{self.flow_id}/note/{name}", "flow_id": self.flow_id}
+        document: Document = {"id": f"{self.flow_id}/note/{name}", "flow_id": self.flow_id}
         document |= {"doc_type": "note", "order": 0, "state": "noted", "content": dict(content)}
         self.store.update(document, key=LEDGER_KEY)
 
