@@ -17,6 +17,7 @@ from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.ids import content_id
 from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.placement import Placements
 from logan_campaign.relaxation.levels import LevelSpec, check_level
 from logan_campaign.rounds import RoundsSpec
 from logan_campaign.screening import ScreeningSpec
@@ -158,6 +159,24 @@ class CampaignSpec(Section):
     rounds: RoundsSpec | None = Field(
         None, description="Repeat the campaign with what it has found; one round without this"
     )
+    workers: Placements = Field(
+        default_factory=dict,
+        exclude=True,  # on other machines, it is the same campaign
+        description="Where the stages run when the campaign is submitted: a worker's name, or "
+        "worker, resources, exec_config and time_limit_s; stages are default, pull, train, "
+        "generate, select, match, relax and relax.LEVEL",
+    )
+
+    @model_validator(mode="after")
+    def _workers_name_levels(self) -> CampaignSpec:
+        levels = [level.name for level in self.relax.levels]
+        for key in self.workers:
+            level = key.partition(".")[2]
+            if level and level not in levels:
+                raise ValueError(
+                    f"workers: {key}: no level {level!r}; there are {', '.join(levels)}"
+                )
+        return self
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> CampaignSpec:

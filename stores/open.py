@@ -5,19 +5,20 @@ A location is
 * a folder (holds ``campaign.sqlite``),
 * a file that ends with ``.sqlite``, ``.sqlite3`` or ``.db``,
 * ``sqlite:///relative/file`` or ``sqlite:////absolute/file``,
-* ``mongodb://host/database`` or ``mongodb+srv://…/database``.
+* ``mongodb://host/database`` or ``mongodb+srv://…/database``,
+* whatever has been added to :data:`OPENERS`, such as ``jf://project``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maggma.core import Store
-from maggma.stores import GridFSStore, MongoStore
+from maggma.stores import GridFSStore, MemoryStore, MongoStore
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
@@ -72,6 +73,7 @@ class CampaignStores:
     _location: str
     _uri: str | None = None
     _collections: dict[str, Store] = field(default_factory=dict)
+    _like: Store | None = None
 
     def collection(self, name: CollectionName) -> Store:
         """Return a collection of the campaign database, connected.
@@ -95,6 +97,8 @@ class CampaignStores:
     def _connect(self, declared: Collection) -> Store:
         if isinstance(self.docs, SQLiteStore):
             return _sqlite_store(self.docs.path, declared, self.docs.timeout_s)
+        if self._like is not None:
+            return _store_beside(self._like, declared)
         return _mongo_store(str(self._uri), declared)
 
     @contextmanager
@@ -128,6 +132,37 @@ class CampaignStores:
         self.close()
 
 
+#: What opens further kinds of locations, by the beginning of their text.
+OPENERS: dict[str, Callable[[str], CampaignStores]] = {}
+
+
+def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
+    """Open the stores of campaigns in the database that holds their job documents.
+
+    Args:
+        docs: a MongoStore of job documents, not connected.
+        data: the store of their large parts, not connected.
+        place: what to call the location, without password.
+
+    Raises:
+        StoreError: the database cannot be reached or used; one line, without password.
+    """
+    if not isinstance(docs, MongoStore) or isinstance(docs, MemoryStore):
+        raise StoreError(f"store {place}: job documents stand in no MongoDB ({docs.name})")
+    with _driver_errors(place):
+        docs.connect()
+        try:
+            _ensure_indexes(docs, OUTPUTS)
+            data.connect()
+            ledger = _store_beside(docs, LEDGER)
+        except (StoreError, PyMongoError):
+            docs.close()
+            raise
+    return CampaignStores(
+        docs=docs, data=data, ledger=ledger, folder=None, _location=place, _like=docs
+    )
+
+
 def open_campaign_stores(
     location: str | Path, *, create: bool = False, timeout_s: float | None = None
 ) -> CampaignStores:
@@ -144,6 +179,9 @@ def open_campaign_stores(
             it cannot be reached or used; one line, without password.
     """
     text = str(location)
+    for beginning, opener in OPENERS.items():
+        if text.startswith(beginning):
+            return opener(text)
     if text.startswith(_MONGO):
         return _open_mongo(text, create, timeout_s or 5.0)
     if "://" in text and not text.startswith("sqlite:///"):
@@ -207,7 +245,12 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
 @contextmanager
 def _mongo_errors(uri: str) -> Iterator[None]:
     """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
-    place = mask_password(uri)
+    with _driver_errors(mask_password(uri)):
+        yield
+
+
+@contextmanager
+def _driver_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (InvalidURI, ConfigurationError) as err:
@@ -235,11 +278,26 @@ def _mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mo
     )
     with _mongo_errors(uri):
         store.connect()
-        indexes = ((collection.key,), *collection.indexes)
-        store._collection.create_indexes(
-            [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
-        )
+        _ensure_indexes(store, collection)
     return store
+
+
+def _ensure_indexes(store: MongoStore, collection: Collection) -> None:
+    indexes = ((collection.key,), *collection.indexes)
+    store._collection.create_indexes(
+        [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
+    )
+
+
+def _store_beside(store: MongoStore, collection: Collection) -> MongoStore:
+    """Return another collection of the same database, reached in the same way."""
+    about = {k: v for k, v in store.as_dict().items() if not k.startswith("@")}
+    about |= {"collection_name": collection.name, "key": collection.key}
+    beside = type(store)(**about)
+    with _driver_errors(store.database or "?"):
+        beside.connect()
+        _ensure_indexes(beside, collection)
+    return beside
 
 
 def _open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:

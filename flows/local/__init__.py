@@ -1,5 +1,6 @@
 """Running flows on this machine: parallel processes, progress, resume after any end."""
 
+from logan_campaign.flows.local.control import LocalFlow
 from logan_campaign.flows.local.display import Display
 from logan_campaign.flows.local.events import (
     Event,
@@ -36,6 +37,7 @@ __all__ = [
     "JobState",
     "JobsAdded",
     "Ledger",
+    "LocalFlow",
     "RunStarted",
     "RunSummary",
     "RunningJob",

@@ -81,6 +81,19 @@ class Ledger:
             key=LEDGER_KEY,
         )
 
+    def halt(self, how: str) -> None:
+        """Note that the flow is 'paused' or 'cancelled'; '' takes that back.
+
+        Raises:
+            StoreError: if nothing is recorded.
+        """
+        root = self.root()
+        if root is None:
+            raise StoreError(f"no flow named '{self.flow_id}' is recorded")
+        if halted_of(root) != how:
+            root.pop("_id", None)
+            self.store.update({**root, "state": how or "begun"}, key=LEDGER_KEY)
+
     def entries(self) -> Iterator[Document]:
         """Yield the documents of finished jobs in the order in which they were recorded."""
         criteria = {"flow_id": self.flow_id, "doc_type": "job"}
@@ -156,7 +169,7 @@ class Ledger:
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep something about the flow that is no event of it; a later note replaces it."""
-        document = {"id": f"{self.flow_id}/note/{name}", "flow_id": self.flow_id}
+        document: Document = {"id": f"{self.flow_id}/note/{name}", "flow_id": self.flow_id}
         document |= {"doc_type": "note", "order": 0, "state": "noted", "content": dict(content)}
         self.store.update(document, key=LEDGER_KEY)
 
@@ -194,6 +207,11 @@ class Ledger:
             },
             key=LEDGER_KEY,
         )
+
+
+def halted_of(root: Mapping[str, Any]) -> str:
+    """Return 'paused' or 'cancelled' if the document of a flow says so, else ''."""
+    return str(root["state"]) if root.get("state") in ("paused", "cancelled") else ""
 
 
 def serialise(flow: Flow | Job | list[Flow | Job]) -> Document:

@@ -17,16 +17,7 @@ from typing import Any, NamedTuple
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.graph import JobKey
-
-#: One thread per process: members and relaxations run side by side, and threads inside
-#: one of them would only fight over its core.
-SINGLE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-}
-_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+from logan_campaign.flows.processes import single_threaded
 
 #: How long a process may take from closing its connection to its end (s).
 _EXIT_WITHIN_S = 2.0
@@ -65,7 +56,7 @@ class Worker:
                     [str(theirs.fileno()), str(lifeline)],
                     core,
                     cwd=work_dir,
-                    env=_environment(),
+                    env=single_threaded(os.environ),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -196,11 +187,6 @@ def _describe(code: int) -> str:
         return f"exit code {code}"
     hint = "; out of memory?" if code == -signal.SIGKILL else ""
     return f"signal {-code}, {signal.Signals(-code).name}{hint}"
-
-
-def _environment() -> dict[str, str]:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
-    return {**os.environ, **SINGLE_THREAD, "XLA_FLAGS": flags}
 
 
 def _start(arguments: list[str], core: int | None, **options: Any) -> subprocess.Popen[bytes]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from logan_campaign.flows.local.events import Failure
 from logan_campaign.flows.local.graph import JobKey, stage_of
-from logan_campaign.flows.local.ledger import Ledger
+from logan_campaign.flows.local.ledger import Ledger, halted_of
 from logan_campaign.flows.local.runner import PROGRESS_NAME
 from logan_campaign.progress import Progress
+
+_OPEN = ("waiting", "ready", "running", "paused")
 
 
 class RunningJob(NamedTuple):
@@ -28,7 +31,8 @@ class FlowStatus(NamedTuple):
 
     ``counts`` gives jobs per state, ``by_stage`` the same for the jobs that share a name,
     in the order in which the names first occur. ``pid`` is the process that runs it, None if
-    none does. ``elapsed_s`` is the time that jobs have taken, added up.
+    none does, on the host ``runner`` ('' if none does). ``elapsed_s`` is the time that jobs
+    have taken, added up. ``halted`` is 'paused' or 'cancelled' if somebody has asked for that.
     """
 
     flow_id: str
@@ -40,11 +44,13 @@ class FlowStatus(NamedTuple):
     running: list[RunningJob]
     pid: int | None
     elapsed_s: float
+    runner: str = ""
+    halted: str = ""
 
     @property
     def finished(self) -> bool:
         """Whether no job is left to run."""
-        return not any(self.counts.get(state) for state in ("waiting", "ready", "running"))
+        return not any(self.counts.get(state) for state in _OPEN)
 
 
 def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
@@ -86,7 +92,14 @@ def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
         running,
         pid,
         elapsed,
+        runner=socket.gethostname() if pid else "",
+        halted=halted_of(root),
     )
+
+
+def runner_pid(work_dir: Path) -> int | None:
+    """Return the process that runs the flow with this directory; None if none does."""
+    return _read_progress(work_dir)[0]
 
 
 def _read_progress(work_dir: Path) -> tuple[int | None, list[RunningJob]]:

@@ -54,7 +54,21 @@ def _options(
 def main() -> None:
     """Run the command line; errors that the user can mend become one line and exit code 2."""
     # imported here: each registers its commands on `app`
-    from logan_campaign.cli import chart, data, doctor, export, extend, init, known, read, run  # noqa: F401
+    from logan_campaign.cli import (  # noqa: F401
+        build,
+        chart,
+        control,
+        data,
+        doctor,
+        export,
+        extend,
+        init,
+        known,
+        read,
+        remote,
+        run,
+        submit,
+    )
 
     try:
         app()

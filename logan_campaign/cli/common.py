@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from logan_campaign.errors import InputError
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.stores.open import (
+    OPENERS,
+    CampaignStores,
+    open_campaign_stores,
+    stores_beside,
+)
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
+
+if TYPE_CHECKING:
+    from logan_campaign.flows.control import FlowControl
+
+logger = logging.getLogger(__name__)
 
 
 class StateChoice(StrEnum):
@@ -34,7 +46,8 @@ CampaignArgument = Annotated[
     str,
     typer.Argument(
         metavar="CAMPAIGN",
-        help="The campaign's folder or database file; with --store, its name or id.",
+        help="The campaign's folder or database file, or jf://PROJECT; with --store, its name "
+        "or id.",
     ),
 ]
 StoreOption = Annotated[
@@ -43,7 +56,16 @@ StoreOption = Annotated[
         "--store",
         envvar="LOGAN_CAMPAIGN_STORE",
         help="Where the campaign is kept, if not in its own folder: a folder, an SQLite file, "
-        "or mongodb://…/database.",
+        "mongodb://…/database, or jf://PROJECT for a project of jobflow-remote.",
+    ),
+]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        "-p",
+        envvar="JFREMOTE_PROJECT",
+        help="Project of jobflow-remote; may be left out where there is only one.",
     ),
 ]
 StateOption = Annotated[
@@ -88,6 +110,7 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
     """
     stores = open_campaign_stores(store if store is not None else campaign)
     try:
+        follow(stores)
         database = CampaignDatabase(stores)
         if store is not None:
             yield database, database.campaign(campaign)
@@ -107,6 +130,69 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
         yield database, found[0]
     finally:
         stores.close()
+
+
+#: Beginning of locations that are projects of jobflow-remote.
+JF = "jf://"
+
+
+def _open_project(location: str) -> CampaignStores:
+    """Open the stores that a project's jobs write to."""
+    require_remote()
+    from logan_campaign.flows.remote.project import DATA, load_project
+
+    project = load_project(location.removeprefix(JF).strip("/") or None)
+    jobstore = project.get_jobstore()
+    if jobstore is None or DATA not in jobstore.additional_stores:
+        raise InputError(
+            f"project '{project.name}' has no additional store named {DATA!r}: "
+            "'logan-campaign remote check' says more"
+        )
+    place = f"{JF}{project.name}"
+    return stores_beside(jobstore.docs_store, jobstore.additional_stores[DATA], place)
+
+
+OPENERS[JF] = _open_project
+
+
+def require_remote() -> None:
+    """Raise InputError, with what to do, if jobflow-remote is not installed."""
+    if importlib.util.find_spec("jobflow_remote") is None:
+        raise InputError("jobflow-remote is not installed: pip install 'logan-campaign[remote]'")
+
+
+def follow(stores: CampaignStores) -> None:
+    """Bring the campaign database up to date with the job documents.
+
+    A run on this machine does that itself; one that was killed, and jobs on other machines,
+    do not. Where the database cannot be written, what is there is shown.
+    """
+    from logan_campaign.stores.builders import CampaignBuilder
+
+    try:
+        CampaignBuilder.from_stores(stores).build()
+    except StoreError as error:
+        logger.warning("the campaign database is not brought up to date: %s", error)
+
+
+@contextmanager
+def control_of(stores: CampaignStores, campaign_id: str, name: str) -> Iterator[FlowControl]:
+    """Reach the flow of a campaign, on this machine or in a queue.
+
+    Raises:
+        StoreError: the queue is not reachable.
+    """
+    place = stores.describe()
+    if place.startswith(JF):
+        from logan_campaign.flows.remote.project import connected, load_project
+        from logan_campaign.flows.remote.queue import RemoteFlow
+
+        with connected(load_project(place.removeprefix(JF))) as controller:
+            yield RemoteFlow(controller, campaign_id)
+        return
+    from logan_campaign.flows.local import Ledger, LocalFlow
+
+    yield LocalFlow(Ledger(stores.ledger, campaign_id), work_folder(stores, name))
 
 
 def work_folder(stores: CampaignStores, name: str) -> Path:

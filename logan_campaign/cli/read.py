@@ -17,9 +17,9 @@ from logan_campaign.cli.common import (
     StateOption,
     StoreOption,
     console,
+    control_of,
     opened,
     print_json,
-    work_folder,
 )
 from logan_campaign.stores.queries import LineageNode
 from logan_campaign.stores.schemas import CandidateRecord
@@ -33,8 +33,11 @@ def status(
     """Show how far a campaign has come: jobs, models, candidates, what was found."""
     from logan_campaign.cli.status import campaign_status, show_status
 
-    with opened(campaign, store) as (database, record):
-        found = campaign_status(database, record, work_folder(database.stores, record.name))
+    with (
+        opened(campaign, store) as (database, record),
+        control_of(database.stores, record.id, record.name) as control,
+    ):
+        found = campaign_status(database, record, control)
     if as_json:
         print_json(found)
     else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from logan_campaign.flows.local import FlowStatus, Ledger, flow_status
+from logan_campaign.flows.control import FlowControl
+from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
@@ -17,10 +17,10 @@ from logan_campaign.structures import reduced_formula
 
 
 def campaign_status(
-    database: CampaignDatabase, record: CampaignRecord, work_dir: Path
+    database: CampaignDatabase, record: CampaignRecord, control: FlowControl
 ) -> dict[str, Any]:
     """Return all that ``status`` shows, as one JSON-able document."""
-    flow = flow_status(Ledger(database.stores.ledger, record.id), work_dir)
+    flow = control.status()
     return {
         "id": record.id,
         "name": record.name,
@@ -29,6 +29,7 @@ def campaign_status(
         "store": database.stores.describe(),
         "state": _state(flow),
         "pid": flow.pid,
+        "runner": flow.runner,
         "cpu_s": flow.elapsed_s,
         "stages": flow.by_stage,
         "running": [
@@ -62,10 +63,12 @@ def campaign_status(
 
 
 def _state(flow: FlowStatus) -> str:
-    """Return 'running', 'stopped' (to be gone on with), 'finished', or 'incomplete': jobs
-    were given up because others, which they needed, failed."""
+    """Return 'running', 'stopped' (to be gone on with), 'paused', 'cancelled', 'finished', or
+    'incomplete': jobs were given up because others, which they needed, failed."""
+    if flow.halted == "cancelled":
+        return flow.halted
     if not flow.finished:
-        return "running" if flow.pid else "stopped"
+        return flow.halted or ("running" if flow.runner else "stopped")
     return "incomplete" if flow.counts.get("cancelled") else "finished"
 
 
@@ -301,7 +304,10 @@ def _round_table(rounds: list[dict[str, Any]]) -> Table:
 
 def _stages(found: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    states = ("completed", "running", "ready", "waiting", "failed", "cancelled", "stopped")
+    states = (
+        *("completed", "running", "ready", "waiting", "paused"),
+        *("failed", "cancelled", "stopped"),
+    )
     present = [s for s in states if any(s in counts for counts in found["stages"].values())]
     for name in ("stage", *present):
         table.add_column(name, justify="left" if name == "stage" else "right")

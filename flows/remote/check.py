@@ -1,0 +1,301 @@
+"""What is wrong with a project of jobflow-remote: one line per finding."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tomlkit
+import yaml
+from pydantic import ValidationError
+
+from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.flows.remote.project import DATA, database_errors, projects_folder
+from logan_campaign.flows.remote.registry import is_alive, registered
+from logan_campaign.redaction import redact
+
+if TYPE_CHECKING:
+    from jobflow_remote.config.base import Project, WorkerBase
+    from jobflow_remote.jobs.jobcontroller import JobController
+
+#: What must be the same on every worker, or it cannot read its jobs.
+_PACKAGES = ("logan-campaign", "jobflow", "jobflow-remote")
+_SLOW_DELAY_S = 20.0
+_PASSWORD_KEYS = ("password", "passphrase")
+_MARK = "logan-campaign-check:"
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def check_project(name: str | None) -> tuple[str, list[Finding]]:
+    """Look at everything that a campaign needs of a project.
+
+    Returns:
+        The project's name and what was found, the good included.
+
+    Raises:
+        InputError: there is no such project.
+    """
+    path = _file(name)
+    content, findings = _read(path)
+    if content is None:
+        return path.stem, findings
+    from jobflow_remote.config.base import Project
+
+    try:
+        project = Project.model_validate(content)
+    except ValidationError as err:
+        for error in err.errors(include_url=False, include_context=False, include_input=False):
+            where = ".".join(map(str, error["loc"]))
+            lines = [line for line in error["msg"].splitlines() if line.strip()]
+            findings.append(
+                Finding("configuration", False, redact(f"{where}: {lines[-1].strip()}"))
+            )
+        return str(content.get("name", path.stem)), findings
+    findings.append(Finding("configuration", True, str(path)))
+    findings += _passwords(path, content)
+    findings += _stores(project)
+    findings += _queue(project)
+    for worker_name, worker in project.workers.items():
+        findings += [f._replace(name=f"worker {worker_name}") for f in _worker(worker)]
+    if not project.workers:
+        findings.append(Finding("workers", False, "there is none"))
+    slow = {
+        key: value
+        for key, value in project.runner.model_dump().items()
+        if key in ("delay_checkout", "delay_check_run_status", "delay_advance_status")
+        and value > _SLOW_DELAY_S
+    }
+    if slow and all(worker.is_local for worker in project.workers.values()):
+        told = ", ".join(f"{key} {value:g} s" for key, value in slow.items())
+        findings.append(Finding("runner", True, f"slow for local workers: {told}; try 1 s"))
+    return project.name, findings
+
+
+def _file(name: str | None) -> Path:
+    folder = projects_folder()
+    found = sorted(p for ext in ("json", "yaml", "toml") for p in folder.glob(f"*.{ext}"))
+    wanted = [p for p in found if name is None or p.stem == name or _named(p) == name]
+    if len(wanted) == 1:
+        return wanted[0]
+    names = ", ".join(p.stem for p in found) or "none"
+    if wanted:
+        raise InputError(f"{folder} holds several projects ({names}): give --project")
+    raise InputError(f"no project {name!r} in {folder}; there is {names}")
+
+
+def _named(path: Path) -> str | None:
+    content, _ = _read(path)
+    return None if content is None else content.get("name")
+
+
+def _read(path: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        parse: dict[str, Callable[[str], Any]] = {
+            "json": json.loads,
+            "yaml": yaml.safe_load,
+            "toml": tomlkit.parse,
+        }
+        content = parse[path.suffix[1:]](text)
+    except (OSError, ValueError, yaml.YAMLError) as err:
+        first = " ".join(redact(str(err)).split())
+        return None, [Finding("configuration", False, f"{path} cannot be read: {first[:200]}")]
+    if not isinstance(content, dict):
+        return None, [Finding("configuration", False, f"{path} holds no keys")]
+    return content, []
+
+
+def _passwords(path: Path, content: dict[str, Any]) -> Iterator[Finding]:
+    def written(obj: Any) -> bool:
+        if isinstance(obj, dict):
+            here = any(obj.get(key) for key in _PASSWORD_KEYS)
+            uri = str(obj.get("uri") or obj.get("host") or "")
+            return here or redact(uri) != uri or any(written(v) for v in obj.values())
+        return isinstance(obj, list) and any(written(v) for v in obj)
+
+    if not written(content):
+        return
+    open_to_others = path.stat().st_mode & 0o077
+    yield Finding(
+        "secrets",
+        not open_to_others,
+        f"{path.name} holds a password"
+        + (f" and others can read it: chmod 600 {path}" if open_to_others else "")
+        + "; 'remote init' takes it from the environment instead",
+    )
+
+
+def _stores(project: Project) -> Iterator[Finding]:
+    jobstore = project.get_jobstore()
+    if jobstore is None:
+        yield Finding("jobstore", False, "there is none")
+        return
+    docs = jobstore.docs_store
+    kinds = {kind.__name__ for kind in type(docs).__mro__}
+    if "MongoStore" not in kinds or "MemoryStore" in kinds:
+        yield Finding("jobstore", False, f"is a {type(docs).__name__}; it must be a MongoStore")
+    if DATA not in jobstore.additional_stores:
+        yield Finding(
+            "jobstore",
+            False,
+            f"has no additional store named '{DATA}', to which models, pools and trajectories go",
+        )
+    for label, store in (("jobstore", docs), ("data store", jobstore.additional_stores.get(DATA))):
+        if store is None:
+            continue
+        try:
+            _answers(store, project.name)
+        except LoganCampaignError as err:
+            yield Finding(label, False, str(err))
+        else:
+            yield Finding(label, True, "answers")
+
+
+def _answers(store: Any, project: str) -> None:
+    with database_errors(project):
+        store.connect()
+        try:
+            store.count()
+        finally:
+            store.close()
+
+
+def _queue(project: Project) -> Iterator[Finding]:
+    from logan_campaign.flows.remote.project import connected
+
+    try:
+        with connected(project) as controller, database_errors(project.name):
+            yield from _queue_content(controller)
+    except LoganCampaignError as err:
+        yield Finding("queue", False, str(err))
+
+
+def _queue_content(controller: JobController) -> Iterator[Finding]:
+    server = controller.db.client.server_info()["version"]
+    if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is None:
+        yield Finding("queue", False, "has not been made: 'logan-campaign remote init' makes it")
+        return
+    try:
+        made_by = str(controller.get_current_db_version())
+    except (ValueError, KeyError, AttributeError):
+        made_by = "unknown"
+    installed = version("jobflow-remote")
+    if made_by == installed:
+        yield Finding("queue", True, f"answers (MongoDB {server}, jobflow-remote {installed})")
+    else:
+        yield Finding(
+            "queue",
+            False,
+            f"was made by jobflow-remote {made_by}, and {installed} is installed: "
+            "'jf admin upgrade'",
+        )
+    runner = registered(controller)
+    if runner is None:
+        yield Finding(
+            "runner",
+            False,
+            "none is at work: 'logan-campaign remote start', or 'jf runner start'",
+        )
+    elif not is_alive(runner):
+        yield Finding(
+            "runner",
+            False,
+            f"that on {runner['hostname']} has died: 'logan-campaign remote start'",
+        )
+    else:
+        yield Finding("runner", True, f"at work on {runner['hostname']}")
+
+
+def _worker(worker: WorkerBase) -> Iterator[Finding]:
+    """Look at a worker in the way in which jobs reach it.
+
+    ``jf project check`` lists the scheduler's jobs as well. As root on a machine that shows
+    kernel threads, that fails for the shell scheduler, since ``ps`` gives them the state I,
+    which qtoolkit does not know; jobs run all the same, because only they are asked for.
+    """
+    try:
+        host = worker.get_host()
+        host.connect()  # type: ignore[no-untyped-call]
+    except Exception as err:  # noqa: BLE001  fabric, paramiko and the network all have their own
+        yield Finding("", False, f"cannot be reached: {redact(' '.join(str(err).split()))[:200]}")
+        return
+    try:
+        command = worker.execution_cmd or "jf -fe execution run {}"
+        first = shlex.split(command)[0]
+        ours = "logan_campaign.flows.remote.execute" in command
+        python = shlex.quote(first) if ours else '"$(dirname "$(command -v jf)")/python"'
+        work_dir = shlex.quote(str(worker.work_dir))
+        script = "\n".join(
+            [
+                worker.pre_run or "",
+                f"mkdir -p {work_dir} && test -w {work_dir} || echo '{_MARK}no work_dir'",
+                f"command -v {'jf' if worker.batch or not ours else first} >/dev/null "
+                f"|| echo '{_MARK}no program'",
+                f"{python} -c {shlex.quote(_ask())}",
+            ]
+        )
+        out, err_out, _ = host.execute(f"bash -c {shlex.quote(script)}")
+        yield from _judge(worker, ours, out, err_out)
+    finally:
+        host.close()
+
+
+def _ask() -> str:
+    return (
+        "import json, sys, importlib.metadata as m\n"
+        f"names = {list(_PACKAGES)!r}\n"
+        "def v(n):\n"
+        "    try: return m.version(n)\n"
+        "    except m.PackageNotFoundError: return None\n"
+        f"print('{_MARK}' + json.dumps([sys.executable, {{n: v(n) for n in names}}]))"
+    )
+
+
+def _judge(worker: WorkerBase, ours: bool, out: str, err_out: str) -> Iterator[Finding]:
+    said = [line.partition(_MARK)[2] for line in out.splitlines() if line.startswith(_MARK)]
+    if "no work_dir" in said:
+        yield Finding("", False, f"work_dir {worker.work_dir} cannot be made or written to")
+    if "no program" in said:
+        program = "jf" if worker.batch or not ours else shlex.split(str(worker.execution_cmd))[0]
+        yield Finding("", False, f"{program!r} is not found there: set PATH in pre_run")
+    answers = [line for line in said if line.startswith("[")]
+    if not answers:
+        last = " ".join((err_out.strip().splitlines() or ["no answer"])[-1].split())
+        yield Finding("", False, f"Python does not start there: {redact(last)[:200]}")
+        return
+    python, found = json.loads(answers[-1])
+    wrong = []
+    for package in _PACKAGES:
+        if found[package] is None:
+            extra = " (pip install 'logan-campaign[remote]')" if package != "jobflow" else ""
+            wrong.append(f"{package} is not installed in {python}{extra}")
+        elif found[package] != version(package):
+            wrong.append(f"{package} is {found[package]} there and {version(package)} here")
+    for message in wrong:
+        yield Finding("", False, message)
+    if not ours:
+        yield Finding(
+            "",
+            True,
+            "jobs are not watched over (time_limit_s, killed processes, full disks): see "
+            "execution_cmd in docs/remote.md",
+        )
+    if not wrong:
+        yield Finding("", True, f"runs {python}")
+    if worker.is_local and os.access(worker.work_dir, os.W_OK):
+        from logan_campaign.flows.remote.execute import disk_is_full
+
+        if disk_is_full(Path(worker.work_dir)):
+            yield Finding("", False, f"the disk of {worker.work_dir} is full: jobs wait there")

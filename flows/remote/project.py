@@ -1,0 +1,259 @@
+"""Projects of jobflow-remote: writing one that works, and opening one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from logan_campaign.errors import InputError, LoganCampaignError, StoreError
+
+if TYPE_CHECKING:
+    from jobflow_remote.config.base import Project
+    from jobflow_remote.jobs.jobcontroller import JobController
+
+logger = logging.getLogger(__name__)
+
+#: Additional store that the jobs of a campaign need.
+DATA = "data"
+
+#: Delays of the runner between its looks (s): 30 by default, for queues of hours.
+_DELAYS = {
+    "delay_checkout": 0.5,
+    "delay_check_run_status": 0.5,
+    "delay_advance_status": 0.5,
+    "delay_refresh_limited": 10,
+    "delay_update_batch": 1,
+    # a step that fails, because the disk is full or the server away, is tried for an hour
+    "max_step_attempts": 12,
+    "delta_retry": [5, 15, 60, 300],
+    # of a lock that nobody will release any more
+    "lock_timeout": 900,
+}
+
+
+class MongoPlace(NamedTuple):
+    """Where the database is: without password, which stands in a variable if there is one."""
+
+    uri: str
+    password_env: str | None
+
+    def store(self, collection: str, *, files: bool = False, key: str = "") -> dict[str, Any]:
+        """Return the configuration of a collection, or of a GridFS bucket."""
+        kind = "GridFSStore" if files else "MongoStore"
+        extra: dict[str, Any] = {"compression": True} if files else {}
+        if key:
+            extra["key"] = key
+        names = {"uri": self.uri, "collection_name": collection, **extra}
+        names["mongoclient_kwargs"] = {"serverSelectionTimeoutMS": 10_000}
+        if self.password_env is None:
+            return {"@module": "maggma.stores", "@class": kind, "database": None, **names}
+        return {
+            "@module": "logan_campaign.stores.secrets",
+            "@class": f"Environment{kind}",
+            "password_env": self.password_env,
+            **names,
+        }
+
+
+class ProjectSettings(NamedTuple):
+    """What ``remote init`` is asked for.
+
+    Attributes:
+        name: the project's name.
+        mongo: the database for queue, documents and blobs.
+        work_dir: directory for the jobs' directories.
+        workers: names of the local workers.
+        max_jobs: jobs at a time on each.
+        batch: let each worker's jobs share scheduler jobs.
+        warm_s: how long the process that jobs are forked off waits for more (s); 0: none.
+        environment: variables to set for jobs, with their values.
+    """
+
+    name: str
+    mongo: MongoPlace
+    work_dir: Path
+    workers: tuple[str, ...] = ("local",)
+    max_jobs: int = 1
+    batch: bool = False
+    warm_s: float = 120.0
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def project_document(settings: ProjectSettings) -> dict[str, Any]:
+    """Return the configuration of a project.
+
+    The collections have the names that ``--store mongodb://…`` expects, too.
+    """
+    from logan_campaign.flows.remote.execute import WARM
+
+    bin_dir = Path(sys.executable).parent
+    lines = [f"export PATH={shlex.quote(str(bin_dir))}:$PATH"]
+    lines.append("export OMP_NUM_THREADS=1")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment]
+    if settings.warm_s > 0:
+        lines.append(f"export {WARM}={settings.warm_s:g}")
+    workers = {}
+    for name in settings.workers:
+        worker: dict[str, Any] = {
+            "type": "local",
+            "scheduler_type": "shell",
+            "work_dir": str(settings.work_dir / name),
+            "pre_run": "\n".join(lines),
+            "execution_cmd": f"{shlex.quote(sys.executable)} -m "
+            "logan_campaign.flows.remote.execute {}",
+            "max_jobs": settings.max_jobs,
+        }
+        if settings.batch:
+            worker["batch"] = {
+                "jobs_handle_dir": str(settings.work_dir / f"{name}.batch" / "handle"),
+                "work_dir": str(settings.work_dir / f"{name}.batch" / "work"),
+                "max_wait": 30,
+                "sleep_time": 0.2,
+            }
+        workers[name] = worker
+    return {
+        "name": settings.name,
+        "log_level": "info",
+        "workers": workers,
+        "queue": {"store": settings.mongo.store("jobs")},
+        "jobstore": {
+            "@module": "jobflow.core.store",
+            "@class": "JobStore",
+            "docs_store": settings.mongo.store("outputs", key="uuid"),
+            "additional_stores": {
+                DATA: settings.mongo.store("outputs_blobs", files=True, key="blob_uuid")
+            },
+        },
+        "runner": dict(_DELAYS),
+    }
+
+
+def projects_folder() -> Path:
+    """Return the folder with the configurations of projects (``JFREMOTE_PROJECTS_FOLDER``)."""
+    from jobflow_remote import SETTINGS
+
+    return Path(SETTINGS.projects_folder).expanduser()
+
+
+def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
+    """Write a project's configuration, readable for its owner alone.
+
+    Writing the same once more changes nothing.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: there is another project of that name (and ``force`` is not given), or the
+            file cannot be written.
+    """
+    folder = projects_folder()
+    path = folder / f"{settings.name}.yaml"
+    text = (
+        "# Project of jobflow-remote for logan-campaign; keys:\n"
+        "# https://matgenix.github.io/jobflow-remote/user/projectconf.html\n"
+        + yaml.safe_dump(project_document(settings), sort_keys=False)
+    )
+    try:
+        for other in (folder / f"{settings.name}.{ext}" for ext in ("json", "yaml", "toml")):
+            if not other.exists():
+                continue
+            if other == path and path.read_text(encoding="utf-8") == text:
+                path.chmod(0o600)
+                return path
+            if not force:
+                raise InputError(f"{other} exists and says otherwise; --force overwrites it")
+            if other != path:
+                other.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.work_dir.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(path)
+    except OSError as err:
+        raise InputError(f"cannot write {path}: {err.strerror}") from err
+    return path
+
+
+def load_project(name: str | None) -> Project:
+    """Return a project's configuration.
+
+    Raises:
+        InputError: there is none of that name, or it cannot be read; one line.
+    """
+    from jobflow_remote.config.base import ConfigError
+    from jobflow_remote.config.manager import ConfigManager
+
+    try:
+        return ConfigManager().get_project(name)
+    except ConfigError as err:
+        folder = projects_folder()
+        raise InputError(
+            f"no usable project {name!r} in {folder}: {' '.join(str(err).split())}; "
+            "'logan-campaign remote init' writes one, 'remote check' says what is wrong"
+        ) from err
+
+
+@contextmanager
+def connected(project: Project) -> Iterator[JobController]:
+    """Connect to the queue and the job store of a project.
+
+    Raises:
+        StoreError: the server cannot be reached or refuses; one line, without password.
+    """
+    from jobflow_remote.jobs.jobcontroller import JobController
+
+    with database_errors(project.name):
+        probe = project.get_queue_store()  # type: ignore[no-untyped-call]
+        probe.connect()
+        try:  # a controller that cannot be made closes nothing
+            probe.count({}, hint={"_id": 1})
+        finally:
+            probe.close()
+        controller = JobController.from_project(project)
+    try:
+        yield controller
+    finally:
+        controller.close()
+
+
+@contextmanager
+def database_errors(project: str) -> Iterator[None]:
+    """Turn the errors of the database's driver into one line without its text.
+
+    That text can hold the URI, and with it a password.
+    """
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    try:
+        yield
+    except LoganCampaignError:
+        raise
+    except OperationFailure as err:
+        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
+        raise StoreError(f"database of project '{project}': {reason}") from None
+    except PyMongoError as err:
+        raise StoreError(
+            f"database of project '{project}': not reachable ({type(err).__name__})"
+        ) from None
+
+
+def initialise(controller: JobController) -> bool:
+    """Make the collections of an empty queue; returns whether it was empty.
+
+    What is in the queue, and all outputs, stay.
+    """
+    if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is not None:
+        return False
+    controller.reset(max_limit=1)
+    return True

@@ -1,0 +1,247 @@
+"""The runner of a project: jobflow-remote's steps, in a loop that survives what goes wrong.
+
+``jf runner start`` runs the same steps. This loop adds to them:
+
+* It goes on a few seconds after the database is back, and frees the locks that it could not
+  release meanwhile, as well as those of a runner that was killed before it.
+* A job whose process left no result, because it was killed from outside together with what
+  watched over it, runs again, instead of counting as failed.
+* So does one whose batch process died.
+* A second runner for the same project ends at once with one line.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from jobflow_remote.jobs.data import OUT_FILENAME, RemoteError
+from jobflow_remote.jobs.jobcontroller import JobController
+from jobflow_remote.jobs.runner import Runner
+from jobflow_remote.jobs.state import JobState
+from jobflow_remote.remote.data import get_local_data_path
+from pymongo.errors import PyMongoError
+
+from logan_campaign.flows.local.lock import exclusive
+from logan_campaign.flows.remote.execute import IN_NAME, outcome
+from logan_campaign.flows.remote.project import load_project
+from logan_campaign.flows.remote.registry import hold, register
+
+logger = logging.getLogger("jobflow_remote.logan_campaign")
+
+LOCK_NAME = "logan-campaign-runner.lock"
+
+#: How often a job may run again because it left no result.
+RESTARTS = 3
+
+_NO_RESULT = "left no result and runs again"
+_BATCH_KILLED = "was likely killed before terminating the job execution"
+_AFTER_OUTAGE_S = 2.0
+_PING_EVERY_S = 20.0
+_TICK_S = 0.2
+_STEPS = (JobState.CHECKED_OUT, JobState.RUN_FINISHED, JobState.DOWNLOADED, JobState.UPLOADED)
+_OPEN = (
+    *(JobState.READY, *_STEPS, JobState.SUBMITTED, JobState.RUNNING),
+    *(JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING),
+)
+
+
+class CampaignRunner(Runner):
+    """jobflow-remote's runner; jobs without a result run again."""
+
+    def complete_job(self, lock: Any) -> None:
+        """Take in the outcome of a job, if it has one.
+
+        Raises:
+            RemoteError: it has none: what :func:`_start_again` looks for.
+        """
+        doc = lock.locked_document
+        folder = Path(
+            get_local_data_path(
+                self.project, doc["worker"], doc["uuid"], doc["index"], doc["run_dir"]
+            )
+        )
+        # a folder from another machine holds the output alone
+        found = outcome(folder) if (folder / IN_NAME).exists() else (folder / OUT_FILENAME).exists()
+        if not found and self._count_restart(doc) <= RESTARTS:
+            raise RemoteError(f"the process {_NO_RESULT}", no_retry=False)
+        super().complete_job(lock)
+
+    def _count_restart(self, doc: dict) -> int:
+        counted = _restarts(self.job_controller).find_one_and_update(
+            {"_id": f"{doc['uuid']}_{doc['index']}"},
+            {"$inc": {"n": 1}},
+            upsert=True,
+            return_document=True,
+        )
+        return int(counted["n"])
+
+
+def _restarts(controller: JobController) -> Any:
+    return controller.db["logan_campaign_restarts"]
+
+
+def serve(
+    project_name: str | None,
+    *,
+    until_idle: bool = False,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the runner of a project until SIGTERM or SIGINT.
+
+    Args:
+        project_name: the project.
+        until_idle: end when no job is left that could run.
+        on_tick: called several times per second.
+
+    Raises:
+        InputError: there is no such project.
+        StoreError: it has a runner already.
+    """
+    project = load_project(project_name)
+    base = Path(project.base_dir or ".")
+    base.mkdir(parents=True, exist_ok=True)
+    with exclusive(base / LOCK_NAME, f"runner of {project.name}"):
+        runner = CampaignRunner(project.name)
+        stop = _StopSignals()
+        try:
+            _Loop(runner, stop, until_idle, on_tick).run()
+        finally:
+            stop.restore()
+            for host in runner.hosts.values():
+                host.close()
+            runner.job_controller.close()
+
+
+class _StopSignals:
+    """Notes SIGINT and SIGTERM."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class _Loop:
+    def __init__(
+        self,
+        runner: CampaignRunner,
+        stop: _StopSignals,
+        until_idle: bool,
+        on_tick: Callable[[], None],
+    ) -> None:
+        self.runner, self.stop, self.until_idle, self.on_tick = runner, stop, until_idle, on_tick
+        options = runner.runner_options
+        self.tasks: list[tuple[float, Callable[[], object]]] = [
+            (options.delay_checkout, runner.checkout),
+            (options.delay_check_run_status, runner.check_run_status),
+            (
+                options.delay_advance_status,
+                lambda: runner.advance_state([state.value for state in _STEPS]),
+            ),
+            (2.0, lambda: start_again(runner.job_controller)),
+            (0.0, lambda: hold(runner.job_controller)),
+            (_PING_EVERY_S, self._ping),
+        ]
+        if runner.limited_workers:
+            self.tasks.insert(0, (options.delay_refresh_limited, runner.refresh_num_current_jobs))
+        if runner.batch_workers:
+            self.tasks.insert(2, (options.delay_update_batch, runner.update_batch_jobs))
+        self.due = [0.0] * len(self.tasks)
+
+    def run(self) -> None:
+        controller = self.runner.job_controller
+        register(controller, self.runner.project)
+        # before the first step: locks of a runner that was killed
+        lost_since: datetime | None = datetime.now(UTC)
+        while not self.stop.received:
+            try:
+                if lost_since is not None:
+                    free_locks(controller, lost_since)
+                    lost_since = None
+                for place, (every, task) in enumerate(self.tasks):
+                    if time.monotonic() >= self.due[place] and not self.stop.received:
+                        task()
+                        self.due[place] = time.monotonic() + every
+                if self.until_idle and not self._busy():
+                    break
+            except PyMongoError as err:
+                logger.warning("database not reachable (%s); trying again", type(err).__name__)
+                lost_since = datetime.now(UTC)
+                time.sleep(_AFTER_OUTAGE_S)
+            self.on_tick()
+            time.sleep(_TICK_S)
+        try:
+            controller.auxiliary.update_one(
+                {"running_runner.logan_pid": os.getpid()}, {"$set": {"running_runner": None}}
+            )
+        except PyMongoError as err:
+            logger.warning("cannot sign off (%s)", type(err).__name__)
+
+    def _busy(self) -> bool:
+        states = {"state": {"$in": [state.value for state in _OPEN]}}
+        return bool(self.runner.job_controller.jobs.count_documents(states, limit=1))
+
+    def _ping(self) -> None:
+        self.runner.job_controller.auxiliary.update_one(
+            {"running_runner.logan_pid": os.getpid()},
+            {"$set": {"running_runner.last_pinged": datetime.now(UTC)}},
+        )
+
+
+def free_locks(controller: JobController, before: datetime) -> int:
+    """Free the locks on jobs and flows that were taken before a time; returns how many.
+
+    Only for who knows that no other runner is at work.
+    """
+    held = {"lock_id": {"$ne": None}, "lock_time": {"$lt": before.replace(tzinfo=None)}}
+    free = {"$set": {"lock_id": None, "lock_time": None}}
+    found = [c.update_many(held, free).modified_count for c in (controller.jobs, controller.flows)]
+    if sum(found):
+        logger.info("freed %d locks that were left behind", sum(found))
+    return sum(found)
+
+
+def start_again(controller: JobController) -> int:
+    """Let the jobs run again that left no result; returns how many."""
+    without_result = controller.jobs.update_many(
+        {
+            "state": {"$in": [JobState.DOWNLOADED.value, JobState.RUN_FINISHED.value]},
+            "remote.error": {"$regex": _NO_RESULT},
+            "lock_id": None,
+        },
+        # not to READY: the delay until the next attempt is that of a step
+        {"$set": {"state": JobState.CHECKED_OUT.value, "updated_on": datetime.now(UTC)}},
+    ).modified_count
+    killed = controller.jobs.find(
+        {"state": JobState.REMOTE_ERROR.value, "remote.error": {"$regex": _BATCH_KILLED}},
+        projection=["uuid", "index", "db_id"],
+    )
+    for doc in list(killed):
+        counted = _restarts(controller).find_one_and_update(
+            {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$not": {"$gte": RESTARTS}}},
+            {"$inc": {"n": 1}},
+            return_document=True,
+        )
+        first = counted is None and not _restarts(controller).count_documents(
+            {"_id": f"{doc['uuid']}_{doc['index']}"}
+        )
+        if first:
+            _restarts(controller).insert_one({"_id": f"{doc['uuid']}_{doc['index']}", "n": 1})
+        if counted is not None or first:
+            controller.rerun_job(db_id=doc["db_id"], delete_files=False)
+            without_result += 1
+    return int(without_result)

@@ -1,0 +1,62 @@
+"""``logan-campaign build``: the campaign database from the job documents."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import JsonOption, err_console, print_json
+from logan_campaign.errors import StoreError
+from logan_campaign.stores.open import open_campaign_stores
+
+#: Building takes at most one part in so many of the time.
+_SHARE = 10.0
+
+
+@app.command()
+def build(
+    store: Annotated[
+        str,
+        typer.Argument(
+            help="A campaign's folder or database file, mongodb://…/database, or jf://PROJECT."
+        ),
+    ],
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="With --watch: how often to look (s).")] = 5,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Derive also what has not changed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the campaign database up to date with what the jobs have put out.
+
+    Reading commands do that themselves; --watch keeps the database current for other readers.
+    """
+    from logan_campaign.stores.builders import CampaignBuilder
+
+    with open_campaign_stores(store) as stores:
+        # by itself it asks the store for no more than what has changed
+        builder = CampaignBuilder.from_stores(stores, rebuild=rebuild)
+        while True:
+            begun = time.monotonic()
+            try:
+                built = builder.build()
+            except StoreError as error:
+                if not watch:
+                    raise
+                err_console().print(f"{escape(str(error))}; trying again", soft_wrap=True)
+                built = []
+            took = time.monotonic() - begun
+            builder.rebuild = False
+            if as_json and not watch:
+                print_json({"store": stores.describe(), "built": built, "elapsed_s": took})
+            elif built or not watch:
+                what = ", ".join(built) or "nothing to do"
+                err_console().print(f"{escape(what)} ({took:.2f} s)", soft_wrap=True)
+            if not watch:
+                return
+            time.sleep(max(every, _SHARE * took))

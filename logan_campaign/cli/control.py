@@ -1,0 +1,118 @@
+"""Commands that steer a campaign: ``cancel``, ``pause``, ``resume``, ``retry``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    JF,
+    CampaignArgument,
+    JsonOption,
+    StoreOption,
+    console,
+    control_of,
+    opened,
+    print_json,
+)
+from logan_campaign.errors import InputError
+from logan_campaign.flows.control import Done
+from logan_campaign.spec import CampaignSpec
+from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.schemas import CampaignRecord
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="On this machine: jobs at a time; by default one per core."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@app.command()
+def pause(
+    campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """Let no further job of a campaign start.
+
+    On this machine the process that runs the campaign ends; in a queue, what runs comes to its
+    end. 'resume' goes on.
+    """
+    with opened(campaign, store) as (database, record):
+        with control_of(database.stores, record.id, record.name) as control:
+            done = control.pause()
+        _say(record, done, as_json)
+
+
+@app.command()
+def cancel(
+    campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """Stop a campaign; what it has found stays.
+
+    'run' and 'submit' refuse to go on with it, 'resume' does.
+    """
+    with opened(campaign, store) as (database, record):
+        with control_of(database.stores, record.id, record.name) as control:
+            done = control.cancel()
+        _say(record, done, as_json)
+
+
+@app.command()
+def resume(
+    campaign: CampaignArgument,
+    store: StoreOption = None,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a campaign that was paused, cancelled or stopped; no spec is needed."""
+    with opened(campaign, store) as (database, record):
+        with control_of(database.stores, record.id, record.name) as control:
+            done = control.resume()
+        _say(record, done, as_json)
+        _run_here(database.stores, record, workers, quiet or as_json)
+
+
+@app.command()
+def retry(
+    campaign: CampaignArgument,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Jobs that failed; needed, as nothing else is retried.")
+    ] = False,
+    store: StoreOption = None,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run failed jobs again, and what was given up because of them."""
+    if not failed:
+        raise InputError("say which jobs: --failed")
+    with opened(campaign, store) as (database, record):
+        with control_of(database.stores, record.id, record.name) as control:
+            done = control.retry_failed()
+        _say(record, done, as_json)
+        if done.n_jobs:
+            _run_here(database.stores, record, workers, quiet or as_json)
+
+
+def _run_here(
+    stores: CampaignStores, record: CampaignRecord, workers: int | None, quiet: bool
+) -> None:
+    if stores.describe().startswith(JF):
+        return  # its runner goes on
+    from logan_campaign.cli.local import go_on
+    from logan_campaign.flows.local import Ledger
+
+    ledger = Ledger(stores.ledger, record.id)
+    spec = CampaignSpec.model_validate(record.spec)
+    go_on(stores, ledger, spec, None, workers=workers, quiet=quiet)
+
+
+def _say(record: CampaignRecord, done: Done, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": record.id, "name": record.name, **done._asdict()})
+    else:
+        console().print(f"[bold]{escape(record.name)}[/]: {escape(done.message)}", soft_wrap=True)

@@ -1,0 +1,264 @@
+"""``logan-campaign remote``: projects of jobflow-remote and their runner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    JF,
+    JsonOption,
+    ProjectOption,
+    console,
+    print_json,
+    require_remote,
+)
+from logan_campaign.errors import InputError, StoreError
+
+remote_app = typer.Typer(
+    help="Projects of jobflow-remote: write one, check it, run its jobs.", no_args_is_help=True
+)
+app.add_typer(remote_app, name="remote")
+
+PASSWORD_ENV = "LOGAN_CAMPAIGN_MONGO_PASSWORD"
+
+_START_WITHIN_S = 60.0
+_STOP_WITHIN_S = 60.0
+
+
+@remote_app.command()
+def init(
+    project: Annotated[str, typer.Option("--project", "-p", help="Name of the project.")] = "logan",
+    mongo: Annotated[
+        str,
+        typer.Option(
+            "--mongo",
+            metavar="URI",
+            help="Database for queue and results, mongodb://[user@]host[:port]/database.",
+        ),
+    ] = "mongodb://127.0.0.1:27017/logan_campaign",
+    password_env: Annotated[
+        str,
+        typer.Option(help="Variable that holds the password, if the URI has a user."),
+    ] = PASSWORD_ENV,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option("--worker", "-w", help="Name of a local worker; may be given repeatedly."),
+    ] = None,
+    max_jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time on each worker.")] = 1,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Let many jobs share one job of the scheduler.")
+    ] = False,
+    warm: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Fork jobs off a process that has imported everything, and keep it for so long "
+            "without jobs; 0: start Python for every job.",
+        ),
+    ] = 120.0,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(help="Directory for the jobs' files; by default beside the project's."),
+    ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Set a variable for all jobs."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the project.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a project that works on this machine, make its queue, and check it.
+
+    Run it twice, and nothing changes. A password never goes into the file.
+    """
+    require_remote()
+    from logan_campaign.flows.remote.project import (
+        ProjectSettings,
+        connected,
+        initialise,
+        load_project,
+        projects_folder,
+        write_project,
+    )
+
+    if not project.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"--project {project!r}: letters, digits, '-' and '_' only")
+    place = work_dir or projects_folder() / project / "work"
+    settings = ProjectSettings(
+        name=project,
+        mongo=_place(mongo, password_env),
+        work_dir=place.expanduser().absolute(),
+        workers=tuple(dict.fromkeys(workers or ["local"])),
+        max_jobs=max_jobs,
+        batch=batch,
+        warm_s=warm,
+        environment=tuple(_assignment(text) for text in export or []),
+    )
+    path = write_project(settings, force=force)
+    with connected(load_project(project)) as controller:
+        made = initialise(controller)
+    if not as_json:
+        console().print(
+            escape(f"wrote {path}" + (" and made its queue" if made else "")), soft_wrap=True
+        )
+    _report(project, as_json, expect_runner=False)
+
+
+def _place(uri: str, password_env: str):  # type: ignore[no-untyped-def]
+    """Split a URI into what may stand in a file and what may not."""
+    from pymongo.errors import ConfigurationError, InvalidURI
+    from pymongo.uri_parser import parse_uri
+
+    from logan_campaign.flows.remote.project import MongoPlace
+    from logan_campaign.stores.open import mask_password
+
+    shown = mask_password(uri)
+    try:
+        parts = parse_uri(uri)
+    except (InvalidURI, ConfigurationError, ValueError):
+        raise InputError(
+            f"--mongo {shown}: not a usable MongoDB URI (special characters in user name and "
+            "password must be percent-encoded)"
+        ) from None
+    if not parts["database"]:
+        raise InputError(f"--mongo {shown}: name a database, mongodb://host/database")
+    if not parts["username"]:
+        return MongoPlace(uri, None)
+    scheme, _, rest = uri.partition("://")
+    credentials, _, host = rest.rpartition("@")
+    if parts["password"] and os.environ.get(password_env) != parts["password"]:
+        raise InputError(
+            f"--mongo {shown}: the password belongs into the environment, not into the URI: "
+            f"export {password_env}=…, and write {scheme}://{credentials.partition(':')[0]}@…"
+        )
+    return MongoPlace(f"{scheme}://{credentials.partition(':')[0]}@{host}", password_env)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise InputError(f"--export {text!r}: write NAME=VALUE")
+    return name, value
+
+
+@remote_app.command()
+def check(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Find what is wrong with a project; exit code 1 if anything is."""
+    require_remote()
+    _report(project, as_json)
+
+
+def _report(project: str | None, as_json: bool, expect_runner: bool = True) -> None:
+    from logan_campaign.flows.remote.check import check_project
+
+    name, findings = check_project(project)
+    if not expect_runner:
+        findings = [f for f in findings if f.name != "runner" or f.ok]
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        print_json({"project": name, "ok": ok, "checks": [f._asdict() for f in findings]})
+    else:
+        for finding in findings:
+            mark = "[green]ok   [/]" if finding.ok else "[bold red]wrong[/]"
+            console().print(
+                f"{mark} {escape(finding.name)}: {escape(finding.message)}", soft_wrap=True
+            )
+    if not ok:
+        raise typer.Exit(1)
+
+
+@remote_app.command()
+def start(
+    project: ProjectOption = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run here until Ctrl-C or SIGTERM.")
+    ] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when no job is left that could run.")
+    ] = False,
+) -> None:
+    """Start the project's runner, which starts jobs and takes in their results.
+
+    It is jobflow-remote's own, in a loop that goes on after the database was away, frees what
+    a killed runner left locked, and runs jobs again whose process was killed. It needs no root
+    and no daemon; 'jf runner start' works as well, without these.
+    """
+    require_remote()
+    from logan_campaign.flows.remote.project import connected, load_project
+    from logan_campaign.flows.remote.registry import is_alive, registered
+
+    configured = load_project(project)
+    if foreground:
+        from logan_campaign.flows.remote.runner import serve
+
+        serve(configured.name, until_idle=until_idle)
+        return
+    with connected(configured) as controller:
+        other = registered(controller)
+    if other is not None and is_alive(other):
+        raise StoreError(
+            f"project '{configured.name}' has a runner on {other['hostname']} already; "
+            "'logan-campaign remote stop' stops it"
+        )
+    log = Path(str(configured.log_dir)) / "logan-campaign-runner.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "logan_campaign", "remote", "start", "--foreground"]
+    command += ["--project", configured.name] + (["--until-idle"] if until_idle else [])
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    until = time.monotonic() + _START_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
+        with connected(configured) as controller:
+            found = registered(controller)
+        if found is not None and found.get("logan_pid") == process.pid:
+            console().print(
+                escape(f"runner of '{configured.name}' started (pid {process.pid}, log {log})"),
+                soft_wrap=True,
+            )
+            return
+        time.sleep(0.3)
+    if process.poll() == 0 and until_idle:
+        console().print("nothing left to run")
+        return
+    raise StoreError(f"the runner does not start; see {log}")
+
+
+@remote_app.command()
+def stop(project: ProjectOption = None) -> None:
+    """Stop the project's runner; jobs that run go on, and are taken in by the next one."""
+    require_remote()
+    import socket
+
+    from logan_campaign.flows.remote.project import connected, load_project
+    from logan_campaign.flows.remote.registry import is_alive, registered
+
+    configured = load_project(project)
+    with connected(configured) as controller:
+        found = registered(controller)
+        if found is None or not is_alive(found):
+            console().print(f"project '{configured.name}' has no runner")
+            return
+        if "logan_pid" not in found:
+            raise InputError("that runner was started by jf: 'jf runner stop' stops it")
+        if found["hostname"] != socket.gethostname():
+            raise InputError(f"the runner is on {found['hostname']}: stop it there")
+        os.kill(found["logan_pid"], signal.SIGTERM)
+        until = time.monotonic() + _STOP_WITHIN_S
+        while is_alive(found):
+            if time.monotonic() > until:
+                raise StoreError(f"process {found['logan_pid']} does not stop")
+            time.sleep(0.2)
+    console().print(f"runner of '{configured.name}' stopped; {JF}{configured.name} stays")

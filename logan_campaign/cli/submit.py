@@ -1,0 +1,90 @@
+"""``logan-campaign submit``: a campaign into the queue of a jobflow-remote project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    JF,
+    JsonOption,
+    ProjectOption,
+    console,
+    follow,
+    print_json,
+    require_remote,
+)
+
+
+@app.command()
+def submit(
+    spec: Annotated[Path, typer.Argument(help="The campaign's spec (YAML).")],
+    project: ProjectOption = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            "--worker", "-w", help="Worker of all stages that have none; by default the first."
+        ),
+    ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--place",
+            metavar="STAGE=WORKER",
+            help="Where a stage runs, over what the spec says under 'workers', e.g. train=gpu; "
+            "may be given repeatedly.",
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. models.count=2."),
+    ] = None,
+    move: Annotated[
+        bool,
+        typer.Option("--move", help="It is in the queue: what has not been started runs there."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a campaign into the queue of a jobflow-remote project.
+
+    It is the campaign that 'run' runs, with the same id and the same candidates. A campaign
+    that is in the queue already is not put there twice.
+    """
+    require_remote()
+    from logan_campaign.flows import CampaignMaker
+    from logan_campaign.flows.remote import queue
+    from logan_campaign.flows.remote.project import connected, database_errors, load_project
+    from logan_campaign.placement import with_overrides
+    from logan_campaign.stores.found import found_by_others
+    from logan_campaign.stores.known import entries_for
+    from logan_campaign.stores.open import open_campaign_stores
+
+    maker = CampaignMaker.from_file(spec, overrides or [])
+    placements = with_overrides(maker.spec.workers, worker, place or [])
+    configured = load_project(project)
+    queue.check_placements(placements, configured)
+    maker.known_entries = entries_for(maker.spec, Path(maker.base))
+    campaign_id, name = maker.campaign_id, maker.spec.name
+    with connected(configured) as controller, database_errors(configured.name):
+        if move:
+            done = queue.RemoteFlow(controller, campaign_id).move(placements)
+            n_jobs, message = done.n_jobs, done.message
+        else:
+            with open_campaign_stores(f"{JF}{configured.name}") as stores:
+                follow(stores)  # other campaigns may have found something meanwhile
+                maker.others = found_by_others(stores, maker.spec, campaign_id)
+            jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)
+            n_jobs, message = len(jobs), f"submitted with {len(jobs)} jobs; more will come"
+    about = {"id": campaign_id, "name": name, "project": configured.name, "n_jobs": n_jobs}
+    if as_json:
+        print_json(about)
+        return
+    console().print(
+        f"[bold]{escape(name)}[/] ({campaign_id}) {escape(message)}; "
+        f"'logan-campaign status {JF}{configured.name}' says how far it is",
+        soft_wrap=True,
+    )

@@ -1,0 +1,76 @@
+"""Stores whose password stands in the environment, not in a configuration file.
+
+A jobflow-remote project names them by class::
+
+    {"@module": "logan_campaign.stores.secrets", "@class": "EnvironmentMongoStore", ...}
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from maggma.stores import GridFSStore, MongoStore
+
+from logan_campaign.errors import StoreError
+
+
+class _PasswordFromEnvironment:
+    """Takes the password out of the environment for as long as connecting takes."""
+
+    password_env: str
+    mongoclient_kwargs: dict[str, Any]
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Connect.
+
+        Raises:
+            StoreError: the variable is not set.
+        """
+        password = os.environ.get(self.password_env)
+        if not password:
+            raise StoreError(f"the password is not set: export {self.password_env}=…")
+        without = self.mongoclient_kwargs
+        self.mongoclient_kwargs = {**without, "password": password}
+        try:
+            super().connect(force_reset)  # type: ignore[misc]  # of the store
+        finally:
+            self.mongoclient_kwargs = without
+
+
+class EnvironmentMongoStore(_PasswordFromEnvironment, MongoStore):
+    """A MongoStore with its password in a variable.
+
+    Args:
+        uri: where, with the user's name and without the password.
+        collection_name: name of the collection.
+        password_env: name of the variable.
+        database: name of the database, if not in ``uri``.
+        **kwargs: as MongoStore.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        collection_name: str,
+        password_env: str,
+        database: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.password_env = password_env
+        super().__init__(database=database, collection_name=collection_name, uri=uri, **kwargs)
+
+
+class EnvironmentGridFSStore(_PasswordFromEnvironment, GridFSStore):
+    """A GridFSStore with its password in a variable; arguments as above."""
+
+    def __init__(
+        self,
+        uri: str,
+        collection_name: str,
+        password_env: str,
+        database: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.password_env = password_env
+        super().__init__(database=database, collection_name=collection_name, uri=uri, **kwargs)
