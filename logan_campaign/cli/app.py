@@ -51,9 +51,9 @@ def _options(
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
 
 
-def main() -> None:
-    """Run the command line; errors that the user can mend become one line and exit code 2."""
-    # imported here: each registers its commands on `app`
+def load_commands() -> None:
+    """Register all commands."""
+    # imported here, since each registers its commands on `app`
     from logan_campaign.cli import (  # noqa: F401
         build,
         chart,
@@ -70,6 +70,10 @@ def main() -> None:
         submit,
     )
 
+
+def main() -> None:
+    """Run the command line; errors that the user can mend become one line and exit code 2."""
+    load_commands()
     try:
         app()
     except LoganCampaignError as error:
