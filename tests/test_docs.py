@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -31,21 +31,22 @@ def examples() -> Iterator[tuple[str, list[str], str]]:
                     yield page.name, words[1:], output.strip()
 
 
-def command_of(words: list[str]) -> tuple[tuple[str, ...], click.Command]:
+def command_of(words: list[str]) -> tuple[tuple[str, ...], Any]:
     """Return the name of the command that words call, and the command."""
-    command: click.Command = ROOT_COMMAND
+    command = ROOT_COMMAND
     name: list[str] = []
     for word in words:
-        if not isinstance(command, click.Group) or word not in command.commands:
+        # typer brings its own copy of click's classes
+        if word not in getattr(command, "commands", {}):
             break
         command = command.commands[word]
         name.append(word)
     return tuple(name), command
 
 
-def leaves(command: click.Command, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def leaves(command: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the names of all commands below one."""
-    if not isinstance(command, click.Group):
+    if not hasattr(command, "commands"):
         yield name
         return
     for word, member in command.commands.items():
@@ -54,7 +55,7 @@ def leaves(command: click.Command, name: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 load_commands()
-ROOT_COMMAND = typer.main.get_command(app)
+ROOT_COMMAND: Any = typer.main.get_command(app)
 EXAMPLES = list(examples())
 
 
