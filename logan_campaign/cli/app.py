@@ -62,10 +62,12 @@ def load_commands() -> None:
         doctor,
         export,
         extend,
+        importing,
         init,
         known,
         read,
         remote,
+        reproduce,
         run,
         submit,
     )
