@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, Unpack, get_args
 
-from maggma.core.store import Sort
 from pydantic import ValidationError
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.schemas import CandidateState
 from logan_campaign.stores.collections import CollectionName
+from logan_campaign.stores.filters import (
+    CandidateFilters,
+    CandidateOrder,
+    MaterialFilters,
+    Order,
+    candidate_criteria,
+    candidate_parts,
+    material_criteria,
+)
 from logan_campaign.stores.lineage import Lineage, LineageNode, trace
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import (
@@ -26,11 +34,12 @@ from logan_campaign.stores.schemas import (
 __all__ = ["CampaignDatabase", "Lineage", "LineageNode"]
 
 AnyRecord = CandidateRecord | MaterialRecord | ModelRecord | TrainingSetRecord | CampaignRecord
-Order = dict[str, Sort | int]
 R = TypeVar("R", bound=Record)
 
-#: Orders of candidates: as picked, or by energy above the minimum (those without last).
-CandidateOrder = Literal["order", "energy"]
+#: Fields of candidates whose values can be listed.
+DistinctField = Literal[
+    "state", "formula", "smiles", "spacegroup", "level", "model_id", "strategy", "round"
+]
 
 _RECORDS: dict[CollectionName, type[AnyRecord]] = {
     "candidates": CandidateRecord,
@@ -91,76 +100,101 @@ class CampaignDatabase:
         self,
         campaign_id: str | None = None,
         *,
-        state: CandidateState | Sequence[CandidateState] | None = None,
-        formula: str | None = None,
-        smiles: str | None = None,
-        spacegroup: str | None = None,
-        level: str | None = None,
-        max_energy_above_min_ev: float | None = None,
+        sort: CandidateOrder = "order",
+        descending: bool = False,
         limit: int = 0,
         skip: int = 0,
-        sort: CandidateOrder = "order",
         structures: bool = True,
+        **filters: Unpack[CandidateFilters],
     ) -> Iterator[CandidateRecord]:
         """Yield candidates, lazily.
 
         Args:
             campaign_id: only of this campaign.
-            state: only in this state, or one of these.
-            formula: only of this Hill formula.
-            smiles: only this canonical SMILES.
-            spacegroup: only this space-group symbol.
-            level: only those whose last relaxation was at this level.
-            max_energy_above_min_ev: only up to this energy above the minimum (eV).
+            sort: see :data:`~logan_campaign.stores.filters.CandidateOrder`.
+            descending: the other way round; those without an energy stay last.
             limit: at most so many; 0 for all.
             skip: pass over so many first.
-            sort: 'order' as picked, 'energy' lowest above the minimum first and those
-                without an energy last.
             structures: whether to read the structures, the most part of a record.
+            **filters: see :class:`~logan_campaign.stores.filters.CandidateFilters`.
 
         Raises:
-            InputError: for an unknown ``sort``.
+            InputError: for an unknown order or filter, or a value that it cannot have.
         """
-        criteria: dict[str, Any] = {}
-        if campaign_id is not None:
-            criteria["campaign_id"] = campaign_id
-        if state is not None:
-            criteria["state"] = state if isinstance(state, str) else {"$in": list(state)}
-        equal = {"formula": formula, "smiles": smiles, "spacegroup": spacegroup, "level": level}
-        criteria.update({key: value for key, value in equal.items() if value is not None})
-        properties = None if structures else {"raw_structure": 0, "structure": 0}
-        if max_energy_above_min_ev is not None:
-            criteria["energy_above_min_ev"] = {"$lte": max_energy_above_min_ev}
-        parts: list[tuple[dict[str, Any], Order]]
-        if sort == "order":
-            parts = [(criteria, {"campaign_id": 1, "order": 1})]
-        elif sort == "energy":
-            # Databases put null first; people look for the lowest energy first.
-            has = {"energy_above_min_ev": {"$ne": None}}
-            parts = [
-                ({**has, **criteria}, {"energy_above_min_ev": 1, "id": 1}),
-            ]
-            if max_energy_above_min_ev is None:
-                without = {**criteria, "energy_above_min_ev": None}
-                parts.append((without, {"campaign_id": 1, "order": 1}))
-        else:
-            raise InputError(f"cannot sort candidates by {sort!r}; there are 'order' and 'energy'")
-        return self._candidates(parts, properties, skip, limit)
+        criteria = self._candidate_criteria(campaign_id, filters)
+        levels = self._levels(criteria.get("campaign_id")) if sort == "best" else []
+        parts = candidate_parts(criteria, sort, descending, levels)
+        leave_out = None if structures else {"raw_structure": 0, "structure": 0}
+        found = self._read_parts("candidates", parts, leave_out, skip, limit)
+        return (_record(CandidateRecord, doc) for doc in found)
 
-    def _candidates(
+    def candidate_ids(
         self,
+        campaign_id: str | None = None,
+        *,
+        sort: CandidateOrder = "order",
+        descending: bool = False,
+        **filters: Unpack[CandidateFilters],
+    ) -> list[str]:
+        """Return the ids of candidates; arguments and errors as :meth:`candidates`."""
+        criteria = self._candidate_criteria(campaign_id, filters)
+        levels = self._levels(criteria.get("campaign_id")) if sort == "best" else []
+        parts = candidate_parts(criteria, sort, descending, levels)
+        return [doc["id"] for doc in self._read_parts("candidates", parts, {"id": 1}, 0, 0)]
+
+    def count_candidates(
+        self, campaign_id: str | None = None, **filters: Unpack[CandidateFilters]
+    ) -> int:
+        """Return how many candidates meet all filters; errors as :meth:`candidates`."""
+        criteria = self._candidate_criteria(campaign_id, filters)
+        return self.stores.collection("candidates").count(criteria)
+
+    def distinct(
+        self,
+        field: DistinctField,
+        campaign_id: str | None = None,
+        **filters: Unpack[CandidateFilters],
+    ) -> list[Any]:
+        """Return the values, other than None, that candidates have in a field, sorted.
+
+        Raises:
+            InputError: for another field, and as :meth:`candidates`.
+        """
+        if field not in get_args(DistinctField):
+            raise InputError(f"no values of {field!r}; of {', '.join(get_args(DistinctField))}")
+        criteria = self._candidate_criteria(campaign_id, filters)
+        found = self.stores.collection("candidates").distinct(field, criteria)
+        return sorted(value for value in found if value is not None)
+
+    def _candidate_criteria(
+        self, campaign_id: str | None, filters: CandidateFilters
+    ) -> dict[str, Any]:
+        if campaign_id is not None:
+            filters = {**filters, "campaign": campaign_id}
+        return candidate_criteria(filters)
+
+    def _levels(self, campaign_id: str | None) -> list[str]:
+        """Return the names of the levels of a campaign, or of all, in order."""
+        criteria = {} if campaign_id is None else {"id": campaign_id}
+        found = self.stores.collection("campaigns").query(criteria, ["levels"], sort={"id": 1})
+        return list(dict.fromkeys(level for doc in found for level in doc["levels"]))
+
+    def _read_parts(
+        self,
+        name: CollectionName,
         parts: Sequence[tuple[dict[str, Any], Order]],
         properties: dict[str, int] | None,
         skip: int,
         limit: int,
-    ) -> Iterator[CandidateRecord]:
-        store = self.stores.collection("candidates")
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answers of queries, one query after the other."""
+        store = self.stores.collection(name)
         left = limit
         for criteria, order in parts:
             n_here = 0
             for doc in store.query(criteria, properties, sort=order, skip=skip, limit=left):
                 n_here += 1
-                yield _record(CandidateRecord, doc)
+                yield doc
             if limit:
                 left -= n_here
                 if left <= 0:
@@ -175,6 +209,30 @@ class CampaignDatabase:
             InputError: if there is none, or several.
         """
         return self._one(identity, ["candidates"])  # type: ignore[return-value]
+
+    def model(self, identity: str) -> ModelRecord:
+        """Return a model by its id or the beginning of it.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self._one(identity, ["models"])  # type: ignore[return-value]
+
+    def training_set(self, identity: str) -> TrainingSetRecord:
+        """Return a training set or known set by its id or the beginning of it.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self._one(identity, ["training_sets"])  # type: ignore[return-value]
+
+    def material(self, identity: str) -> MaterialRecord:
+        """Return a material by its id or the beginning of it.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self._one(identity, ["materials"])  # type: ignore[return-value]
 
     def find(self, identity: str) -> AnyRecord:
         """Return a candidate, material, model, training set or campaign by its id.
@@ -192,6 +250,10 @@ class CampaignDatabase:
         criteria = {} if campaign_id is None else {"campaign_ids": campaign_id}
         return self._records(ModelRecord, "models", criteria, {"round": 1, "index": 1, "id": 1})
 
+    def models_of_pool(self, pool_id: str) -> list[ModelRecord]:
+        """Return the models that generated a pool: one, or none."""
+        return self._records(ModelRecord, "models", {"pools.id": pool_id}, {"id": 1})
+
     def training_sets(self, campaign_id: str | None = None) -> list[TrainingSetRecord]:
         """Return training sets and known sets, by id."""
         criteria = {} if campaign_id is None else {"campaign_ids": campaign_id}
@@ -201,22 +263,39 @@ class CampaignDatabase:
         self,
         campaign_id: str | None = None,
         *,
-        state: Literal["new", "rediscovered"] | None = None,
-        formula: str | None = None,
-        smiles: str | None = None,
-        spacegroup: str | None = None,
+        limit: int = 0,
+        skip: int = 0,
+        **filters: Unpack[MaterialFilters],
     ) -> list[MaterialRecord]:
-        """Return materials, lowest energy first within a formula."""
-        equal = {
-            "campaign_ids": campaign_id,
-            "state": state,
-            "formula": formula,
-            "smiles": smiles,
-            "spacegroup": spacegroup,
-        }
-        criteria = {key: value for key, value in equal.items() if value is not None}
+        """Return materials, lowest energy first within a formula.
+
+        Args:
+            campaign_id: only what this campaign found.
+            limit: at most so many; 0 for all.
+            skip: pass over so many first.
+            **filters: see :class:`~logan_campaign.stores.filters.MaterialFilters`.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        criteria = self._material_criteria(campaign_id, filters)
         order: Order = {"formula": 1, "energy_ev": 1, "id": 1}
-        return self._records(MaterialRecord, "materials", criteria, order)
+        found = self._read_parts("materials", [(criteria, order)], None, skip, limit)
+        return [_record(MaterialRecord, doc) for doc in found]
+
+    def count_materials(
+        self, campaign_id: str | None = None, **filters: Unpack[MaterialFilters]
+    ) -> int:
+        """Return how many materials meet all filters; errors as :meth:`materials`."""
+        criteria = self._material_criteria(campaign_id, filters)
+        return self.stores.collection("materials").count(criteria)
+
+    def _material_criteria(
+        self, campaign_id: str | None, filters: MaterialFilters
+    ) -> dict[str, Any]:
+        if campaign_id is not None:
+            filters = {**filters, "campaign": campaign_id}
+        return material_criteria(filters)
 
     # --- lineage and blobs ----------------------------------------------------------
 
@@ -258,7 +337,11 @@ class CampaignDatabase:
         if len(found) == 1:
             return self._get(*found[0])
         if not found:
-            what = collections[0].removesuffix("s") if len(collections) == 1 else "id"
+            what = (
+                collections[0].removesuffix("s").replace("_", " ")
+                if len(collections) == 1
+                else "id"
+            )
             raise InputError(f"no {what} {identity!r} in {self.stores.describe()}")
         shown = ", ".join(doc_id for _, doc_id in found[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""

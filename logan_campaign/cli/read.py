@@ -71,7 +71,7 @@ def results(
                 smiles=_canonical(smiles),
                 spacegroup=spacegroup,
                 level=level,
-                max_energy_above_min_ev=max_energy,
+                energy_above_min_lte=max_energy,
                 structures=False,
             ),
             key=lambda c: _rank(c, record.levels),

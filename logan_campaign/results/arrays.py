@@ -1,0 +1,121 @@
+"""The large parts of a campaign as arrays: pools, maps, trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from logan_campaign.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one model generated.
+
+    Attributes:
+        id: the pool.
+        symbols: element of each atom, the same in all structures.
+        positions: (n, n_atoms, 3) Å.
+        cells: (n, 3, 3) cell vectors as rows, Å; for molecules the box.
+        periodic: whether they are crystals.
+    """
+
+    id: str
+    symbols: list[str]
+    positions: np.ndarray
+    cells: np.ndarray
+    periodic: bool
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def to_ase(self, index: int) -> Atoms:
+        """Return one structure."""
+        return Atoms(
+            self.symbols,
+            positions=self.positions[index],
+            cell=self.cells[index] if self.periodic else None,
+            pbc=self.periodic,
+        )
+
+
+@dataclass(frozen=True)
+class PcaMap:
+    """The map of one round: every structure it chose from, in principal components.
+
+    Attributes:
+        round: the round, from 0.
+        pca: (n, n_components).
+        label: (n,) cluster of each.
+        pool_ids: the pools.
+        pool: (n,) place of each structure's pool in ``pool_ids``.
+        sample: (n,) its place in that pool.
+        known_pca: (m, n_components) of the known structures of the target's composition.
+        explained_variance: share of variance per component.
+        candidate_ids: the candidates picked.
+        picks: (n_candidates,) row of each in the map.
+    """
+
+    round: int
+    pca: np.ndarray
+    label: np.ndarray
+    pool_ids: list[str]
+    pool: np.ndarray
+    sample: np.ndarray
+    known_pca: np.ndarray
+    explained_variance: list[float]
+    candidate_ids: list[str]
+    picks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A relaxation, step by step.
+
+    Attributes:
+        symbols: element of each atom.
+        positions: (n, n_atoms, 3) Å.
+        cells: (n, 3, 3) Å.
+        energies_ev: (n,) eV.
+        forces: (n, n_atoms, 3) eV/Å.
+        stresses: (n, 6) eV/Å³ (xx yy zz yz xz xy) where the cell was relaxed.
+        periodic: whether it is a crystal's.
+    """
+
+    symbols: list[str]
+    positions: np.ndarray
+    cells: np.ndarray
+    energies_ev: np.ndarray
+    forces: np.ndarray
+    stresses: np.ndarray | None
+    periodic: bool
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def to_ase(self) -> list[Atoms]:
+        """Return all steps, with energies and forces as ASE keeps them."""
+        images = []
+        for n, positions in enumerate(self.positions):
+            atoms = Atoms(self.symbols, positions=positions, cell=self.cells[n], pbc=self.periodic)
+            found = {"energy": float(self.energies_ev[n]), "forces": self.forces[n]}
+            if self.stresses is not None:
+                found["stress"] = self.stresses[n]
+            atoms.calc = SinglePointCalculator(atoms, **found)
+            images.append(atoms)
+        return images
+
+
+def part(arrays: Mapping[str, np.ndarray], name: str, what: str) -> np.ndarray:
+    """Return one of some packed arrays.
+
+    Raises:
+        StoreError: if it is not among them.
+    """
+    if name not in arrays:
+        raise StoreError(f"{what} holds no {name!r}: the store is damaged")
+    return arrays[name]

@@ -1,0 +1,486 @@
+"""Campaigns in a store, opened to be read."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import networkx as nx
+import numpy as np
+
+from logan_campaign.arrays import unpack_arrays
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
+from logan_campaign.results.graph import lineage_graph
+from logan_campaign.results.queries import CandidateQuery, MaterialQuery
+from logan_campaign.schemas import CandidateState, StructureEntry, TargetKind
+from logan_campaign.stores.filters import CandidateFilters, MaterialFilters
+from logan_campaign.stores.lineage import Lineage
+from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
+from logan_campaign.stores.schemas import (
+    BlobRef,
+    CampaignRecord,
+    CandidateRecord,
+    ModelRecord,
+    PoolRecord,
+    RelaxationRecord,
+    SelectionRecord,
+    TrainingSetRecord,
+)
+
+if TYPE_CHECKING:
+    from logan_campaign.gan import LoganModel
+
+
+class Results:
+    """All campaigns of a store.
+
+    Args:
+        stores: opened stores.
+        owns_stores: whether :meth:`close` closes them.
+    """
+
+    def __init__(self, stores: CampaignStores, *, owns_stores: bool = True) -> None:
+        self.stores = stores
+        self.database = CampaignDatabase(stores)
+        self._owns_stores = owns_stores
+
+    @classmethod
+    def open(cls, where: str | Path) -> Self:
+        """Open a store: a folder, an SQLite file, or ``mongodb://…/database``.
+
+        Raises:
+            StoreError: if there is none, or it cannot be read.
+        """
+        return cls(open_campaign_stores(where))
+
+    def close(self) -> None:
+        """Close the store; queries cannot be read any more."""
+        if self._owns_stores:
+            self.stores.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # --- campaigns ------------------------------------------------------------------
+
+    def campaigns(self) -> list[CampaignRecord]:
+        """Return all campaigns, by name."""
+        return self.database.campaigns()
+
+    def campaign(self, name_or_id: str | None = None) -> Campaign:
+        """Return a campaign, which stays open as long as this is.
+
+        Args:
+            name_or_id: its name, its id or the beginning of it; the only one if left out.
+
+        Raises:
+            InputError: if there is none such, or several.
+        """
+        if name_or_id is not None:
+            return Campaign(self, self.database.campaign(name_or_id))
+        found = self.campaigns()
+        if len(found) == 1:
+            return Campaign(self, found[0])
+        where = self.stores.describe()
+        if not found:
+            raise InputError(
+                f"{where} holds no campaign yet: its first job has not finished; "
+                "wait, or start it again with the same 'logan-campaign run'"
+            )
+        names = ", ".join(sorted(record.name for record in found))
+        raise InputError(f"{where} holds several campaigns ({names}): give the name of one")
+
+    # --- candidates and the rest ----------------------------------------------------
+
+    def candidates(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+        """Return the candidates that meet all filters, of all campaigns, as a lazy query.
+
+        Args:
+            **filters: see :class:`~logan_campaign.stores.filters.CandidateFilters`;
+                ``campaign`` by name or id, ``model``, ``training_set`` and ``material`` by
+                id or the beginning of it.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        campaign = filters.get("campaign")
+        if campaign is not None:
+            filters["campaign"] = self.database.campaign(campaign).id
+        model = filters.get("model")
+        if model is not None:
+            filters["model"] = self.database.model(model).id
+        training_set = filters.get("training_set")
+        if training_set is not None:
+            filters["training_set"] = self.database.training_set(training_set).id
+        material = filters.get("material")
+        if material is not None:
+            filters["material"] = self.database.material(material).id
+        return CandidateQuery(self.database, filters)
+
+    def materials(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+        """Return the materials that meet all filters, of all campaigns, as a lazy query.
+
+        Args:
+            **filters: see :class:`~logan_campaign.stores.filters.MaterialFilters`;
+                ``campaign`` by name or id.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        campaign = filters.get("campaign")
+        if campaign is not None:
+            filters["campaign"] = self.database.campaign(campaign).id
+        return MaterialQuery(self.database, filters)
+
+    def candidate(self, identity: str) -> CandidateRecord:
+        """Return a candidate by its id or the beginning of it.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self.database.candidate(identity)
+
+    def find(self, identity: str) -> AnyRecord:
+        """Return a candidate, material, model, training set or campaign by its id.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self.database.find(identity)
+
+    def lineage(self, identity: str) -> nx.DiGraph:
+        """Return where something came from and what came of it; see :func:`lineage_graph`.
+
+        Raises:
+            InputError: if there is nothing of that id, or several.
+        """
+        return lineage_graph(self.database.lineage(identity))
+
+    def lineage_tree(self, identity: str) -> Lineage:
+        """Return the same as two trees of short labels.
+
+        Raises:
+            InputError: if there is nothing of that id, or several.
+        """
+        return self.database.lineage(identity)
+
+    # --- large parts ----------------------------------------------------------------
+
+    def structures(self, set_id: str) -> list[StructureEntry]:
+        """Return the structures of a training set or known set.
+
+        Raises:
+            InputError: if there is no such set.
+            StoreError: if the store does not hold them.
+        """
+        record = self.database.training_set(set_id)
+        entries = self._blob(record.structures, f"the structures of {record.id}")
+        return [StructureEntry.model_validate(_plain(entry)) for entry in entries]
+
+    def pool(self, pool_id: str) -> Pool:
+        """Return what a model generated.
+
+        Raises:
+            InputError: if there is no such pool.
+            StoreError: if the store does not hold its structures.
+        """
+        for model in self.database.models_of_pool(pool_id):
+            record = next(pool for pool in model.pools if pool.id == pool_id)
+            about = self.stores.docs.query_one(
+                {"uuid": record.source.job_uuid, "index": record.source.job_index},
+                ["output.symbols", "output.kind"],
+            )
+            if about is None:
+                raise StoreError(f"the job that generated {pool_id} is not in the store")
+            arrays = unpack_arrays(self._blob(record.pool, pool_id))
+            return Pool(
+                pool_id,
+                list(about["output"]["symbols"]),
+                part(arrays, "positions", pool_id),
+                part(arrays, "cell", pool_id),
+                about["output"]["kind"] == "crystal",
+            )
+        raise InputError(f"no pool {pool_id!r} in {self.stores.describe()}")
+
+    def weights(self, model_id: str) -> bytes:
+        """Return a model's weights as the contents of a safetensors file.
+
+        Raises:
+            InputError: if there is no such model, or its training failed.
+            StoreError: if the store does not hold them.
+        """
+        record = self.database.model(model_id)
+        if record.state != "trained":
+            raise InputError(f"{record.id} has no weights: {record.reason}")
+        return base64.b64decode(self._blob(record.weights, f"the weights of {record.id}"))
+
+    def load_model(self, model_id: str) -> LoganModel:
+        """Return a trained model, ready to generate.
+
+        Raises:
+            InputError: if there is no such model, or its training failed.
+            ModelFileError: if it is of another version of the algorithm, or damaged.
+            StoreError: if the store does not hold its weights.
+        """
+        from logan_campaign.gan import LoganModel  # brings JAX
+
+        return LoganModel.from_bytes(self.weights(model_id))
+
+    def trajectory(self, relaxation: RelaxationRecord) -> Trajectory:
+        """Return a relaxation step by step.
+
+        Args:
+            relaxation: one of a candidate's ``relaxations``.
+
+        Raises:
+            InputError: if it has none: nothing was computed.
+            StoreError: if the store does not hold it.
+        """
+        if relaxation.trajectory is None:
+            raise InputError(f"{relaxation.id} has no trajectory: nothing was computed")
+        arrays = unpack_arrays(self._blob(relaxation.trajectory, relaxation.id))
+        about = self.stores.docs.query_one(
+            {"uuid": relaxation.source.job_uuid, "index": relaxation.source.job_index},
+            ["output.structure"],
+        )
+        if about is None:
+            raise StoreError(f"the job of {relaxation.id} is not in the store")
+        structure = about["output"]["structure"]
+        return Trajectory(
+            [site["species"][0]["element"] for site in structure["sites"]],
+            part(arrays, "positions", relaxation.id),
+            part(arrays, "cell", relaxation.id),
+            part(arrays, "energy", relaxation.id),
+            part(arrays, "forces", relaxation.id),
+            arrays.get("stress"),
+            "lattice" in structure,
+        )
+
+    def _blob(self, ref: BlobRef | None, what: str) -> Any:
+        if ref is None:
+            raise StoreError(f"{what}: kept in no store that can be read here")
+        return self.database.load_blob(ref)
+
+
+class Campaign:
+    """One campaign, to be read.
+
+    Args:
+        results: the store that it is in.
+        record: what the campaign database says of it.
+        owns_results: whether :meth:`close` closes the store.
+    """
+
+    def __init__(
+        self, results: Results, record: CampaignRecord, *, owns_results: bool = False
+    ) -> None:
+        self.results = results
+        self.record = record
+        self._owns_results = owns_results
+
+    @classmethod
+    def open(cls, where: str | Path, name: str | None = None) -> Self:
+        """Open a campaign.
+
+        Args:
+            where: a folder, an SQLite file, or ``mongodb://…/database``.
+            name: its name, its id or the beginning of it; needed if there are several.
+
+        Raises:
+            InputError: if there is no such campaign, or several.
+            StoreError: if there is no store, or it cannot be read.
+        """
+        results = Results.open(where)
+        try:
+            return cls(results, results.campaign(name).record, owns_results=True)
+        except BaseException:
+            results.close()
+            raise
+
+    def close(self) -> None:
+        """Close the store, if this opened it."""
+        if self._owns_results:
+            self.results.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r} ({self.id}) in {self.results.stores.describe()}>"
+
+    def refresh(self) -> None:
+        """Read anew what the campaign database says of a campaign that goes on."""
+        self.record = self.database.campaign(self.id)
+
+    # --- the campaign ---------------------------------------------------------------
+
+    @property
+    def database(self) -> CampaignDatabase:
+        """The campaign database."""
+        return self.results.database
+
+    @property
+    def id(self) -> str:
+        """Content id ('camp-…')."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """Name in the spec."""
+        return self.record.name
+
+    @property
+    def kind(self) -> TargetKind:
+        """Molecules or crystals."""
+        return self.record.kind
+
+    @property
+    def formula(self) -> str:
+        """Hill formula of the target."""
+        return self.record.formula
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The whole spec, resolved."""
+        return self.record.spec
+
+    @property
+    def selections(self) -> list[SelectionRecord]:
+        """What was generated, passed over and picked, one per round."""
+        return self.record.selections
+
+    @property
+    def models(self) -> list[ModelRecord]:
+        """Its models, by their place in the ensemble."""
+        return self.database.models(self.id)
+
+    @property
+    def pools(self) -> list[PoolRecord]:
+        """What its models generated, model by model; :meth:`pool` gives the structures."""
+        return [pool for model in self.models for pool in model.pools]
+
+    @property
+    def training_sets(self) -> list[TrainingSetRecord]:
+        """The sets that its models were trained on."""
+        mine = self.record.training_set_ids
+        return [record for record in self.database.training_sets(self.id) if record.id in mine]
+
+    @property
+    def known_sets(self) -> list[TrainingSetRecord]:
+        """The sets that it only compares against."""
+        mine = self.record.known_set_ids
+        return [record for record in self.database.training_sets(self.id) if record.id in mine]
+
+    # --- candidates and the rest ----------------------------------------------------
+
+    def candidates(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+        """Return its candidates that meet all filters, as a lazy query.
+
+        Args:
+            **filters: as :meth:`Results.candidates`.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        filters["campaign"] = self.id
+        return self.results.candidates(**filters)
+
+    def materials(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+        """Return the materials that it found and that meet all filters, as a lazy query.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        filters["campaign"] = self.id
+        return self.results.materials(**filters)
+
+    def counts(self) -> dict[CandidateState, int]:
+        """Return how many candidates are in each state (0 included)."""
+        return self.database.counts(self.id)
+
+    def candidate(self, identity: str) -> CandidateRecord:
+        """Return a candidate by its id or the beginning of it.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        return self.results.candidate(identity)
+
+    def find(self, identity: str) -> AnyRecord:
+        """As :meth:`Results.find`."""
+        return self.results.find(identity)
+
+    def lineage(self, identity: str) -> nx.DiGraph:
+        """As :meth:`Results.lineage`."""
+        return self.results.lineage(identity)
+
+    # --- large parts ----------------------------------------------------------------
+
+    def structures(self, set_id: str) -> list[StructureEntry]:
+        """As :meth:`Results.structures`."""
+        return self.results.structures(set_id)
+
+    def pool(self, pool_id: str) -> Pool:
+        """As :meth:`Results.pool`."""
+        return self.results.pool(pool_id)
+
+    def load_model(self, model_id: str) -> LoganModel:
+        """As :meth:`Results.load_model`."""
+        return self.results.load_model(model_id)
+
+    def trajectory(self, relaxation: RelaxationRecord) -> Trajectory:
+        """As :meth:`Results.trajectory`."""
+        return self.results.trajectory(relaxation)
+
+    def pca_map(self, index: int = -1) -> PcaMap:
+        """Return the map of what was generated, picked and known.
+
+        Args:
+            index: which of :attr:`selections`; the last one if left out.
+
+        Raises:
+            InputError: if nothing has been selected yet, or there is no such selection.
+            StoreError: if the store does not hold the map.
+        """
+        try:
+            selection = self.selections[index]
+        except IndexError:
+            raise InputError(
+                f"{self.name} has {len(self.selections)} selections: there is no map to draw"
+            ) from None
+        arrays = unpack_arrays(self.results._blob(selection.map, "the map"))
+        pca = part(arrays, "pca", "the map")
+        pool, sample = part(arrays, "pool", "the map"), part(arrays, "sample", "the map")
+        place = {pool_id: n for n, pool_id in enumerate(selection.pool_ids)}
+        row = {pair: n for n, pair in enumerate(zip(pool.tolist(), sample.tolist(), strict=True))}
+        picked = [
+            (record.id, row[key])
+            for record in self.candidates().without_structures()
+            if (key := (place.get(record.pool_id), record.sample_index)) in row
+        ]
+        return PcaMap(
+            round=index % len(self.selections),
+            pca=pca,
+            label=part(arrays, "label", "the map"),
+            pool_ids=list(selection.pool_ids),
+            pool=pool,
+            sample=sample,
+            known_pca=arrays.get("known_pca", np.zeros((0, pca.shape[1]))),
+            explained_variance=list(selection.explained_variance),
+            candidate_ids=[identity for identity, _ in picked],
+            picks=np.array([n for _, n in picked], dtype=int),
+        )
+
+
+def _plain(entry: Any) -> Any:
+    """Return a nested document without what monty adds."""
+    return {key: value for key, value in entry.items() if not key.startswith("@")}

@@ -1,0 +1,97 @@
+"""Candidates as structures of other libraries, and as rows of tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from logan_campaign.errors import InputError
+from logan_campaign.schemas import Geometry
+from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.structures import to_atoms
+
+_NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
+#: What a table of candidates holds, in the order of the record.
+COLUMNS = tuple(name for name in CandidateRecord.model_fields if name not in _NESTED)
+
+_INFO = (
+    "id",
+    "state",
+    "formula",
+    "smiles",
+    "spacegroup",
+    "level",
+    "energy_ev",
+    "energy_above_min_ev",
+    "energy_above_hull_ev_per_atom",
+    "campaign_id",
+    "model_id",
+    "material_id",
+    "match_label",
+)
+
+
+def is_relaxed(record: CandidateRecord) -> bool:
+    """Whether the record holds a structure after a relaxation."""
+    return record.structure is not None
+
+
+def summary(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
+    """Return all of a candidate that is JSON-able, without structures and relaxations.
+
+    Args:
+        record: the candidate.
+        raw: what holds for the structure as generated: without energies, which are those
+            of the relaxed one.
+    """
+    about = record.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
+    if raw:
+        about = {key: value for key, value in about.items() if not key.startswith("energy_")}
+        del about["level"]
+    return about
+
+
+def row(record: CandidateRecord) -> dict[str, Any]:
+    """Return a candidate as a row of a table with :data:`COLUMNS`."""
+    return {name: getattr(record, name) for name in COLUMNS}
+
+
+def geometry(record: CandidateRecord, raw: bool = False) -> Geometry:
+    """Return a candidate's structure, relaxed if there is one; ``properties`` hold its id.
+
+    Args:
+        record: the candidate.
+        raw: as generated.
+
+    Raises:
+        InputError: if the record was read without structures.
+    """
+    found = record.raw_structure if raw or record.structure is None else record.structure
+    if found is None:
+        raise InputError(f"{record.id} was read without its structure")
+    copy = found.copy()
+    copy.properties["id"] = record.id
+    return copy
+
+
+def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
+    """Return a candidate as ASE's ``Atoms``.
+
+    ``info`` holds what else is known of it; the energy of the last relaxation, if there
+    was one, is that of a single-point calculator.
+
+    Args:
+        record: the candidate.
+        raw: as generated, without energies.
+
+    Raises:
+        InputError: if the record was read without structures.
+    """
+    made = to_atoms(geometry(record, raw))
+    about = summary(record, raw or not is_relaxed(record))
+    made.info = {key: about[key] for key in _INFO if about.get(key) is not None}
+    if about.get("energy_ev") is not None:
+        made.calc = SinglePointCalculator(made, energy=record.energy_ev)
+    return made

@@ -1,0 +1,239 @@
+"""Lazy queries: nothing is read before somebody iterates, counts or asks for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+from ase import Atoms
+
+from logan_campaign.errors import InputError
+from logan_campaign.results import convert
+from logan_campaign.schemas import Geometry
+from logan_campaign.stores.filters import (
+    CandidateFilters,
+    CandidateOrder,
+    MaterialFilters,
+    candidate_criteria,
+    candidate_parts,
+    material_criteria,
+)
+from logan_campaign.stores.queries import CampaignDatabase, DistinctField
+from logan_campaign.stores.schemas import CandidateRecord, MaterialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class CandidateQuery:
+    """Candidates that meet some filters, in some order; made by ``candidates(...)``.
+
+    It can be narrowed, sorted anew and read any number of times, and every time it reads
+    what the database holds at that moment.
+
+    Attributes:
+        database: where they are looked for.
+        filters: what they must meet.
+        sort: their order.
+        descending: the other way round.
+        structures: whether records come with their structures.
+    """
+
+    database: CampaignDatabase = field(repr=False)
+    filters: CandidateFilters
+    sort: CandidateOrder = "order"
+    descending: bool = False
+    structures: bool = True
+
+    def __post_init__(self) -> None:
+        # Mistakes show where they are made, not where the answers are read.
+        candidate_parts(candidate_criteria(self.filters), self.sort, self.descending)
+
+    # --- other queries from this one ------------------------------------------------
+
+    def where(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+        """Return the query with further filters, which replace those of the same name.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        return replace(self, filters={**self.filters, **filters})
+
+    def sorted_by(self, order: CandidateOrder, descending: bool = False) -> CandidateQuery:
+        """Return the query in another order.
+
+        Args:
+            order: 'order' as picked; 'energy' above the minimum or 'energy_above_hull',
+                lowest first; 'best' those that reached the last level first, lowest
+                energy first. Those without the energy come last.
+            descending: the other way round; those without an energy stay last.
+
+        Raises:
+            InputError: for an unknown order.
+        """
+        return replace(self, sort=order, descending=descending)
+
+    def without_structures(self) -> CandidateQuery:
+        """Return the query whose records come without structures: several times as fast."""
+        return replace(self, structures=False)
+
+    # --- reading --------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[CandidateRecord]:
+        return self._read()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return self.first() is not None
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return self.database.count_candidates(**self.filters)
+
+    def page(self, number: int, size: int = 50) -> list[CandidateRecord]:
+        """Return a page; one beyond the last is empty.
+
+        Args:
+            number: which, from 0.
+            size: candidates per page.
+
+        Raises:
+            InputError: for a negative number or a size below one.
+        """
+        _check_page(number, size)
+        return list(self._read(skip=number * size, limit=size))
+
+    def first(self) -> CandidateRecord | None:
+        """Return the first one, None if there is none."""
+        return next(self._read(limit=1), None)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all."""
+        return self.database.candidate_ids(
+            sort=self.sort, descending=self.descending, **self.filters
+        )
+
+    def values(self, field: DistinctField) -> list[Any]:
+        """Return the distinct values of a field, other than None, sorted.
+
+        Raises:
+            InputError: for a field whose values cannot be listed.
+        """
+        return self.database.distinct(field, **self.filters)
+
+    def _read(self, skip: int = 0, limit: int = 0) -> Iterator[CandidateRecord]:
+        return self.database.candidates(
+            sort=self.sort,
+            descending=self.descending,
+            skip=skip,
+            limit=limit,
+            structures=self.structures,
+            **self.filters,
+        )
+
+    # --- conversions ----------------------------------------------------------------
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a table with one row per candidate: all that is not nested, by id."""
+        import pandas as pd
+
+        rows = [convert.row(record) for record in self.without_structures()]
+        return pd.DataFrame(rows, columns=convert.COLUMNS).set_index("id")
+
+    def to_ase(self, raw: bool = False) -> list[Atoms]:
+        """Return ASE's ``Atoms`` with energies, and what else is known in ``info``.
+
+        Args:
+            raw: as generated, without energies, instead of as relaxed; those that were
+                not relaxed come as generated in any case.
+        """
+        records = replace(self, structures=True)
+        return [convert.atoms(record, raw) for record in records]
+
+    def to_pymatgen(self, raw: bool = False) -> list[Geometry]:
+        """Return pymatgen's ``Molecule`` or ``Structure``; ``properties`` hold the id.
+
+        Args:
+            raw: as generated instead of as relaxed.
+        """
+        records = replace(self, structures=True)
+        return [convert.geometry(record, raw) for record in records]
+
+
+@dataclass(frozen=True)
+class MaterialQuery:
+    """Distinct relaxed structures that meet some filters, lowest energy per formula first."""
+
+    database: CampaignDatabase = field(repr=False)
+    filters: MaterialFilters
+
+    def __post_init__(self) -> None:
+        material_criteria(self.filters)
+
+    def where(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+        """Return the query with further filters, which replace those of the same name.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        return replace(self, filters={**self.filters, **filters})
+
+    def __iter__(self) -> Iterator[MaterialRecord]:
+        return iter(self.database.materials(**self.filters))
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return self.first() is not None
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return self.database.count_materials(**self.filters)
+
+    def page(self, number: int, size: int = 50) -> list[MaterialRecord]:
+        """Return a page, counted from 0; one beyond the last is empty.
+
+        Raises:
+            InputError: for a negative number or a size below one.
+        """
+        _check_page(number, size)
+        return self.database.materials(skip=number * size, limit=size, **self.filters)
+
+    def first(self) -> MaterialRecord | None:
+        """Return the first one, None if there is none."""
+        found = self.database.materials(limit=1, **self.filters)
+        return found[0] if found else None
+
+    def ids(self) -> list[str]:
+        """Return the ids of all."""
+        return [record.id for record in self]
+
+    def best_candidates(self) -> list[CandidateRecord]:
+        """Return the candidate that stands for each, with its structure."""
+        return [self.database.candidate(record.best_candidate_id) for record in self]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a table with one row per material, by id."""
+        import pandas as pd
+
+        rows = [record.model_dump(mode="json") for record in self]
+        return pd.DataFrame(rows, columns=list(MaterialRecord.model_fields)).set_index("id")
+
+    def to_ase(self) -> list[Atoms]:
+        """Return ASE's ``Atoms`` of the best candidate of each."""
+        return [convert.atoms(record) for record in self.best_candidates()]
+
+    def to_pymatgen(self) -> list[Geometry]:
+        """Return pymatgen's structure of the best candidate of each."""
+        return [convert.geometry(record) for record in self.best_candidates()]
+
+
+def _check_page(number: int, size: int) -> None:
+    for name, value, least in (("page", number, 0), ("page size", size, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} must be a whole number from {least}, not {value!r}")
