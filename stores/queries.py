@@ -13,6 +13,7 @@ from logan_campaign.stores.collections import CollectionName
 from logan_campaign.stores.filters import (
     CandidateFilters,
     CandidateOrder,
+    Criteria,
     MaterialFilters,
     Order,
     candidate_criteria,
@@ -147,6 +148,28 @@ class CampaignDatabase:
     ) -> int:
         """Return how many candidates meet all filters; errors as :meth:`candidates`."""
         criteria = self._candidate_criteria(campaign_id, filters)
+        return self.stores.collection("candidates").count(criteria)
+
+    def candidates_where(
+        self, parts: Sequence[tuple[Criteria, Order]], *, skip: int = 0, limit: int = 0
+    ) -> Iterator[CandidateRecord]:
+        """Yield the candidates that MongoDB criteria find, one query after the other.
+
+        For programs: criteria must not come from people as they are.
+
+        Args:
+            parts: criteria with the order of what they find.
+            skip: pass over so many first.
+            limit: at most so many; 0 for all.
+
+        Raises:
+            InputError: for criteria that the store does not take.
+        """
+        for doc in self._read_parts("candidates", parts, None, skip, limit):
+            yield _record(CandidateRecord, doc)
+
+    def count_where(self, criteria: Criteria) -> int:
+        """Return how many candidates MongoDB criteria find; as :meth:`candidates_where`."""
         return self.stores.collection("candidates").count(criteria)
 
     def distinct(

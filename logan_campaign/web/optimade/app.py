@@ -1,0 +1,104 @@
+"""The OPTIMADE server, of the reference implementation."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+import warnings
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from logan_campaign import __version__
+from logan_campaign.errors import InputError
+from logan_campaign.results import Results
+from logan_campaign.results.optimade import PREFIX, PROVIDER_FIELDS
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_HOMEPAGE = "https://doi.org/10.1088/2632-2153/ad7898"
+_METHOD = {
+    "id": "logan",
+    "last_modified": datetime(2024, 9, 24),
+    "title": "LoGAN: local generative adversarial network for novel structure prediction",
+    "authors": [{"name": "Péter Kovács", "firstname": "Péter", "lastname": "Kovács"}],
+    "journal": "Machine Learning: Science and Technology",
+    "volume": "5",
+    "number": "3",
+    "pages": "035079",
+    "year": "2024",
+    "doi": "10.1088/2632-2153/ad7898",
+    "url": _HOMEPAGE,
+}
+
+
+def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
+    """Return an ASGI app that serves the candidates of a store as OPTIMADE structures.
+
+    It only reads. Mounted below a path of another app, that path must be part of
+    ``base_url``, which stands in the links of answers.
+
+    Args:
+        results: the store; it stays open as long as the app is used.
+        base_url: URL under which the app is reached, without a version; taken from each
+            request if left out.
+
+    Raises:
+        InputError: if the reference implementation's server is not installed.
+    """
+    _keep_quiet()
+    try:
+        from optimade.server.config import ServerConfig, SupportedBackend
+        from optimade.server.create_app import create_app
+
+        from logan_campaign.web.optimade.collection import CandidateCollection
+        from logan_campaign.web.optimade.errors import replace_handlers
+    except ImportError as err:
+        raise InputError(f"OPTIMADE needs {err.name}: pip install 'logan-campaign[web]'") from err
+    fields = [
+        {
+            "name": field.name,
+            "type": field.type,
+            "description": field.description,
+            **({"unit": field.unit} if field.unit else {}),
+        }
+        for field in PROVIDER_FIELDS
+    ]
+    about: dict[str, Any] = {"name": "logan-campaign", "version": __version__}
+    config = ServerConfig(
+        debug=False,
+        insert_test_data=False,
+        insert_from_jsonl=None,
+        database_backend=SupportedBackend.MONGOMOCK,  # of the two small collections
+        mongo_database=f"optimade_{uuid.uuid4().hex}",
+        base_url=base_url,
+        page_limit=20,
+        page_limit_max=500,
+        implementation=about,
+        provider={
+            "prefix": PREFIX,
+            "name": "logan-campaign",
+            "description": "Candidates of materials discovery campaigns with LoGAN",
+            "homepage": _HOMEPAGE,
+        },
+        provider_fields={"structures": fields},
+    )
+    app = create_app(config)
+    collections = app.state.entry_collections
+    collections["structures"] = CandidateCollection(results, config)
+    collections["references"].insert([dict(_METHOD)])
+    replace_handlers(app)
+    return app
+
+
+def _keep_quiet() -> None:
+    """Keep the reference implementation from writing log files and to standard output.
+
+    Its logger is given handlers when it is imported, unless it has one.
+    """
+    logger = logging.getLogger("optimade")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    warnings.filterwarnings(
+        "ignore", message="Unable to (parse|load|find)", module=r"optimade\.server"
+    )
