@@ -70,11 +70,10 @@ _CANDIDATE_INDEXES = (
     ("campaign_id", "state", "level", "energy_ev", "order"),
     *((field, "campaign_id", "order") for field in _NARROWED_BY),
     *((field, "campaign_id", "energy_above_min_ev", "order") for field in _NARROWED_BY),
-    ("energy_above_min_ev",),
-    ("training_set_id",),
-    ("match",),
+    # few candidates each, or nearly all: as picked will do
+    *((field, "campaign_id", "order") for field in ("material_id", "match", "training_set_id")),
     ("match_set",),
-    ("material_id",),
+    ("energy_above_min_ev",),
 )
 
 #: The campaign database, derived from the job documents.

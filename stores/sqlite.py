@@ -213,6 +213,7 @@ class SQLiteStore(Store):
         sort: SortSpec = None,
         skip: int = 0,
         limit: int = 0,
+        hint: Mapping[str, Any] | None = None,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield row id and projected document of everything found."""
         if criteria is not None and not isinstance(criteria, Mapping):
@@ -225,6 +226,7 @@ class SQLiteStore(Store):
             order = self._order(sort, condition)
             sql = (
                 f"SELECT id, {condition.doubt} FROM {self._table.name} "
+                f"{self._table.indexed_by(list(hint or {}))} "
                 f"WHERE {condition.sql} ORDER BY {order or 'id'}"
             )
             parameters = list(condition.parameters)
@@ -276,6 +278,7 @@ class SQLiteStore(Store):
         sort: SortSpec = None,
         skip: int = 0,
         limit: int = 0,
+        hint: Mapping[str, Any] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the documents that match.
 
@@ -286,13 +289,15 @@ class SQLiteStore(Store):
             sort: fields with 1 (ascending) or -1.
             skip: how many of the first matches to pass over.
             limit: how many to return at most; 0 is all.
+            hint: fields of the index to look in, as maggma's MongoStore takes it; criteria
+                must compare the first of them. Passed over where there is none.
 
         Raises:
             InputError: for criteria or properties that cannot be used.
             StoreError: if the file cannot be read.
         """
         projection = Projection(properties)
-        for _, doc in self._find(criteria, projection, sort, skip, limit):
+        for _, doc in self._find(criteria, projection, sort, skip, limit, hint):
             yield doc
 
     def explain(self, criteria: Criteria = None, sort: SortSpec = None) -> str:

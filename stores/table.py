@@ -115,6 +115,12 @@ class Table:
             if name.startswith("index:")
         }
 
+    def indexed_by(self, fields: Sequence[str]) -> str:
+        """Return the SQL that makes a query look in an index; '' if there is none."""
+        if tuple(fields) not in self._indexed:
+            return ""
+        return f"INDEXED BY {self._index_name('index', fields)}"
+
     def _index_name(self, role: str, fields: Sequence[str]) -> str:
         return fold_case(f'"{role}:{self.collection}:{",".join(fields)}"')
 
