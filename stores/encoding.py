@@ -102,14 +102,24 @@ def _decode(obj: Any) -> Any:
     return {key: _decode(value) for key, value in obj.items()}
 
 
-def dumps(obj: Any) -> str:
+def dumps(obj: Any, *, sort_keys: bool = False) -> str:
     """Return the JSON text of a sanitized document or value.
+
+    Args:
+        obj: the document.
+        sort_keys: order the fields by name, so that equal documents are equal texts.
 
     Raises:
         StoreError: for integers beyond 64 bits, text that is not valid Unicode and
             types that no store can hold.
     """
-    text = json.dumps(_encode(obj), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        _encode(obj),
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+        sort_keys=sort_keys,
+    )
     try:
         text.encode()
     except UnicodeEncodeError as err:

@@ -1,0 +1,286 @@
+"""A whole campaign as one file, and back: job documents, blobs and the runner's ledger.
+
+The file is JSON Lines, compressed by gzip. The first line says what it is; then follow the
+documents, one per line, as ``{"outputs": …}``, ``{"blobs": …}`` or ``{"ledger": …}``; the
+last line counts them and holds the SHA-256 of all lines before it. Documents are written
+as in :mod:`~logan_campaign.stores.encoding`, sorted, and with sorted fields: one campaign
+gives one file, byte for byte, from whichever store. What is derived from job documents is
+not in it; it is built anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.software import software_versions
+from logan_campaign.stores import encoding
+from logan_campaign.stores.builders import CampaignBuilder
+from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.schemas import CampaignRecord
+
+FORMAT = "logan-campaign archive"
+VERSION = 1
+#: How the names of such files end.
+SUFFIX = ".campaign.gz"
+
+_CHUNK = 100
+_KINDS = ("outputs", "blobs", "ledger")
+#: What tells one document of a kind from the others.
+_KEYS = {"outputs": ("uuid", "index"), "blobs": ("blob_uuid",), "ledger": ("id",)}
+_BLOB_FIELDS = ("@class", "@module", "blob_uuid", "job_uuid", "job_index", "data")
+
+Doc = dict[str, Any]
+
+
+class ArchiveSummary(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        campaign_id, name: the campaign.
+        counts: documents of each kind.
+    """
+
+    campaign_id: str
+    name: str
+    counts: dict[str, int]
+
+
+def write_archive(stores: CampaignStores, campaign: CampaignRecord, path: Path) -> ArchiveSummary:
+    """Write a campaign to a file, beside it first and renamed when complete.
+
+    A campaign that goes on meanwhile is written as far as it is.
+
+    Raises:
+        StoreError: if a blob is missing, or the store cannot be read.
+        InputError: if the file cannot be written.
+    """
+    counts = dict.fromkeys(_KINDS, 0)
+    digest = hashlib.sha256()
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        # without a time and a name inside, equal campaigns are equal files
+        with (
+            beside.open("wb") as raw,
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file,
+        ):
+
+            def write(line: Doc) -> None:
+                content = encoding.dumps(line, sort_keys=True).encode() + b"\n"
+                digest.update(content)
+                file.write(content)
+
+            write(
+                {
+                    "format": FORMAT,
+                    "version": VERSION,
+                    "campaign_id": campaign.id,
+                    "name": campaign.name,
+                }
+            )
+            for kind, doc in _documents(stores, campaign.id):
+                write({kind: doc})
+                counts[kind] += 1
+            end = {"end": counts, "sha256": digest.hexdigest()}
+            file.write(encoding.dumps(end, sort_keys=True).encode() + b"\n")
+        beside.replace(path)
+    except OSError as err:
+        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
+    finally:
+        beside.unlink(missing_ok=True)
+    return ArchiveSummary(campaign.id, campaign.name, counts)
+
+
+def _documents(stores: CampaignStores, campaign_id: str) -> Iterator[tuple[str, Doc]]:
+    # Only keys are kept in memory: the documents of a large campaign are not.
+    blobs: set[str] = set()
+    mine = {"metadata.campaign_id": campaign_id}
+    for doc in _sorted_documents(stores.docs, mine, _KEYS["outputs"]):
+        blobs.update(_blob_uuids(doc))
+        yield "outputs", doc
+    for uuid in sorted(blobs):
+        blob = stores.data.query_one({"blob_uuid": uuid})
+        if blob is None:
+            raise StoreError(f"blob {uuid} is not in {stores.describe()}")
+        yield "blobs", {key: blob[key] for key in _BLOB_FIELDS if key in blob}
+    for doc in _sorted_documents(stores.ledger, {"flow_id": campaign_id}, _KEYS["ledger"]):
+        yield "ledger", doc
+
+
+def _sorted_documents(store: Any, criteria: Doc, key: tuple[str, ...]) -> Iterator[Doc]:
+    keys = sorted(
+        (tuple(doc[name] for name in key) for doc in store.query(criteria, list(key))),
+    )
+    for values in keys:
+        found = store.query_one(dict(zip(key, values, strict=True)))
+        if found is not None:  # removed meanwhile
+            yield _plain(found)
+
+
+def _plain(doc: Mapping[str, Any]) -> Doc:
+    found: Doc = encoding.sanitize({key: value for key, value in doc.items() if key != "_id"})
+    return found
+
+
+def _blob_uuids(obj: Any) -> Iterator[str]:
+    """Yield the ids of all blobs that a document refers to."""
+    if isinstance(obj, Mapping):
+        if isinstance(obj.get("blob_uuid"), str):
+            yield obj["blob_uuid"]
+        for value in obj.values():
+            yield from _blob_uuids(value)
+    elif isinstance(obj, list):
+        for value in obj:
+            yield from _blob_uuids(value)
+
+
+def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
+    """Write the campaign in a file into a store, and build its database.
+
+    The file is read to its end before anything is written. On SQLite all is written
+    together, or nothing.
+
+    Raises:
+        InputError: if the file is not such a file, truncated, changed or from a newer
+            version, or the store holds that campaign or another one of its name already.
+        StoreError: if the store cannot be written.
+    """
+    summary = check_archive(path)
+    _refuse_existing(stores, summary)
+    with stores.transaction():
+        chunk: dict[str, list[Doc]] = {kind: [] for kind in _KINDS}
+        targets: dict[str, Any] = {
+            "outputs": stores.docs,
+            "blobs": stores.data,
+            "ledger": stores.ledger,
+        }
+
+        def write(kind: str) -> None:
+            if chunk[kind]:
+                targets[kind].update(chunk[kind], key=list(_KEYS[kind]))
+                chunk[kind] = []
+
+        # Blobs first: on MongoDB an interrupted import then never leaves a document whose
+        # blobs are missing.
+        for wanted in ("blobs", "outputs", "ledger"):
+            for line in _lines(path):
+                for kind, doc in line.items():
+                    if kind == wanted:
+                        chunk[kind].append(doc)
+                        if len(chunk[kind]) >= (1 if kind == "blobs" else _CHUNK):
+                            write(kind)
+            write(wanted)
+    CampaignBuilder.from_stores(stores, summary.campaign_id).build()
+    return summary
+
+
+def check_archive(path: Path) -> ArchiveSummary:
+    """Return what a file holds, after reading all of it.
+
+    Raises:
+        InputError: if it is not such a file, truncated, changed or from a newer version.
+    """
+    counts = dict.fromkeys(_KINDS, 0)
+    digest = hashlib.sha256()
+    head: Doc = {}
+    end: Doc | None = None
+    with _opened(path) as file:
+        for number, content in enumerate(file, start=1):
+            line = _parsed(path, number, content)
+            if number == 1:
+                head = _checked_head(path, line)
+            elif end is not None:
+                raise InputError(f"{path}: there is something after its end")
+            elif "end" in line:
+                end = line
+                if end.get("sha256") != digest.hexdigest() or end["end"] != counts:
+                    raise InputError(f"{path} was changed: its checksum does not hold")
+            else:
+                counts[_checked_kind(path, number, line, head["campaign_id"])] += 1
+            digest.update(content)
+    if not head:
+        raise InputError(f"{path} is empty")
+    if end is None:
+        raise InputError(f"{path} is truncated: its last line is missing")
+    return ArchiveSummary(head["campaign_id"], head["name"], counts)
+
+
+def _checked_head(path: Path, line: Doc) -> Doc:
+    if line.get("format") != FORMAT:
+        raise InputError(f"{path} is not a {FORMAT}")
+    version = line.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        made_by = software_versions()["logan-campaign"]
+        raise InputError(
+            f"{path} is of a newer version ({version}; logan-campaign {made_by} reads up to "
+            f"{VERSION})"
+        )
+    if not isinstance(line.get("campaign_id"), str) or not isinstance(line.get("name"), str):
+        raise InputError(f"{path}: its first line names no campaign")
+    return line
+
+
+def _checked_kind(path: Path, number: int, line: Doc, campaign_id: str) -> str:
+    """Return the kind of a line's document, which must be of the campaign."""
+    where = f"{path}, line {number}"
+    kind = next(iter(line), "")
+    if len(line) != 1 or kind not in _KINDS or not isinstance(line[kind], dict):
+        raise InputError(f"{where}: not a document of a campaign")
+    doc = line[kind]
+    if any(name not in doc for name in _KEYS[kind]):
+        raise InputError(f"{where}: a document without {' and '.join(_KEYS[kind])}")
+    owner = {
+        "outputs": (doc.get("metadata") or {}).get("campaign_id"),
+        "ledger": doc.get("flow_id"),
+        "blobs": campaign_id,
+    }[kind]
+    if owner != campaign_id:
+        raise InputError(f"{where}: a document of another campaign")
+    return kind
+
+
+def _refuse_existing(stores: CampaignStores, summary: ArchiveSummary) -> None:
+    where = stores.describe()
+    mine = {"metadata.campaign_id": summary.campaign_id}
+    if stores.docs.query_one(mine, ["uuid"]) is not None:
+        raise InputError(f"{where} holds the campaign {summary.campaign_id} already")
+    same_name = {"metadata.campaign": summary.name}
+    if stores.docs.query_one(same_name, ["uuid"]) is not None:
+        raise InputError(
+            f"{where} holds another campaign named {summary.name!r}: import into another store"
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with gzip.open(path, "rb") as file:
+            yield file
+    except (gzip.BadGzipFile, zlib.error) as err:
+        raise InputError(f"{path} is not a {FORMAT}, or damaged: {err}") from err
+    except EOFError as err:
+        raise InputError(f"{path} is truncated") from err
+    except OSError as err:
+        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+
+
+def _lines(path: Path) -> Iterable[Doc]:
+    with _opened(path) as file:
+        for number, content in enumerate(file, start=1):
+            yield _parsed(path, number, content)
+
+
+def _parsed(path: Path, number: int, content: bytes) -> Doc:
+    try:
+        line = encoding.loads(content)
+    except ValueError as err:
+        raise InputError(f"{path}, line {number}: not JSON: {err}") from err
+    if not isinstance(line, dict):
+        raise InputError(f"{path}, line {number}: not a document")
+    return line
