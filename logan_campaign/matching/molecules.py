@@ -94,6 +94,25 @@ def perceive_arrays(
         return Perception(smiles, _key(found, smiles, identity), "")
 
 
+def bonded(structure: Geometry | Atoms) -> Chem.Mol:
+    """Return the RDKit molecule of a geometry, with it as conformer.
+
+    With bonds and their orders where it has a graph (also with the long bonds of an
+    unrelaxed generated geometry); bare atoms where it has none. A cell is ignored.
+    """
+    if isinstance(structure, Atoms):
+        numbers, positions = structure.numbers, structure.positions
+    else:
+        numbers, positions = np.array(structure.atomic_numbers), structure.cart_coords
+    with rdBase.BlockLogs():
+        found, _ = _molecule(connected(numbers, positions))
+        return (
+            found
+            or _rough_molecule(numbers, positions)
+            or _unconnected(numbers, positions).GetMol()
+        )
+
+
 def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
     """Return the RMSD (Å) of two conformers of one molecule after the best alignment.
 

@@ -46,11 +46,22 @@ def summary(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
         raw: what holds for the structure as generated: without energies, which are those
             of the relaxed one.
     """
-    about = record.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
+    found = record.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
     if raw:
-        about = {key: value for key, value in about.items() if not key.startswith("energy_")}
-        del about["level"]
-    return about
+        found = {key: value for key, value in found.items() if not key.startswith("energy_")}
+        del found["level"]
+    return found
+
+
+def about(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
+    """Return the few things that files say of a structure: ids, state, energies.
+
+    Args:
+        record: the candidate.
+        raw: as generated: without energies.
+    """
+    known = summary(record, raw or not is_relaxed(record))
+    return {key: known[key] for key in _INFO if known.get(key) is not None}
 
 
 def row(record: CandidateRecord) -> dict[str, Any]:
@@ -90,8 +101,7 @@ def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
         InputError: if the record was read without structures.
     """
     made = to_atoms(geometry(record, raw))
-    about = summary(record, raw or not is_relaxed(record))
-    made.info = {key: about[key] for key in _INFO if about.get(key) is not None}
-    if about.get("energy_ev") is not None:
+    made.info = about(record, raw)
+    if "energy_ev" in made.info:
         made.calc = SinglePointCalculator(made, energy=record.energy_ev)
     return made
