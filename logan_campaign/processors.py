@@ -12,6 +12,10 @@ from collections.abc import Iterable
 
 from logan_campaign.errors import InputError
 
+#: Flags with which XLA uses one thread. The order of sums follows from the number of
+#: threads: campaigns train so, and whoever wants their bits must, too.
+XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
 
 def pin_to_cores(cores: Iterable[int]) -> None:
     """Let this process use these cores only, with one thread per core.

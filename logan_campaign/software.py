@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 #: Distributions whose version can change a result.
 DISTRIBUTIONS = (
@@ -28,7 +29,7 @@ DISTRIBUTIONS = (
 
 @lru_cache(maxsize=1)
 def _versions() -> tuple[tuple[str, str], ...]:
-    found = [("python", platform.python_version())]
+    found = [("python", platform.python_version()), ("platform", _platform())]
     for name in DISTRIBUTIONS:
         try:
             found.append((name, version(name)))
@@ -37,6 +38,20 @@ def _versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def _platform() -> str:
+    """Return operating system, architecture and processor: compiled programs differ by them."""
+    kind = f"{platform.system()} {platform.machine()}"
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{kind} ({line.partition(':')[2].strip()})"
+    except OSError:
+        pass  # not Linux: what the standard library knows must do
+    processor = platform.processor()
+    return f"{kind} ({processor})" if processor else kind
+
+
 def software_versions() -> dict[str, str]:
-    """Return name and version of Python and of every installed package that matters."""
+    """Return the version of Python and of every installed package that matters, and where
+    it runs (``platform``)."""
     return dict(_versions())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.graph import JobKey
+from logan_campaign.processors import XLA_SINGLE_THREAD
 
 #: One thread per process: members and relaxations run side by side, and threads inside
 #: one of them would only fight over its core.
@@ -26,7 +27,6 @@ SINGLE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
 }
-_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 #: How long a process may take from closing its connection to its end (s).
 _EXIT_WITHIN_S = 2.0
@@ -199,7 +199,7 @@ def _describe(code: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {XLA_SINGLE_THREAD}".strip()
     return {**os.environ, **SINGLE_THREAD, "XLA_FLAGS": flags}
 
 

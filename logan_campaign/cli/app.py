@@ -54,7 +54,19 @@ def _options(
 def main() -> None:
     """Run the command line; errors that the user can mend become one line and exit code 2."""
     # imported here: each registers its commands on `app`
-    from logan_campaign.cli import chart, data, doctor, export, extend, init, known, read, run  # noqa: F401
+    from logan_campaign.cli import (  # noqa: F401
+        chart,
+        data,
+        doctor,
+        export,
+        extend,
+        importing,
+        init,
+        known,
+        read,
+        reproduce,
+        run,
+    )
 
     try:
         app()

@@ -1,0 +1,44 @@
+"""``logan-campaign import``: a campaign from a file into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import JsonOption, err_console, print_json
+from logan_campaign.stores.open import open_campaign_stores
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="File that 'export --format campaign' wrote.")],
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="LOGAN_CAMPAIGN_STORE",
+            help="Where to keep it: a folder, an SQLite file, or mongodb://…/database. "
+            "By default a folder with the campaign's name.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a whole campaign from a file into a store, and build its database."""
+    from logan_campaign.stores.archive import check_archive, read_archive
+
+    # nothing is made for a file that cannot be used
+    name = check_archive(file).name
+    with open_campaign_stores(store or name, create=True) as stores:
+        summary = read_archive(file, stores)
+        where = stores.describe()
+    if as_json:
+        print_json({**summary._asdict(), "store": where})
+        return
+    told = ", ".join(f"{n} {kind}" for kind, n in summary.counts.items())
+    err_console().print(
+        escape(f"{summary.name} ({summary.campaign_id}) is in {where}: {told}"), soft_wrap=True
+    )

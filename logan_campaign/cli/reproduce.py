@@ -1,0 +1,54 @@
+"""``logan-campaign reproduce``: make a candidate again and compare."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    JsonOption,
+    StoreOption,
+    console,
+    err_console,
+    opened,
+    print_json,
+)
+
+
+@app.command()
+def reproduce(
+    campaign: CampaignArgument,
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="Candidate; a unique beginning is enough.")
+    ],
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train its model again, too; takes as long as then.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate a candidate again from the stored weights, and compare it with the stored one.
+
+    Exit code 0 if all is equal to the last bit, 1 if not; versions, platform and device that
+    are not those recorded are named.
+    """
+    from logan_campaign.results.apart import reproduce_apart
+
+    with opened(campaign, store) as (database, _):
+        record = database.candidate(identity)
+        model = database.model(record.model_id)
+    if retrain:
+        told = f"{model.id} took {model.elapsed_s:.0f} s to train: it is trained again"
+        err_console().print(escape(told), soft_wrap=True)
+    found = reproduce_apart(store or campaign, record.id, retrain=retrain)
+    if as_json:
+        print_json({key: value for key, value in found.items() if key != "lines"})
+    else:
+        for line in found["lines"]:
+            console().print(escape(line), soft_wrap=True)
+    if not found["reproduced"]:
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""Reproduction in a process like that of a campaign's job: one core, one thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.processors import XLA_SINGLE_THREAD, pin_to_cores
+
+
+def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) -> dict[str, Any]:
+    """Reproduce a candidate in a process of its own.
+
+    Args:
+        location: store that holds it: a folder, an SQLite file, or a URI.
+        candidate_id: its id.
+        retrain: train its model again, too.
+
+    Returns:
+        A :class:`~logan_campaign.results.reproduce.Reproduction` as JSON has it, and
+        ``lines`` that tell it to people.
+
+    Raises:
+        InputError: as :func:`~logan_campaign.results.reproduce.reproduce`, and if the process
+            ends without an answer.
+    """
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {XLA_SINGLE_THREAD}".strip()
+    # The location may hold a password: it goes where no list of processes shows it.
+    request = {"location": location, "candidate_id": candidate_id, "retrain": retrain}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=json.dumps(request),
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as err:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"reproduction ended with exit code {done.returncode}: {last}") from err
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer
+
+
+def main() -> None:
+    """Answer the request on standard input, in one line."""
+    request = json.load(sys.stdin)
+    if hasattr(os, "sched_getaffinity"):
+        pin_to_cores([min(os.sched_getaffinity(0))])
+    from logan_campaign.results.campaign import Results
+    from logan_campaign.results.reproduce import describe, reproduce
+
+    try:
+        with Results.open(request["location"]) as results:
+            found = reproduce(results, request["candidate_id"], retrain=request["retrain"])
+    except LoganCampaignError as error:
+        print(json.dumps({"error": str(error)}))
+        return
+    print(json.dumps({**found.model_dump(mode="json"), "lines": describe(found)}))
+
+
+if __name__ == "__main__":
+    main()
