@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.software import software_versions
@@ -258,9 +258,9 @@ def _refuse_existing(stores: CampaignStores, summary: ArchiveSummary) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[gzip.GzipFile]:
     try:
-        with gzip.open(path, "rb") as file:
+        with gzip.GzipFile(path, "rb") as file:
             yield file
     except (gzip.BadGzipFile, zlib.error) as err:
         raise InputError(f"{path} is not a {FORMAT}, or damaged: {err}") from err

@@ -1,15 +1,12 @@
-"""``logan-campaign export``: structures for other programs."""
+"""``logan-campaign export``: structures for other programs, and whole campaigns."""
 
 from __future__ import annotations
 
-import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from ase import Atoms
-from ase.io import write
-from pymatgen.io.ase import AseAtomsAdaptor
 from rich.markup import escape
 
 from logan_campaign.cli.app import app
@@ -20,20 +17,45 @@ from logan_campaign.cli.common import (
     err_console,
     opened,
 )
-from logan_campaign.cli.read import summary
 from logan_campaign.errors import InputError
-from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.results import Campaign, Results
 
-_FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".cif": "cif", ".json": "json"}
+if TYPE_CHECKING:
+    from logan_campaign.results.export import Format
+
+
+class FormatChoice(StrEnum):
+    """The formats of :mod:`logan_campaign.results.export`, and those of whole campaigns."""
+
+    EXTXYZ = "extxyz"
+    CIF = "cif"
+    POSCAR = "poscar"
+    SDF = "sdf"
+    JSON = "json"
+    JSONL = "jsonl"
+    ASE_DB = "ase.db"
+    OPTIMADE = "optimade"
+    CAMPAIGN = "campaign"
+    RO_CRATE = "ro-crate"
+
+
+_WHOLE = {FormatChoice.CAMPAIGN, FormatChoice.RO_CRATE}
 
 
 @app.command()
 def export(
     campaign: CampaignArgument,
-    path: Annotated[Path, typer.Argument(help="File to write; for CIF, a folder.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="File to write; a folder for CIF, POSCAR and RO-Crate, or its .zip."),
+    ],
     fmt: Annotated[
-        Literal["extxyz", "cif", "json"] | None,
-        typer.Option("--format", help="Format; by default from the file's name."),
+        FormatChoice | None,
+        typer.Option(
+            "--format",
+            help="Format; by default from the name: .extxyz, .cif, .vasp, .sdf, .json, .jsonl, "
+            ".db, .optimade.jsonl, .campaign.gz, .crate.zip.",
+        ),
     ] = None,
     state: StateOption = None,
     raw: Annotated[
@@ -41,84 +63,56 @@ def export(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Write candidates as extended XYZ, CIF (crystals) or JSON."""
-    chosen = fmt or _FORMATS.get(path.suffix.lower()) or ("cif" if path.is_dir() else None)
-    if chosen is None:
-        raise InputError(f"cannot tell the format from {path}; give --format extxyz, cif or json")
+    """Write candidates for other programs, or a whole campaign to be kept or repeated.
+
+    Candidates are those that are new or rediscovered, unless --state says otherwise.
+    'campaign' is one file with all job documents, which 'import' reads; 'ro-crate' holds spec,
+    versions, training sets, weights and results, described by RO-Crate metadata.
+    """
+    chosen = fmt or _format_of(path)
+    if chosen in _WHOLE and (state or raw):
+        raise InputError(f"{chosen} holds the whole campaign: --state and --raw do not apply")
     with opened(campaign, store) as (database, record):
-        if chosen == "cif" and record.kind == "molecule":
-            raise InputError("CIF is for crystals; export molecules as extxyz or json")
-        found = list(
-            database.candidates(
-                record.id,
-                state=[s.value for s in state] if state else ["new", "rediscovered"],
-                sort="energy",
-            )
-        )
-    if not found:
-        raise InputError("no candidate is in such a state; see 'logan-campaign results'")
-    try:
-        if chosen == "json":
-            _write_whole(path, json.dumps([_document(c, raw) for c in found], indent=1))
-        elif chosen == "extxyz":
-            _write_atoms(path, [_atoms(c, raw) for c in found])
+        found = Campaign(Results(database.stores, owns_stores=False), record)
+        if chosen is FormatChoice.CAMPAIGN:
+            from logan_campaign.stores.archive import write_archive
+
+            summary = write_archive(database.stores, record, path)
+            told = ", ".join(f"{n} {kind}" for kind, n in summary.counts.items())
+        elif chosen is FormatChoice.RO_CRATE:
+            from logan_campaign.results.crate import write_crate
+
+            told = f"{write_crate(found, path)} files"
         else:
-            path.mkdir(parents=True, exist_ok=True)
-            for candidate in found:
-                _write_whole(path / f"{candidate.id}.cif", _structure(candidate, raw).to(fmt="cif"))
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
-    err_console().print(escape(f"{len(found)} structures written to {path}"), soft_wrap=True)
+            told = _write_candidates(found, path, cast("Format", chosen.value), state, raw)
+    err_console().print(escape(f"{told} written to {path}"), soft_wrap=True)
 
 
-def _structure(candidate: CandidateRecord, raw: bool) -> Any:
-    return candidate.raw_structure if raw or candidate.structure is None else candidate.structure
+def _write_candidates(
+    campaign: Campaign, path: Path, fmt: Format, state: StateOption, raw: bool
+) -> str:
+    from logan_campaign.results.export import check_format, write
+
+    check_format(fmt, campaign.kind)
+    query = campaign.candidates(
+        state=[s.value for s in state] if state else ["new", "rediscovered"]
+    ).sorted_by("energy")
+    if not query:
+        raise InputError("no candidate is in such a state; see 'logan-campaign results'")
+    return f"{write(query, path, fmt, raw)} structures"
 
 
-def _about(candidate: CandidateRecord, raw: bool) -> dict[str, Any]:
-    """Return what holds for the structure written: the energies are those of the relaxed one."""
-    about = summary(candidate)
-    if raw:
-        about = {key: value for key, value in about.items() if not key.startswith("energy_")}
-        del about["level"]
-    return about
+def _format_of(path: Path) -> FormatChoice:
+    from logan_campaign.results.export import format_of
+    from logan_campaign.stores.archive import SUFFIX
 
-
-def _document(candidate: CandidateRecord, raw: bool) -> dict[str, Any]:
-    return {**_about(candidate, raw), "structure": _structure(candidate, raw).as_dict()}
-
-
-def _atoms(candidate: CandidateRecord, raw: bool) -> Atoms:
-    atoms = AseAtomsAdaptor.get_atoms(_structure(candidate, raw), msonable=False)
-    atoms.calc = None
-    atoms.info = {
-        key: value
-        for key, value in _about(candidate, raw).items()
-        if key
-        in (
-            "id",
-            "state",
-            "formula",
-            "smiles",
-            "spacegroup",
-            "level",
-            "energy_ev",
-            "model_id",
-            "match_label",
-        )
-        and value is not None
-    }
-    return atoms
-
-
-def _write_atoms(path: Path, images: list[Atoms]) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    write(beside, images, format="extxyz")
-    beside.replace(path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    name = path.name.lower()
+    if name.endswith(SUFFIX):
+        return FormatChoice.CAMPAIGN
+    if name.endswith((".crate", ".crate.zip")):
+        return FormatChoice.RO_CRATE
+    found = format_of(path)
+    if found is None:
+        choices = ", ".join(choice.value for choice in FormatChoice)
+        raise InputError(f"cannot tell the format from {path}; give --format: {choices}")
+    return FormatChoice(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +22,22 @@ from logan_campaign.cli.common import (
     print_json,
     work_folder,
 )
+from logan_campaign.results import CandidateQuery, Results
+from logan_campaign.results.convert import summary
+from logan_campaign.stores.filters import CandidateFilters
 from logan_campaign.stores.queries import LineageNode
-from logan_campaign.stores.schemas import CandidateRecord
-from logan_campaign.structures import hill_formula
+
+#: Rows of a page, unless --limit says otherwise.
+_PAGE_ROWS = 50
+
+
+class SortChoice(StrEnum):
+    """The values of :data:`logan_campaign.stores.filters.CandidateOrder`, as typer wants them."""
+
+    BEST = "best"
+    ORDER = "order"
+    ENERGY = "energy"
+    ENERGY_ABOVE_HULL = "energy_above_hull"
 
 
 @app.command()
@@ -54,28 +68,73 @@ def results(
     level: Annotated[
         str | None, typer.Option(help="Only candidates that reached this level.")
     ] = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=0, help="Only this round, from 0.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only what this model generated; a unique beginning is enough."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Only what this selection strategy picked.")
+    ] = None,
+    material: Annotated[
+        str | None,
+        typer.Option(help="Only what became this material; a unique beginning is enough."),
+    ] = None,
     max_energy: Annotated[
         float | None,
         typer.Option(help="Only up to this energy above the campaign's minimum (eV)."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many rows; 0 for all.")] = 0,
+    min_energy: Annotated[
+        float | None,
+        typer.Option(help="Only from this energy above the campaign's minimum on (eV)."),
+    ] = None,
+    max_hull: Annotated[
+        float | None,
+        typer.Option(help="Only up to this energy above the campaign's hull (eV/atom)."),
+    ] = None,
+    sort: Annotated[
+        SortChoice,
+        typer.Option(
+            help="Best: those that reached the last level first, lowest energy first. Order: as "
+            "picked. The energies: lowest first, those without one last."
+        ),
+    ] = SortChoice.BEST,
+    descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
+    limit: Annotated[
+        int, typer.Option(min=0, help="At most so many rows, or rows per page; 0 for all.")
+    ] = 0,
+    page: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Only this page, from 1, of --limit rows, or {_PAGE_ROWS}."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List candidates: those that reached the last level first, lowest energy first."""
     with opened(campaign, store) as (database, record):
-        found = sorted(
-            database.candidates(
-                record.id,
+        query = _candidates(
+            Results(database.stores, owns_stores=False),
+            CandidateFilters(
+                campaign=record.id,
                 state=[s.value for s in state] if state else None,
-                formula=None if formula is None else hill_formula(formula),
-                smiles=_canonical(smiles),
+                formula=formula,
+                smiles=smiles,
                 spacegroup=spacegroup,
                 level=level,
+                round=round_,
+                model=model,
+                strategy=strategy,
+                material=material,
                 energy_above_min_lte=max_energy,
-                structures=False,
+                energy_above_min_gte=min_energy,
+                energy_above_hull_lte=max_hull,
             ),
-            key=lambda c: _rank(c, record.levels),
-        )[: limit or None]
+        )
+        query = query.sorted_by(sort.value, descending).without_structures()
+        paged = limit or page
+        found = query.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(query)
+        n_all = query.count()
     if as_json:
         print_json([summary(candidate) for candidate in found])
         return
@@ -101,7 +160,12 @@ def results(
             escape(candidate.match_label or candidate.match or candidate.reason),
         )
     console().print(table)
-    console().print(f"{len(found)} candidates")
+    shown = "" if len(found) == n_all else f"{len(found)} of "
+    console().print(f"{shown}{n_all} candidates")
+
+
+def _candidates(results: Results, filters: CandidateFilters) -> CandidateQuery:
+    return results.candidates(**filters)
 
 
 _COLOURS = {
@@ -112,18 +176,6 @@ _COLOURS = {
     "rejected": "yellow",
     "failed": "red",
 }
-
-
-def _rank(candidate: CandidateRecord, levels: list[str]) -> tuple[int, bool, float, int]:
-    """Energies of different levels do not compare, so the level comes first."""
-    reached = levels.index(candidate.level) if candidate.level in levels else -1
-    energy = candidate.energy_ev
-    return -reached, energy is None, energy or 0.0, candidate.order
-
-
-def summary(candidate: CandidateRecord) -> dict[str, Any]:
-    """Return a candidate without its structures, as ``results --json`` gives it."""
-    return candidate.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
 
 
 @app.command()
@@ -186,14 +238,6 @@ def _tree(node: LineageNode, what: str, children: list[LineageNode]) -> Tree:
 
     grow(tree, children)
     return tree
-
-
-def _canonical(smiles: str | None) -> str | None:
-    if smiles is None:
-        return None
-    from logan_campaign.matching.molecules import canonical_smiles
-
-    return canonical_smiles(smiles)
 
 
 def _number(value: float | None, digits: int) -> str:

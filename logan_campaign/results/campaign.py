@@ -6,7 +6,6 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import networkx as nx
 import numpy as np
 
 from logan_campaign.arrays import unpack_arrays
@@ -31,6 +30,8 @@ from logan_campaign.stores.schemas import (
 )
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from logan_campaign.gan import LoganModel
 
 
@@ -468,7 +469,7 @@ class Campaign:
             if (key := (place.get(record.pool_id), record.sample_index)) in row
         ]
         return PcaMap(
-            round=index % len(self.selections),
+            round=selection.round,
             pca=pca,
             label=part(arrays, "label", "the map"),
             pool_ids=list(selection.pool_ids),

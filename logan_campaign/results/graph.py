@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from logan_campaign.stores.lineage import Lineage, LineageNode
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def lineage_graph(lineage: Lineage) -> nx.DiGraph:
@@ -14,6 +17,8 @@ def lineage_graph(lineage: Lineage) -> nx.DiGraph:
     software that made it); the graph's attribute ``root`` is the id that was asked for.
     Edges have ``relation``: the kinds of their ends, such as 'model → pool', or 'equals'.
     """
+    import networkx as nx  # takes half a second: only who asks for a graph shall wait
+
     graph = nx.DiGraph(root=lineage.node.id)
     _add(graph, lineage.node)
     for child in lineage.up:
