@@ -44,7 +44,7 @@ def _grow(graph: nx.DiGraph, parent: LineageNode, node: LineageNode, upwards: bo
         return
     _add(graph, node)
     first, then = _ends(parent, node, upwards)
-    equals = node.label.startswith("equals ")
+    equals = node.label.startswith("equals ") or parent.kind == node.kind == "candidate"
     relation = "equals" if equals else f"{first.kind} → {then.kind}"
     graph.add_edge(first.id, then.id, relation=relation)
     for child in node.children:
