@@ -64,8 +64,10 @@ def main() -> None:
         init,
         known,
         read,
+        report,
         reproduce,
         run,
+        serve,
     )
 
     try:

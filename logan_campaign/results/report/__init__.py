@@ -44,8 +44,10 @@ def write_report(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise InputError(f"cannot make folder {folder}: {err.strerror or err}") from err
-        for chart in drawn.values():
-            written.append(_write(folder / f"{chart.name}.svg", figure_svg(chart.figure)))
+        written += [
+            _write(folder / f"{chart.name}.svg", figure_svg(chart.figure))
+            for chart in drawn.values()
+        ]
     return written
 
 

@@ -43,10 +43,11 @@ NEUTRAL = "#7f7f7f"
 _KNOWN = "#D55E00"
 
 
-def _layout(figure: go.Figure, height: int = 420, **changes: Any) -> go.Figure:
+def _layout(figure: go.Figure, height: int = 420, legend: bool = True, **changes: Any) -> go.Figure:
     figure.update_layout(
         height=height,
-        margin={"l": 65, "r": 20, "t": 40, "b": 60},
+        showlegend=legend,
+        margin={"l": 65, "r": 20, "t": 40 if legend else 10, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 13},
@@ -83,7 +84,8 @@ def funnel_chart(stages: Sequence[Stage]) -> go.Figure:
     top = np.log10(max((stage.n for stage in shown), default=1)) + 0.4
     return _layout(
         figure,
-        height=110 + 42 * len(shown),
+        height=80 + 42 * len(shown),
+        legend=False,
         xaxis={
             "type": "log",
             "range": [-0.3, float(top)],
@@ -233,7 +235,11 @@ def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
     return _layout(
         figure,
         xaxis={"title": "candidates relaxed, in the order of the picks", "rangemode": "tozero"},
-        yaxis={"title": "structures", "rangemode": "tozero", "tickformat": "d"},
+        yaxis={
+            "title": "structures",
+            "rangemode": "tozero",
+            "dtick": max(1, -(-max(n_known, int(found.materials[-1])) // 10)),
+        },
     )
 
 
@@ -266,7 +272,8 @@ def found_by_chart(
     )
     return _layout(
         figure,
-        height=150 + 26 * len(rows),
+        height=120 + 26 * len(rows),
+        legend=False,
         xaxis={"title": "model", "side": "bottom", "type": "category"},
         yaxis={"autorange": "reversed", "type": "category", "dtick": 1},
     )
@@ -351,7 +358,8 @@ def energies_chart(
     unit = "eV/atom" if per_atom else "eV"
     return _layout(
         figure,
-        height=160 + 110 * n_levels,
+        height=130 + 110 * n_levels,
+        legend=any(trace.type == "scatter" for trace in figure.data),
         xaxis={"title": f"energy above the lowest of the level ({unit})"},
         yaxis={"title": "level", "type": "category"},
     )
@@ -499,7 +507,8 @@ def trajectory_chart(energies: Mapping[str, Sequence[float]]) -> go.Figure | Non
             row=1,
             col=place + 1,
         )
-    figure = _layout(figure, height=360)
+    figure = _layout(figure, height=360, legend=False)
+    figure.update_layout(margin={"t": 40})
     figure.update_xaxes(title_text="ionic step")
     figure.update_yaxes(title_text="eV above the lowest", col=1)
     return figure

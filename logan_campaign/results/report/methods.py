@@ -74,7 +74,7 @@ def _source(used: TrainingSetRecord) -> str:
     origin = used.origin
     if origin is None:
         return used.name
-    extra = [part for part in (origin.version, origin.licence and f"licence {origin.licence}")]
+    extra = (origin.version, origin.licence and f"licence {origin.licence}")
     told = ", ".join(part for part in extra if part)
     return origin.name + (f" ({told})" if told else "")
 

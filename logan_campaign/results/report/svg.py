@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 _DPI = 96  # plotly's lengths are CSS pixels
 _WIDTH = 760
@@ -191,6 +192,10 @@ class _Panel:
                 limits(*([10**end for end in ends] if layout.type == "log" else ends))
             elif layout.rangemode == "tozero":
                 limits(0, None)
+            if layout.dtick is not None and layout.type != "log":
+                (self.axes.xaxis if axis == "x" else self.axes.yaxis).set_major_locator(
+                    MultipleLocator(layout.dtick)
+                )
             names = self._categories[axis]
             if names:
                 (self.axes.set_xticks if axis == "x" else self.axes.set_yticks)(

@@ -3,7 +3,7 @@
 (function () {
   const BALL = 0.45;   // of the covalent radius
   const STICK = 0.09;  // radius of a bond (Å)
-  const LIGHT = { ambient: 0.62, diffuse: 0.75, specular: 0.25, roughness: 0.6, fresnel: 0.1 };
+  const LIGHT = { ambient: 0.75, diffuse: 0.8, specular: 0.15, roughness: 0.7, fresnel: 0.05 };
 
   // A sphere: an icosahedron whose triangles are split and pushed out to radius 1.
   function sphere(splits) {
@@ -38,7 +38,7 @@
   function mesh(colour, opacity) {
     return { type: "mesh3d", x: [], y: [], z: [], i: [], j: [], k: [], color: colour,
       opacity: opacity, flatshading: false, lighting: LIGHT, hoverinfo: "skip",
-      lightposition: { x: 1000, y: 1000, z: 2000 } };
+      lightposition: { x: 10000, y: 12000, z: 14000 } };
   }
 
   function add(trace, points, faces) {
@@ -116,7 +116,7 @@
     const layout = { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, autosize: true, scene: { xaxis: hidden, yaxis: hidden, zaxis: hidden,
         aspectmode: "data", dragmode: "orbit",
-        camera: { projection: { type: "orthographic" }, eye: { x: 1.1, y: 1.3, z: 0.7 } } } };
+        camera: { projection: { type: "orthographic" }, eye: { x: 0.75, y: 0.9, z: 0.5 } } } };
     const config = { responsive: true, displayModeBar: false };
     delete place.dataset.atoms;
     return Plotly.react(place, traces(doc), layout, config).then(function () {
