@@ -25,9 +25,9 @@ def report(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name or id, where CAMPAIGN holds several."),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="HTML file to write.")
-    ] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
     figures: Annotated[
         Path | None,
         typer.Option("--figures", metavar="FOLDER", help="Write the figures as SVG, too."),

@@ -1,22 +1,24 @@
-"""Structures as files that other programs read."""
+"""One structure as a file that other programs read."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from ase.io import write
-from monty.json import jsanitize
-from pymatgen.core import Structure
-from pymatgen.io.vasp import Poscar
-
 from logan_campaign.errors import InputError
-from logan_campaign.results import convert
+from logan_campaign.results import export
 from logan_campaign.stores.schemas import CandidateRecord
 
-Format = Literal["xyz", "cif", "poscar", "json"]
+#: Those of :mod:`logan_campaign.results.export` that are text and hold one structure.
+Format = Literal["extxyz", "cif", "poscar", "sdf", "json", "optimade"]
+
+_FORMATS: dict[Format, str] = {
+    "extxyz": "chemical/x-xyz",
+    "cif": "chemical/x-cif",
+    "poscar": "text/plain",
+    "sdf": "chemical/x-mdl-sdfile",
+    "json": "application/json",
+    "optimade": "application/jsonl",
+}
 
 
 class Download(NamedTuple):
@@ -29,9 +31,8 @@ class Download(NamedTuple):
 
 def formats(record: CandidateRecord) -> list[Format]:
     """Return the formats that can hold a candidate."""
-    if record.kind == "crystal":
-        return ["cif", "poscar", "xyz", "json"]
-    return ["xyz", "json"]
+    held = export.formats_for(record.kind)
+    return [fmt for fmt in _FORMATS if fmt in held]
 
 
 def download(record: CandidateRecord, fmt: Format, raw: bool) -> Download:
@@ -47,40 +48,6 @@ def download(record: CandidateRecord, fmt: Format, raw: bool) -> Download:
     """
     if fmt not in formats(record):
         raise InputError(f"a {record.kind} cannot be written as {fmt}")
-    kind = "-generated" if raw else ""
-    suffix = {"poscar": "vasp"}.get(fmt, fmt)
-    make, media_type = _WRITERS[fmt]
-    return Download(f"{record.id}{kind}.{suffix}", media_type, make(record, raw))
-
-
-def _xyz(record: CandidateRecord, raw: bool) -> str:
-    buffer = io.StringIO()
-    write(buffer, convert.atoms(record, raw), format="extxyz")
-    return buffer.getvalue()
-
-
-def _crystal(record: CandidateRecord, raw: bool) -> Structure:
-    found = convert.geometry(record, raw)
-    assert isinstance(found, Structure)  # by formats
-    return found
-
-
-def _cif(record: CandidateRecord, raw: bool) -> str:
-    return str(_crystal(record, raw).to(fmt="cif"))
-
-
-def _poscar(record: CandidateRecord, raw: bool) -> str:
-    return str(Poscar(_crystal(record, raw), comment=record.id))
-
-
-def _json(record: CandidateRecord, raw: bool) -> str:
-    document = jsanitize(record.model_dump(), strict=True, enum_values=True)
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
-_WRITERS: dict[Format, tuple[Callable[[CandidateRecord, bool], str], str]] = {
-    "xyz": (_xyz, "chemical/x-xyz"),
-    "cif": (_cif, "chemical/x-cif"),
-    "poscar": (_poscar, "text/plain"),
-    "json": (_json, "application/json"),
-}
+    generated = "-generated" if raw else ""
+    name = f"{record.id}{generated}{export.SUFFIXES[fmt][0]}"
+    return Download(name, _FORMATS[fmt], export.text([record], fmt, raw))

@@ -64,7 +64,13 @@ class Guard:
         if scope["type"] != "http":
             return  # no page uses websockets
 
+        is_head = scope["method"] == "HEAD"
+        if is_head:  # the answer to GET, without its body
+            scope = {**scope, "method": "GET"}
+
         async def guarded(message: Message) -> None:
+            if is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -82,7 +88,7 @@ class Guard:
 
     def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] != "GET":
             return PlainTextResponse("only reading here", 405, {"Allow": "GET, HEAD"})
         if self._hosts is not None and host_name(headers.get("host", "")) not in self._hosts:
             return PlainTextResponse("this server does not go by that name", 400)

@@ -203,9 +203,7 @@ def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -
             f"use 'logan-campaign lineage'",
         )
     graph = results.lineage(record.id)
-    details = {
-        name: data["details"] for name, data in graph.nodes(data=True) if data["details"]
-    }
+    details = {name: data["details"] for name, data in graph.nodes(data=True) if data["details"]}
     return page(
         request,
         "lineage.html",
@@ -259,9 +257,7 @@ def campaign_materials(
 
 
 @router.get("/materials", response_class=HTMLResponse)
-def materials(
-    request: Request, results: Opened, params: Annotated[MaterialParams, Query()]
-) -> str:
+def materials(request: Request, results: Opened, params: Annotated[MaterialParams, Query()]) -> str:
     """List the distinct structures of all campaigns."""
     return _materials(request, results.materials(**params.filters()), params, None)
 

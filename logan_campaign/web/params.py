@@ -59,9 +59,9 @@ class CandidateParams(_Params):
     level: Text = None
     model: OptionalIdentity = None
     material: OptionalIdentity = None
-    round: Annotated[
-        int | None, BeforeValidator(_no_text_is_none), Field(ge=0, le=1_000_000)
-    ] = None
+    round: Annotated[int | None, BeforeValidator(_no_text_is_none), Field(ge=0, le=1_000_000)] = (
+        None
+    )
     max_energy: Energy = None
     max_hull: Energy = None
     sort: CandidateOrder = "best"
@@ -86,9 +86,9 @@ class CandidateParams(_Params):
 class MaterialParams(_Params):
     """Filters of a list of materials."""
 
-    state: Annotated[
-        Literal["new", "rediscovered"] | None, BeforeValidator(_no_text_is_none)
-    ] = None
+    state: Annotated[Literal["new", "rediscovered"] | None, BeforeValidator(_no_text_is_none)] = (
+        None
+    )
     formula: Text = None
     smiles: Text = None
     spacegroup: Text = None
