@@ -10,14 +10,14 @@ import networkx as nx
 _COLUMNS = {
     "training_set": 0,
     "model": 1,
-    "known": 1,
+    "known": 2,
     "pool": 2,
     "candidate": 3,
     "relaxation": 4,
     "material": 4,
     "campaign": 4,
 }
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 196, 46, 40, 12, 8
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 206, 46, 34, 12, 8
 #: Boxes that one column shows at most.
 _PER_COLUMN = 14
 _PAGES = {
@@ -27,7 +27,7 @@ _PAGES = {
     "training_set": "sets",
     "campaign": "campaigns",
 }
-_LABEL_LENGTH = 25
+_LABEL_LENGTH = 26
 
 
 @dataclass(frozen=True)
@@ -123,18 +123,20 @@ def _box(graph: nx.DiGraph, name: str, x: int, y: int, is_root: bool) -> Box:
 
 def _short(kind: str, name: str, info: dict[str, object], label: str) -> str:
     """Return the few words that fit into a box."""
+    bare = name.split("-", 1)[-1]
     if kind == "relaxation":
         text = f"{info.get('level')}: {info.get('state')}"
     elif kind == "training_set":
         text = str(info.get("name") or name)
     elif kind == "known":
-        text = label.removeprefix("equals known ").split(" (", 1)[0]
+        label = label.removeprefix("equals known ").removeprefix(name).strip()
+        text = label.split(" (", 1)[0] or name
     elif kind == "material":
         text = str(info.get("smiles") or info.get("known_label") or info.get("spacegroup") or name)
     elif kind == "model":
-        text = f"#{info['index']} {name}" if "index" in info else name
+        text = f"#{info['index']} {bare}" if "index" in info else name
     else:
-        text = f"{info['state']} {name}" if "state" in info else name
+        text = f"{info['state']} {bare}" if "state" in info else name
     return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
 
 

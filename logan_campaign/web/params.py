@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from logan_campaign.schemas import CandidateState
-from logan_campaign.stores.filters import CandidateFilters, CandidateOrder, MaterialFilters
+from logan_campaign.stores.filters import (
+    CandidateFilters,
+    CandidateOrder,
+    MaterialFilters,
+    MaterialState,
+)
 
 #: Rows of a page.
 PAGE_SIZE = 50
@@ -21,20 +26,14 @@ def _no_text_is_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Text = Annotated[
-    str | None, BeforeValidator(_no_text_is_none), Field(max_length=200, pattern=r"^[ -~]+$")
-]
-Identity = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,80}$", max_length=80)]
+_Empty = BeforeValidator(_no_text_is_none)
+Text = Annotated[Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")] | None, _Empty]
+Identity = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
 OptionalIdentity = Annotated[
-    str | None,
-    BeforeValidator(_no_text_is_none),
-    Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80),
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)] | None, _Empty
 ]
-Energy = Annotated[
-    float | None,
-    BeforeValidator(_no_text_is_none),
-    Field(allow_inf_nan=False, ge=-1e6, le=1e6),
-]
+Energy = Annotated[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)] | None, _Empty]
+Round = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, _Empty]
 Number = Annotated[int, Field(ge=1, le=_LAST_PAGE)]
 
 
@@ -52,7 +51,7 @@ class _Params(BaseModel):
 class CandidateParams(_Params):
     """Filters and order of a list of candidates."""
 
-    state: Annotated[CandidateState | None, BeforeValidator(_no_text_is_none)] = None
+    state: Annotated[CandidateState | None, _Empty] = None
     formula: Text = None
     smiles: Text = None
     spacegroup: Text = None
@@ -86,9 +85,7 @@ class CandidateParams(_Params):
 class MaterialParams(_Params):
     """Filters of a list of materials."""
 
-    state: Annotated[Literal["new", "rediscovered"] | None, BeforeValidator(_no_text_is_none)] = (
-        None
-    )
+    state: Annotated[MaterialState | None, _Empty] = None
     formula: Text = None
     smiles: Text = None
     spacegroup: Text = None

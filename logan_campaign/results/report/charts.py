@@ -400,8 +400,9 @@ def training_chart(models: Sequence[ModelRecord], vary: Sequence[str]) -> go.Fig
                 row=panel // 2 + 1,
                 col=panel % 2 + 1,
             )
-    figure = _layout(figure, height=640)
-    figure.update_layout(legend={"y": -0.12, "yanchor": "top"}, margin={"b": 80})
+    figure = _layout(figure, height=640, legend=len(shown) > 1)
+    figure.update_layout(legend={"y": -0.12, "yanchor": "top"}, margin={"b": 80, "t": 40})
+    figure.update_yaxes(range=[0, 1.05], row=2, col=2)
     figure.update_xaxes(title_text="generator updates", row=2)
     return figure
 

@@ -116,7 +116,7 @@
     const layout = { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, autosize: true, scene: { xaxis: hidden, yaxis: hidden, zaxis: hidden,
         aspectmode: "data", dragmode: "orbit",
-        camera: { projection: { type: "orthographic" }, eye: { x: 0.75, y: 0.9, z: 0.5 } } } };
+        camera: { projection: { type: "perspective" }, eye: { x: 0.85, y: 1.0, z: 0.6 } } } };
     const config = { responsive: true, displayModeBar: false };
     delete place.dataset.atoms;
     return Plotly.react(place, traces(doc), layout, config).then(function () {
