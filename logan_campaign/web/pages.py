@@ -252,7 +252,7 @@ def campaign_materials(
 ) -> str:
     """List the distinct structures that a campaign found."""
     record = _campaign(results, identity)
-    query = results.materials(**{**params.filters(), "campaign": record.id})
+    query = results.materials(**params.filters()).where(campaign=record.id)
     return _materials(request, query, params, record)
 
 

@@ -8,6 +8,7 @@ bar, box and heatmap traces on x-y axes, side by side or not.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,9 @@ class _Panel:
             return
         marker = trace.marker
         colour = marker.color if marker.color is not None else marker.line.color
-        edges = {} if marker.symbol in ("x-thin", "line-ns") else {"edgecolors": "none"}
+        edges: dict[str, Any] = (
+            {} if marker.symbol in ("x-thin", "line-ns") else {"edgecolors": "none"}
+        )
         self.axes.scatter(
             x, y, c=list(colour) if isinstance(colour, tuple) else colour, label=label,
             s=0.5 * (marker.size or 6) ** 2, marker=_SYMBOLS[marker.symbol or "circle"],
@@ -177,33 +180,32 @@ class _Panel:
                 )  # fmt: skip
 
     def finish(self) -> None:
-        for axis, layout, set_scale in (
-            ("x", self.x, self.axes.set_xscale),
-            ("y", self.y, self.axes.set_yscale),
+        for name, layout, axis in (
+            ("x", self.x, self.axes.xaxis),
+            ("y", self.y, self.axes.yaxis),
         ):
-            titles = {"x": self.axes.set_xlabel, "y": self.axes.set_ylabel}
+            limits: dict[str, Callable[..., Any]] = {
+                "x": self.axes.set_xlim,
+                "y": self.axes.set_ylim,
+            }
+            is_log = layout.type == "log"
             if layout.title.text:
-                titles[axis](layout.title.text)
-            if layout.type == "log":
-                set_scale("log")
-            limits = {"x": self.axes.set_xlim, "y": self.axes.set_ylim}[axis]
+                axis.set_label_text(layout.title.text)
+            if is_log:
+                self.axes.set(**{f"{name}scale": "log"})
             if layout.range is not None:
                 ends = [float(end) for end in layout.range]
-                limits(*([10**end for end in ends] if layout.type == "log" else ends))
+                limits[name](*([10**end for end in ends] if is_log else ends))
             elif layout.rangemode == "tozero":
-                limits(0, None)
-            if layout.dtick is not None and layout.type != "log":
-                (self.axes.xaxis if axis == "x" else self.axes.yaxis).set_major_locator(
-                    MultipleLocator(layout.dtick)
-                )
-            names = self._categories[axis]
-            if names:
-                (self.axes.set_xticks if axis == "x" else self.axes.set_yticks)(
-                    range(len(names)), names
-                )
-                limits(-0.6, len(names) - 0.4)
+                limits[name](0, None)
+            if layout.dtick is not None and not is_log:
+                axis.set_major_locator(MultipleLocator(layout.dtick))
+            categories = self._categories[name]
+            if categories:
+                axis.set_ticks(range(len(categories)), labels=categories)
+                limits[name](-0.6, len(categories) - 0.4)
             if layout.autorange == "reversed":
-                (self.axes.invert_xaxis if axis == "x" else self.axes.invert_yaxis)()
+                axis.set_inverted(True)
         # long names of models stand one beside the other
         if sum(len(name) for name in self._categories["x"]) > 60:
             self.axes.tick_params(axis="x", labelrotation=60)

@@ -34,7 +34,7 @@ def view3d(structure: Geometry) -> dict[str, Any]:
     bonds = bonds_of(atoms)
     numbers = list(atoms.numbers)
     positions = list(atoms.positions)
-    images: dict[tuple[int, int, int, int], int] = {}
+    images: dict[tuple[int, ...], int] = {}
     pairs: set[tuple[int, int]] = set()
     for first, second, image in zip(bonds.first, bonds.second, bonds.image, strict=True):
         end = int(second)
