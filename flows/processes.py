@@ -1,4 +1,4 @@
-"""Processes that run jobs: they end with the one that started them, and use one thread.
+"""Processes that run jobs end with the one that started them.
 
 Nothing but the standard library is imported: a worker whose runner dies while it is still
 importing shall not live on.
@@ -12,28 +12,9 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Mapping
-
-#: One thread per process: members and relaxations run side by side, and threads inside
-#: one of them would only fight over its core. Besides, sums come out the same everywhere.
-SINGLE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    # size of XLA's pool of threads, else the number of cores: sums would depend on it
-    "NPROC": "1",
-}
-_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 _F_SETSIG = 10  # Linux; not in the fcntl module
 _PR_SET_PDEATHSIG = 1
-
-
-def single_threaded(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment with the settings for one thread put over it."""
-    flags = f"{environment.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
-    return {**environment, **SINGLE_THREAD, "XLA_FLAGS": flags}
 
 
 def die_with_runner(lifeline: int) -> None:

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from logan_campaign.errors import InputError
 
-#: Flags with which XLA uses one thread. The order of sums follows from the number of
-#: threads: campaigns train so, and whoever wants their bits must, too.
-XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+#: One thread per process: members and relaxations run side by side, and threads inside
+#: one of them would only fight over its core. Besides, sums come out the same everywhere: whoever
+#: wants the bits of a campaign must set these, too.
+SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    # size of XLA's pool of threads, else the number of cores: sums would depend on it
+    "NPROC": "1",
+}
+_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def single_threaded(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with the settings for one thread put over it."""
+    flags = f"{environment.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
+    return {**environment, **SINGLE_THREAD, "XLA_FLAGS": flags}
 
 
 def pin_to_cores(cores: Iterable[int]) -> None:

@@ -32,7 +32,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from logan_campaign.flows.processes import die_with_runner, single_threaded
+from logan_campaign.flows.processes import die_with_runner
+from logan_campaign.processors import single_threaded
 
 #: Files of jobflow-remote in the directory of a job.
 IN_NAME, OUT_NAME = "jfremote_in.json", "jfremote_out.json"

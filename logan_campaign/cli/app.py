@@ -67,8 +67,10 @@ def load_commands() -> None:
         known,
         read,
         remote,
+        report,
         reproduce,
         run,
+        serve,
         submit,
     )
 

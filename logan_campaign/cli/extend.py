@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -23,9 +23,11 @@ from logan_campaign.cli.common import (
 from logan_campaign.errors import InputError
 from logan_campaign.flows.local import Ledger
 from logan_campaign.flows.local.codec import dumps, loads
-from logan_campaign.rounds import StopSpec
-from logan_campaign.spec import CampaignSpec
 from logan_campaign.stores.queries import CampaignDatabase
+
+if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
+    from logan_campaign.rounds import StopSpec
+    from logan_campaign.spec import CampaignSpec
 
 #: Note in the ledger that holds the rules in force.
 _NOTE = "stop"
@@ -52,6 +54,8 @@ def extend(
     A running campaign heeds the change when its round is over. One that has stopped goes on
     with the next 'logan-campaign run' of its spec. Nothing that it has found is lost.
     """
+    from logan_campaign.spec import CampaignSpec
+
     with opened(campaign, store) as (database, record):
         spec = CampaignSpec.model_validate(record.spec)
         if spec.rounds is None:
@@ -71,7 +75,7 @@ def extend(
     table = Table(box=None, pad_edge=False)
     for name in ("rule", "value", "stops"):
         table.add_column(name)
-    for name, field in StopSpec.model_fields.items():
+    for name, field in type(rules).model_fields.items():
         value = getattr(rules, name)
         table.add_row(name, "-" if value is None else str(value), escape(field.description or ""))
     console().print(table)
@@ -85,7 +89,7 @@ def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
             raise InputError(f"--set takes RULE=VALUE with a rule of {', '.join(values)}: {text!r}")
         values[name] = yaml.safe_load(value)
     try:
-        return StopSpec.model_validate(values)
+        return type(rules).model_validate(values)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         raise InputError(f"--set {first['loc'][0]}: {first['msg']}") from err
@@ -101,7 +105,7 @@ def current_rules(ledger: Ledger, said: StopSpec) -> StopSpec:
     noted = ledger.noted(_NOTE)
     if noted is None or noted["spec"] != said.model_dump(mode="json"):
         return said
-    return StopSpec.model_validate(noted["stop"])
+    return type(said).model_validate(noted["stop"])
 
 
 def follow_rules(

@@ -27,16 +27,7 @@ def campaign_status(
         "formula": record.formula,
         "kind": record.kind,
         "store": database.stores.describe(),
-        "state": _state(flow),
-        "pid": flow.pid,
-        "runner": flow.runner,
-        "cpu_s": flow.elapsed_s,
-        "stages": flow.by_stage,
-        "running": [
-            {"name": job.name, **(job.progress._asdict() if job.progress else {})}
-            for job in flow.running
-        ],
-        "failures": [{"name": f.name, "error": f.error} for f in flow.failures],
+        **run_progress(flow),
         "training_sets": _sets(database, record),
         "models": _models(database, record),
         "selections": [
@@ -59,6 +50,22 @@ def campaign_status(
         "known": _known(database, record),
         "leakage": _leakage(record),
         "reference": _reference(database, record),
+    }
+
+
+def run_progress(flow: FlowStatus) -> dict[str, Any]:
+    """Return how far a run is, as JSON-able values."""
+    return {
+        "state": _state(flow),
+        "pid": flow.pid,
+        "runner": flow.runner,
+        "cpu_s": flow.elapsed_s,
+        "stages": flow.by_stage,
+        "running": [
+            {"name": job.name, **(job.progress._asdict() if job.progress else {})}
+            for job in flow.running
+        ],
+        "failures": [{"name": f.name, "error": f.error} for f in flow.failures],
     }
 
 

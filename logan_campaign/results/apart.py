@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from logan_campaign.errors import InputError, LoganCampaignError
-from logan_campaign.processors import XLA_SINGLE_THREAD, pin_to_cores
+from logan_campaign.processors import pin_to_cores, single_threaded
 
 
 def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) -> dict[str, Any]:
@@ -28,13 +28,12 @@ def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) 
         InputError: as :func:`~logan_campaign.results.reproduce.reproduce`, and if the process
             ends without an answer.
     """
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {XLA_SINGLE_THREAD}".strip()
     # The location may hold a password: it goes where no list of processes shows it.
     request = {"location": location, "candidate_id": candidate_id, "retrain": retrain}
     done = subprocess.run(
         [sys.executable, "-P", "-m", __name__],
         input=json.dumps(request),
-        env={**os.environ, "XLA_FLAGS": flags},
+        env=single_threaded(os.environ),
         capture_output=True,
         text=True,
         check=False,

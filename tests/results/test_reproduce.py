@@ -16,7 +16,7 @@ from jobflow import JobStore
 
 from logan_campaign.cli import main
 from logan_campaign.gan import LoganModel
-from logan_campaign.processors import XLA_SINGLE_THREAD
+from logan_campaign.processors import single_threaded
 from logan_campaign.results import Results
 from logan_campaign.results.reproduce import describe, reproduce
 from logan_campaign.stores.builders import CampaignBuilder
@@ -87,7 +87,7 @@ def made(kind: str, folder: Path) -> list[dict[str, Any]]:
         text=True,
         check=False,
         cwd=folder,
-        env={**os.environ, "XLA_FLAGS": XLA_SINGLE_THREAD},
+        env=single_threaded(os.environ),
     )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])

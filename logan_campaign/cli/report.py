@@ -1,0 +1,51 @@
+"""``logan-campaign report``: a campaign as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    JsonOption,
+    StoreOption,
+    err_console,
+    print_json,
+)
+
+
+@app.command()
+def report(
+    campaign: CampaignArgument,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Name or id, where CAMPAIGN holds several."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="FOLDER", help="Write the figures as SVG, too."),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a report: one HTML file that needs no network, figures as SVG on request."""
+    # imported here: they bring plotly, which takes its time
+    from logan_campaign.results import Campaign
+    from logan_campaign.results.report import write_report
+
+    where, chosen = (campaign, name) if store is None else (store, name or campaign)
+    with Campaign.open(where, chosen) as found:
+        written = write_report(found, output, figures)
+    if as_json:
+        print_json({"report": str(written[0]), "figures": [str(path) for path in written[1:]]})
+        return
+    n_figures = len(written) - 1
+    more = f" and {n_figures} figures to {figures}" if figures is not None else ""
+    err_console().print(escape(f"report written to {written[0]}{more}"), soft_wrap=True)

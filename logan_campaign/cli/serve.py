@@ -1,0 +1,117 @@
+"""``logan-campaign serve``: the browser of results."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from logan_campaign.cli.app import app
+from logan_campaign.cli.common import err_console, work_folder
+from logan_campaign.errors import InputError, StoreError
+from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.schemas import CampaignRecord
+
+_TOKEN_BYTES = 24
+
+
+@app.command()
+def serve(
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE",
+            envvar="LOGAN_CAMPAIGN_STORE",
+            help="A campaign's folder, an SQLite file, or mongodb://…/database.",
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")
+    ] = 8642,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen at. Any but loopback's can be reached by others: it then "
+            "takes a token, which is printed once."
+        ),
+    ] = "127.0.0.1",
+) -> None:
+    """Show campaigns in a browser: pages on this machine, read only. Ctrl-C ends it."""
+    try:
+        import uvicorn
+
+        from logan_campaign.results import Results
+        from logan_campaign.web.app import create_app
+    except ModuleNotFoundError as err:
+        if (err.name or "").startswith("logan_campaign"):
+            raise
+        raise InputError(
+            f"the browser needs the package {err.name}: pip install 'logan-campaign[web]'"
+        ) from err
+    from logan_campaign.web.guard import LOOPBACK
+
+    token = None if _is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
+    listener = _listen(host, port)
+    with listener, Results.open(store) as results:
+
+        def progress(record: CampaignRecord) -> dict[str, Any] | None:
+            return _progress(results.stores, record)
+
+        # With a token, a name that points here by trickery gets no cookie and no page.
+        hosts = LOOPBACK | {host.lower()} if token is None else None
+        browser = create_app(results, progress=progress, hosts=hosts, token=token)
+        address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
+        if token is not None:
+            address += f"?token={token}"
+        err_console().print(
+            escape(f"serving {results.stores.describe()} at {address} (Ctrl-C ends it)"),
+            soft_wrap=True,
+        )
+        # No access log: it would hold the token.
+        settings = uvicorn.Config(
+            browser, access_log=False, log_level="error", server_header=False, ws="none"
+        )
+        uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as err:
+        listener.close()
+        raise InputError(
+            f"cannot listen at {host} port {port}: {err.strerror or err}; "
+            "choose another with --port"
+        ) from err
+    return listener
+
+
+def _progress(stores: CampaignStores, record: CampaignRecord) -> dict[str, Any] | None:
+    from logan_campaign.cli.status import run_progress
+    from logan_campaign.flows.local import Ledger, flow_status
+
+    try:
+        flow = flow_status(Ledger(stores.ledger, record.id), work_folder(stores, record.name))
+    except StoreError:
+        return None  # imported, or run elsewhere: there is no record of a run
+    return run_progress(flow)

@@ -1,0 +1,62 @@
+"""The report of a campaign: one HTML file, and its figures as SVG.
+
+>>> with Campaign.open("quick") as campaign:  # doctest: +SKIP
+...     write_report(campaign, "report.html", figures="figures")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from logan_campaign.errors import InputError
+from logan_campaign.results.campaign import Campaign
+from logan_campaign.results.report.data import ReportData, gather
+from logan_campaign.results.report.page import Chart, render, report_charts
+
+__all__ = ["Chart", "ReportData", "gather", "render", "report_charts", "write_report"]
+
+
+def write_report(
+    campaign: Campaign, path: str | Path, figures: str | Path | None = None
+) -> list[Path]:
+    """Write the report of a campaign.
+
+    Args:
+        campaign: the campaign, finished or not.
+        path: HTML file to write; one that is there is replaced.
+        figures: folder for the figures as SVG, made if not there; none if left out.
+
+    Returns:
+        The files written, the report first.
+
+    Raises:
+        InputError: if a file cannot be written.
+        StoreError: if a record of the campaign cannot be read.
+    """
+    data = gather(campaign)
+    drawn = report_charts(data)
+    written = [_write(Path(path), render(data, drawn))]
+    if figures is not None:
+        from logan_campaign.results.report.svg import figure_svg  # brings matplotlib
+
+        folder = Path(figures)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise InputError(f"cannot make folder {folder}: {err.strerror or err}") from err
+        written += [
+            _write(folder / f"{chart.name}.svg", figure_svg(chart.figure))
+            for chart in drawn.values()
+        ]
+    return written
+
+
+def _write(path: Path, text: str) -> Path:
+    # beside and renamed: a reader never sees half a file
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as err:
+        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
+    return path

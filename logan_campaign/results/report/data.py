@@ -1,0 +1,200 @@
+"""Everything that a report tells, read from the store once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from logan_campaign.errors import LoganCampaignError
+from logan_campaign.results.arrays import PcaMap
+from logan_campaign.results.campaign import Campaign
+from logan_campaign.results.report.discoveries import material_names, n_targets
+from logan_campaign.results.report.view3d import view3d
+from logan_campaign.stores.schemas import (
+    CampaignRecord,
+    CandidateRecord,
+    MaterialRecord,
+    ModelRecord,
+    TrainingSetRecord,
+)
+
+#: Structures that a file holds at most, as the length of their JSON text.
+_STRUCTURES_LENGTH = 8_000_000
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """A row of the table of discoveries: a distinct structure, new or known.
+
+    Attributes:
+        candidate: the candidate that stands for it.
+        name: SMILES, label of the known entry, or space group.
+        n_candidates: how many candidates of the campaign became it.
+        n_models: how many models generated these.
+        n_relaxed: candidates relaxed until it was found, this one included.
+    """
+
+    candidate: CandidateRecord
+    name: str
+    n_candidates: int
+    n_models: int
+    n_relaxed: int
+
+
+@dataclass(frozen=True)
+class LevelCost:
+    """What the relaxations at one level came to; times in seconds."""
+
+    level: str
+    n: int
+    n_converged: int
+    median_steps: float
+    median_s: float
+    total_s: float
+    ended: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a report is made from.
+
+    Attributes:
+        record: the campaign.
+        candidates: all of them without structures, in the order of the picks.
+        materials: the distinct structures that it found.
+        models: its models.
+        sets: its training sets and known sets.
+        maps: map of each round, None where it cannot be read.
+        map_problem: why the last map cannot be read; empty if it can.
+        discoveries: table of what was found, new ones first.
+        structures: 3D views by candidate id, as many as a file should hold.
+        n_targets: known entries of the composition that is looked for.
+        n_trained_on_target: training structures that have it.
+    """
+
+    record: CampaignRecord
+    candidates: list[CandidateRecord]
+    materials: list[MaterialRecord]
+    models: list[ModelRecord]
+    sets: list[TrainingSetRecord]
+    pca_map: PcaMap | None
+    map_problem: str
+    discoveries: list[Discovery]
+    structures: dict[str, dict[str, Any]]
+    n_targets: int
+    n_trained_on_target: int
+
+    @property
+    def vary(self) -> list[str]:
+        """Hyperparameters that differ between the models."""
+        return list(self.record.spec.get("models", {}).get("vary", {}))
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """A short name for each material."""
+        return material_names(self.materials)
+
+    def costs(self) -> list[LevelCost]:
+        """Return what the relaxations came to, level by level."""
+        found = []
+        for level in self.record.levels:
+            runs = [r for c in self.candidates for r in c.relaxations if r.level == level]
+            if runs:
+                times = np.array([run.elapsed_s for run in runs])
+                ended = Counter(run.state.replace("_", " ") for run in runs)
+                found.append(
+                    LevelCost(
+                        level=level,
+                        n=len(runs),
+                        n_converged=ended["converged"],
+                        median_steps=float(np.median([run.n_steps for run in runs])),
+                        median_s=float(np.median(times)),
+                        total_s=float(times.sum()),
+                        ended=dict(ended.most_common()),
+                    )
+                )
+        return found
+
+
+def gather(campaign: Campaign) -> ReportData:
+    """Read what a report of a campaign tells.
+
+    Raises:
+        StoreError: if a record cannot be read.
+    """
+    record = campaign.record
+    candidates = list(campaign.candidates().without_structures())
+    materials = list(campaign.materials())
+    sets = [*campaign.training_sets, *campaign.known_sets]
+    pca_map, problem = None, ""
+    if record.selections:
+        try:
+            pca_map = campaign.pca_map()
+        except LoganCampaignError as err:  # the rest of the report is worth having
+            problem = str(err)
+    structures: dict[str, dict[str, Any]] = {}
+    length = 0
+    for candidate in campaign.candidates(state=["new", "rediscovered"]):
+        shown = candidate.structure or candidate.raw_structure
+        if shown is None:
+            continue
+        document = view3d(shown)
+        length += len(json.dumps(document, separators=(",", ":")))
+        if length > _STRUCTURES_LENGTH:
+            break
+        structures[candidate.id] = document
+    return ReportData(
+        record=record,
+        candidates=candidates,
+        materials=materials,
+        models=campaign.models,
+        sets=sets,
+        pca_map=pca_map,
+        map_problem=problem,
+        discoveries=_discoveries(candidates, material_names(materials)),
+        structures=structures,
+        n_targets=n_targets(record, sets),
+        n_trained_on_target=sum(
+            used.formulas.get(record.formula, 0)
+            for used in sets
+            if used.id in record.training_set_ids
+        ),
+    )
+
+
+def _discoveries(
+    candidates: Sequence[CandidateRecord], names: Mapping[str, str]
+) -> list[Discovery]:
+    members: defaultdict[str, list[CandidateRecord]] = defaultdict(list)
+    first: dict[str, int] = {}
+    n_relaxed = 0
+    for candidate in candidates:
+        n_relaxed += bool(candidate.relaxations)
+        if candidate.material_id is not None:
+            members[candidate.material_id].append(candidate)
+            first.setdefault(candidate.material_id, n_relaxed)
+    found = []
+    for key, group in members.items():
+        heads = [c for c in group if c.state in ("new", "rediscovered")]
+        if heads:
+            head = min(heads, key=_energy)
+            found.append(
+                Discovery(
+                    candidate=head,
+                    name=names.get(key, head.smiles or head.spacegroup or head.formula),
+                    n_candidates=len(group),
+                    n_models=len({c.model_id for c in group}),
+                    n_relaxed=first[key],
+                )
+            )
+    return sorted(found, key=lambda d: (d.candidate.state != "new", _energy(d.candidate)))
+
+
+def _energy(candidate: CandidateRecord) -> tuple[bool, float, int]:
+    energy = candidate.energy_above_min_ev
+    return energy is None, energy or 0.0, candidate.order

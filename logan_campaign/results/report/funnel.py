@@ -1,0 +1,93 @@
+"""From all that was generated to what is new: how many are left, and why the rest are not.
+
+Every structure is lost at one stage for one reason, so that what a stage holds less what
+it loses is what the next one holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from logan_campaign.stores.schemas import CandidateRecord, SelectionRecord
+
+#: Reason of those whose turn has not come.
+PENDING = "still on its way"
+
+
+class Stage(NamedTuple):
+    """A stage of the funnel.
+
+    Attributes:
+        name: what the structures here are.
+        n: how many there are.
+        losses: how many of them the next stage does not have, per reason, most first.
+    """
+
+    name: str
+    n: int
+    losses: dict[str, int]
+
+
+def funnel(
+    selections: Sequence[SelectionRecord], candidates: Iterable[CandidateRecord]
+) -> list[Stage]:
+    """Return the stages from generated to new structures.
+
+    Args:
+        selections: what was generated and passed over, one per round.
+        candidates: all that was picked.
+    """
+    unusable: Counter[str] = Counter()
+    for selection in selections:
+        unusable.update(selection.n_unusable)
+    generated = sum(selection.n_generated for selection in selections)
+    losses: dict[str, Counter[str]] = {stage: Counter() for stage in _AFTER_PICKING}
+    picked = 0
+    for candidate in candidates:
+        picked += 1
+        lost = _lost(candidate)
+        if lost is not None:
+            losses[lost[0]][lost[1]] += 1
+    valid = generated - unusable.total()
+    stages = [
+        Stage("generated", generated, _ordered(unusable)),
+        Stage("valid", valid, {"another structure was picked for it": valid - picked}),
+    ]
+    left = picked
+    for name, lost_here in losses.items():
+        stages.append(Stage(name, left, _ordered(lost_here)))
+        left -= lost_here.total()
+    return [*stages, Stage("new", left, {})]
+
+
+_AFTER_PICKING = ("picked", "distinct", "relaxed", "distinct after relaxation")
+
+
+def _ordered(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _lost(candidate: CandidateRecord) -> tuple[str, str] | None:
+    """Return the last stage that a candidate reached and why it went no further."""
+    last = candidate.relaxations[-1] if candidate.relaxations else None
+    match candidate.state:
+        case "new":
+            return None
+        case "rediscovered":
+            known = "known already" if last else "known already, as it was generated"
+            return ("distinct after relaxation" if last else "picked", known)
+        case "duplicate":
+            return ("relaxed" if last else "picked", "equals another candidate")
+        case "pending":
+            return ("distinct", PENDING)
+        case _:
+            broken = last is not None and last.state != "converged"
+            reason = last.state.replace("_", " ") if last and broken else _opening(candidate)
+            return ("distinct" if last else "picked", reason)
+
+
+def _opening(candidate: CandidateRecord) -> str:
+    """Return a reason up to its first colon: the part that many share."""
+    return candidate.reason.split(":", 1)[0].strip() or candidate.state

@@ -1,0 +1,176 @@
+"""The report of a campaign as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.io import to_json
+from plotly.offline import get_plotlyjs
+
+from logan_campaign import __version__
+from logan_campaign.results.report import charts
+from logan_campaign.results.report.citations import references
+from logan_campaign.results.report.data import ReportData
+from logan_campaign.results.report.discoveries import (
+    count_discoveries,
+    draws_for_all,
+    found_by,
+)
+from logan_campaign.results.report.funnel import funnel
+from logan_campaign.results.report.methods import methods
+
+
+class Chart(NamedTuple):
+    """A figure of the report: its name in files, what it shows, and the figure."""
+
+    name: str
+    title: str
+    figure: go.Figure
+
+
+def report_charts(data: ReportData) -> dict[str, Chart]:
+    """Return the figures of a report by name; those without data are left out."""
+    record = data.record
+    found = count_discoveries(data.candidates, record.known_set_ids)
+    table = found_by(data.candidates, [model.id for model in data.models])
+    made: list[tuple[str, str, go.Figure | None]] = [
+        (
+            "funnel",
+            "From generated to new structures",
+            charts.funnel_chart(funnel(record.selections, data.candidates)),
+        ),
+        (
+            "map",
+            "PCA map of what was generated, picked and found",
+            charts.map_chart(data.pca_map, data.candidates) if data.pca_map is not None else None,
+        ),
+        (
+            "discoveries",
+            "Discoveries against relaxations",
+            charts.discoveries_chart(found, data.n_targets) if len(found.relaxations) > 1 else None,
+        ),
+        ("rounds", "Discoveries per round", charts.rounds_chart(data.candidates)),
+        (
+            "found-by",
+            "Which model found what",
+            charts.found_by_chart(table, data.names, data.models, data.vary)
+            if table.materials
+            else None,
+        ),
+        (
+            "energies",
+            "Energies of relaxed candidates",
+            charts.energies_chart(
+                data.candidates, record.references, record.levels, record.kind == "crystal"
+            ),
+        ),
+        ("training", "Training curves", charts.training_chart(data.models, data.vary)),
+        (
+            "relaxations",
+            "How relaxations ended and what they took",
+            charts.relaxations_chart(data.candidates, record.levels),
+        ),
+    ]
+    return {name: Chart(name, title, figure) for name, title, figure in made if figure is not None}
+
+
+def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
+    """Return the report as HTML.
+
+    Args:
+        data: what it tells.
+        drawn: its figures, where they have been made before.
+    """
+    record = data.record
+    drawn = report_charts(data) if drawn is None else drawn
+    cited = references(record, data.models, data.sets)
+    bibtex = "\n\n".join(reference.bibtex for reference in cited) + "\n"
+    leaked = [leak for leak in record.leakage or [] if leak.matches]
+    return _environment().get_template("report.html").render(
+        data=data,
+        record=record,
+        charts=drawn,
+        stages=funnel(record.selections, data.candidates),
+        draws_for_all=draws_for_all(data.n_targets) if data.n_targets else 0.0,
+        n_known_found=int(count_discoveries(data.candidates, record.known_set_ids).known[-1]),
+        leaked=leaked,
+        references=cited,
+        bibtex=bibtex,
+        methods=methods(record, data.models, data.sets),
+        limits={
+            "matrix": charts.MATRIX_ROWS,
+            "curves": charts.CURVE_MODELS,
+        },
+        version=__version__,
+        plotly=Markup(plotly_source()),
+        asset=asset,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def plotly_source() -> str:
+    """Return plotly.js, as the PyPI package brings it (MIT licence)."""
+    return get_plotlyjs()
+
+
+def asset(name: str) -> Markup:
+    """Return a file of ours that belongs into the page as it stands."""
+    path = files("logan_campaign.results.report") / "static" / name
+    return Markup(path.read_text(encoding="utf-8"))
+
+
+def figure_json(figure: go.Figure) -> Markup:
+    """Return a figure as JSON that may stand inside a script element."""
+    return _inert(to_json(figure, validate=False))
+
+
+def embedded_json(value: Any) -> Markup:
+    """Return a value as JSON that may stand inside a script element."""
+    return _inert(json.dumps(value, separators=(",", ":"), allow_nan=False))
+
+
+def _inert(text: str) -> Markup:
+    # The only thing that HTML looks for inside a script is a tag.
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def quantity(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many decimals, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+FILTERS = {
+    "figure_json": figure_json,
+    "embedded_json": embedded_json,
+    "quantity": quantity,
+    "duration": duration,
+}
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("logan_campaign.results.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment

@@ -1,0 +1,68 @@
+"""Structures as the small documents that the 3D view draws (``static/view3d.js``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase.data import covalent_radii
+from ase.data.colors import jmol_colors
+from pymatgen.core import Structure
+
+from logan_campaign.coordination import bonds_of
+from logan_campaign.schemas import Geometry
+from logan_campaign.structures import to_atoms
+
+_DIGITS = 3  # 1 mÅ is far below what a picture shows
+
+
+def view3d(structure: Geometry) -> dict[str, Any]:
+    """Return what the 3D view needs of a structure.
+
+    Atoms of a crystal stand in the home cell; those bonded to them across a face are
+    added as images, so that no bond ends in nothing.
+
+    Returns:
+        ``elements``: symbol, radius (Å) and colour of each; ``atoms``: [element, x, y, z]
+        (Å); ``n_home``: how many of them are no images; ``bonds``: pairs of atoms;
+        ``cell``: three vectors (Å), or None.
+    """
+    atoms = to_atoms(structure)
+    periodic = isinstance(structure, Structure)
+    if periodic:
+        atoms.wrap(eps=1e-6)
+    bonds = bonds_of(atoms)
+    numbers = list(atoms.numbers)
+    positions = list(atoms.positions)
+    images: dict[tuple[int, ...], int] = {}
+    pairs: set[tuple[int, int]] = set()
+    for first, second, image in zip(bonds.first, bonds.second, bonds.image, strict=True):
+        end = int(second)
+        if image.any():
+            key = (end, *(int(step) for step in image))
+            if key not in images:
+                images[key] = len(numbers)
+                numbers.append(atoms.numbers[end])
+                positions.append(atoms.positions[end] + image @ atoms.cell.array)
+            end = images[key]
+        pairs.add((min(int(first), end), max(int(first), end)))
+    kinds = sorted({int(number) for number in numbers})
+    place = {number: k for k, number in enumerate(kinds)}
+    symbols = dict(zip(atoms.numbers, atoms.get_chemical_symbols(), strict=True))
+    return {
+        "elements": [
+            {
+                "symbol": symbols[number],
+                "radius": round(float(covalent_radii[number]), 2),
+                "colour": "#" + "".join(f"{round(255 * c):02x}" for c in jmol_colors[number]),
+            }
+            for number in kinds
+        ],
+        "atoms": [
+            [place[int(number)], *np.round(position, _DIGITS).tolist()]
+            for number, position in zip(numbers, positions, strict=True)
+        ],
+        "n_home": len(atoms),
+        "bonds": [list(pair) for pair in sorted(pairs)],
+        "cell": np.round(atoms.cell.array, _DIGITS).tolist() if periodic else None,
+    }

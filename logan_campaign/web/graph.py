@@ -1,0 +1,152 @@
+"""A lineage graph laid out in columns: sets, models, pools, candidates, what came of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import networkx as nx
+
+_COLUMNS = {
+    "training_set": 0,
+    "model": 1,
+    "known": 2,
+    "pool": 2,
+    "candidate": 3,
+    "relaxation": 4,
+    "material": 4,
+    "campaign": 4,
+}
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 206, 46, 34, 12, 8
+#: Boxes that one column shows at most.
+_PER_COLUMN = 14
+_PAGES = {
+    "candidate": "candidates",
+    "material": "materials",
+    "model": "models",
+    "training_set": "sets",
+    "campaign": "campaigns",
+}
+_LABEL_LENGTH = 26
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node, with its upper left corner in pixels; ``page`` is empty if it has none."""
+
+    x: int
+    y: int
+    kind: str
+    text: str
+    title: str
+    page: str
+    is_root: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A graph ready to be drawn; ``edges`` are paths as SVG has them."""
+
+    width: int
+    height: int
+    boxes: list[Box]
+    edges: list[str]
+    n_hidden: int
+    box_width: int = _WIDTH
+    box_height: int = _HEIGHT
+
+
+def draw_lineage(graph: nx.DiGraph) -> Drawing:
+    """Lay out the graph of a lineage.
+
+    Structures of a set that play no part of their own are left out, and so is what a
+    column has no room for; the root always stays.
+    """
+    root = graph.graph["root"]
+    columns: defaultdict[int, list[str]] = defaultdict(list)
+    n_hidden = 0
+    for name, data in graph.nodes(data=True):
+        kind = data["kind"]
+        if kind == "known" and name != root and not _matters(graph, name):
+            continue
+        column = _COLUMNS.get(kind, 4)
+        if kind == "candidate" and name != root and nx.has_path(graph, root, name):
+            column = 4  # it came of the root
+        if name == root:
+            columns[column].insert(0, name)
+        else:
+            columns[column].append(name)
+    for column, names in columns.items():
+        n_hidden += max(0, len(names) - _PER_COLUMN)
+        columns[column] = names[:_PER_COLUMN]
+    used = sorted(columns)
+    tallest = max(len(names) for names in columns.values())
+    places: dict[str, tuple[int, int]] = {}
+    for place, column in enumerate(used):
+        names = columns[column]
+        top = (tallest - len(names)) * (_HEIGHT + _GAP_Y) // 2
+        for row, name in enumerate(names):
+            x = _MARGIN + place * (_WIDTH + _GAP_X)
+            places[name] = (x, _MARGIN + top + row * (_HEIGHT + _GAP_Y))
+    boxes = [_box(graph, name, x, y, name == root) for name, (x, y) in places.items()]
+    edges = [
+        _path(places[first], places[then])
+        for first, then in graph.edges
+        if first in places and then in places
+    ]
+    return Drawing(
+        width=2 * _MARGIN + len(used) * (_WIDTH + _GAP_X) - _GAP_X,
+        height=2 * _MARGIN + tallest * (_HEIGHT + _GAP_Y) - _GAP_Y,
+        boxes=boxes,
+        edges=edges,
+        n_hidden=n_hidden,
+    )
+
+
+def _matters(graph: nx.DiGraph, name: str) -> bool:
+    return any(data["relation"] == "equals" for *_, data in graph.out_edges(name, data=True))
+
+
+def _box(graph: nx.DiGraph, name: str, x: int, y: int, is_root: bool) -> Box:
+    data = graph.nodes[name]
+    page = _PAGES.get(data["kind"])
+    return Box(
+        x=x,
+        y=y,
+        kind=data["kind"].replace("_", " "),
+        text=_short(data["kind"], name, data["info"], data["label"]),
+        title=data["label"],
+        page="" if page is None else f"/{page}/{name}",
+        is_root=is_root,
+    )
+
+
+def _short(kind: str, name: str, info: dict[str, object], label: str) -> str:
+    """Return the few words that fit into a box."""
+    bare = name.split("-", 1)[-1]
+    if kind == "relaxation":
+        text = f"{info.get('level')}: {info.get('state')}"
+    elif kind == "training_set":
+        text = str(info.get("name") or name)
+    elif kind == "known":
+        label = label.removeprefix("equals known ").removeprefix(name).strip()
+        text = label.split(" (", 1)[0] or name
+    elif kind == "material":
+        text = str(info.get("smiles") or info.get("known_label") or info.get("spacegroup") or name)
+    elif kind == "model":
+        text = f"#{info['index']} {bare}" if "index" in info else name
+    else:
+        text = f"{info['state']} {bare}" if "state" in info else name
+    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
+
+
+def _path(first: tuple[int, int], then: tuple[int, int]) -> str:
+    x1, y1 = first[0] + _WIDTH, first[1] + _HEIGHT // 2
+    x2, y2 = then[0], then[1] + _HEIGHT // 2
+    if then[0] == first[0]:  # in the same column: from below to above
+        x, down = first[0] + _WIDTH // 2, then[1] > first[1]
+        return f"M {x} {first[1] + _HEIGHT * down} L {x} {then[1] + _HEIGHT * (not down)}"
+    if then[0] < first[0]:  # back to the left: a known structure and its set
+        x1, x2 = first[0], then[0] + _WIDTH
+    bend = (x2 - x1) // 2
+    return f"M {x1} {y1} C {x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"

@@ -1,0 +1,137 @@
+"""Who may ask for what: reading only, from hosts that are known, with a token where needed.
+
+One ASGI layer in front of every page and of what is mounted below:
+
+* Methods other than GET and HEAD are refused: nothing here writes.
+* The Host header must name this server, or a foreign page could reach it by letting its
+  own name point here (DNS rebinding).
+* With a token, a request must bring it as ``?token=…``, which becomes a cookie and
+  disappears from the address at once, or as that cookie, or as a bearer token.
+* Answers say what a browser may do with them.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: Names under which a server on loopback is reached.
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+COOKIE = "logan_campaign_token"
+
+#: Pages load scripts and styles from here only. plotly sets styles in its own elements.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Guard:
+    """The layer.
+
+    Args:
+        app: what it stands in front of.
+        hosts: names that the Host header may give, without port; None for any.
+        token: what requests must bring; None for nothing.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str] | None = LOOPBACK, token: str | None = None
+    ) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else {name.lower() for name in hosts}
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # no page uses websockets
+
+        is_head = scope["method"] == "HEAD"
+        if is_head:  # the answer to GET, without its body
+            scope = {**scope, "method": "GET"}
+
+        async def guarded(message: Message) -> None:
+            if is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+                headers.setdefault("Cache-Control", "no-store" if self._token else "no-cache")
+                del headers["server"]
+            await send(message)
+
+        refused = self._refuse(scope)
+        if refused is not None:
+            await refused(scope, receive, guarded)
+        else:
+            await self._app(scope, receive, guarded)
+
+    def _refuse(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if scope["method"] != "GET":
+            return PlainTextResponse("only reading here", 405, {"Allow": "GET, HEAD"})
+        if self._hosts is not None and host_name(headers.get("host", "")) not in self._hosts:
+            return PlainTextResponse("this server does not go by that name", 400)
+        if self._token is None:
+            return None
+        return self._check_token(scope, headers, self._token)
+
+    def _check_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = [value for name, value in query if name == "token"]
+        if given and _equal(given[0], token):
+            # out of the address line, the history and whatever is copied from there
+            rest = urlencode([(name, value) for name, value in query if name != "token"])
+            # one slash: with two, what follows would be taken for a host
+            path = "/" + scope["path"].lstrip("/")
+            answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+            answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            return answer
+        bearer = headers.get("authorization", "")
+        if bearer.startswith("Bearer ") and _equal(bearer.removeprefix("Bearer "), token):
+            return None
+        cookies: SimpleCookie = SimpleCookie()
+        try:
+            cookies.load(headers.get("cookie", ""))
+        except CookieError:
+            cookies.clear()
+        if COOKIE in cookies and _equal(cookies[COOKIE].value, token):
+            return None
+        return PlainTextResponse(
+            "a token is needed: open the address that 'logan-campaign serve' printed",
+            401,
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
+def host_name(header: str) -> str:
+    """Return the name in a Host header, without port and brackets."""
+    text = header.strip().lower()
+    if text.startswith("["):
+        return text[1:].split("]", 1)[0]
+    return text.rsplit(":", 1)[0] if ":" in text else text
+
+
+def _equal(given: str, token: str) -> bool:
+    # takes as long for a nearly right one as for a wrong one
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

@@ -1,0 +1,332 @@
+"""The pages: campaigns, candidates, structures, models, materials, sets, lineage, report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.results import Campaign, Results
+from logan_campaign.results.report import charts, gather, render
+from logan_campaign.results.report.discoveries import material_names
+from logan_campaign.results.report.view3d import view3d
+from logan_campaign.stores.schemas import (
+    CampaignRecord,
+    CandidateRecord,
+    MaterialRecord,
+    ModelRecord,
+    TrainingSetRecord,
+)
+from logan_campaign.web.downloads import Format, download, formats
+from logan_campaign.web.graph import draw_lineage
+from logan_campaign.web.params import PAGE_SIZE, CandidateParams, Identity, MaterialParams
+from logan_campaign.web.rendering import MEDIA_TYPES, page, static_file
+
+router = APIRouter()
+
+#: Candidates of a campaign whose report is made while somebody waits.
+REPORT_LIMIT = 5_000
+#: Candidates of a material or model that its page lists.
+_LISTED = 20
+_LINEAGE_LIMIT = 300
+
+_REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; sandbox allow-scripts allow-downloads allow-popups"
+)
+
+
+def _results(request: Request) -> Results:
+    found: Results = request.app.state.results
+    return found
+
+
+Opened = Annotated[Results, Depends(_results)]
+
+
+class NoParams(BaseModel):
+    """Pages that take no query."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Nothing = Annotated[NoParams, Query()]
+
+
+def _campaign(results: Results, identity: str) -> CampaignRecord:
+    return results.campaign(identity).record
+
+
+@router.get("/", response_class=HTMLResponse)
+def campaigns(request: Request, results: Opened, _: Nothing) -> str:
+    """List the campaigns of the store."""
+    found = results.campaigns()
+    counts = {record.id: results.database.counts(record.id) for record in found}
+    return page(request, "campaigns.html", campaigns=found, counts=counts)
+
+
+@router.get("/campaigns/{identity}", response_class=HTMLResponse)
+def campaign(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show a campaign and how far it is."""
+    record = _campaign(results, identity)
+    return page(
+        request,
+        "campaign.html",
+        record=record,
+        models=results.database.models(record.id),
+        sets=results.database.training_sets(record.id),
+        has_report=record.n_candidates <= REPORT_LIMIT,
+        **_live(request, results, record),
+    )
+
+
+def _live(request: Request, results: Results, record: CampaignRecord) -> dict[str, Any]:
+    ask = request.app.state.progress
+    return {
+        "progress": ask(record) if ask is not None else None,
+        "counts": results.database.counts(record.id),
+        "n_generated": sum(s.n_generated for s in record.selections),
+        "n_unusable": sum(sum(s.n_unusable.values()) for s in record.selections),
+    }
+
+
+@router.get("/campaigns/{identity}/progress", response_class=HTMLResponse)
+def progress(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show how far a campaign is: the part of its page that changes while it runs."""
+    record = _campaign(results, identity)
+    return page(request, "progress.html", record=record, **_live(request, results, record))
+
+
+@router.get("/campaigns/{identity}/candidates", response_class=HTMLResponse)
+def campaign_candidates(
+    request: Request,
+    results: Opened,
+    identity: Identity,
+    params: Annotated[CandidateParams, Query()],
+) -> str:
+    """List the candidates of a campaign."""
+    return _candidates(request, results, params, _campaign(results, identity))
+
+
+@router.get("/candidates", response_class=HTMLResponse)
+def candidates(
+    request: Request, results: Opened, params: Annotated[CandidateParams, Query()]
+) -> str:
+    """List the candidates of all campaigns."""
+    return _candidates(request, results, params, None)
+
+
+def _candidates(
+    request: Request, results: Results, params: CandidateParams, record: CampaignRecord | None
+) -> str:
+    filters = params.filters()
+    if record is not None:
+        filters["campaign"] = record.id
+    query = results.candidates(**filters).without_structures()
+    ordered = query.sorted_by(params.sort, params.descending)
+    return page(
+        request,
+        "candidates.html",
+        record=record,
+        params=params,
+        n_found=query.count(),
+        page_size=PAGE_SIZE,
+        candidates=ordered.page(params.page - 1, PAGE_SIZE),
+        levels=record.levels if record is not None else [],
+        n_rounds=1 + max((s.round for s in record.selections), default=0) if record else 1,
+    )
+
+
+@router.get("/candidates/{identity}", response_class=HTMLResponse)
+def candidate(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show a candidate: its structure, relaxations and energies."""
+    record = results.candidate(identity)
+    energies: dict[str, Any] = {}
+    unread: list[str] = []
+    for relaxation in record.relaxations:
+        title = f"{relaxation.level} ({relaxation.calculator})"
+        try:
+            energies[title] = results.trajectory(relaxation).energies_ev
+        except LoganCampaignError as err:  # the rest of the page is worth having
+            unread.append(str(err))
+    views = {
+        name: view3d(structure)
+        for name, structure in (
+            ("relaxed", record.structure),
+            ("generated", record.raw_structure),
+        )
+        if structure is not None
+    }
+    return page(
+        request,
+        "candidate.html",
+        record=record,
+        views=views,
+        energies=charts.trajectory_chart(energies),
+        unread=unread,
+        formats=formats(record),
+    )
+
+
+@router.get("/candidates/{identity}/download/{fmt}")
+def candidate_file(
+    results: Opened, identity: Identity, fmt: Format, generated: bool = False
+) -> Response:
+    """Send a candidate as a file."""
+    record = results.candidate(identity)
+    try:
+        made = download(record, fmt, generated)
+    except InputError as err:
+        raise HTTPException(404, str(err)) from err
+    return Response(
+        made.content,
+        media_type=made.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
+    )
+
+
+@router.get("/lineage/{identity}", response_class=HTMLResponse)
+def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show where a candidate or material came from, and what came of it."""
+    record = results.find(identity)
+    if not isinstance(record, CandidateRecord | MaterialRecord | TrainingSetRecord | ModelRecord):
+        raise InputError(f"{record.id} is a campaign: look at one of its candidates or materials")
+    n_below = _n_below(results, record)
+    if n_below > _LINEAGE_LIMIT:
+        raise HTTPException(
+            404,
+            f"{record.id} has {n_below:,} candidates: too many to draw; look at one of them, or "
+            f"use 'logan-campaign lineage'",
+        )
+    graph = results.lineage(record.id)
+    details = {name: data["details"] for name, data in graph.nodes(data=True) if data["details"]}
+    return page(
+        request,
+        "lineage.html",
+        record=record,
+        drawing=draw_lineage(graph),
+        nodes=[(name, data) for name, data in graph.nodes(data=True)],
+        details=details,
+    )
+
+
+def _n_below(results: Results, record: Any) -> int:
+    """Return how many candidates a lineage would hold."""
+    if isinstance(record, CandidateRecord):
+        return results.candidates(match=record.id).count()
+    if isinstance(record, MaterialRecord):
+        return len(record.candidate_ids)
+    if isinstance(record, ModelRecord):
+        return results.candidates(model=record.id).count()
+    return results.candidates(training_set=record.id).count()
+
+
+@router.get("/models/{identity}", response_class=HTMLResponse)
+def model(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show a model: its training and what came of it."""
+    record = results.find(identity)
+    if not isinstance(record, ModelRecord):
+        raise InputError(f"{record.id} is no model")
+    query = results.candidates(model=record.id)
+    found = query.where(state=["new", "rediscovered"]).without_structures()
+    return page(
+        request,
+        "model.html",
+        record=record,
+        curves=charts.training_chart([record], []),
+        n_candidates=query.count(),
+        found=found.page(0, _LISTED),
+    )
+
+
+@router.get("/campaigns/{identity}/materials", response_class=HTMLResponse)
+def campaign_materials(
+    request: Request,
+    results: Opened,
+    identity: Identity,
+    params: Annotated[MaterialParams, Query()],
+) -> str:
+    """List the distinct structures that a campaign found."""
+    record = _campaign(results, identity)
+    query = results.materials(**params.filters()).where(campaign=record.id)
+    return _materials(request, query, params, record)
+
+
+@router.get("/materials", response_class=HTMLResponse)
+def materials(request: Request, results: Opened, params: Annotated[MaterialParams, Query()]) -> str:
+    """List the distinct structures of all campaigns."""
+    return _materials(request, results.materials(**params.filters()), params, None)
+
+
+def _materials(
+    request: Request, query: Any, params: MaterialParams, record: CampaignRecord | None
+) -> str:
+    found = query.page(params.page - 1, PAGE_SIZE)
+    return page(
+        request,
+        "materials.html",
+        record=record,
+        params=params,
+        n_found=query.count(),
+        page_size=PAGE_SIZE,
+        materials=found,
+        names=material_names(found),
+    )
+
+
+@router.get("/materials/{identity}", response_class=HTMLResponse)
+def material(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show a distinct structure and the candidates that became it."""
+    record = results.find(identity)
+    if not isinstance(record, MaterialRecord):
+        raise InputError(f"{record.id} is no material")
+    best = results.candidate(record.best_candidate_id)
+    structure = best.structure or best.raw_structure
+    members = results.candidates(material=record.id).without_structures().sorted_by("energy")
+    return page(
+        request,
+        "material.html",
+        record=record,
+        best=best,
+        views={"structure": view3d(structure)} if structure is not None else {},
+        members=members.page(0, _LISTED),
+    )
+
+
+@router.get("/sets/{identity}", response_class=HTMLResponse)
+def training_set(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
+    """Show a training set or known set."""
+    record = results.find(identity)
+    if not isinstance(record, TrainingSetRecord):
+        raise InputError(f"{record.id} is no set of structures")
+    return page(request, "set.html", record=record)
+
+
+@router.get("/campaigns/{identity}/report", response_class=HTMLResponse)
+def report(request: Request, results: Opened, identity: Identity, _: Nothing) -> HTMLResponse:
+    """Show the report of a campaign, the same file as ``logan-campaign report`` writes."""
+    record = _campaign(results, identity)
+    if record.n_candidates > REPORT_LIMIT:
+        raise HTTPException(
+            404,
+            f"{record.name} has {record.n_candidates:,} candidates: its report takes a while; "
+            "write it with 'logan-campaign report'",
+        )
+    html = render(gather(Campaign(results, record)))
+    return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+
+@router.get("/static/{version}/{name}")
+def static(version: str, name: str) -> Response:
+    """Send a script or style; its address changes when it does."""
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404, "no such file")
+    return Response(
+        static_file(name),
+        media_type=MEDIA_TYPES[name],
+        headers={"Cache-Control": "public, max-age=31536000, immutable"},
+    )
