@@ -20,7 +20,6 @@ from logan_campaign.cli.common import (
 )
 from logan_campaign.errors import InputError
 from logan_campaign.flows.control import Done
-from logan_campaign.spec import CampaignSpec
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import CampaignRecord
 
@@ -105,6 +104,7 @@ def _run_here(
         return  # its runner goes on
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger
+    from logan_campaign.spec import CampaignSpec
 
     ledger = Ledger(stores.ledger, record.id)
     spec = CampaignSpec.model_validate(record.spec)
