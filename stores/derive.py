@@ -457,8 +457,12 @@ def material(material_id: str, members: Sequence[Doc]) -> Doc | None:
     if not heads:
         return None
     known = next((doc for doc in heads if doc["state"] == "rediscovered"), None)
-    levels = [doc["level"] for doc in members if _converged_energy(doc) is not None]
-    level = max(sorted(set(levels)), key=levels.count, default=None)
+    levels = {
+        (doc["relaxations"][-1]["level_index"], doc["level"])
+        for doc in members
+        if _converged_energy(doc) is not None
+    }
+    level = max(levels)[1] if levels else None
     comparable = [
         doc for doc in members if doc["level"] == level and _converged_energy(doc) is not None
     ]

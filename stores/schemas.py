@@ -307,7 +307,9 @@ class MaterialRecord(Record):
     smiles: str | None = Field(description="Canonical SMILES without stereo; molecules")
     spacegroup: str | None = Field(description="Space-group symbol of the best; crystals")
     best_candidate_id: str = Field(description="Lowest in energy at the level")
-    level: str | None = Field(description="Level of the energy: the one most candidates reached")
+    level: str | None = Field(
+        description="Level of the energy: the last one at which any of its candidates converged"
+    )
     energy_ev: float | None = Field(description="Lowest total energy at that level (eV)")
     energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
     candidate_ids: list[str] = Field(description="All candidates that became it, duplicates too")
