@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -115,14 +116,17 @@ def submit(
     about = {"campaign_id": campaign_id, "campaign": name}
     outer = Flow(flow, name=name, uuid=flow_uuid(campaign_id), metadata=about)
     outer.update_metadata(about)
-    for job, _ in outer.iterflow():
-        if missing := check_additional_stores(job, controller.jobstore):
-            raise InputError(
-                f"project '{project.name}' has no additional store {', '.join(missing)}: "
-                "add it to 'jobstore', or see 'logan-campaign remote init'"
-            )
     default = placements.get("default", Placement()).worker or next(iter(project.workers))
-    return list(controller.add_flow(outer, worker=default))
+    with warnings.catch_warnings():
+        # the job that describes the campaign stands alone
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        for job, _ in outer.iterflow():
+            if missing := check_additional_stores(job, controller.jobstore):
+                raise InputError(
+                    f"project '{project.name}' has no additional store {', '.join(missing)}: "
+                    "add it to 'jobstore', or see 'logan-campaign remote init'"
+                )
+        return list(controller.add_flow(outer, worker=default))
 
 
 def project_of(controller: JobController) -> Project:

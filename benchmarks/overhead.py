@@ -1,0 +1,228 @@
+"""What running a campaign costs besides its physics: relaxations that take no time.
+
+    python benchmarks/overhead.py --local 1000 3000 10000 --remote 100 300 --json
+
+Candidates are relaxed with EMT for no step, as one level of a campaign: one job each, added to
+the flow by the job that starts the level, and gathered by one at its end.
+
+* ``--local``: on this machine with ``run_flow`` and the embedded store, one worker. The
+  overhead per job is the wall time from the first relaxation's end to the last one's, less
+  what the relaxations took themselves, per job: the process is warm.
+* ``--remote``: through a real MongoDB server and jobflow-remote, one local worker, two jobs at
+  a time; with plain workers that start Python for each job (``cold``), with jobs forked off a
+  process that has imported everything (``warm``), and with a batch worker on top (``batch``).
+
+Memory is the largest resident set of the runner and of a job's process (MB). Needs the extras
+``remote`` and ``dev`` for ``--remote``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from jobflow import Flow, JobStore
+
+from logan_campaign.flows.levels import RelaxLevelMaker
+from logan_campaign.flows.local import Event, JobFinished, Ledger, Tick, run_flow
+from logan_campaign.flows.relax import maker_for
+from logan_campaign.relaxation.levels import ASELevel
+from logan_campaign.schemas import ScreeningDoc, Verdict
+from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.structures import from_arrays
+
+_RELAX = "relax instant"
+_KINDS: dict[str, tuple[str, ...]] = {
+    "cold": ("--warm", "0"),
+    "warm": (),
+    "batch": ("--batch",),
+}
+
+
+def level_flow(n: int) -> Flow:
+    """Return a flow that relaxes ``n`` candidates for no step."""
+    random = np.random.default_rng(0)
+    numbers, ids = [6, 8, 1, 1, 1, 1], [f"cand-{k:016x}" for k in range(n)]
+    structures = {
+        name: from_arrays(numbers, random.uniform(0, 3.0, (6, 3)), np.diag([5.0, 5.0, 5.0]))
+        for name in ids
+    }
+    screening = ScreeningDoc(
+        campaign_id="camp-overhead",
+        before_level="instant",
+        known_set_ids=[],
+        verdicts=[Verdict(candidate_id=name, state="pending") for name in ids],
+        structures=structures,
+    )
+    level = ASELevel(name="instant", target="ase.calculators.emt:EMT", max_steps=0, isolate=False)
+    return Flow([RelaxLevelMaker(maker=maker_for(level)).make(screening)], name="overhead")
+
+
+class Memory:
+    """The largest resident sets seen: of a process, and of one of its children."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self.process = psutil.Process(pid)
+        self.runner = self.worker = 0.0
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Look, once per second at most."""
+        if time.monotonic() - self._looked < 1.0:
+            return
+        self._looked = time.monotonic()
+        try:
+            self.runner = max(self.runner, self.process.memory_info().rss / 1e6)
+            for child in self.process.children():
+                self.worker = max(self.worker, child.memory_info().rss / 1e6)
+        except psutil.NoSuchProcess:
+            return  # it has just ended
+
+
+def local(n: int) -> dict[str, Any]:
+    """Run ``n`` relaxations on this machine."""
+    memory, ends = Memory(), []
+
+    def follow(event: Event) -> None:
+        if isinstance(event, JobFinished) and event.name.startswith(_RELAX):
+            ends.append(time.perf_counter())
+        if isinstance(event, Tick):
+            memory.look()
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_campaign_stores(folder, create=True) as stores,
+    ):
+        begun = time.perf_counter()
+        summary = run_flow(
+            level_flow(n),
+            jobstore=JobStore(stores.docs, additional_stores={"data": stores.data}),
+            ledger=Ledger(stores.ledger, "overhead"),
+            work_dir=Path(folder) / "work",
+            n_workers=1,
+            on_event=follow,
+            transaction=stores.transaction,
+        )
+        wall = time.perf_counter() - begun
+        assert not summary.failures, summary.failures[0]
+        documents = stores.docs.query(
+            {"output.doc_type": "relaxation"}, properties=["output.elapsed_s"]
+        )
+        physics = sum(doc["output"]["elapsed_s"] for doc in documents)
+        size = sum(path.stat().st_size for path in Path(folder).glob("campaign.sqlite*"))
+    relaxing = ends[-1] - ends[0]
+    half = len(ends) // 2
+    return {
+        "n": n,
+        "wall_s": wall,
+        "overhead_ms_per_job": 1000 * (relaxing - physics) / n,
+        "first_half_ms_per_job": 1000 * (ends[half] - ends[0]) / half,
+        "second_half_ms_per_job": 1000 * (ends[-1] - ends[half]) / (len(ends) - half),
+        "before_first_s": ends[0] - begun,
+        "after_last_s": begun + wall - ends[-1],
+        "runner_mb": memory.runner,
+        "worker_mb": memory.worker,
+        "store_mb": size / 1e6,
+    }
+
+
+def remote(n: int, kind: str) -> dict[str, Any]:
+    """Run ``n`` relaxations through jobflow-remote."""
+    from remote_rig import Rig, Server
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        server = Server(Path(folder) / "mongod")
+        rig = None
+        try:
+            rig = Rig(Path(folder) / f"{kind}{n}", server.uri, "--max-jobs", "2", *_KINDS[kind])
+            _submit(rig, n)
+            begun = time.perf_counter()
+            runner = rig.start_runner()
+            memory = Memory(runner.pid)
+
+            def ended() -> bool:
+                memory.look()
+                states = rig.states()
+                return bool(states) and states.keys() <= {"COMPLETED"} and sum(states.values()) > n
+
+            rig.wait(ended, within_s=60 + 20.0 * n)
+            wall = time.perf_counter() - begun
+            fields = ["start_time", "end_time", "created_on"]
+            docs = list(rig.database.jobs.find({"job.name": {"$regex": f"^{_RELAX}"}}, fields))
+            added = min(doc["created_on"] for doc in docs)
+            last = max(doc["end_time"] for doc in docs)
+            inside = sum((doc["end_time"] - doc["start_time"]).total_seconds() for doc in docs)
+            pids = psutil.Process(server.process.pid) if server.process else None
+            return {
+                "n": n,
+                "kind": kind,
+                "wall_s": wall,
+                "wall_s_per_job": (last - added).total_seconds() / n,
+                "inside_job_s": inside / n,
+                "runner_mb": memory.runner,
+                "mongod_mb": pids.memory_info().rss / 1e6 if pids else None,
+            }
+        finally:
+            if rig is not None:
+                rig.close()
+            server.stop()
+
+
+def _submit(rig: Any, n: int) -> None:
+    """Submit as the command does, but a flow that is no campaign's."""
+    import subprocess
+
+    code = (
+        "import sys, overhead\n"
+        "from logan_campaign.flows.remote import project, queue\n"
+        "with project.connected(project.load_project(None)) as controller:\n"
+        "    queue.submit(overhead.level_flow(int(sys.argv[1])), 'camp-overhead', 'overhead',\n"
+        "                 controller, {})\n"
+    )
+    environment = {**rig.environment, "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-c", code, str(n)], env=environment, check=True)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--local", type=int, nargs="*", default=[], metavar="N")
+    parser.add_argument("--remote", type=int, nargs="*", default=[], metavar="N")
+    parser.add_argument("--kinds", nargs="*", default=list(_KINDS), choices=list(_KINDS))
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for n in arguments.local or ([] if arguments.remote else [1000]):
+        rows.append({"where": "local", **local(n)})
+        _show(rows[-1], arguments.json)
+    for n in arguments.remote:
+        for kind in arguments.kinds:
+            rows.append({"where": "remote", **remote(n, kind)})
+            _show(rows[-1], arguments.json)
+    here = [row for row in rows if row["where"] == "local"]
+    if arguments.json:
+        figures = {"local_overhead_ms_per_job": here[-1]["overhead_ms_per_job"]} if here else {}
+        for kind in arguments.kinds:
+            there = [row for row in rows if row.get("kind") == kind]
+            if there:
+                figures[f"remote_{kind}_s_per_job"] = there[-1]["wall_s_per_job"]
+        print(json.dumps({**figures, "runs": rows}, indent=2))
+    return 0
+
+
+def _show(row: dict[str, Any], quiet: bool) -> None:
+    text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items())
+    print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
