@@ -12,8 +12,9 @@ the flow by the job that starts the level, and gathered by one at its end.
   a time; with plain workers that start Python for each job (``cold``), with jobs forked off a
   process that has imported everything (``warm``), and with a batch worker on top (``batch``).
 
-Memory is the largest resident set of the runner and of a job's process (MB). Needs the extras
-``remote`` and ``dev`` for ``--remote``.
+Processor time per job (runner and worker, with the relaxation itself) depends less on what else
+the machine does. Memory is the largest resident set of the runner and of a job's process (MB).
+Needs the extras ``remote`` and ``dev`` for ``--remote``.
 """
 
 from __future__ import annotations
@@ -72,27 +73,35 @@ class Memory:
     def __init__(self, pid: int | None = None) -> None:
         self.process = psutil.Process(pid)
         self.runner = self.worker = 0.0
+        self.cpu_s: dict[int, float] = {}
         self._looked = 0.0
 
-    def look(self) -> None:
-        """Look, once per second at most."""
-        if time.monotonic() - self._looked < 1.0:
+    def look(self, now: bool = False) -> None:
+        """Look, once per second at most if not ``now``."""
+        if not now and time.monotonic() - self._looked < 1.0:
             return
         self._looked = time.monotonic()
         try:
             self.runner = max(self.runner, self.process.memory_info().rss / 1e6)
             for child in self.process.children():
                 self.worker = max(self.worker, child.memory_info().rss / 1e6)
+                self.cpu_s[child.pid] = sum(child.cpu_times()[:2])
+            self.cpu_s[self.process.pid] = sum(self.process.cpu_times()[:2])
         except psutil.NoSuchProcess:
             return  # it has just ended
 
 
 def local(n: int) -> dict[str, Any]:
     """Run ``n`` relaxations on this machine."""
-    memory, ends = Memory(), []
+    memory = Memory()
+    ends: list[float] = []
+    before: dict[int, float] = {}
 
     def follow(event: Event) -> None:
         if isinstance(event, JobFinished) and event.name.startswith(_RELAX):
+            if not ends:
+                memory.look(now=True)
+                before.update(memory.cpu_s)
             ends.append(time.perf_counter())
         if isinstance(event, Tick):
             memory.look()
@@ -126,6 +135,7 @@ def local(n: int) -> dict[str, Any]:
         "overhead_ms_per_job": 1000 * (relaxing - physics) / n,
         "first_half_ms_per_job": 1000 * (ends[half] - ends[0]) / half,
         "second_half_ms_per_job": 1000 * (ends[-1] - ends[half]) / (len(ends) - half),
+        "cpu_ms_per_job": 1000 * (sum(memory.cpu_s.values()) - sum(before.values())) / n,
         "before_first_s": ends[0] - begun,
         "after_last_s": begun + wall - ends[-1],
         "runner_mb": memory.runner,

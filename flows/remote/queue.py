@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: refuses a second one.
 _NAMESPACE = uuid.UUID("5b1f3e52-6c1d-4d8f-8a52-3f3a5c2f7a10")
 
+#: Name of the jobs that decide whether another round follows.
+NEXT_ROUND = "next round"
+
 _ACTIVE = tuple(state.value for state in RUNNING_STATES)
 _NOT_STARTED = (JobState.WAITING.value, JobState.READY.value, JobState.PAUSED.value)
 _FAILED = (JobState.FAILED.value, JobState.REMOTE_ERROR.value)
@@ -333,6 +336,32 @@ class RemoteFlow:
                 )
                 n += changed.modified_count
         return Done(n, f"{n} jobs that had not been started run where the spec says now")
+
+    def change_rules(self, rules: Mapping[str, Any]) -> Done:
+        """Change when a campaign of several rounds stops.
+
+        A round that has ended it is judged anew, if nothing has come after it.
+
+        Args:
+            rules: a StopSpec as a dictionary.
+        """
+        flow = self._flow()
+        last = max(
+            self._jobs(flow, **{"job.name": NEXT_ROUND}),
+            key=lambda doc: int(doc["db_id"]) if doc["db_id"].isdigit() else 0,
+            default=None,
+        )
+        if last is None or last["state"] not in (*_NOT_STARTED, JobState.COMPLETED.value):
+            return Done(0, "the last round is being judged: try again in a moment")
+        with database_errors(self._project):
+            self.controller.jobs.update_one(
+                {"db_id": last["db_id"]},
+                {"$set": {f"job.function.@bound.stop.{k}": v for k, v in rules.items()}},
+            )
+            if last["state"] != JobState.COMPLETED.value:
+                return Done(1, "holds from the end of this round on")
+            self.controller.rerun_job(db_id=last["db_id"], force=True, wait=10, delete_files=False)
+        return Done(1, "the last round is judged again")
 
     def _how_to_start(self) -> str:
         return f"logan-campaign remote start --project {self._project}"

@@ -16,7 +16,6 @@ import logging
 import os
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,8 +109,6 @@ def serve(
     base = Path(project.base_dir or ".")
     base.mkdir(parents=True, exist_ok=True)
     with exclusive(base / LOCK_NAME, f"runner of {project.name}"):
-        # at every step jobflow-remote meets something of monty that is to go in 2028
-        warnings.filterwarnings("ignore", category=FutureWarning, module="jobflow_remote")
         runner = CampaignRunner(project.name)
         stop = _StopSignals()
         try:

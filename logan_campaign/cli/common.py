@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -159,6 +160,8 @@ def require_remote() -> None:
     """Raise InputError, with what to do, if jobflow-remote is not installed."""
     if importlib.util.find_spec("jobflow_remote") is None:
         raise InputError("jobflow-remote is not installed: pip install 'logan-campaign[remote]'")
+    # at every step it meets something of monty that is to go in 2028
+    warnings.filterwarnings("ignore", category=FutureWarning, module="jobflow_remote")
 
 
 def follow(stores: CampaignStores) -> None:

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
+    JF,
     CampaignArgument,
     JsonOption,
     StoreOption,
     console,
+    control_of,
     opened,
     print_json,
 )
@@ -24,6 +26,7 @@ from logan_campaign.errors import InputError
 from logan_campaign.flows.local import Ledger
 from logan_campaign.flows.local.codec import dumps, loads
 from logan_campaign.stores.queries import CampaignDatabase
+from logan_campaign.stores.schemas import CampaignRecord
 
 if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
     from logan_campaign.rounds import StopSpec
@@ -69,6 +72,8 @@ def extend(
             said = (ledger.noted(_NOTE) or {}).get("spec", spec.rounds.stop.model_dump())
             rules = _changed(rules, changes)
             ledger.note(_NOTE, {"spec": said, "stop": rules.model_dump(mode="json")})
+            if database.stores.describe().startswith(JF):
+                _tell_queue(database, record, rules)
     if as_json:
         print_json(rules.model_dump(mode="json"))
         return
@@ -79,6 +84,17 @@ def extend(
         value = getattr(rules, name)
         table.add_row(name, "-" if value is None else str(value), escape(field.description or ""))
     console().print(table)
+
+
+def _tell_queue(database: CampaignDatabase, record: CampaignRecord, rules: StopSpec) -> None:
+    """Put other rules into the job that will judge the round."""
+    from logan_campaign.flows.remote.queue import RemoteFlow
+
+    with control_of(database.stores, record.id, record.name) as control:
+        assert isinstance(control, RemoteFlow)
+        done = control.change_rules(rules.model_dump(mode="json"))
+    if not done.n_jobs:
+        raise InputError(done.message)
 
 
 def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
