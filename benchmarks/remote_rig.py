@@ -109,8 +109,14 @@ class Rig:
         folder.mkdir(parents=True, exist_ok=True)
         self.project = folder.name.replace(".", "_")
         self.uri = f"{mongo}/{self.project}"
+        # batch workers start `jf` by name: with this Python, wherever its packages are
+        program = folder / "bin" / "jf"
+        program.parent.mkdir()
+        program.write_text(f"#!{sys.executable}\nfrom jobflow_remote.cli.jf import app\n\napp()\n")
+        program.chmod(0o755)
         self.environment = {
             **os.environ,
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
             "JFREMOTE_PROJECTS_FOLDER": str(folder / "projects"),
             "JFREMOTE_PROJECT": self.project,
             "OMP_NUM_THREADS": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,8 +95,11 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
     """
     from logan_campaign.flows.remote.execute import WARM
 
-    bin_dir = Path(sys.executable).parent
-    lines = [f"export PATH={shlex.quote(str(bin_dir))}:$PATH"]
+    places = [Path(sys.executable).parent]
+    elsewhere = shutil.which("jf")
+    if not (places[0] / "jf").exists() and elsewhere is not None:
+        places.append(Path(elsewhere).parent)  # batch workers start it by name
+    lines = [f"export PATH={':'.join(shlex.quote(str(place)) for place in places)}:$PATH"]
     lines.append("export OMP_NUM_THREADS=1")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment]
     if settings.warm_s > 0:
