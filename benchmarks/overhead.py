@@ -136,6 +136,7 @@ def local(n: int) -> dict[str, Any]:
         "first_half_ms_per_job": 1000 * (ends[half] - ends[0]) / half,
         "second_half_ms_per_job": 1000 * (ends[-1] - ends[half]) / (len(ends) - half),
         "cpu_ms_per_job": 1000 * (sum(memory.cpu_s.values()) - sum(before.values())) / n,
+        "runner_cpu_ms_per_job": 1000 * (memory.cpu_s[os.getpid()] - before[os.getpid()]) / n,
         "before_first_s": ends[0] - begun,
         "after_last_s": begun + wall - ends[-1],
         "runner_mb": memory.runner,

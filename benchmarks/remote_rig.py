@@ -179,7 +179,7 @@ class Rig:
         except PyMongoError:
             return Counter()
 
-    def wait(self, found: Callable[[], object], within_s: float = 240.0) -> Any:
+    def wait(self, found: Callable[[], object], within_s: float = 600.0) -> Any:
         """Wait until something is found; the runner must be there meanwhile."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -189,7 +189,7 @@ class Rig:
         log = (self.folder / "runner.log").read_text()[-3000:]
         raise AssertionError(f"not within {within_s:g} s; jobs: {self.states()}; runner: {log}")
 
-    def wait_for_end(self, within_s: float = 240.0) -> None:
+    def wait_for_end(self, within_s: float = 600.0) -> None:
         """Wait until no job is left that could run."""
         self.wait(lambda: (s := self.states()) and s.keys() <= ENDED, within_s)
 
