@@ -134,6 +134,31 @@ def test_campaign_is_submitted_once_and_steered(
     assert "no campaign yet" in command("status", "jf://p", code=2)
 
 
+def test_stop_rules_of_a_campaign_in_the_queue_change(
+    command: Command, database: tuple[str, Any], tmp_path: Path
+) -> None:
+    uri, db = database
+    init(command, uri)
+    (tmp_path / "spec.yaml").write_text(SPEC + "rounds: {stop: {rounds: 2}}\n")
+    done = json.loads(command("submit", "spec.yaml", "-p", "p", "--json"))
+
+    def rules() -> dict[str, Any]:
+        job = db.jobs.find_one({"job.name": "next round"})["job"]
+        return dict(job["function"]["@bound"]["stop"])
+
+    assert rules()["rounds"] == 2
+    with connected(load_project("p")) as controller:
+        flow = RemoteFlow(controller, done["id"])
+        assert flow.change_rules({"rounds": 7, "barren_rounds": None}).n_jobs == 1
+        assert (rules()["rounds"], rules()["barren_rounds"]) == (7, None)
+        assert states(db)["next round"] == "WAITING"
+        # one that has ended the campaign is judged again
+        db.jobs.update_many({}, {"$set": {"state": "COMPLETED"}})
+        assert flow.change_rules({"rounds": 9}).n_jobs == 1
+        assert rules()["rounds"] == 9
+        assert states(db)["next round"] == "READY"
+
+
 def test_init_twice_changes_nothing_and_check_finds_what_is_wrong(
     command: Command, database: tuple[str, Any], tmp_path: Path
 ) -> None:
