@@ -51,6 +51,13 @@ class ArchiveSummary(NamedTuple):
     name: str
     counts: dict[str, int]
 
+    def describe(self) -> str:
+        """Return the counts in words."""
+        return (
+            f"{self.counts['outputs']} job documents, {self.counts['blobs']} blobs, "
+            f"{self.counts['ledger']} entries of the ledger"
+        )
+
 
 def write_archive(stores: CampaignStores, campaign: CampaignRecord, path: Path) -> ArchiveSummary:
     """Write a campaign to a file, beside it first and renamed when complete.

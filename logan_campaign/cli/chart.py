@@ -9,10 +9,10 @@ import numpy as np
 import typer
 from rich.markup import escape
 
-from logan_campaign.arrays import unpack_arrays
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
 from logan_campaign.errors import InputError
+from logan_campaign.results import Campaign, Results
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -29,26 +29,21 @@ def map_(
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"cannot draw {path}: give a name that ends in {', '.join(_FORMATS)}")
     with opened(campaign, store) as (database, record):
-        selection = record.selections[-1] if record.selections else None
-        if selection is None or selection.map is None:
+        if not record.selections:
             raise InputError(f"{record.name} has selected nothing yet: there is no map to draw")
-        arrays = unpack_arrays(database.load_blob(selection.map))
-        candidates = list(database.candidates(record.id, sort="order", structures=False))
-    row = {
-        (selection.pool_ids[pool], int(sample)): k
-        for k, (pool, sample) in enumerate(zip(arrays["pool"], arrays["sample"], strict=True))
-    }
-    picked = {c.id: row[c.pool_id, c.sample_index] for c in candidates}
-    found = [picked[c.id] for c in candidates if c.state in ("rediscovered", "new")]
+        found = Campaign(Results(database.stores, owns_stores=False), record)
+        chart = found.pca_map()
+        good = set(found.candidates(state=["rediscovered", "new"]).ids())
+    placed = list(zip(chart.candidate_ids, chart.picks, strict=True))
     figure = plot_map(
-        arrays["pca"],
-        arrays["label"],
-        picks=np.array(list(picked.values()), dtype=int),
-        found=np.array(found, dtype=int),
-        known=arrays.get("known_pca"),
-        explained_variance=selection.explained_variance,
-        title=f"{record.formula}: {len(arrays['pca'])} structures, {len(picked)} picked by "
-        f"{selection.strategy}",
+        chart.pca,
+        chart.label,
+        picks=chart.picks,
+        found=np.array([row for identity, row in placed if identity in good], dtype=int),
+        known=chart.known_pca,
+        explained_variance=chart.explained_variance,
+        title=f"{record.formula}: {len(chart.pca)} structures, {len(placed)} picked by "
+        f"{record.selections[-1].strategy}",
     )
     try:
         figure.savefig(path, dpi=150)

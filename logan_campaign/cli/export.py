@@ -77,8 +77,7 @@ def export(
         if chosen is FormatChoice.CAMPAIGN:
             from logan_campaign.stores.archive import write_archive
 
-            summary = write_archive(database.stores, record, path)
-            told = ", ".join(f"{n} {kind}" for kind, n in summary.counts.items())
+            told = write_archive(database.stores, record, path).describe()
         elif chosen is FormatChoice.RO_CRATE:
             from logan_campaign.results.crate import write_crate
 

@@ -38,7 +38,5 @@ def import_(
     if as_json:
         print_json({**summary._asdict(), "store": where})
         return
-    told = ", ".join(f"{n} {kind}" for kind, n in summary.counts.items())
-    err_console().print(
-        escape(f"{summary.name} ({summary.campaign_id}) is in {where}: {told}"), soft_wrap=True
-    )
+    told = f"{summary.name} ({summary.campaign_id}) is in {where}: {summary.describe()}"
+    err_console().print(escape(told), soft_wrap=True)

@@ -96,9 +96,12 @@ class _Filler:
         )
         crate.datePublished = record.updated_at or datetime.now(UTC).isoformat(timespec="seconds")
         crate.keywords = ["materials discovery", "structure prediction", record.formula]
-        crate.license = (
-            "The results are their author's; sets of structures carry the licences that their "
-            "metadata name."
+        crate.license = self._entity(
+            "#licence",
+            "CreativeWork",
+            name="Not stated",
+            description="The results are their author's, who may put a licence here; sets of "
+            "structures carry the licences that their metadata name.",
         )
         article = self._entity(
             _LOGAN, "ScholarlyArticle", name=_LOGAN_TITLE, identifier=_LOGAN, url=_LOGAN

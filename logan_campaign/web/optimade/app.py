@@ -35,13 +35,12 @@ _METHOD = {
 def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
     """Return an ASGI app that serves the candidates of a store as OPTIMADE structures.
 
-    It only reads. Mounted below a path of another app, that path must be part of
-    ``base_url``, which stands in the links of answers.
+    It only reads. It may be mounted below a path of another app.
 
     Args:
         results: the store; it stays open as long as the app is used.
-        base_url: URL under which the app is reached, without a version; taken from each
-            request if left out.
+        base_url: URL under which the app is reached, without a version, where a proxy hides
+            it; that of each request if left out.
 
     Raises:
         InputError: if the reference implementation's server is not installed.
@@ -52,7 +51,7 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
         from optimade.server.create_app import create_app
 
         from logan_campaign.web.optimade.collection import CandidateCollection
-        from logan_campaign.web.optimade.errors import replace_handlers
+        from logan_campaign.web.optimade.requests import adapt
     except ImportError as err:
         raise InputError(f"OPTIMADE needs {err.name}: pip install 'logan-campaign[web]'") from err
     fields = [
@@ -87,7 +86,7 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
     collections = app.state.entry_collections
     collections["structures"] = CandidateCollection(results, config)
     collections["references"].insert([dict(_METHOD)])
-    replace_handlers(app)
+    adapt(app)
     return app
 
 
@@ -99,6 +98,11 @@ def _keep_quiet() -> None:
     logger = logging.getLogger("optimade")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+        logger.addFilter(_is_serious)
     warnings.filterwarnings(
         "ignore", message="Unable to (parse|load|find)", module=r"optimade\.server"
     )
+
+
+def _is_serious(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
