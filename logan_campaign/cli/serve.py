@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 from typing import Annotated, Any
@@ -54,6 +55,8 @@ def serve(
         ) from err
     from logan_campaign.web.guard import LOOPBACK
 
+    # the OPTIMADE server announces its settings, which are none of the user's
+    logging.getLogger("optimade").propagate = False
     token = None if _is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
     listener = _listen(host, port)
     with listener, Results.open(store) as results:

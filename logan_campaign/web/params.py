@@ -19,7 +19,7 @@ from logan_campaign.stores.filters import (
 #: Rows of a page.
 PAGE_SIZE = 50
 #: Pages that can be turned to; a database walks through all that come before.
-LAST_PAGE = 200
+LAST_PAGE = 100
 
 
 def _no_text_is_none(value: Any) -> Any:
