@@ -14,6 +14,7 @@ from logan_campaign.cli.common import (
     JsonOption,
     StoreOption,
     err_console,
+    follow,
     print_json,
 )
 
@@ -37,11 +38,13 @@ def report(
 ) -> None:
     """Write a report: one HTML file that needs no network, figures as SVG on request."""
     # imported here: they bring plotly, which takes its time
-    from logan_campaign.results import Campaign
+    from logan_campaign.results import Results
     from logan_campaign.results.report import write_report
 
     where, chosen = (campaign, name) if store is None else (store, name or campaign)
-    with Campaign.open(where, chosen) as found:
+    with Results.open(where) as results:
+        follow(results.stores)
+        found = results.campaign(chosen)
         written = write_report(found, output, figures)
     if as_json:
         print_json({"report": str(written[0]), "figures": [str(path) for path in written[1:]]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import err_console, work_folder
+from logan_campaign.cli.common import JF, control_of, err_console, follow
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import CampaignRecord
@@ -54,9 +55,12 @@ def serve(
         ) from err
     from logan_campaign.web.guard import LOOPBACK
 
+    # the OPTIMADE server announces its settings, which are none of the user's
+    logging.getLogger("optimade").propagate = False
     token = None if _is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
     listener = _listen(host, port)
     with listener, Results.open(store) as results:
+        follow(results.stores)
 
         def progress(record: CampaignRecord) -> dict[str, Any] | None:
             return _progress(results.stores, record)
@@ -108,10 +112,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _progress(stores: CampaignStores, record: CampaignRecord) -> dict[str, Any] | None:
     from logan_campaign.cli.status import run_progress
-    from logan_campaign.flows.local import Ledger, flow_status
 
+    if stores.describe().startswith(JF):
+        follow(stores)  # nobody else does while jobs run elsewhere
     try:
-        flow = flow_status(Ledger(stores.ledger, record.id), work_folder(stores, record.name))
-    except StoreError:
+        with control_of(stores, record.id, record.name) as control:
+            return run_progress(control.status())
+    except (InputError, StoreError):
         return None  # imported, or run elsewhere: there is no record of a run
-    return run_progress(flow)

@@ -23,7 +23,13 @@ from logan_campaign.stores.schemas import (
 )
 from logan_campaign.web.downloads import Format, download, formats
 from logan_campaign.web.graph import draw_lineage
-from logan_campaign.web.params import PAGE_SIZE, CandidateParams, Identity, MaterialParams
+from logan_campaign.web.params import (
+    LAST_PAGE,
+    PAGE_SIZE,
+    CandidateParams,
+    Identity,
+    MaterialParams,
+)
 from logan_campaign.web.rendering import MEDIA_TYPES, page, static_file
 
 router = APIRouter()
@@ -32,7 +38,8 @@ router = APIRouter()
 REPORT_LIMIT = 5_000
 #: Candidates of a material or model that its page lists.
 _LISTED = 20
-_LINEAGE_LIMIT = 300
+#: Candidates of which a lineage is drawn.
+_LINEAGE_LIMIT = 60
 
 _REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -126,8 +133,12 @@ def _candidates(
     filters = params.filters()
     if record is not None:
         filters["campaign"] = record.id
+    # Energies of different campaigns' levels do not compare, so 'best' is for one of them.
+    sort = params.sort or ("energy" if record is None else "best")
+    if record is None and sort == "best":
+        raise HTTPException(422, "the order 'best' is for the candidates of one campaign")
     query = results.candidates(**filters).without_structures()
-    ordered = query.sorted_by(params.sort, params.descending)
+    ordered = query.sorted_by(sort, params.descending)
     return page(
         request,
         "candidates.html",
@@ -135,6 +146,8 @@ def _candidates(
         params=params,
         n_found=query.count(),
         page_size=PAGE_SIZE,
+        last_page=LAST_PAGE,
+        sort=sort,
         candidates=ordered.page(params.page - 1, PAGE_SIZE),
         levels=record.levels if record is not None else [],
         n_rounds=1 + max((s.round for s in record.selections), default=0) if record else 1,
@@ -273,6 +286,7 @@ def _materials(
         params=params,
         n_found=query.count(),
         page_size=PAGE_SIZE,
+        last_page=LAST_PAGE,
         materials=found,
         names=material_names(found),
     )

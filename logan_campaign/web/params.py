@@ -18,7 +18,8 @@ from logan_campaign.stores.filters import (
 
 #: Rows of a page.
 PAGE_SIZE = 50
-_LAST_PAGE = 100_000
+#: Pages that can be turned to; a database walks through all that come before.
+LAST_PAGE = 100
 
 
 def _no_text_is_none(value: Any) -> Any:
@@ -34,7 +35,7 @@ OptionalIdentity = Annotated[
 ]
 Energy = Annotated[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)] | None, _Empty]
 Round = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, _Empty]
-Number = Annotated[int, Field(ge=1, le=_LAST_PAGE)]
+Number = Annotated[int, Field(ge=1, le=LAST_PAGE)]
 
 
 class _Params(BaseModel):
@@ -63,7 +64,7 @@ class CandidateParams(_Params):
     )
     max_energy: Energy = None
     max_hull: Energy = None
-    sort: CandidateOrder = "best"
+    sort: CandidateOrder | None = None
     descending: bool = False
 
     def filters(self) -> CandidateFilters:

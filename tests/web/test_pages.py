@@ -106,6 +106,8 @@ def test_every_link_on_a_page_leads_to_a_page(client: TestClient) -> None:
         ("/candidates?state=nonsense", 422),
         ("/candidates?state[$ne]=new", 422),
         ("/candidates?page=0", 422),
+        ("/candidates?page=101", 422),
+        ("/candidates?sort=best", 422),
         ("/candidates?page=1e400", 422),
         ("/candidates?max_energy=nan", 422),
         ("/candidates?max_energy=inf", 422),

@@ -13,7 +13,13 @@ from logan_campaign.coordination import bonds_of
 from logan_campaign.schemas import Geometry
 from logan_campaign.structures import to_atoms
 
+_BRIGHTEST = 0.9
 _DIGITS = 3  # 1 mÅ is far below what a picture shows
+
+
+def _colour(number: int) -> str:
+    # white atoms would vanish on a white page
+    return "#" + "".join(f"{round(255 * min(c, _BRIGHTEST)):02x}" for c in jmol_colors[number])
 
 
 def view3d(structure: Geometry) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def view3d(structure: Geometry) -> dict[str, Any]:
             {
                 "symbol": symbols[number],
                 "radius": round(float(covalent_radii[number]), 2),
-                "colour": "#" + "".join(f"{round(255 * c):02x}" for c in jmol_colors[number]),
+                "colour": _colour(number),
             }
             for number in kinds
         ],

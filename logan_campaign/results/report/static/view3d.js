@@ -3,7 +3,7 @@
 (function () {
   const BALL = 0.45;   // of the covalent radius
   const STICK = 0.09;  // radius of a bond (Å)
-  const LIGHT = { ambient: 0.75, diffuse: 0.8, specular: 0.15, roughness: 0.7, fresnel: 0.05 };
+  const LIGHT = { ambient: 0.6, diffuse: 0.55, specular: 0.12, roughness: 0.7, fresnel: 0.05 };
 
   // A sphere: an icosahedron whose triangles are split and pushed out to radius 1.
   function sphere(splits) {
@@ -116,7 +116,8 @@
     const layout = { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, autosize: true, scene: { xaxis: hidden, yaxis: hidden, zaxis: hidden,
         aspectmode: "data", dragmode: "orbit",
-        camera: { projection: { type: "perspective" }, eye: { x: 0.85, y: 1.0, z: 0.6 } } } };
+        camera: { projection: { type: "perspective" },
+          eye: doc.cell ? { x: 1.2, y: 1.4, z: 0.8 } : { x: 0.85, y: 1.0, z: 0.6 } } } };
     const config = { responsive: true, displayModeBar: false };
     delete place.dataset.atoms;
     return Plotly.react(place, traces(doc), layout, config).then(function () {
