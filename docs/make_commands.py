@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +39,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
             "logan-campaign status quick",
             "logan-campaign pause quick",
             "logan-campaign resume quick --quiet",
-            "logan-campaign retry quick",
+            "logan-campaign retry quick --failed",
             "logan-campaign cancel quick",
             "logan-campaign build quick",
             "logan-campaign run again.yaml --quiet",
@@ -60,18 +62,27 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         "Taking results elsewhere",
         "Formats are in [results](results.md); the report is described in [report](report.md).",
         [
-            "logan-campaign export quick --format extxyz --output found.extxyz",
-            "logan-campaign export quick --format campaign --output quick.campaign",
+            "logan-campaign export quick found.extxyz",
+            "logan-campaign export quick quick.campaign --format campaign",
             "logan-campaign import quick.campaign --store elsewhere",
-            "logan-campaign report quick --output report.html",
+            "logan-campaign report quick -o report.html",
         ],
     ),
     (
         "Training sets and known structures",
-        "Sources are described in [sources](sources.md), the index in [matching](matching.md).",
+        "Sources are described in [sources](sources.md), the index in [matching](matching.md). The "
+        "archive here holds three made-up entries in the format of QM9, and the OPTIMADE provider "
+        "is `logan-campaign serve quick` on the same machine.",
         [
             "logan-campaign data import --builtin alcohols-and-ethers --formula C3H8O",
+            "logan-campaign data pull spec quick.yaml",
+            "logan-campaign data pull qm9 --archive qm9.tar.bz2 --keep-uncharacterized --formula C2H6O",
+            "logan-campaign data pull optimade --kind molecule --max 2 "
+            "--filter 'chemical_formula_reduced=\"C2H6O\"' "
+            "--provider http://127.0.0.1:8642/optimade",
             "logan-campaign data list",
+            "logan-campaign data show {set}",
+            "logan-campaign data remove {set}",
             "logan-campaign data check molecules.xyz --against quick.xyz",
             "logan-campaign known add index molecules.xyz",
             "logan-campaign known count index",
@@ -97,11 +108,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _prepare(folder)
+        provider: subprocess.Popen[bytes] | None = None
         for heading, about, commands in SECTIONS:
             text += [f"## {heading}", "", about, "", "```console"]
             for command in commands:
+                if "optimade" in command:
+                    provider = _provider(folder)
                 text += _shown(command, folder)
             text += ["```", ""]
+        if provider is not None:
+            provider.terminate()
+            provider.wait()
     (ROOT / "docs/commands.md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
 
@@ -116,7 +133,27 @@ def _prepare(folder: Path) -> None:
     again = again[: again.index("    - {name: lcao")] + "rounds: {stop: {rounds: 2}}\n"
     (folder / "again.yaml").write_text(again)
     write(folder / "molecules.xyz", [molecule("CH3CH2OH"), molecule("CH3OCH3")])
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from qm9_archive import embed, write_archive
+
+    molecules = [found for smiles in ("CCO", "COC", "CCC") if (found := embed(smiles))]
+    write_archive(folder / "qm9.tar.bz2", molecules)
     write(folder / "quick.xyz", [molecule("CH3CH2OH"), molecule("CH3OH")])
+
+
+def _provider(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the browser of the campaign, whose OPTIMADE interface is asked."""
+    command = [sys.executable, "-m", "logan_campaign", "serve", "quick", "--port", "8642"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    for _ in range(120):
+        try:
+            urllib.request.urlopen("http://127.0.0.1:8642/optimade/v1/info", timeout=2).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return process
+    process.kill()
+    raise SystemExit("the browser does not start")
 
 
 def _shown(command: str, folder: Path) -> list[str]:
@@ -126,6 +163,10 @@ def _shown(command: str, folder: Path) -> list[str]:
         found = re.search(r"cand-[0-9a-f]{16}", listed)
         assert found is not None
         command = command.replace("{new}", found[0][:9])
+    if "{set}" in command:
+        found = re.search(r"set-[0-9a-f]{16}", _run("logan-campaign data list --json", folder))
+        assert found is not None
+        command = command.replace("{set}", found[0][:8])
     print(command, file=sys.stderr, flush=True)
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"
