@@ -172,6 +172,11 @@ def test_filters_that_cannot_be_answered_are_the_clients_mistake(ask: Ask, text:
     [
         "structures?page_limit=100000",
         "structures?page_above=a",
+        "structures?page_offset=-1",
+        "structures?page_limit=many",
+        "structures?page_offset=99999999999999999999999",
+        "structures?page_number=99999999999999999999999",
+        "structures?email_address=x",
         "structures?sort=colour",
         "structures?sort=_logan_order,nsites",
         "structures?response_format=xml",

@@ -23,6 +23,8 @@ from logan_campaign.web.optimade.filters import (
     within,
 )
 
+#: Larger numbers no database takes.
+_LAST = 2**31 - 1
 #: Where they come as they were picked.
 _AS_PICKED: Order = {"campaign_id": 1, "order": 1}
 
@@ -57,6 +59,8 @@ class CandidateCollection(EntryCollection):
         if isinstance(getattr(params, "page_above", None), str):
             raise BadRequest(detail="page_above is not supported; page_offset and page_number are")
         found: dict[str, Any] = super().handle_query_params(params)
+        if found.get("skip", 0) > _LAST:
+            raise BadRequest(detail="there is no page that far")
         return found
 
     def _run_db_query(

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from lark.exceptions import VisitError
 from optimade.exceptions import BadRequest, OptimadeHTTPException
 from optimade.server.exception_handlers import general_exception
@@ -39,6 +40,7 @@ def adapt(app: FastAPI) -> None:
     app.state.config = _ConfigOfRequest(app.state.config)
     app.add_exception_handler(VisitError, _not_supported)
     app.add_exception_handler(NotImplementedError, _not_supported)
+    app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_middleware(_AnswerRefusals)
 
 
@@ -68,3 +70,11 @@ def _not_supported(request: Request, error: Exception) -> Any:
     if isinstance(cause, BadRequest):
         return general_exception(request, cause)
     return general_exception(request, BadRequest(detail=f"not supported: {cause}"))
+
+
+def _not_valid(request: Request, error: Exception) -> Any:
+    """Answer a parameter of the wrong type, which the reference implementation takes for 500."""
+    told = "not valid"
+    if isinstance(error, RequestValidationError):
+        told = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+    return general_exception(request, BadRequest(detail=told))
