@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jobflow import Flow, JobStore, job
@@ -24,6 +24,9 @@ from logan_campaign.stores.open import open_campaign_stores
 
 #: Text that a page must show as it stands, whatever it looks like.
 NASTY = "</script><script>window.broken = 1</script>\"&'<b>"
+
+
+Place = TypeVar("Place", str, Path)
 
 
 @job
@@ -94,7 +97,7 @@ class ShownCrystals(ShownCampaign, MadeUpCrystals):
     """The same with crystals."""
 
 
-def store_campaigns(place: Path, *campaigns: MadeUpCampaign, upto: int | None = None) -> Path:
+def store_campaigns(place: Place, *campaigns: MadeUpCampaign, upto: int | None = None) -> Place:
     """Write campaigns into one store and build the campaign database; return its place."""
     with open_campaign_stores(place, create=True) as stores:
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})

@@ -79,6 +79,18 @@ def test_every_page_shows_what_it_is_for(client: TestClient, address: str) -> No
     assert NASTY not in answer.text
 
 
+def test_pages_are_the_same_over_mongodb(client: TestClient, mongo_uri: str) -> None:
+    store_campaigns(mongo_uri, ShownCampaign("a"), ShownCrystals("b", "crystals"))
+    with Results.open(mongo_uri) as results:
+        other = TestClient(create_app(results), _BASE)
+        for address in PAGES:
+            answer, same = other.get(address), client.get(address)
+            assert answer.status_code == 200, answer.text
+            if not address.endswith(("/report", ".json")):  # the report tells when
+                ours, theirs = (page.text.split("<footer>")[0] for page in (same, answer))
+                assert ours == theirs, address
+
+
 def test_every_link_on_a_page_leads_to_a_page(client: TestClient) -> None:
     seen, left = set(), ["/"]
     while left and len(seen) < 80:

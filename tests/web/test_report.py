@@ -20,6 +20,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from logan_campaign.cli import main
 from logan_campaign.results import Campaign
 from logan_campaign.results.report import gather, render, report_charts, write_report
+from logan_campaign.results.report.charts import rounds_chart
 from logan_campaign.results.report.discoveries import (
     count_discoveries,
     draws_for_all,
@@ -111,6 +112,16 @@ def test_the_3d_view_has_no_bond_that_ends_in_nothing() -> None:
     water = Molecule("OHH", [[0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 0.59]])
     assert view3d(water)["bonds"] == [[0, 1], [0, 2]]
     assert view3d(water)["cell"] is None
+
+
+def test_a_round_counts_what_no_round_before_it_has_found(campaign: Campaign) -> None:
+    candidates = list(campaign.candidates().without_structures())
+    assert rounds_chart(candidates) is None
+    # 1 and 2 became one structure, 3 and 5 another; 4 failed
+    later = [c.model_copy(update={"round": int(c.order >= 2)}) for c in candidates]
+    relaxed, first = rounds_chart(later).data
+    assert list(relaxed.y) == [1, 4]
+    assert list(first.y) == [1, 1]
 
 
 class _Loaded(HTMLParser):

@@ -69,8 +69,8 @@ class ReportData:
         materials: the distinct structures that it found.
         models: its models.
         sets: its training sets and known sets.
-        maps: map of each round, None where it cannot be read.
-        map_problem: why the last map cannot be read; empty if it can.
+        pca_map: map of the last selection, None where there is none or it cannot be read.
+        map_problem: why it cannot be read; empty if it can.
         discoveries: table of what was found, new ones first.
         structures: 3D views by candidate id, as many as a file should hold.
         n_targets: known entries of the composition that is looked for.
@@ -162,7 +162,8 @@ def gather(campaign: Campaign) -> ReportData:
         n_trained_on_target=sum(
             used.formulas.get(record.formula, 0)
             for used in sets
-            if used.id in record.training_set_ids
+            # what earlier rounds found is learned from on purpose
+            if used.id in record.training_set_ids and used.query.get("type") != "rounds"
         ),
     )
 
