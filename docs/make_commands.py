@@ -37,12 +37,13 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         [
             "logan-campaign run quick.yaml --quiet",
             "logan-campaign status quick",
-            "logan-campaign pause quick",
-            "logan-campaign resume quick --quiet",
-            "logan-campaign retry quick --failed",
-            "logan-campaign cancel quick",
             "logan-campaign build quick",
-            "logan-campaign run again.yaml --quiet",
+            "logan-campaign retry quick --failed",
+            "logan-campaign run again.yaml --quiet &",
+            "logan-campaign pause again",
+            "logan-campaign resume again --quiet &",
+            "logan-campaign cancel again",
+            "logan-campaign resume again --quiet",
             "logan-campaign extend again",
         ],
     ),
@@ -168,6 +169,11 @@ def _shown(command: str, folder: Path) -> list[str]:
         assert found is not None
         command = command.replace("{set}", found[0][:8])
     print(command, file=sys.stderr, flush=True)
+    if command.endswith("&"):
+        words = shlex.split(command.removesuffix("&"))
+        subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
+        time.sleep(20)  # until there is something to steer
+        return [f"$ {command}"]
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"
         for line in _run(command, folder).splitlines()
