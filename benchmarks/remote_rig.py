@@ -124,6 +124,7 @@ class Rig:
         }
         self.environment.pop("LOGAN_CAMPAIGN_STORE", None)
         self.runners: list[subprocess.Popen[bytes]] = []
+        self.closed = False
         export = [f"--export=PYTHONPATH={self.environment['PYTHONPATH']}"] if paths else []
         self.cli("remote", "init", "-p", self.project, "--mongo", self.uri, *export, *options)
         self.client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.uri)
@@ -209,7 +210,10 @@ class Rig:
             CampaignBuilder.from_stores(stores).build()
 
     def close(self) -> None:
-        """Stop the runners and the jobs that are left."""
+        """Stop the runners and the jobs that are left; a second time does nothing."""
+        if self.closed:
+            return
+        self.closed = True
         for process in self.runners:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

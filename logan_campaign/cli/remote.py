@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -23,6 +23,9 @@ from logan_campaign.cli.common import (
     require_remote,
 )
 from logan_campaign.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from logan_campaign.flows.remote.project import MongoPlace
 
 remote_app = typer.Typer(
     help="Projects of jobflow-remote: write one, check it, run its jobs.", no_args_is_help=True
@@ -115,7 +118,7 @@ def init(
     _report(project, as_json, expect_runner=False)
 
 
-def _place(uri: str, password_env: str):  # type: ignore[no-untyped-def]
+def _place(uri: str, password_env: str) -> MongoPlace:
     """Split a URI into what may stand in a file and what may not."""
     from pymongo.errors import ConfigurationError, InvalidURI
     from pymongo.uri_parser import parse_uri
