@@ -247,7 +247,7 @@ def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKi
         attributes = entry["attributes"]
         _refuse_partial(attributes)
         structure = OptimadeStructure(
-            {**entry, "attributes": {**_filled(attributes), **attributes}}
+            {**entry, "attributes": {**attributes, **_filled(attributes)}}
         ).as_pymatgen
         if kind == "crystal" and not isinstance(structure, Structure):
             raise StructureError("it is not periodic in three directions")
@@ -280,7 +280,13 @@ def _refuse_partial(attributes: dict[str, Any]) -> None:
 
 def _filled(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return values for what the specification allows to be unknown and the adapter needs."""
-    return {"last_modified": None, "structure_features": attributes.get("structure_features") or []}
+    nowhere = [None, None, None]
+    return {
+        "last_modified": attributes.get("last_modified"),
+        "structure_features": attributes.get("structure_features") or [],
+        # molecules need have none at all
+        "lattice_vectors": attributes.get("lattice_vectors") or [nowhere, nowhere, nowhere],
+    }
 
 
 def _short(err: BaseException, limit: int = 120) -> str:

@@ -139,3 +139,19 @@ def test_odd_queries_are_refused_before_anything_is_asked() -> None:
 def test_a_filter_of_the_wrong_kind_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="not an OPTIMADE filter"):
         OptimadeSource(providers=["mp"], filter="SiO2")
+
+
+def test_molecules_need_no_lattice() -> None:
+    from ase.build import molecule
+
+    from logan_campaign.results.optimade import structure_attributes
+    from logan_campaign.sources.base import Collector
+    from logan_campaign.sources.optimade import _add
+
+    ethanol = molecule("CH3CH2OH")
+    attributes = structure_attributes(ethanol, "C2H6O")
+    assert attributes["lattice_vectors"] is None
+    collector = Collector()
+    entry = {"id": "one", "type": "structures", "attributes": attributes}
+    _add(collector, entry, "http://127.0.0.1/optimade", 0, "molecule")
+    assert [found.smiles for found in collector.finish("one entry").entries] == ["CCO"]
