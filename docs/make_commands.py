@@ -77,7 +77,8 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         [
             "logan-campaign data import --builtin alcohols-and-ethers --formula C3H8O",
             "logan-campaign data pull spec quick.yaml",
-            "logan-campaign data pull qm9 --archive qm9.tar.bz2 --keep-uncharacterized --formula C2H6O",
+            "logan-campaign data pull qm9 --archive qm9.tar.bz2 --keep-uncharacterized "
+            "--formula C2H6O",
             "logan-campaign data pull optimade --kind molecule --max 2 "
             "--filter 'chemical_formula_reduced=\"C2H6O\"' "
             "--provider http://127.0.0.1:8642/optimade",
@@ -110,16 +111,18 @@ def main() -> None:
         folder = Path(name)
         _prepare(folder)
         provider: subprocess.Popen[bytes] | None = None
-        for heading, about, commands in SECTIONS:
-            text += [f"## {heading}", "", about, "", "```console"]
-            for command in commands:
-                if "optimade" in command:
-                    provider = _provider(folder)
-                text += _shown(command, folder)
-            text += ["```", ""]
-        if provider is not None:
-            provider.terminate()
-            provider.wait()
+        try:
+            for heading, about, commands in SECTIONS:
+                text += [f"## {heading}", "", about, "", "```console"]
+                for command in commands:
+                    if "optimade" in command:
+                        provider = _provider(folder)
+                    text += _shown(command, folder)
+                text += ["```", ""]
+        finally:
+            if provider is not None:
+                provider.terminate()
+                provider.wait()
     (ROOT / "docs/commands.md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
 
