@@ -199,7 +199,7 @@ def _run(command: str, folder: Path) -> str:
     )
     if done.returncode not in (0, 1):
         raise SystemExit(f"{command}: exit code {done.returncode}: {done.stdout}")
-    return done.stdout.replace(str(folder), ".")
+    return done.stdout.replace(str(folder), ".").replace(f"{ROOT}/", "")
 
 
 if __name__ == "__main__":
