@@ -161,7 +161,9 @@ def test_a_pull_interrupted_in_the_middle_leaves_the_store_as_it_was(
     outdated(server)
 
     def interrupt(path: str) -> bool:
-        signal.raise_signal(signal.SIGINT)
+        # to the thread that waits for the answer, as the kernel sends Ctrl-C: a signal to the
+        # server's own thread would be seen only after the answer, or lost in a destructor
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(0.5)  # no answer before the signal is seen to
         return False
 
