@@ -20,7 +20,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from logan_campaign.cli import main
 from logan_campaign.results import Campaign
 from logan_campaign.results.report import gather, render, report_charts, write_report
-from logan_campaign.results.report.charts import rounds_chart
+from logan_campaign.results.report.charts import model_label, rounds_chart
 from logan_campaign.results.report.discoveries import (
     count_discoveries,
     draws_for_all,
@@ -29,6 +29,7 @@ from logan_campaign.results.report.discoveries import (
 )
 from logan_campaign.results.report.funnel import funnel
 from logan_campaign.results.report.view3d import view3d
+from logan_campaign.stores.schemas import ModelRecord
 
 from .campaign import NASTY, ShownCampaign, ShownCrystals, store_campaigns
 
@@ -221,3 +222,10 @@ def test_the_command_writes_it_and_says_where(
     code, _, err = run(str(place), "-o", str(tmp_path / "no" / "folder.html"))
     assert code == 2
     assert "cannot write" in err
+
+
+def test_members_of_later_rounds_have_names_of_their_own() -> None:
+    first = ModelRecord.model_construct(index=0, round=0, hyperparameters={"n_max": 3})
+    later = ModelRecord.model_construct(index=0, round=2, hyperparameters={"n_max": 3})
+    assert model_label(first, ["n_max"]) == "#0 (n_max 3)"
+    assert model_label(later, []) == "round 2 #0"

@@ -280,9 +280,11 @@ def found_by_chart(
 
 
 def model_label(model: ModelRecord, vary: Sequence[str]) -> str:
-    """Return a model's place in the ensemble and what sets it apart."""
+    """Return a model's place in the ensemble, its round if that is a later one, and what sets
+    it apart."""
     varied = ", ".join(f"{key} {model.hyperparameters.get(key)}" for key in vary)
-    return f"#{model.index}" + (f" ({varied})" if varied else "")
+    place = f"round {model.round} #{model.index}" if model.round else f"#{model.index}"
+    return place + (f" ({varied})" if varied else "")
 
 
 def energies_chart(
