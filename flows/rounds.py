@@ -289,7 +289,7 @@ class NextRoundMaker(Maker):
             structures=structures,
         )
         judged = [*past, _with_estimates(document, past)]
-        reason = stop_reason(judged, self.stop, self._n_targets(sets))
+        reason = stop_reason(judged, self.stop, self._targets(sets))
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
@@ -312,18 +312,19 @@ class NextRoundMaker(Maker):
         maker = replace(self.maker, spec=spec)
         return maker.follow(links, self.index + 1, next_target(judged, rounds))
 
-    def _n_targets(self, sets: list[TrainingSetDoc]) -> int:
+    def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
+        """Return the ids of the known entries that the campaign is to find."""
         sought = {target.hill_formula for target in self.maker.targets}
         reduced = {reduced_formula(name) for name in sought}
         crystal = self.maker.targets[0].kind == "crystal"
-        # results of other campaigns are known, but nobody asked to find them
-        return sum(
-            n
+        # what an index or other campaigns hold is known, but nobody asked to find it
+        return {
+            entry.id
             for s in sets
             if s.source.get("type") not in ("index", "campaigns")
-            for name, n in s.formulas.items()
-            if name in sought or (crystal and reduced_formula(name) in reduced)
-        )
+            for entry in s.structures
+            if entry.formula in sought or (crystal and reduced_formula(entry.formula) in reduced)
+        }
 
 
 def member_seed(seed: int, index: int, round_index: int = 0) -> int:

@@ -9,7 +9,7 @@ estimated from how often those that were found have been seen: Chao's lower boun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -138,13 +138,13 @@ def coverage(counts: Iterable[int]) -> float:
     return 1.0 - found.count(1) / sum(found) if found else 0.0
 
 
-def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, n_targets: int) -> str:
+def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collection[str]) -> str:
     """Return why a campaign stops after the rounds so far; empty if it goes on.
 
     Args:
         history: the rounds so far, the last one last.
         stop: its rules.
-        n_targets: known entries of the targets' compositions.
+        targets: ids of the known entries of the targets' compositions.
     """
     counts = list(sightings(history).values())
     relaxed = sum(past.n_last_level for past in history)
@@ -155,7 +155,7 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, n_targets: int)
         if past.found:
             break
         barren += 1
-    known = {s.known_id for past in history for s in past.found if s.known_id is not None}
+    reached = {s.known_id for past in history for s in past.found} & set(targets)
     if not history[-1].n_generated:
         return "nothing was generated: " + (history[-1].problem or "all trainings failed")
     rules: list[tuple[bool, str]] = [
@@ -171,8 +171,8 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, n_targets: int)
             f"{barren} rounds in a row found nothing",
         ),
         (
-            stop.all_targets and 0 < n_targets <= len(known),
-            f"all {n_targets} known entries found",
+            stop.all_targets and 0 < len(targets) <= len(reached),
+            f"all {len(targets)} known entries found",
         ),
         (
             stop.unseen is not None and bool(counts) and unseen(counts) <= stop.unseen,

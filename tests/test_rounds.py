@@ -120,22 +120,29 @@ class TestStopping:
             past(2, 1, sightings={"f": 1, "b": 1, "g": 2}),
         ]
         history[2].sightings["c"] = 0
-        assert stop_reason(history[:1], stop, 3) == ""
-        assert stop_reason(history, stop, 3) == reason
-        assert stop_reason(history, NEVER, 3) == ""
+        targets = ["struct-0", "struct-1", "struct-2"]
+        assert stop_reason(history[:1], stop, targets) == ""
+        assert stop_reason(history, stop, targets) == reason
+        assert stop_reason(history, NEVER, targets) == ""
 
     def test_barren_rounds_count_from_the_last_find(self) -> None:
         stop = NEVER.model_copy(update={"barren_rounds": 2})
         history = [past(0), past(1, 2), past(2)]
-        assert stop_reason(history, stop, 0) == ""
-        assert stop_reason([*history, past(3)], stop, 0) == "2 rounds in a row found nothing"
+        assert stop_reason(history, stop, []) == ""
+        assert stop_reason([*history, past(3)], stop, []) == "2 rounds in a row found nothing"
 
     def test_without_known_targets_none_can_all_be_found(self) -> None:
-        assert stop_reason([past(0, 3)], NEVER.model_copy(update={"all_targets": True}), 0) == ""
+        assert stop_reason([past(0, 3)], NEVER.model_copy(update={"all_targets": True}), []) == ""
+
+    def test_what_an_index_or_another_campaign_knows_is_no_target(self) -> None:
+        stop = NEVER.model_copy(update={"all_targets": True})
+        history = [past(0, 1), past(1, 1)]  # of which struct-0 stands in an index
+        assert stop_reason(history, stop, ["struct-1", "struct-9"]) == ""
+        assert stop_reason(history, stop, ["struct-1"]) == "all 1 known entries found"
 
     def test_a_round_that_generated_nothing_is_the_last(self) -> None:
         empty = past(0, n_generated=0, problem="nothing was picked")
-        assert stop_reason([empty], NEVER, 0) == "nothing was generated: nothing was picked"
+        assert stop_reason([empty], NEVER, []) == "nothing was generated: nothing was picked"
 
 
 class TestTurns:
