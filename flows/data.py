@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jobflow import Maker, job
 
 from logan_campaign.leakage import find_leaks
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.schemas import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
-from logan_campaign.sources import BuiltinSource, SourceSpec, set_id
+from logan_campaign.sources import BuiltinSource, LoadedSet, SourceSpec, set_id
 
 
 @dataclass
@@ -56,18 +56,11 @@ class TrainingSetMaker(Maker):
             and previous.records == loaded.records
             and previous.origin == loaded.origin
         )
-        return TrainingSetDoc(
-            id=set_id(loaded.entries),
+        return set_document(
+            loaded,
             role=self.role,
             name=self.source.title,
             source=self.source.model_dump(mode="json"),
-            n_structures=len(loaded.entries),
-            formulas=loaded.formulas,
-            species=loaded.species,
-            structure_ids=[entry.id for entry in loaded.entries],
-            labels=[entry.label for entry in loaded.entries],
-            n_duplicates=loaded.n_duplicates,
-            rejected=loaded.rejected,
             query_id=self.source.query_id,
             pulled_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             origin=loaded.origin,
@@ -76,6 +69,28 @@ class TrainingSetMaker(Maker):
             records=loaded.records,
             structures=[] if unchanged and self.leave_out_unchanged else loaded.entries,
         )
+
+
+def set_document(loaded: LoadedSet, **about: Any) -> TrainingSetDoc:
+    """Return the document of a set.
+
+    Args:
+        loaded: The set.
+        **about: Fields of the document that the set itself does not tell; they come before
+            those that it does.
+    """
+    told = {
+        "id": set_id(loaded.entries),
+        "n_structures": len(loaded.entries),
+        "formulas": loaded.formulas,
+        "species": loaded.species,
+        "structure_ids": [entry.id for entry in loaded.entries],
+        "labels": [entry.label for entry in loaded.entries],
+        "n_duplicates": loaded.n_duplicates,
+        "rejected": loaded.rejected,
+        "structures": loaded.entries,
+    }
+    return TrainingSetDoc.model_validate({**told, **about})
 
 
 @dataclass

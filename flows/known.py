@@ -11,8 +11,9 @@ from jobflow import Maker, job
 
 from logan_campaign.arrays import pack_arrays, unpack_arrays
 from logan_campaign.errors import InputError
+from logan_campaign.flows.data import set_document
 from logan_campaign.schemas import DATA_KEYS, StructureEntry, TrainingSetDoc
-from logan_campaign.sources import LoadedSet, set_id
+from logan_campaign.sources import LoadedSet
 from logan_campaign.structures import from_arrays, kind_of
 
 # Characters of packed entries that may stand in a job's input: MongoDB refuses 16 MB.
@@ -44,19 +45,11 @@ class KnownEntriesMaker(Maker):
             packed: Entries as :func:`pack_entries` packs them.
         """
         loaded = LoadedSet(unpack_entries(packed))
-        return TrainingSetDoc(
-            id=set_id(loaded.entries),
+        return set_document(
+            loaded,
             role="known",
             name=f"index {self.index}" if self.index else "found by other campaigns",
             source={"type": "index", "index": self.index} if self.index else {"type": "campaigns"},
-            n_structures=len(loaded.entries),
-            formulas=loaded.formulas,
-            species=loaded.species,
-            structure_ids=[entry.id for entry in loaded.entries],
-            labels=[entry.label for entry in loaded.entries],
-            n_duplicates=0,
-            rejected=[],
-            structures=loaded.entries,
         )
 
 

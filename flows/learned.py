@@ -8,8 +8,9 @@ from typing import Literal
 
 from jobflow import Maker, job
 
+from logan_campaign.flows.data import set_document
 from logan_campaign.schemas import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
-from logan_campaign.sources import LoadedSet, set_id
+from logan_campaign.sources import LoadedSet
 from logan_campaign.structures import reduced_formula
 
 
@@ -42,8 +43,8 @@ class LearnedSetMaker(Maker):
         trained = {} if self.role == "found" else {entry.id: entry for entry in base.structures}
         entries = {**trained, **{entry.id: entry for entry in found}}
         loaded = LoadedSet(list(entries.values()))
-        return TrainingSetDoc(
-            id=set_id(loaded.entries),
+        return set_document(
+            loaded,
             role=self.role,
             name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
             source={
@@ -52,15 +53,7 @@ class LearnedSetMaker(Maker):
                 "rounds": len(history),
                 "candidates": [entry.label for entry in found],
             },
-            n_structures=len(loaded.entries),
-            formulas=loaded.formulas,
-            species=loaded.species,
-            structure_ids=[entry.id for entry in loaded.entries],
-            labels=[entry.label for entry in loaded.entries],
-            n_duplicates=0,
-            rejected=[],
             pulled_at=now(),
-            structures=loaded.entries,
         )
 
     def _within(self, entries: list[StructureEntry]) -> list[StructureEntry]:

@@ -27,14 +27,17 @@ def found_by_others(
     if not spec.match.other_campaigns:
         return []
     database = CampaignDatabase(stores)
-    sought = {spec.hill_formula, *spec.further_formulas}
-    reduced = {reduced_formula(name) for name in sought}
+    sought = sorted({spec.hill_formula, *spec.further_formulas})
+    if spec.target.kind == "molecule":
+        found = [m for name in sought for m in database.materials(state="new", formula=name)]
+    else:  # in a cell of any size
+        reduced = {reduced_formula(name) for name in sought}
+        found = [
+            m for m in database.materials(state="new") if reduced_formula(m.formula) in reduced
+        ]
     entries = []
-    for material in database.materials(state="new"):
-        same = material.formula in sought or (
-            spec.target.kind == "crystal" and reduced_formula(material.formula) in reduced
-        )
-        if not same or material.kind != spec.target.kind or campaign_id in material.campaign_ids:
+    for material in found:
+        if material.kind != spec.target.kind or campaign_id in material.campaign_ids:
             continue
         best = database.candidate(material.best_candidate_id)
         if best.structure is None:

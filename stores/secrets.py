@@ -18,8 +18,19 @@ from logan_campaign.errors import StoreError
 class _PasswordFromEnvironment:
     """Takes the password out of the environment for as long as connecting takes."""
 
-    password_env: str
     mongoclient_kwargs: dict[str, Any]
+
+    def __init__(
+        self,
+        uri: str,
+        collection_name: str,
+        password_env: str,
+        database: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.password_env = password_env
+        where = {"database": database, "collection_name": collection_name, "uri": uri}
+        super().__init__(**where, **kwargs)  # of the store
 
     def connect(self, force_reset: bool = False) -> None:
         """Connect.
@@ -49,28 +60,6 @@ class EnvironmentMongoStore(_PasswordFromEnvironment, MongoStore):
         **kwargs: as MongoStore.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        collection_name: str,
-        password_env: str,
-        database: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.password_env = password_env
-        super().__init__(database=database, collection_name=collection_name, uri=uri, **kwargs)
-
 
 class EnvironmentGridFSStore(_PasswordFromEnvironment, GridFSStore):
     """A GridFSStore with its password in a variable; arguments as above."""
-
-    def __init__(
-        self,
-        uri: str,
-        collection_name: str,
-        password_env: str,
-        database: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.password_env = password_env
-        super().__init__(database=database, collection_name=collection_name, uri=uri, **kwargs)
