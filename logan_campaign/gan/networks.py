@@ -1,15 +1,15 @@
-"""The two fully connected networks and what turns outputs into structures."""
+"""The two fully connected networks."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from logan_campaign.gan.settings import Hyperparameters, Target
+from logan_campaign.gan.postprocessing import PostProcessing
+from logan_campaign.gan.settings import Hyperparameters
 
 #: Weights (n_in, n_out) and biases (n_out,) of each layer.
 Parameters = tuple[tuple[jax.Array, jax.Array], ...]
@@ -122,54 +122,13 @@ def penalty_gradient(
     return ((norm - 1.0) ** 2).mean(), norm.mean(), tuple(result)
 
 
-class PostProcessing(Protocol):
-    """Turns raw network outputs into structures; must be differentiable.
-
-    ``n_outputs`` numbers come out of the generator per structure; calling the object with
-    raw outputs of shape (n, n_outputs) returns positions (n, N, 3) in Å and cells, either
-    (3, 3) for all or (n, 3, 3), in Å. It is here that symmetries or boundary conditions
-    are imposed. ``initial_biases`` says where the outputs start.
-    """
-
-    n_outputs: int
-
-    def __call__(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]: ...
-
-    def initial_biases(self, key: jax.Array, spread: float) -> jax.Array: ...
-
-
-class FixedCell:
-    """Atoms in the target's cell, which stays as it is.
-
-    Molecules: sigmoid of the outputs times the box, so that no atom leaves it. Crystals:
-    fractional coordinates 1/2 + output/4 (the slope that the sigmoid has at its centre)
-    modulo 1, so that atoms cross cell faces freely.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self.n_atoms = len(target.numbers)
-        self.n_outputs = 3 * self.n_atoms
-        self.periodic = target.periodic
-        self.cell = target.cell_array.astype(np.float32)
-
-    def __call__(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        outputs = outputs.reshape(len(outputs), self.n_atoms, 3)
-        fractional = (0.5 + outputs / 4.0) % 1.0 if self.periodic else jax.nn.sigmoid(outputs)
-        cell = jnp.asarray(self.cell)
-        # Written out: a matrix product with three rows is slower and less exact on some devices.
-        positions = sum(fractional[..., k, None] * cell[k] for k in range(3))
-        return jnp.asarray(positions), cell
-
-    def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
-        return jnp.float32(spread) * jax.random.normal(key, (self.n_outputs,), jnp.float32)
-
-
 def init_generator(
     key: jax.Array, hyperparameters: Hyperparameters, place: PostProcessing
 ) -> Parameters:
     """Return a fresh generator whose atoms start ``initial_spread`` apart."""
     key, sub = jax.random.split(key)
-    sizes = (hyperparameters.latent_size, *hyperparameters.generator_widths, place.n_outputs)
+    n_inputs = hyperparameters.latent_size + place.n_drawn
+    sizes = (n_inputs, *hyperparameters.generator_widths, place.n_outputs)
     layers = init_network(key, sizes)
     weights, _ = layers[-1]
     return (*layers[:-1], (weights, place.initial_biases(sub, hyperparameters.initial_spread)))

@@ -18,9 +18,7 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.gan.networks import (
-    FixedCell,
     Parameters,
     critic_gradient,
     generate_outputs,
@@ -29,6 +27,7 @@ from logan_campaign.gan.networks import (
     penalty_gradient,
     score,
 )
+from logan_campaign.gan.postprocessing import FixedCell, post_processing
 from logan_campaign.gan.settings import Hyperparameters, Target
 
 #: Decay of RMSProp's running mean of squared gradients.
@@ -107,12 +106,13 @@ class Program:
         hyperparameters, target = problem.hyperparameters, problem.target
         self.problem = problem
         self.descriptor = problem.descriptor
-        self.place = FixedCell(target)
-        self.cell, self.images = None, None
-        if target.periodic:
+        self.place = post_processing(target)
+        self.n_inputs = hyperparameters.latent_size + self.place.n_drawn
+        self.images = self.place.translations(hyperparameters.r_cut)
+        self.cell = None
+        if target.periodic and isinstance(self.place, FixedCell):
             # Any cell of the lattice gives the same neighbours, the most compact one fastest.
-            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
-            self.images = translations(self.cell, hyperparameters.r_cut)
+            self.cell = self.place.compact
         kinds = np.searchsorted(problem.species, target.numbers)
         self.one_hot = np.eye(len(problem.species), dtype=np.float32)[kinds]
         self.optimizer = optax.rmsprop(hyperparameters.learning_rate, decay=RMSPROP_DECAY)
@@ -138,9 +138,17 @@ class Program:
             Metrics(zero, zero, zero, zero, zero),
         )
 
-    def describe(self, positions: jax.Array) -> jax.Array:
-        """Return the descriptors of all atoms of structures, shape (n * N, n_features)."""
-        cell = None if self.cell is None else jnp.asarray(self.cell, positions.dtype)
+    def describe(self, positions: jax.Array, cells: jax.Array | None = None) -> jax.Array:
+        """Return the descriptors of all atoms of structures, shape (n * N, n_features).
+
+        Args:
+            positions: (n, N, 3) (Å).
+            cells: (n, 3, 3) cell vectors (Å), of the kind that ``place`` makes; not needed
+                where all structures have one cell, or none.
+        """
+        cell = cells if self.cell is None else jnp.asarray(self.cell, positions.dtype)
+        if self.images is None:
+            cell = None
         spectra = batch_spectra(
             self.descriptor, self.problem.target.numbers, positions, cell, self.images
         )
@@ -150,7 +158,17 @@ class Program:
 
     def fake(self, generator: Parameters, latents: jax.Array) -> jax.Array:
         """Return descriptors of generated atoms, shape (n * N, n_features)."""
-        return self.describe(self.place(generate_outputs(generator, latents))[0])
+        return self.describe(*self.build(generator, latents))
+
+    def build(self, generator: Parameters, latents: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells of generated structures, as ``place`` does.
+
+        Args:
+            generator: layers.
+            latents: (n, n_inputs) standard-normal numbers: latents, then those drawn.
+        """
+        drawn = latents[:, self.problem.hyperparameters.latent_size :]
+        return self.place(generate_outputs(generator, latents), drawn)
 
     def step(self, state: State, real: RealEnvironments, key: jax.Array) -> State:
         """Return the state after one generator, several critic and penalty updates."""
@@ -161,7 +179,7 @@ class Program:
         key = jax.random.fold_in(key, state.step)
         k_latent, k_uniform = jax.random.split(key)
         # One draw for all updates: fewer, longer loops of the random number generator.
-        latents = jax.random.normal(k_latent, ((1 + rounds) * h.batch_size, h.latent_size))
+        latents = jax.random.normal(k_latent, ((1 + rounds) * h.batch_size, self.n_inputs))
         uniform = jax.random.uniform(k_uniform, ((rounds + h.penalty_updates) * rows,))
 
         def generator_loss(generator: Parameters) -> jax.Array:
@@ -217,20 +235,23 @@ class Program:
     ) -> tuple[jax.Array, jax.Array]:
         """Return samples number ``start`` … ``start + size`` of the stream that ``key`` starts."""
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(size))
-        latent_size = self.problem.hyperparameters.latent_size
-        latents = jax.vmap(lambda k: jax.random.normal(k, (latent_size,)))(keys)
-        return self.place(generate_outputs(generator, latents))
+        latents = jax.vmap(lambda k: jax.random.normal(k, (self.n_inputs,)))(keys)
+        return self.build(generator, latents)
 
     def fingerprints(self, generator: Parameters, key: jax.Array) -> jax.Array:
         """Return mean descriptors of some samples by species, to count distinct ones."""
-        positions, _ = self.structures(generator, key, N_DISTINCT, jnp.zeros((), jnp.int32))
-        features = self.describe(positions).reshape(N_DISTINCT, len(self.one_hot), -1)
+        found = self.structures(generator, key, N_DISTINCT, jnp.zeros((), jnp.int32))
+        features = self.describe(*found).reshape(N_DISTINCT, len(self.one_hot), -1)
         share = self.one_hot.T / np.maximum(self.one_hot.sum(axis=0), 1.0)[:, None]
         return jnp.einsum("sa,naf->nsf", share, features).reshape(N_DISTINCT, -1)
 
-    def scores(self, critic: Parameters, positions: jax.Array) -> jax.Array:
+    def scores(
+        self, critic: Parameters, positions: jax.Array, cells: jax.Array | None = None
+    ) -> jax.Array:
         """Return the critic's mean score of each structure's atoms, shape (n,)."""
-        return score(critic, self.describe(positions)).reshape(len(positions), -1).mean(axis=1)
+        return (
+            score(critic, self.describe(positions, cells)).reshape(len(positions), -1).mean(axis=1)
+        )
 
     def _update(self, gradient: Any, optimizer: Any, parameters: Any) -> Any:
         updates, optimizer = self.optimizer.update(gradient, optimizer, parameters)

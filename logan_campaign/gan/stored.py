@@ -41,7 +41,7 @@ def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.
     """
     run_traced: Run = program.jit_run
     directory = jax.config.values["jax_compilation_cache_dir"]
-    if directory is None or jax.default_backend() != "cpu" or program.cell is not None:
+    if directory is None or jax.default_backend() != "cpu" or program.images is not None:
         return run_traced
     # Compiled here and once: the call itself would be compiled again for arguments that only
     # differ in whether they are bound to the device, as results are and a first state is not.
@@ -112,7 +112,7 @@ def _name(problem: Problem, implementation: str, example: Any) -> str:
 def _sources() -> str:
     """Return the hash of the code that is traced."""
     gan = Path(__file__).parent
-    files = sorted([*gan.glob("*.py"), *(gan.parent / "descriptors").glob("*.py")])
+    files = sorted([*gan.rglob("*.py"), *(gan.parent / "descriptors").glob("*.py")])
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -21,8 +21,12 @@ from logan_campaign.gan import (
     generate,
     generation,
 )
-from logan_campaign.gan.networks import FixedCell, init_generator, score
+from logan_campaign.gan.networks import init_generator, score
+from logan_campaign.gan.postprocessing import FixedCell
 from logan_campaign.gan.step import Program
+
+#: A fixed cell leaves nothing to be drawn.
+NOTHING = jnp.zeros((0, 0))
 
 
 def untrained(target: Target = TARGET) -> LoganModel:
@@ -92,18 +96,18 @@ def test_generation_depends_on_the_seed_and_not_on_number_or_chunks(
 
 def test_molecules_stay_in_the_box_and_crystals_cross_its_faces() -> None:
     outputs = 40.0 * jax.random.normal(jax.random.key(0), (50, 18))
-    positions, _ = FixedCell(TARGET)(outputs)
+    positions, _ = FixedCell(TARGET)(outputs, NOTHING)
     fractional = np.asarray(positions) @ np.linalg.inv(TARGET.cell_array)
     assert ((fractional >= 0) & (fractional <= 1)).all()
     place = FixedCell(crystal_target())
 
     def at(x: float) -> np.ndarray:
-        positions, cell = place(jnp.full((1, 12), x))
+        positions, cell = place(jnp.full((1, 12), x), NOTHING)
         return np.asarray(positions[0] @ jnp.linalg.inv(cell))
 
     np.testing.assert_allclose(at(2.02), at(2.02 + 4.0), atol=1e-5)  # once round the cell
     np.testing.assert_allclose(at(2.02) - at(1.98), 0.01 - 1.0, atol=1e-5)  # over a face
-    gradient = jax.grad(lambda x: place(jnp.full((1, 12), x))[0].sum())(2.0)
+    gradient = jax.grad(lambda x: place(jnp.full((1, 12), x), NOTHING)[0].sum())(2.0)
     assert np.isfinite(gradient)
     assert abs(gradient) > 0.1
 

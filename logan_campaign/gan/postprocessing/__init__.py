@@ -1,0 +1,14 @@
+"""What turns raw numbers into structures: cells and boxes, and what holds for all of them."""
+
+from __future__ import annotations
+
+from logan_campaign.gan.postprocessing.base import PostProcessing
+from logan_campaign.gan.postprocessing.fixed import FixedCell
+from logan_campaign.gan.settings import Target
+
+__all__ = ["FixedCell", "PostProcessing", "post_processing"]
+
+
+def post_processing(target: Target) -> PostProcessing:
+    """Return what places the atoms of a target."""
+    return FixedCell(target)
