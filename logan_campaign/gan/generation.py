@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from logan_campaign import progress
+from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.errors import InputError
 from logan_campaign.gan.model import LoganModel
-from logan_campaign.gan.step import program_for
+from logan_campaign.gan.postprocessing.lattices import covering_translations
+from logan_campaign.gan.step import Program, program_for
 
 _CHUNK = 512
 
@@ -49,9 +51,8 @@ def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
         stop = min(start + _CHUNK, n)
         p, c = program.jit_sample(model.generator, key, _CHUNK, jnp.int32(start))
         positions[start:stop] = np.asarray(p)[: stop - start]
-        cells[start:stop] = (
-            model.target.cell_array if c.ndim == 2 else np.asarray(c)[: stop - start]
-        )
+        fixed = model.target.lattice == "fixed"
+        cells[start:stop] = model.target.cell_array if fixed else np.asarray(c)[: stop - start]
         progress.report("generate", stop, n)
     return GeneratedPool(positions, cells)
 
@@ -62,7 +63,8 @@ def critic_scores(model: LoganModel, positions: np.ndarray, cells: np.ndarray) -
     Args:
         model: trained model.
         positions: (n, N, 3) of the target's atoms (Å).
-        cells: (n, 3, 3) or (3, 3) cell vectors (Å). Crystals must have the model's cell.
+        cells: (n, 3, 3) or (3, 3) cell vectors (Å). Crystals must have the model's cell, or,
+            where that is not fixed, one of the shapes that it can have.
 
     Returns:
         Array of shape (n,).
@@ -75,12 +77,31 @@ def critic_scores(model: LoganModel, positions: np.ndarray, cells: np.ndarray) -
     positions = np.asarray(positions, dtype=np.float32)
     if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3):
         raise InputError(f"positions of shape {positions.shape} do not fit {n_atoms} atoms")
-    if model.target.periodic and not np.allclose(cells, model.target.cell_array, atol=1e-4):
+    each = None
+    if model.target.lattice != "fixed":
+        each = _checked_cells(program, np.broadcast_to(cells, (len(positions), 3, 3)))
+    elif model.target.periodic and not np.allclose(cells, model.target.cell_array, atol=1e-4):
         raise InputError("the structures' cells are not the cell that the model was trained for")
     output = np.empty(len(positions), dtype=np.float32)
     for start in range(0, len(positions), _CHUNK):
         stop = min(start + _CHUNK, len(positions))
         rows = np.minimum(np.arange(start, start + _CHUNK), len(positions) - 1)
-        part = program.jit_scores(model.critic, positions[rows])
+        part = program.jit_scores(
+            model.critic, positions[rows], None if each is None else each[rows]
+        )
         output[start:stop] = np.asarray(part)[: stop - start]
     return output
+
+
+def _checked_cells(program: Program, cells: np.ndarray) -> np.ndarray:
+    """Return the reduced cells of the same lattices, if the program's table holds for them."""
+    if not len(cells):
+        return cells
+    reduced = np.stack([reduced_cell(cell, np.ones(3, dtype=bool)) for cell in cells])
+    r_cut = program.problem.hyperparameters.r_cut
+    table = set(map(tuple, (program.images if program.images is not None else [])))
+    if not {tuple(row) for row in covering_translations(reduced, r_cut)} <= table:
+        raise InputError(
+            "some structures have cells smaller or flatter than any that the model was trained for"
+        )
+    return reduced.astype(np.float32)
