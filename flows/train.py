@@ -61,9 +61,10 @@ class TrainMaker(Maker):
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
         structures = [to_atoms(entry.structure) for entry in entries]
         begin = self._start(start, structures, target)
+        wanted = target.to_gan(structures, None if begin is None else begin.target)
         result = gan.train(
             structures,
-            target.to_gan(),
+            wanted,
             self.hyperparameters,
             seed=self.seed,
             training_set_id=training_set.id,
@@ -73,9 +74,7 @@ class TrainMaker(Maker):
         start_id = None if begin is None else begin.id
         weights = result.model.to_bytes() if result.model is not None else b""
         return ModelDoc(
-            id=gan.model_id(
-                training_set.id, target.to_gan(), self.hyperparameters, self.seed, start_id
-            ),
+            id=gan.model_id(training_set.id, wanted, self.hyperparameters, self.seed, start_id),
             index=self.index,
             round=self.round,
             start_id=start_id,
@@ -102,5 +101,6 @@ class TrainMaker(Maker):
         if document.state != "trained":
             return None
         model = gan.LoganModel.from_bytes(base64.b64decode(document.weights))
-        fits = gan.can_start(model, structures, target.to_gan(), self.hyperparameters)
+        wanted = target.to_gan(structures, model.target)
+        fits = gan.can_start(model, structures, wanted, self.hyperparameters)
         return model if fits else None

@@ -238,6 +238,12 @@ class CampaignSpec(Section):
         for step in steps_of(self.select):
             step.check(species, target.kind)
         self.screen.check(target.kind)
+        last = self.relax.levels[-1]
+        if target.lattice != "fixed" and not last.relax_cell:
+            raise InputError(
+                f"relax.levels: {last.name}: the target's cell is {target.lattice}, so the last "
+                "level must relax it: set 'relax_cell: true' there"
+            )
         if self.relax.hull is not None:
             if target.kind != "crystal":
                 raise InputError("relax.hull: molecules have no hull; remove it")

@@ -3,17 +3,28 @@
 from logan_campaign.gan.cache import enable_compilation_cache
 from logan_campaign.gan.generation import GeneratedPool, critic_scores, generate
 from logan_campaign.gan.model import LoganModel
-from logan_campaign.gan.settings import ALGORITHM_VERSION, Hyperparameters, Target, model_id
+from logan_campaign.gan.postprocessing import check_symmetry
+from logan_campaign.gan.settings import (
+    ALGORITHM_VERSION,
+    Hyperparameters,
+    LatticeKind,
+    Symmetry,
+    Target,
+    model_id,
+)
 from logan_campaign.gan.training import TrainingResult, can_start, train
 
 __all__ = [
     "ALGORITHM_VERSION",
     "GeneratedPool",
     "Hyperparameters",
+    "LatticeKind",
     "LoganModel",
+    "Symmetry",
     "Target",
     "TrainingResult",
     "can_start",
+    "check_symmetry",
     "critic_scores",
     "enable_compilation_cache",
     "generate",

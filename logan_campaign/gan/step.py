@@ -18,6 +18,7 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.gan.networks import (
     Parameters,
     critic_gradient,
@@ -27,7 +28,7 @@ from logan_campaign.gan.networks import (
     penalty_gradient,
     score,
 )
-from logan_campaign.gan.postprocessing import FixedCell, post_processing
+from logan_campaign.gan.postprocessing import post_processing
 from logan_campaign.gan.settings import Hyperparameters, Target
 
 #: Decay of RMSProp's running mean of squared gradients.
@@ -110,9 +111,9 @@ class Program:
         self.n_inputs = hyperparameters.latent_size + self.place.n_drawn
         self.images = self.place.translations(hyperparameters.r_cut)
         self.cell = None
-        if target.periodic and isinstance(self.place, FixedCell):
+        if target.periodic and target.lattice == "fixed":
             # Any cell of the lattice gives the same neighbours, the most compact one fastest.
-            self.cell = self.place.compact
+            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
         kinds = np.searchsorted(problem.species, target.numbers)
         self.one_hot = np.eye(len(problem.species), dtype=np.float32)[kinds]
         self.optimizer = optax.rmsprop(hyperparameters.learning_rate, decay=RMSPROP_DECAY)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from logan_campaign.gan.postprocessing.base import PostProcessing
 from logan_campaign.gan.postprocessing.fixed import FixedCell
+from logan_campaign.gan.postprocessing.symmetric import SymmetricCrystal, check_symmetry
 from logan_campaign.gan.postprocessing.varied import VariedCell
 from logan_campaign.gan.settings import Target
 
-__all__ = ["FixedCell", "PostProcessing", "VariedCell", "post_processing"]
+__all__ = [
+    "FixedCell",
+    "PostProcessing",
+    "SymmetricCrystal",
+    "VariedCell",
+    "check_symmetry",
+    "post_processing",
+]
 
 
 def post_processing(target: Target) -> PostProcessing:
     """Return what places the atoms of a target."""
+    if target.symmetry is not None:
+        return SymmetricCrystal(target)
     return FixedCell(target) if target.lattice == "fixed" else VariedCell(target)

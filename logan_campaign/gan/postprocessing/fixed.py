@@ -63,9 +63,6 @@ class FixedCell:
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""
-        return translations(self.compact, r_cut) if self.periodic else None
-
-    @property
-    def compact(self) -> np.ndarray:
-        """The most compact cell of the lattice (Å): the same neighbours, found fastest."""
-        return reduced_cell(self.exact_cell, np.ones(3, dtype=bool))
+        if not self.periodic:
+            return None
+        return translations(reduced_cell(self.exact_cell, np.ones(3, dtype=bool)), r_cut)

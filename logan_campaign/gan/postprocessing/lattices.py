@@ -60,7 +60,9 @@ def _selling_tables() -> tuple[np.ndarray, np.ndarray]:
 
 def _voronoi_tables() -> tuple[np.ndarray, np.ndarray]:
     """Return the seven candidates for shortest vectors, and which three of them are bases."""
-    vectors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]])
+    vectors = np.array(
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
+    )
     triples = np.array(list(itertools.combinations(range(7), 3)))
     volumes = np.abs(np.linalg.det(vectors[triples]))
     return vectors, triples[np.isclose(volumes, 1)]
@@ -100,7 +102,9 @@ def reduction(cells: jax.Array) -> jax.Array:
         return _product(steps[jnp.where(acute, worst, len(_PAIRS))], superbase)
 
     superbase = jax.lax.fori_loop(0, _STEPS, one, superbase)
-    candidates = _product(jnp.broadcast_to(jnp.asarray(_VECTORS, dtype), (n, 7, 3)), superbase[:, :3])
+    candidates = _product(
+        jnp.broadcast_to(jnp.asarray(_VECTORS, dtype), (n, 7, 3)), superbase[:, :3]
+    )
     square = (_product(candidates, cells) ** 2).sum(axis=-1)
     best = jnp.asarray(_TRIPLES)[jnp.argmin(square[:, _TRIPLES].sum(axis=-1), axis=1)]
     order = jnp.argsort(jnp.take_along_axis(square, best, axis=1), axis=1)

@@ -68,6 +68,12 @@ class CellShapes:
         references = jnp.asarray(self.references, dtype)[chosen]
         return strained(references, bounded(strains), volumes)
 
+    def random(self, key: jax.Array, n: int) -> jax.Array:
+        """Return numbers (n, n_numbers) of learned cells that are about as drawn ones."""
+        numbers = jax.random.normal(key, (n, self.n_numbers), jnp.float32)
+        # the logistic distribution function is about the normal one at 1.7 times its argument
+        return numbers.at[:, 0].multiply(1.7)
+
     def translations(self, r_cut: float) -> np.ndarray:
         """Return translations that hold for all reduced cells, from a sample of the smallest."""
         rng = np.random.default_rng(0)
@@ -85,9 +91,7 @@ class CellShapes:
         return covering_translations(np.concatenate(found), _MARGIN * r_cut)
 
 
-def in_reduced_cells(
-    fractional: jax.Array, cells: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def in_reduced_cells(fractional: jax.Array, cells: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return positions (n, N, 3) inside reduced cells (n, 3, 3), and these (Å).
 
     Args:
@@ -127,13 +131,13 @@ class VariedCell:
         return jnp.float32(spread) * jax.random.normal(key, (self.n_outputs,), jnp.float32)
 
     def initial_outputs(self, key: jax.Array, n: int) -> jax.Array:
-        """See :class:`PostProcessing`; learned cells are as drawn ones, about."""
+        """See :class:`PostProcessing`."""
         first, second = jax.random.split(key)
         n_positions = 3 * self.n_atoms
         atoms = jax.random.uniform(first, (n, n_positions), jnp.float32, -2.0, 2.0)
-        rest = jax.random.normal(second, (n, self.n_outputs - n_positions), jnp.float32)
-        # the logistic distribution function is about the normal one at 1.7 times its argument
-        return jnp.concatenate([atoms, rest.at[:, :1].multiply(1.7)], axis=1)
+        if not self.shapes.learned:
+            return atoms
+        return jnp.concatenate([atoms, self.shapes.random(second, n)], axis=1)
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""
