@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from jobflow import Flow, Job, Maker, job
 
@@ -76,7 +76,7 @@ class CampaignMaker(Maker):
         """
         target = self.spec.target.resolve(Path(self.base))
         found = [held.content for held in self.check_sources()]
-        content = {"spec": self.spec.id, "cell": target.cell, "files": found}
+        content: dict[str, Any] = {"spec": self.spec.id, "cell": target.cell, "files": found}
         others = [other.cell for other in self.targets(target)[1:]]
         if others:
             content["cells"] = others

@@ -96,8 +96,17 @@ def group_symbol(number: int) -> str:
 
 @lru_cache(maxsize=230)
 def primitive_group(number: int) -> PrimitiveGroup:
-    """Return a space group in its primitive cell."""
-    from pyxtal.symmetry import Group  # slow to import, and few campaigns need it
+    """Return a space group in its primitive cell.
+
+    Raises:
+        InputError: if PyXtal is not installed.
+    """
+    try:
+        from pyxtal.symmetry import Group  # slow to import, and few campaigns need it
+    except ModuleNotFoundError as err:
+        raise InputError(
+            f"symmetry needs the package {err.name}: pip install 'logan-campaign[symmetry]'"
+        ) from err
 
     primitive = _PRIMITIVE[group_symbol(number)[0]]
     # columns of fractional coordinates change with the transposed inverse
@@ -221,7 +230,8 @@ def settings_in(group: PrimitiveGroup, cell: np.ndarray) -> list[np.ndarray]:
         the group's primitive cell to such in the given one; only one of those that give the
         same operations. Empty if the lattice has not enough symmetry, or another centring.
     """
-    lattice = get_symmetry((cell, [[0.0, 0.0, 0.0]], [1]), symprec=LATTICE_TOLERANCE)
+    point = (cell.tolist(), [[0.0, 0.0, 0.0]], [1])
+    lattice = get_symmetry(point, symprec=LATTICE_TOLERANCE)
     if lattice is None:
         return []
     allowed = _codes(lattice["rotations"])

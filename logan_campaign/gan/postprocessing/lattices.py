@@ -95,22 +95,22 @@ def reduction(cells: jax.Array) -> jax.Array:
     steps = jnp.asarray(_SELLING, dtype)
 
     def one(_: int, superbase: jax.Array) -> jax.Array:
-        vectors = _product(superbase, cells)
+        vectors = product(superbase, cells)
         dots = (vectors[:, _PAIRS[:, 0]] * vectors[:, _PAIRS[:, 1]]).sum(axis=-1)
         worst = jnp.argmax(dots, axis=1)
         acute = (dots > tiny).any(axis=1)
-        return _product(steps[jnp.where(acute, worst, len(_PAIRS))], superbase)
+        return product(steps[jnp.where(acute, worst, len(_PAIRS))], superbase)
 
     superbase = jax.lax.fori_loop(0, _STEPS, one, superbase)
-    candidates = _product(
+    candidates = product(
         jnp.broadcast_to(jnp.asarray(_VECTORS, dtype), (n, 7, 3)), superbase[:, :3]
     )
-    square = (_product(candidates, cells) ** 2).sum(axis=-1)
+    square = (product(candidates, cells) ** 2).sum(axis=-1)
     best = jnp.asarray(_TRIPLES)[jnp.argmin(square[:, _TRIPLES].sum(axis=-1), axis=1)]
     order = jnp.argsort(jnp.take_along_axis(square, best, axis=1), axis=1)
     best = jnp.take_along_axis(best, order, axis=1)
     basis = jnp.take_along_axis(candidates, best[..., None], axis=1)
-    vectors = _product(basis, cells)
+    vectors = product(basis, cells)
     angles = jnp.stack(
         [(vectors[:, i] * vectors[:, j]).sum(axis=-1) for i, j in ((0, 1), (0, 2), (1, 2))], axis=1
     )
@@ -123,7 +123,7 @@ def reduction(cells: jax.Array) -> jax.Array:
     return basis * jnp.round(jnp.linalg.det(basis))[:, None, None]
 
 
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+def product(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return ``a @ b`` for batches of small matrices, written out to be exact everywhere."""
     return jnp.asarray(sum(a[..., :, k, None] * b[..., None, k, :] for k in range(a.shape[-1])))
 
@@ -152,8 +152,8 @@ def strained(references: jax.Array, strains: jax.Array, volumes: jax.Array) -> j
     half = 0.5 * jnp.einsum("nk,kij->nij", strains, jnp.asarray(STRAINS, strains.dtype))
     result = jnp.broadcast_to(jnp.eye(3, dtype=strains.dtype), half.shape)
     for k in range(_TERMS, 0, -1):  # Horner's scheme
-        result = jnp.eye(3, dtype=strains.dtype) + _product(half, result) / k
-    cells = _product(jnp.broadcast_to(references, half.shape), result)
+        result = jnp.eye(3, dtype=strains.dtype) + product(half, result) / k
+    cells = product(jnp.broadcast_to(references, half.shape), result)
     return cells * jnp.cbrt(volumes)[:, None, None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax.scipy.stats import norm
 
 from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.errors import InputError
-from logan_campaign.gan.postprocessing.lattices import STRAINS
+from logan_campaign.gan.postprocessing.lattices import STRAINS, product
 from logan_campaign.gan.postprocessing.varied import CellShapes, in_reduced_cells
 from logan_campaign.gan.settings import Target
 from logan_campaign.spacegroups import (
@@ -77,7 +77,10 @@ def symmetry_table(target: Target) -> Table:
     lattice = None
     if target.lattice == "fixed":
         lattice = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
-    rows, cells, projectors, problems = [], [], [], []
+    rows: list[tuple[Any, ...]] = []
+    cells: list[np.ndarray] = []
+    projectors: list[np.ndarray] = []
+    problems: list[str] = []
     for number, weight in target.symmetry.groups:
         group = primitive_group(number)
         ways = assignments(group, counts.tolist(), target.symmetry.max_assignments)
@@ -205,8 +208,7 @@ class SymmetricCrystal:
         """Return positions in the given cell from coordinates in the reduced one."""
         change = jnp.asarray(self.table.cells[0] @ np.linalg.inv(self.exact_cell), jnp.float32)
         cell = jnp.asarray(self.exact_cell, jnp.float32)
-        moved = sum(fractional[..., k, None] * change[k] for k in range(3)) % 1.0
-        return jnp.asarray(sum(moved[..., k, None] * cell[k] for k in range(3))), cell
+        return product(product(fractional, change) % 1.0, cell), cell
 
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
         """See :class:`PostProcessing`."""

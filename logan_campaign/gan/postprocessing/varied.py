@@ -13,6 +13,7 @@ from logan_campaign.gan.postprocessing.lattices import (
     STRAINS,
     bounded,
     covering_translations,
+    product,
     reduction,
     strained,
     unimodular_inverse,
@@ -87,7 +88,7 @@ class CellShapes:
             cells = strained(
                 jnp.asarray(reference), jnp.asarray(strains / lengths * scale), smallest
             )
-            found.append(np.asarray(jnp.einsum("nij,njk->nik", reduction(cells), cells)))
+            found.append(np.asarray(product(reduction(cells), cells)))
         return covering_translations(np.concatenate(found), _MARGIN * r_cut)
 
 
@@ -99,11 +100,8 @@ def in_reduced_cells(fractional: jax.Array, cells: jax.Array) -> tuple[jax.Array
         cells: (n, 3, 3) (Å).
     """
     matrices = reduction(cells)
-    inverse = unimodular_inverse(matrices)
-    moved = sum(fractional[..., k, None] * inverse[:, None, k] for k in range(3)) % 1.0
-    reduced = jnp.asarray(sum(matrices[..., k, None] * cells[:, None, k] for k in range(3)))
-    positions = sum(moved[..., k, None] * reduced[:, None, k] for k in range(3))
-    return jnp.asarray(positions), reduced
+    reduced = product(matrices, cells)
+    return product(product(fractional, unimodular_inverse(matrices)) % 1.0, reduced), reduced
 
 
 class VariedCell:
