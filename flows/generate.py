@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jobflow import Maker, job
 
-from logan_campaign import gan
+from logan_campaign import gan, models
 from logan_campaign.arrays import pack_arrays
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import DATA_KEYS, ModelDoc, PoolDoc
@@ -23,7 +23,7 @@ class GenerateMaker(Maker):
     Attributes:
         name: Name of the job.
         n_structures: How many.
-        seed: Seed of the latent vectors.
+        seed: Seed of the latent vectors, or of the random starts.
     """
 
     name: str = "generate"
@@ -37,8 +37,8 @@ class GenerateMaker(Maker):
         started = time.perf_counter()
         if model.state == "trained":
             gan.enable_compilation_cache()
-            trained = gan.LoganModel.from_bytes(base64.b64decode(model.weights))
-            generated = gan.generate(trained, self.n_structures, seed=self.seed)
+            trained = models.load(base64.b64decode(model.weights))
+            generated = models.generate(trained, self.n_structures, seed=self.seed)
             positions, cells = generated.positions, generated.cells
         else:
             positions = np.zeros((0, len(target.symbols), 3), np.float32)

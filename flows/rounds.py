@@ -27,8 +27,8 @@ from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
-from logan_campaign.gan import Hyperparameters
 from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.models import Settings
 from logan_campaign.rounds import StopSpec, coverage, next_target, sightings, stop_reason, unseen
 from logan_campaign.schemas import (
     DATA_KEYS,
@@ -190,9 +190,7 @@ class RoundMaker(Maker):
             return []
         return [OutputReference(uuid) for uuid in links.models.get(str(target_index), [])]
 
-    def _steps(
-        self, hyperparameters: Hyperparameters, start: OutputReference | None
-    ) -> Hyperparameters:
+    def _steps(self, hyperparameters: Settings, start: OutputReference | None) -> Settings:
         steps = self.spec.rounds.steps if self.spec.rounds is not None else None
         if start is None or steps is None:
             return hyperparameters

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from jobflow import Maker, job
 
+from logan_campaign import models as trained_models
 from logan_campaign.arrays import pack_arrays, unpack_arrays
 from logan_campaign.errors import LoganCampaignError
-from logan_campaign.gan import LoganModel
 from logan_campaign.ids import content_id
 from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import (
@@ -227,11 +227,11 @@ def _found_before(
     )
 
 
-def _models(documents: Sequence[ModelDoc | None], ids: Sequence[str]) -> list[LoganModel]:
+def _models(documents: Sequence[ModelDoc | None], ids: Sequence[str]) -> list[trained_models.Model]:
     """Return the models that generated the pools, in the order of the pools."""
     found = [ModelDoc.model_validate(doc) for doc in documents if doc is not None]
     weights = {doc.id: doc.weights for doc in found if doc.state == "trained"}
-    return [LoganModel.from_bytes(base64.b64decode(weights[name])) for name in ids]
+    return [trained_models.load(base64.b64decode(weights[name])) for name in ids]
 
 
 def _counts(reasons: Counter[str]) -> str:

@@ -10,7 +10,7 @@ import jax
 from ase import Atoms
 from jobflow import Maker, job
 
-from logan_campaign import gan
+from logan_campaign import gan, models
 from logan_campaign.schemas import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
 from logan_campaign.structures import to_atoms
 from logan_campaign.target import TargetGeometry
@@ -32,7 +32,7 @@ class TrainMaker(Maker):
     """
 
     name: str = "train"
-    hyperparameters: gan.Hyperparameters = field(default_factory=gan.Hyperparameters)
+    hyperparameters: models.Settings = field(default_factory=gan.Hyperparameters)
     seed: int = 0
     index: int = 0
     round: int = 0
@@ -62,7 +62,7 @@ class TrainMaker(Maker):
         structures = [to_atoms(entry.structure) for entry in entries]
         begin = self._start(start, structures, target)
         wanted = target.to_gan(structures, None if begin is None else begin.target)
-        result = gan.train(
+        result = models.train(
             structures,
             wanted,
             self.hyperparameters,
@@ -74,14 +74,14 @@ class TrainMaker(Maker):
         start_id = None if begin is None else begin.id
         weights = result.model.to_bytes() if result.model is not None else b""
         return ModelDoc(
-            id=gan.model_id(training_set.id, wanted, self.hyperparameters, self.seed, start_id),
+            id=models.model_id(training_set.id, wanted, self.hyperparameters, self.seed, start_id),
             index=self.index,
             round=self.round,
             start_id=start_id,
             state=result.state,
             reason=result.reason,
             training_set_id=training_set.id,
-            algorithm_version=gan.ALGORITHM_VERSION,
+            algorithm_version=models.algorithm_version(self.hyperparameters),
             seed=self.seed,
             formula=target.hill_formula,
             hyperparameters=self.hyperparameters.model_dump(mode="json"),
@@ -94,13 +94,13 @@ class TrainMaker(Maker):
 
     def _start(
         self, start: ModelDoc | None, structures: list[Atoms], target: TargetGeometry
-    ) -> gan.LoganModel | None:
+    ) -> models.Model | None:
         if start is None:
             return None
         document = ModelDoc.model_validate(start)
         if document.state != "trained":
             return None
-        model = gan.LoganModel.from_bytes(base64.b64decode(document.weights))
+        model = models.load(base64.b64decode(document.weights))
         wanted = target.to_gan(structures, model.target)
-        fits = gan.can_start(model, structures, wanted, self.hyperparameters)
+        fits = models.can_start(model, structures, wanted, self.hyperparameters)
         return model if fits else None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from logan_campaign.descent import DescentHyperparameters
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.ids import content_id
 from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.models import DEFAULT_METHOD, SETTINGS, Settings
 from logan_campaign.placement import Placements
 from logan_campaign.relaxation.levels import LevelSpec, check_level
 from logan_campaign.rounds import RoundsSpec
@@ -35,12 +37,26 @@ class TrainingSpec(Section):
     source: SourceSpec = Field(description="Where the training structures come from")
 
 
+def _method(value: Any) -> str:
+    """Return which kind of settings a value is meant for."""
+    said = value.get("method") if isinstance(value, dict) else getattr(value, "method", None)
+    return DEFAULT_METHOD if said is None else str(said)
+
+
 class ModelsSpec(Section):
     """The ensemble."""
 
     count: int = Field(4, ge=1, le=1000, description="Number of members")
-    hyperparameters: Hyperparameters = Field(
-        default_factory=Hyperparameters, description="Settings shared by all members"
+    hyperparameters: Annotated[
+        Annotated[DescentHyperparameters, Tag("descent")] | Annotated[Hyperparameters, Tag("wgan")],
+        Discriminator(
+            _method,
+            custom_error_type="unknown_method",
+            custom_error_message=f"method must be {' or '.join(SETTINGS)}",
+        ),
+    ] = Field(
+        default_factory=SETTINGS[DEFAULT_METHOD],
+        description="Method, and settings shared by all members",
     )
     vary: dict[str, list[Any]] = Field(
         default_factory=dict,
@@ -50,29 +66,34 @@ class ModelsSpec(Section):
 
     @model_validator(mode="after")
     def _every_variation_is_valid(self) -> ModelsSpec:
+        kind = type(self.hyperparameters)
         for name, values in self.vary.items():
-            if name not in Hyperparameters.model_fields:
-                accepted = ", ".join(sorted(Hyperparameters.model_fields))
-                raise ValueError(f"vary: {name!r} is no hyperparameter; accepted: {accepted}")
+            if name not in kind.model_fields or name == "method":
+                accepted = ", ".join(sorted(set(kind.model_fields) - {"method"}))
+                raise ValueError(
+                    f"vary: {name!r} is no hyperparameter of method "
+                    f"{self.hyperparameters.method!r}; accepted: {accepted}"
+                )
             if not values:
                 raise ValueError(f"vary: {name} needs at least one value")
         for name, values in self.vary.items():
             for value in values:
                 try:
-                    Hyperparameters(**{name: value})
+                    kind(**{name: value})
                 except ValidationError as err:
                     what = err.errors(include_url=False)[0]["msg"]
                     raise ValueError(f"vary: {name}: {what} (got {value!r})") from err
         self.members()  # what holds between hyperparameters
         return self
 
-    def combinations(self) -> Iterator[Hyperparameters]:
+    def combinations(self) -> Iterator[Settings]:
         """Yield the hyperparameters of one pass through all combinations."""
+        kind = type(self.hyperparameters)
         for values in itertools.product(*self.vary.values()):
             changed = dict(zip(self.vary, values, strict=True))
-            yield Hyperparameters(**{**self.hyperparameters.model_dump(), **changed})
+            yield kind(**{**self.hyperparameters.model_dump(), **changed})
 
-    def members(self) -> list[Hyperparameters]:
+    def members(self) -> list[Settings]:
         """Return the hyperparameters of each member."""
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
 

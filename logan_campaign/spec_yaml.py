@@ -20,7 +20,7 @@ from logan_campaign.errors import InputError
 KeyPath = tuple[str | int, ...]
 
 #: Keys whose value tells which model of a union is meant.
-_TAG_KEYS = ("type", "calculator", "strategy")
+_TAG_KEYS = ("type", "calculator", "strategy", "method")
 
 _MERGE = "tag:yaml.org,2002:merge"
 

@@ -76,11 +76,14 @@ class LoganModel:
             "algorithm_version": self.algorithm_version,
             **({} if self.start_id is None else {"start_id": self.start_id}),
         }
-        tensors = {
+        return write_tensors(FORMAT, header, self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what was trained, by name."""
+        return {
             **parameter_tensors("generator", self.generator),
             **parameter_tensors("critic", self.critic),
         }
-        return write_tensors(FORMAT, header, tensors)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LoganModel:
@@ -163,6 +166,23 @@ def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, n
     Raises:
         ModelFileError: if the bytes are truncated or foreign.
     """
+    found, tensors = _read(content)
+    if found.get("format") != kind or "header" not in found:
+        raise ModelFileError(f"the file is not a {kind}")
+    return found["header"], tensors
+
+
+def file_kind(content: bytes) -> str | None:
+    """Return what :func:`write_tensors` was told that a file is; None for a foreign file.
+
+    Raises:
+        ModelFileError: if the bytes are no safetensors file.
+    """
+    kind = _read(content)[0].get("format")
+    return kind if isinstance(kind, str) else None
+
+
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         tensors = load_tensors(content)
         length = int.from_bytes(content[:8], "little")
@@ -170,9 +190,7 @@ def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, n
         found = json.loads(metadata.get(_HEADER_KEY, "{}"))
     except (SafetensorError, ValueError) as err:
         raise ModelFileError(f"not a complete safetensors file: {err}") from err
-    if not isinstance(found, dict) or found.get("format") != kind or "header" not in found:
-        raise ModelFileError(f"the file is not a {kind}")
-    return found["header"], tensors
+    return (found if isinstance(found, dict) else {}), tensors
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -25,6 +25,11 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    method: Literal["wgan"] = Field(
+        "wgan",
+        exclude=True,  # the ids of models are older than the choice
+        description="How structures are made",
+    )
     radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
     r_cut: float = Field(5.0, gt=0.5, le=20, description="Cutoff radius (Å)")
     n_max: int = Field(

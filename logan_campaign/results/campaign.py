@@ -32,7 +32,7 @@ from logan_campaign.stores.schemas import (
 if TYPE_CHECKING:
     import networkx as nx
 
-    from logan_campaign.gan import LoganModel
+    from logan_campaign.models import Model
 
 
 class Results:
@@ -221,7 +221,7 @@ class Results:
             raise InputError(f"{record.id} has no weights: {record.reason}")
         return base64.b64decode(self._blob(record.weights, f"the weights of {record.id}"))
 
-    def load_model(self, model_id: str) -> LoganModel:
+    def load_model(self, model_id: str) -> Model:
         """Return a trained model, ready to generate.
 
         Raises:
@@ -229,9 +229,9 @@ class Results:
             ModelFileError: if it is of another version of the algorithm, or damaged.
             StoreError: if the store does not hold its weights.
         """
-        from logan_campaign.gan import LoganModel  # brings JAX
+        from logan_campaign.models import load  # brings JAX
 
-        return LoganModel.from_bytes(self.weights(model_id))
+        return load(self.weights(model_id))
 
     def trajectory(self, relaxation: RelaxationRecord) -> Trajectory:
         """Return a relaxation step by step.
@@ -434,7 +434,7 @@ class Campaign:
         """As :meth:`Results.pool`."""
         return self.results.pool(pool_id)
 
-    def load_model(self, model_id: str) -> LoganModel:
+    def load_model(self, model_id: str) -> Model:
         """As :meth:`Results.load_model`."""
         return self.results.load_model(model_id)
 

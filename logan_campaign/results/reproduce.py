@@ -17,7 +17,7 @@ import time
 import numpy as np
 from pydantic import BaseModel, Field
 
-from logan_campaign import gan
+from logan_campaign import gan, models
 from logan_campaign.errors import InputError
 from logan_campaign.results.campaign import Results
 from logan_campaign.software import software_versions
@@ -106,10 +106,10 @@ def _pool(model: ModelRecord, pool_id: str) -> PoolRecord:
 
 
 def _generated_again(
-    results: Results, model: gan.LoganModel, record: CandidateRecord, pool: PoolRecord
+    results: Results, model: models.Model, record: CandidateRecord, pool: PoolRecord
 ) -> Comparison:
     started = time.perf_counter()
-    made = gan.generate(model, record.sample_index + 1, seed=pool.seed)
+    made = models.generate(model, record.sample_index + 1, seed=pool.seed)
     positions, cell = made.positions[-1], made.cells[-1]
     stored = results.pool(pool.id)
     if record.sample_index >= len(stored):
@@ -127,30 +127,24 @@ def _generated_again(
 
 
 def _trained_again(
-    results: Results, record: ModelRecord, stored: gan.LoganModel
-) -> tuple[gan.LoganModel, Comparison]:
+    results: Results, record: ModelRecord, stored: models.Model
+) -> tuple[models.Model, Comparison]:
     started = time.perf_counter()
     # in the order in which a campaign trains
     entries = sorted(results.structures(record.training_set_id), key=lambda entry: entry.id)
     start = None if record.start_id is None else results.load_model(record.start_id)
-    result = gan.train(
+    result = models.train(
         [to_atoms(entry.structure) for entry in entries],
         stored.target,
-        gan.Hyperparameters.model_validate(record.hyperparameters),
+        models.settings_from(record.hyperparameters),
         seed=record.seed,
         training_set_id=record.training_set_id,
         start=start,
     )
     if result.model is None:
         raise InputError(f"{record.id} cannot be trained again: {result.reason}")
-    pairs = [
-        (np.asarray(new), np.asarray(old))
-        for network in ("generator", "critic")
-        for new_layer, old_layer in zip(
-            getattr(result.model, network), getattr(stored, network), strict=True
-        )
-        for new, old in zip(new_layer, old_layer, strict=True)
-    ]
+    arrays, then = result.model.arrays(), stored.arrays()
+    pairs = [(arrays[name], then[name]) for name in then]
     return result.model, Comparison(
         equal=all(np.array_equal(new, old) for new, old in pairs),
         max_deviation=max(_deviation(new, old) for new, old in pairs),

@@ -17,7 +17,7 @@ from logan_campaign.errors import InputError
 from logan_campaign.schemas import Geometry, TargetKind
 
 if TYPE_CHECKING:  # JAX is slow to import, and few strategies need a model
-    from logan_campaign.gan import LoganModel
+    from logan_campaign.models import Model
 
 
 class DescriptorSettings(BaseModel):
@@ -55,7 +55,7 @@ class Pool:
     periodic: bool
     group: np.ndarray
     training: Sequence[Geometry] = ()
-    models: Sequence[LoganModel] = ()
+    models: Sequence[Model] = ()
     workdir: Path = Path()
     _computed: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
@@ -86,11 +86,11 @@ class Pool:
 
         Lower looks more real; scales differ between critics.
         """
-        from logan_campaign.gan import critic_scores
+        from logan_campaign.models import scores
 
         if "critics" not in self._computed:
             self._computed["critics"] = np.stack(
-                [critic_scores(model, self.positions, self.cells) for model in self.models], axis=1
+                [scores(model, self.positions, self.cells) for model in self.models], axis=1
             )
         return self._computed["critics"]
 

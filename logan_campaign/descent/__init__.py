@@ -1,0 +1,14 @@
+"""Structures without a generator: coordinates descend to the training set's environments."""
+
+from logan_campaign.descent.model import ALGORITHM_VERSION, FORMAT, DescentModel, model_id
+from logan_campaign.descent.reference import fit
+from logan_campaign.descent.settings import DescentHyperparameters
+
+__all__ = [
+    "ALGORITHM_VERSION",
+    "FORMAT",
+    "DescentHyperparameters",
+    "DescentModel",
+    "fit",
+    "model_id",
+]

@@ -1,0 +1,99 @@
+"""What a user can set for structures that are made by descent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.descriptors.radial import MAX_N_MAX
+
+
+class DescentHyperparameters(BaseModel):
+    """Everything that can be set for one model; docs/generation.md says how it was chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["descent"] = Field("descent", description="How structures are made")
+    radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
+    r_cut: float = Field(6.0, gt=0.5, le=20, description="Cutoff radius (Å)")
+    n_max: int = Field(
+        3,
+        ge=0,
+        le=MAX_N_MAX,
+        description="Resolution: (n_max+1)(n_max+2)/2 radial functions per pair of species",
+    )
+    n_neighbour: int = Field(
+        40, ge=1, le=512, description="Largest number of neighbours in a descriptor"
+    )
+    cutoff: Literal["faithful", "smooth"] = Field(
+        "faithful",
+        description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': atoms fade out "
+        "before they leave",
+    )
+    rattle_copies: int = Field(
+        2, ge=1, le=1000, description="Copies of each training structure, each rattled anew"
+    )
+    rattle_stdev: float = Field(
+        0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
+    )
+    environments_per_species: int | None = Field(
+        8,
+        ge=1,
+        description="Environments drawn per species from each copy; null takes all of them",
+    )
+    references: int = Field(
+        500, ge=1, le=100_000, description="Environments per species that are kept, at most"
+    )
+    variance_floor: float = Field(
+        1e-2,
+        gt=0,
+        le=1,
+        description="Directions of the descriptors' space that vary by less than this share of "
+        "the largest variance count as varying by it",
+    )
+    first_bandwidth: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Width of the kernels at the start, in standard deviations of the "
+        "training set's environments",
+    )
+    last_bandwidth: float = Field(
+        0.2, gt=0, le=100, description="Width of the kernels at the end, in the same units"
+    )
+    first_step: float = Field(
+        0.1, gt=0, le=10, description="Step of the optimiser (Adam) at the start, in raw outputs"
+    )
+    last_step: float = Field(
+        5e-3, gt=0, le=10, description="Step of the optimiser at the end, in raw outputs"
+    )
+    spread_steps: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Steps that push crowded atoms of crystals apart before the descent",
+    )
+    descent_steps: int = Field(400, ge=1, le=100_000, description="Steps of one descent")
+    keep: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the descents that are kept: those that end nearest to the training "
+        "set's environments",
+    )
+
+    @model_validator(mode="after")
+    def _schedules_fall(self) -> DescentHyperparameters:
+        for name in ("bandwidth", "step"):
+            first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
+            if last > first:
+                raise ValueError(f"last_{name} ({last}) is larger than first_{name} ({first})")
+        return self
+
+    def descriptor(self, species: tuple[int, ...]) -> Descriptor:
+        """Return the descriptor that these hyperparameters define for some species."""
+        return Descriptor(
+            species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
+        )
