@@ -207,3 +207,61 @@ def test_a_wrong_setting_of_matching_is_one_line(
 def test_an_index_may_take_its_password_from_the_environment(tmp_path: Path) -> None:
     location = "mongodb://me:$PASSWORD@host/known"
     assert load(tmp_path, MINIMAL, f"match.index={location}").match.index == location
+
+
+CRYSTAL_SPEC = """\
+name: open
+target: {kind: crystal, formula: Si2O4, CELL}
+training: {source: {type: builtin, name: sio2-prototypes}}
+select: {strategy: kmeans, n_picks: 4}
+relax:
+  levels:
+    - {name: pw, calculator: gpaw, mode: pw, relax_cell: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("cell: anything", ["'drawn'", "'learned'", "anything"]),
+        ("cell: fixed", ["cell_from"]),
+        ("cell: drawn, cell_from: a.cif", ["either"]),
+        ("cell_from: a.cif, volume_per_atom: [9, 20]", ["drawn or learned"]),
+        ("cell: drawn, volume_per_atom: [20, 9]", ["lowest first"]),
+        ("cell: drawn, symmetry: {groups: [231]}", ["231"]),
+        ("cell: drawn, symmetry: {groups: [P9]}", ["P9", "P4_12_12"]),
+        ("cell: drawn, symmetry: {groups: []}", ["at least one"]),
+        ("cell: drawn, symmetry: {group: [92]}", ["groups"]),
+        ("cell: drawn, symmetry: {groups: [92], max_assignments: 0}", ["max_assignments"]),
+    ],
+)
+def test_what_is_wrong_with_an_open_cell_or_symmetry_is_named(
+    tmp_path: Path, said: str, expected: list[str]
+) -> None:
+    message = error_of(tmp_path, CRYSTAL_SPEC.replace("CELL", said))
+    assert all(text in message for text in expected), message
+
+
+def test_a_cell_that_is_not_given_has_to_be_relaxed_at_the_last_level(tmp_path: Path) -> None:
+    text = CRYSTAL_SPEC.replace("CELL", "cell: learned")
+    assert load(tmp_path, text).target.lattice == "learned"
+    with pytest.raises(InputError, match=r"pw: the target's cell is learned.*relax_cell"):
+        load(tmp_path, text, "relax.levels.0.relax_cell=false").check(tmp_path)
+
+
+def test_space_groups_that_cannot_hold_the_atoms_are_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    text = CRYSTAL_SPEC.replace(
+        "CELL", "cell: drawn, volume_per_atom: [9, 20], symmetry: {groups: [Ia-3d]}"
+    )
+    with pytest.raises(InputError, match=r"Ia-3d.*Wyckoff"):
+        load(tmp_path, text).target.resolve(tmp_path)
+
+
+def test_what_a_spec_does_not_say_of_cells_and_symmetry_changes_no_id(tmp_path: Path) -> None:
+    said = CampaignSpec.from_file(next(p for p in EXAMPLES if p.stem == "sio2")).identity["target"]
+    assert sorted(said) == ["box", "cell", "cell_from", "formula", "kind"]
+    text = CRYSTAL_SPEC.replace("CELL", "cell_from: a.cif")
+    fixed = CRYSTAL_SPEC.replace("CELL", "cell: fixed, cell_from: a.cif")
+    assert load(tmp_path, text).id == load(tmp_path, fixed).id

@@ -15,6 +15,7 @@ from logan_campaign.descriptors import power_spectrum
 from logan_campaign.errors import InputError, ModelFileError
 from logan_campaign.gan import (
     LoganModel,
+    Symmetry,
     Target,
     critic_scores,
     enable_compilation_cache,
@@ -122,7 +123,20 @@ def test_atoms_start_spread_out_or_at_the_centre_as_published() -> None:
     assert spread(1.0) > 0.5
 
 
-@pytest.mark.parametrize("target", [TARGET, crystal_target()], ids=["molecule", "crystal"])
+#: A cell that is learned, with any of three space groups; magnesium first.
+OPEN_TARGET = Target(
+    (12, 12, 8, 8),
+    None,
+    True,
+    "learned",
+    (9.0, 12.0),
+    Symmetry(((2, 1.0), (12, 1.0), (99, 1.0)), 5),
+)
+
+
+@pytest.mark.parametrize(
+    "target", [TARGET, crystal_target(), OPEN_TARGET], ids=["molecule", "crystal", "open"]
+)
 def test_critic_scores_are_means_over_the_atoms_descriptors(target: Target) -> None:
     model = untrained(target)
     pool = generate(model, 3, seed=2)
@@ -144,7 +158,8 @@ def test_critic_scores_are_means_over_the_atoms_descriptors(target: Target) -> N
         critic_scores(model, pool.positions[:, :2], pool.cells)
     if target.periodic:
         with pytest.raises(InputError, match="cell"):
-            critic_scores(model, pool.positions, 1.1 * pool.cells)
+            critic_scores(model, pool.positions, 0.5 * pool.cells)
+    assert LoganModel.from_bytes(model.to_bytes()).target == target
 
 
 def test_the_compilation_cache_is_private_and_refused_where_it_cannot_be(

@@ -1,0 +1,46 @@
+"""Targets that a training set settles: volumes and space groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ase.build import bulk, molecule
+
+from logan_campaign.errors import InputError
+from logan_campaign.target import TargetGeometry, TargetSpec
+
+
+def resolved(**said: object) -> TargetGeometry:
+    spec = TargetSpec.model_validate({"formula": "Mg2O2", "kind": "crystal", **said})
+    return spec.resolve(Path())
+
+
+TRAINING = [bulk("MgO", "rocksalt", a=4.2), bulk("MgO", "zincblende", a=4.6)]
+
+
+def test_volumes_are_those_of_the_training_set_and_a_margin() -> None:
+    target = resolved(cell="drawn").to_gan(TRAINING)
+    assert target.volumes == pytest.approx((0.9 * 4.2**3 / 8, 1.1 * 4.6**3 / 8))
+    given = resolved(cell="drawn", volume_per_atom=[9, 11]).to_gan(TRAINING)
+    assert given.volumes == (9.0, 11.0)
+    with pytest.raises(InputError, match="volume_per_atom"):
+        resolved(cell="learned").to_gan([molecule("H2O")])
+
+
+def test_space_groups_of_the_training_set_count_as_often_as_they_are_there() -> None:
+    target = resolved(cell="learned", symmetry={"groups": "training"}).to_gan(
+        [*TRAINING, TRAINING[0]]
+    )
+    assert target.symmetry is not None
+    assert target.symmetry.groups == ((216, 1.0), (225, 2.0))
+    named = resolved(cell="learned", symmetry={"groups": ["Cmcm", 12]}).to_gan(TRAINING)
+    assert named.symmetry is not None
+    assert named.symmetry.groups == ((12, 1.0), (63, 1.0))
+
+
+def test_what_a_model_goes_on_from_settles_what_a_grown_training_set_would_change() -> None:
+    open_target = resolved(cell="drawn", symmetry={})
+    first = open_target.to_gan([*TRAINING, bulk("MgO", "cesiumchloride", a=3.0)])
+    assert open_target.to_gan(TRAINING, first) == first
+    assert open_target.to_gan(TRAINING) != first
