@@ -38,6 +38,7 @@ class Truth:
     """What structures relax to, each computed once and kept in a file."""
 
     path: Path
+    numbers: tuple[int, ...] = NUMBERS
     cpu_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Truth:
         from logan_campaign.relaxation.run import relax
         from logan_campaign.structures import from_arrays, structure_id
 
-        structure = from_arrays(np.array(NUMBERS), positions, None)
+        structure = from_arrays(np.array(self.numbers), positions, None)
         name = structure_id(structure)
         if name not in self.known:
             begun = time.process_time()

@@ -75,7 +75,7 @@ def train(
     training_set_id: str,
     start: Model | None = None,
     checkpoint: Path | None = None,
-) -> TrainingResult:
+) -> TrainingResult[Model]:
     """Train one model by the method that the settings are for.
 
     Args:

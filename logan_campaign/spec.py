@@ -37,10 +37,17 @@ class TrainingSpec(Section):
     source: SourceSpec = Field(description="Where the training structures come from")
 
 
+#: What only networks have: who sets it means them, as every record of a trained network does.
+_OF_NETWORKS = set(Hyperparameters.model_fields) - set(DescentHyperparameters.model_fields)
+
+
 def _method(value: Any) -> str:
     """Return which kind of settings a value is meant for."""
-    said = value.get("method") if isinstance(value, dict) else getattr(value, "method", None)
-    return DEFAULT_METHOD if said is None else str(said)
+    if not isinstance(value, dict):
+        return str(getattr(value, "method", DEFAULT_METHOD))
+    if value.get("method") is not None:
+        return str(value["method"])
+    return "wgan" if _OF_NETWORKS & set(value) else DEFAULT_METHOD
 
 
 class ModelsSpec(Section):
@@ -55,8 +62,9 @@ class ModelsSpec(Section):
             custom_error_message=f"method must be {' or '.join(SETTINGS)}",
         ),
     ] = Field(
-        default_factory=SETTINGS[DEFAULT_METHOD],
-        description="Method, and settings shared by all members",
+        default_factory=DescentHyperparameters,
+        description="Settings shared by all members; without 'method', one that only networks "
+        "have, such as 'steps', means 'wgan'",
     )
     vary: dict[str, list[Any]] = Field(
         default_factory=dict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -13,10 +14,26 @@ from logan_campaign.descriptors.environments import (
     one_hot,
     species_indices,
 )
+from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import Surroundings
 from logan_campaign.errors import InputError
-from logan_campaign.gan.settings import Hyperparameters, Target
+from logan_campaign.gan.settings import Target
 from logan_campaign.gan.step import RealEnvironments
+
+
+class EnvironmentSettings(Protocol):
+    """What settings say of real environments, whatever method they are for."""
+
+    @property
+    def r_cut(self) -> float: ...
+    @property
+    def rattle_copies(self) -> int: ...
+    @property
+    def rattle_stdev(self) -> float: ...
+    @property
+    def environments_per_species(self) -> int | None: ...
+
+    def descriptor(self, species: tuple[int, ...]) -> Descriptor: ...
 
 
 def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, ...]:
@@ -41,7 +58,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
 def real_environments(
     structures: Sequence[Atoms],
     target: Target,
-    hyperparameters: Hyperparameters,
+    hyperparameters: EnvironmentSettings,
     species: tuple[int, ...],
     *,
     seed: int,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,11 @@ DISTINCT_TOLERANCE = 1e-3
 HISTORY_KEYS = ("step", *Metrics._fields, "distinct_share")
 
 
+AnyModel = TypeVar("AnyModel", covariant=True)
+
+
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[AnyModel]):
     """What came out of a training.
 
     Attributes:
@@ -53,7 +56,7 @@ class TrainingResult:
         elapsed_s: wall time, earlier parts of a continued training included (s).
     """
 
-    model: LoganModel | None
+    model: AnyModel | None
     history: dict[str, list[Any]]
     state: Literal["trained", "failed"]
     reason: str
@@ -71,7 +74,7 @@ def train(
     start: LoganModel | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 20.0,
-) -> TrainingResult:
+) -> TrainingResult[LoganModel]:
     """Train one model; the same inputs and seed give the same model on one device.
 
     Args:
