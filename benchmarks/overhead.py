@@ -147,7 +147,8 @@ def local(n: int) -> dict[str, Any]:
 
 def remote(n: int, kind: str) -> dict[str, Any]:
     """Run ``n`` relaxations through jobflow-remote."""
-    from remote_rig import Rig, Server
+    from mongod import Server
+    from remote_rig import Rig
 
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
