@@ -6,8 +6,8 @@ Trains an ensemble on a target's published training set (`--data`) with the pape
 hyperparameters, fewer steps, in the target's cell; picks K structures by each strategy; and counts
 what they hold as generated, before any relaxation: distinct networks (coordination sequences of
 all atoms), groups that StructureMatcher forms at default tolerances, and those that match the
-target. Training sets can hold a near match of their target: the row ``training`` says how many
-entries equal it.
+target. Training sets can hold near matches of their target: ``training_like_target`` says how
+many, and ``--leave-out`` trains without them.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
     """Train and generate, as far as that has not been done; return what passes the screening."""
     target = read(options.data / f"{options.target}_target.extxyz")
     training = read(options.data / f"{options.target}_training.extxyz", ":")
+    same = CrystalMatcher().same
+    n_like = sum(same(from_atoms(target), from_atoms(atoms)) for atoms in training)
+    if options.leave_out:
+        n_like = 0
+        training = [a for a in training if not same(from_atoms(target), from_atoms(a))]
     cell = tuple(tuple(map(float, row)) for row in target.cell.array)
     numbers = np.sort(target.numbers)
     settings = ModelsSpec.model_validate(
@@ -65,7 +70,8 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
     options.work.mkdir(parents=True, exist_ok=True)
     positions, member, cpu = [], [], 0.0
     for index, hyperparameters in enumerate(settings):
-        path = options.work / f"{options.target}-{options.steps}-{index}.npz"
+        without = "-without" if options.leave_out else ""
+        path = options.work / f"{options.target}-{options.steps}{without}-{index}.npz"
         if not path.exists():
             begun, seed = time.process_time(), member_seed(options.seed, index)
             trained = gan.train(
@@ -95,7 +101,6 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
         group=np.array(member)[good],
         training=[from_atoms(atoms) for atoms in training],
     )
-    same = CrystalMatcher().same
     row = {
         "target": options.target,
         "steps": options.steps,
@@ -103,7 +108,7 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
         "generated": len(found),
         "plausible": len(pool),
         "training": len(training),
-        "training_like_target": sum(same(from_atoms(target), s) for s in pool.training),
+        "training_like_target": n_like,
     }
     return pool, from_atoms(target), row
 
@@ -134,6 +139,9 @@ def main() -> None:
     parser.add_argument("--per-model", type=int, default=1000)
     parser.add_argument("--picks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--leave-out", action="store_true", help="train without what equals the target"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     pool, target, row = pool_of(options)
