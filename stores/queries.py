@@ -71,12 +71,14 @@ class CampaignDatabase:
         """Return all campaigns, by name."""
         return self._records(CampaignRecord, "campaigns", {}, {"name": 1, "id": 1})
 
-    def campaign(self, name_or_id: str) -> CampaignRecord:
-        """Return the campaign of that name or id (its beginning, if unique).
+    def campaign(self, name_or_id: str | None = None) -> CampaignRecord:
+        """Return the campaign of that name or id (its beginning, if unique), or the only one.
 
         Raises:
-            InputError: if there is none, or several have that name.
+            InputError: if there is none, or several.
         """
+        if name_or_id is None:
+            return self._only_campaign()
         found = self._records(CampaignRecord, "campaigns", {"name": name_or_id}, {"id": 1})
         if not found:
             criteria = {"id": _starts_with(name_or_id)}
@@ -88,6 +90,21 @@ class CampaignDatabase:
             raise InputError(f"several campaigns are called {name_or_id!r}: give the id: {ids}")
         names = ", ".join(sorted({record.name for record in self.campaigns()})) or "none"
         raise InputError(f"no campaign {name_or_id!r} in {self.stores.describe()}; there: {names}")
+
+    def _only_campaign(self) -> CampaignRecord:
+        found, where = self.campaigns(), self.stores.describe()
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise InputError(
+                f"{where} holds no campaign yet: its first job has not finished; "
+                "wait, or start it again with the same 'logan-campaign run'"
+            )
+        names = ", ".join(sorted(record.name for record in found))
+        raise InputError(
+            f"{where} holds several campaigns ({names}): give the name of one "
+            f"(on the command line: NAME --store {where})"
+        )
 
     def counts(self, campaign_id: str) -> dict[CandidateState, int]:
         """Return how many candidates are in each state (0 included)."""

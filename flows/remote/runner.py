@@ -27,7 +27,7 @@ from jobflow_remote.jobs.jobcontroller import JobController
 from jobflow_remote.jobs.runner import Runner
 from jobflow_remote.jobs.state import JobState
 from jobflow_remote.remote.data import get_local_data_path
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.remote.execute import IN_NAME, outcome
@@ -70,22 +70,19 @@ class CampaignRunner(Runner):
         )
         # a folder from another machine holds the output alone
         found = outcome(folder) if (folder / IN_NAME).exists() else (folder / OUT_FILENAME).exists()
-        if not found and self._count_restart(doc) <= RESTARTS:
+        if not found and _may_run_again(self.job_controller, doc):
             raise RemoteError(f"the process {_NO_RESULT}", no_retry=False)
         super().complete_job(lock)
 
-    def _count_restart(self, doc: dict) -> int:
-        counted = _restarts(self.job_controller).find_one_and_update(
-            {"_id": f"{doc['uuid']}_{doc['index']}"},
-            {"$inc": {"n": 1}},
-            upsert=True,
-            return_document=True,
-        )
-        return int(counted["n"])
 
-
-def _restarts(controller: JobController) -> Any:
-    return controller.db["logan_campaign_restarts"]
+def _may_run_again(controller: JobController, doc: dict[str, Any]) -> bool:
+    """Count a restart of a job; returns False if it has had all that it may have."""
+    left = {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$lt": RESTARTS}}
+    try:
+        controller.db["logan_campaign_restarts"].update_one(left, {"$inc": {"n": 1}}, upsert=True)
+    except DuplicateKeyError:  # there is a count, and it is at its limit
+        return False
+    return True
 
 
 def serve(
@@ -231,17 +228,7 @@ def start_again(controller: JobController) -> int:
         projection=["uuid", "index", "db_id"],
     )
     for doc in list(killed):
-        counted = _restarts(controller).find_one_and_update(
-            {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$not": {"$gte": RESTARTS}}},
-            {"$inc": {"n": 1}},
-            return_document=True,
-        )
-        first = counted is None and not _restarts(controller).count_documents(
-            {"_id": f"{doc['uuid']}_{doc['index']}"}
-        )
-        if first:
-            _restarts(controller).insert_one({"_id": f"{doc['uuid']}_{doc['index']}", "n": 1})
-        if counted is not None or first:
+        if _may_run_again(controller, doc):
             controller.rerun_job(db_id=doc["db_id"], delete_files=False)
             without_result += 1
     return int(without_result)

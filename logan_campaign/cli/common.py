@@ -113,22 +113,7 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
     try:
         follow(stores)
         database = CampaignDatabase(stores)
-        if store is not None:
-            yield database, database.campaign(campaign)
-            return
-        found = database.campaigns()
-        if not found:
-            raise InputError(
-                f"{campaign} holds no campaign yet: its first job has not finished; "
-                "wait, or start it again with the same 'logan-campaign run'"
-            )
-        if len(found) > 1:
-            names = ", ".join(sorted(record.name for record in found))
-            raise InputError(
-                f"{campaign} holds several campaigns ({names}): "
-                f"give the name, and --store {campaign}"
-            )
-        yield database, found[0]
+        yield database, database.campaign(None if store is None else campaign)
     finally:
         stores.close()
 

@@ -83,19 +83,7 @@ class Results:
         Raises:
             InputError: if there is none such, or several.
         """
-        if name_or_id is not None:
-            return Campaign(self, self.database.campaign(name_or_id))
-        found = self.campaigns()
-        if len(found) == 1:
-            return Campaign(self, found[0])
-        where = self.stores.describe()
-        if not found:
-            raise InputError(
-                f"{where} holds no campaign yet: its first job has not finished; "
-                "wait, or start it again with the same 'logan-campaign run'"
-            )
-        names = ", ".join(sorted(record.name for record in found))
-        raise InputError(f"{where} holds several campaigns ({names}): give the name of one")
+        return Campaign(self, self.database.campaign(name_or_id))
 
     # --- candidates and the rest ----------------------------------------------------
 

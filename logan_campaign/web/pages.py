@@ -139,19 +139,29 @@ def _candidates(
         raise HTTPException(422, "the order 'best' is for the candidates of one campaign")
     query = results.candidates(**filters).without_structures()
     ordered = query.sorted_by(sort, params.descending)
-    return page(
+    return _listing(
         request,
         "candidates.html",
-        record=record,
-        params=params,
+        record,
+        params,
         n_found=query.count(),
-        page_size=PAGE_SIZE,
-        last_page=LAST_PAGE,
         sort=sort,
         candidates=ordered.page(params.page - 1, PAGE_SIZE),
         levels=record.levels if record is not None else [],
         n_rounds=1 + max((s.round for s in record.selections), default=0) if record else 1,
     )
+
+
+def _listing(
+    request: Request,
+    template: str,
+    record: CampaignRecord | None,
+    params: CandidateParams | MaterialParams,
+    **values: Any,
+) -> str:
+    """Return a page of a list, of one campaign or of all."""
+    limits = {"page_size": PAGE_SIZE, "last_page": LAST_PAGE}
+    return page(request, template, record=record, params=params, **limits, **values)
 
 
 @router.get("/candidates/{identity}", response_class=HTMLResponse)
@@ -279,14 +289,12 @@ def _materials(
     request: Request, query: Any, params: MaterialParams, record: CampaignRecord | None
 ) -> str:
     found = query.page(params.page - 1, PAGE_SIZE)
-    return page(
+    return _listing(
         request,
         "materials.html",
-        record=record,
-        params=params,
+        record,
+        params,
         n_found=query.count(),
-        page_size=PAGE_SIZE,
-        last_page=LAST_PAGE,
         materials=found,
         names=material_names(found),
     )

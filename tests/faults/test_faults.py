@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from fault_tools import MakeRig, Undisturbed, assert_same, kill_job, spec
-from remote_rig import Server, processes_in
+from mongod import Server
+from remote_rig import processes_in
 
 #: Long enough to be killed in.
 SLOW = {"kwargs": {"delay_s": 3.0}}
