@@ -295,7 +295,7 @@ def _relaxation(record: RelaxationRecord) -> LineageNode:
 
 def _model(record: ModelRecord) -> LineageNode:
     text = f"{record.id}: member {record.index}, {record.state}, seed {record.seed}"
-    text += f", {record.steps} steps"
+    text += f", {record.steps} steps" if record.steps else ""
     if record.final_losses is not None:
         losses = record.final_losses
         text += (

@@ -241,10 +241,12 @@ def references(
     sets: Iterable[TrainingSetRecord],
 ) -> list[Reference]:
     """Return what a campaign's results rest on: methods, programs, data."""
+    models = list(models)
     radial = {model.hyperparameters.get("radial") for model in models}
     levels = record.spec.get("relax", {}).get("levels", [])
     calculators = {level.get("calculator") for level in levels}
-    found = [LOGAN, WGAN_GP]
+    methods = {model.hyperparameters.get("method", "wgan") for model in models}
+    found = [LOGAN] + ([WGAN_GP] if "wgan" in methods or not methods else [])
     found += [BESSEL] if "bessel" in radial else []
     found += [JAX, SKLEARN, PYMATGEN]
     if record.kind == "molecule":

@@ -33,17 +33,8 @@ def _training(
     if not models:
         return text
     fixed, varied = _shared(models)
-    steps = sorted({model.steps for model in models})
-    rounds = {model.round for model in models}
-    text += (
-        f" An ensemble of {len(models)} Wasserstein GANs with gradient penalty was trained"
-        f"{f' in {len(rounds)} rounds' if len(rounds) > 1 else ''} for "
-        f"{' to '.join(f'{n:,}' for n in dict.fromkeys((steps[0], steps[-1])))} generator updates"
-        f" each ({fixed.get('critic_updates', '?')} critic and "
-        f"{fixed.get('penalty_updates', '?')} gradient-penalty updates per generator update, "
-        f"batches of {fixed.get('batch_size', '?')}, learning rate "
-        f"{_number(fixed.get('learning_rate', '?'))})."
-    )
+    networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
+    text += _networks(networks, fixed) if networks else _descents(models, fixed)
     names = {
         "radial": "radial basis",
         "r_cut": "cutoff radius (Å)",
@@ -64,6 +55,35 @@ def _training(
     if failed:
         text += f" {failed} of them failed and were left out."
     return text
+
+
+def _networks(models: Sequence[ModelRecord], fixed: dict[str, Any]) -> str:
+    steps = sorted({model.steps for model in models})
+    rounds = {model.round for model in models}
+    return (
+        f" An ensemble of {len(models)} Wasserstein GANs with gradient penalty was trained"
+        f"{f' in {len(rounds)} rounds' if len(rounds) > 1 else ''} for "
+        f"{' to '.join(f'{n:,}' for n in dict.fromkeys((steps[0], steps[-1])))} generator updates"
+        f" each ({fixed.get('critic_updates', '?')} critic and "
+        f"{fixed.get('penalty_updates', '?')} gradient-penalty updates per generator update, "
+        f"batches of {fixed.get('batch_size', '?')}, learning rate "
+        f"{_number(fixed.get('learning_rate', '?'))})."
+    )
+
+
+def _descents(models: Sequence[ModelRecord], fixed: dict[str, Any]) -> str:
+    shown = {key: _number(fixed.get(key, "?")) for key in _DESCENT}
+    return (
+        f" Structures were made by descent, {len(models)} sets of reference environments in turn: "
+        "coordinates placed at random were moved by Adam until the power spectrum of every atom "
+        "was near those of atoms of the same species in the training set (Gaussian kernels of "
+        f"width {shown['first_bandwidth']} falling to {shown['last_bandwidth']} standard "
+        f"deviations, {shown['descent_steps']} steps); the share {shown['keep']} of the descents "
+        "that ended nearest was kept."
+    )
+
+
+_DESCENT = ("first_bandwidth", "last_bandwidth", "descent_steps", "keep")
 
 
 def _noun(record: CampaignRecord) -> str:
