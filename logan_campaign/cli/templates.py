@@ -26,20 +26,17 @@ known: []                      # further known structures: compared against, nev
 models:                        # the ensemble
   count: 4                     # members; each has a seed of its own
   hyperparameters:
-    steps: 4000                # generator updates (the paper: 60,001)
-    radial: bessel             # or gaussian
-    n_neighbour: 12            # nearest atoms in a descriptor
+    method: descent            # from random starts to known environments, without training;
+    keep: 1.0                  #   wgan: networks as in the paper (steps: 4000, n_neighbour: 12)
   vary:                        # members walk through all combinations
     r_cut: [5.0, 6.0]          # cutoff radius (Å)
-    n_max: [3]                 # resolution of the descriptor
 
 generate:
-  per_model: 1000              # structures per model
+  per_model: 300               # structures per model (wgan: 1000 cost no more)
 
-select:                        # structure descriptor (eq. 8), PCA, k-means, nearest to centroid
-  strategy: kmeans
+select:                        # one structure per molecular graph
+  strategy: graph              # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
   n_picks: 40
-  scope: union                 # or per_model
 
 relax:                         # levels, cheap ones first; copies are merged between levels
   levels:
@@ -83,24 +80,17 @@ known: []                      # further known structures: compared against, nev
 models:                        # the ensemble
   count: 4                     # members; each has a seed of its own
   hyperparameters:
-    steps: 1000                # generator updates (the paper: 45,001)
-    learning_rate: 3.16e-4
-    n_max: 4                   # resolution of the descriptor
-    r_cut: 4.0                 # cutoff radius (Å)
-    rattle_copies: 10          # rattled copies of each training structure
-    rattle_stdev: 0.03         # standard deviation of the rattling (Å)
-    environments_per_species: 20  # taken from each training structure
+    method: descent            # from random starts to known environments, without training;
+    keep: 0.25                 #   wgan: networks as in the paper (steps: 1000, n_max: 4, ...)
   vary:                        # members walk through all combinations
-    radial: [bessel, gaussian]
-    n_neighbour: [12]
+    n_max: [3, 4]              # resolution of the descriptor
 
 generate:
-  per_model: 500               # structures per model
+  per_model: 100               # structures per model (wgan: 500 cost no more)
 
-select:                        # structure descriptor (eq. 8), PCA, k-means, nearest to centroid
-  strategy: kmeans
+select:                        # one structure per bonded network
+  strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
   n_picks: 10
-  scope: union                 # or per_model
 
 match:
   tolerance: default           # strict | default | loose (pymatgen's StructureMatcher)
