@@ -259,7 +259,8 @@ class CampaignSpec(Section):
             InputError: with one line that says what is missing and how to get it.
         """
         target = self.target.resolve(base)
-        for other in self.rounds.targets if self.rounds is not None else []:
+        others = self.rounds.targets if self.rounds is not None else []
+        for other in others:
             self._check_other(target, other.resolve(base))
         species = sorted(set(target.symbols))
         for level in self.relax.levels:
@@ -268,11 +269,12 @@ class CampaignSpec(Section):
             step.check(species, target.kind)
         self.screen.check(target.kind)
         last = self.relax.levels[-1]
-        if target.lattice != "fixed" and not last.relax_cell:
-            raise InputError(
-                f"relax.levels: {last.name}: the target's cell is {target.lattice}, so the last "
-                "level must relax it: set 'relax_cell: true' there"
-            )
+        for each in (self.target, *others):
+            if each.lattice != "fixed" and not last.relax_cell:
+                raise InputError(
+                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, so the last "
+                    "level must relax it: set 'relax_cell: true' there"
+                )
         if self.relax.hull is not None:
             if target.kind != "crystal":
                 raise InputError("relax.hull: molecules have no hull; remove it")

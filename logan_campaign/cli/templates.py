@@ -63,7 +63,8 @@ seed: 0                        # every random choice follows from it
 target:                        # what is generated
   kind: crystal
   formula: {formula}           # one cell
-  cell:                        # lattice vectors, one per row (Å); or cell_from: a_file.cif
+  cell:                        # lattice vectors, one per row (Å); or cell_from: a_file.cif;
+                               # or 'cell: learned' or 'drawn' where it is not known
     - [5.136, 0.000, 0.000]
     - [0.158, 5.133, 0.000]
     - [-2.647, -2.567, 3.575]
