@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"method": "wgan", "initial_spread": 0.0},
     ),
     "wgan": ({"method": "wgan", "n_neighbour": 12}, {"method": "wgan"}),
-    "descent": ({"method": "descent"}, {"method": "descent"}),
+    "descent": ({"method": "descent", "r_cut": 5.0, "keep": 0.3}, {"method": "descent"}),
 }
 
 #: The paper's settings for crystals, in a common smaller size.

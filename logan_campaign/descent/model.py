@@ -93,11 +93,6 @@ class DescentModel:
         """What shapes the program that runs the model."""
         return Problem(self.target, self.hyperparameters, self.species)
 
-    @property
-    def per_block(self) -> int:
-        """How many structures are kept of each block of descents."""
-        return max(1, round(self.hyperparameters.keep * BLOCK))
-
     def generate(self, n: int, *, seed: int) -> GeneratedPool:
         """Return ``n`` structures; the first ones are the same for every ``n``.
 
@@ -114,8 +109,8 @@ class DescentModel:
         key = jax.random.key(seed % 2**63)
         positions = np.empty((n, len(self.target.numbers), 3), dtype=np.float32)
         cells = np.empty((n, 3, 3))
-        for block, start in enumerate(range(0, n, self.per_block)):
-            stop = min(start + self.per_block, n)
+        for block, start in enumerate(range(0, n, program.n_kept)):
+            stop = min(start + program.n_kept, n)
             p, c, _ = program.jit_block(self.references, jax.random.fold_in(key, block))
             positions[start:stop] = np.asarray(p)[: stop - start]
             cells[start:stop] = np.asarray(c)[: stop - start]

@@ -72,6 +72,8 @@ class Program:
             self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
         numbers = np.array(target.numbers)
         self.rows = [np.flatnonzero(numbers == z) for z in sorted(set(target.numbers))]
+        #: How many structures are kept of each block of descents.
+        self.n_kept = max(1, round(h.keep * BLOCK))
         self.optimizer = optax.scale_by_adam()
         self.jit_block = jax.jit(self.block)
         self.jit_misfit = jax.jit(self.misfit)
@@ -172,7 +174,11 @@ class Program:
     def block(
         self, references: tuple[SpeciesReference, ...], key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return positions, cells and misfits of a block of descents, the best ones first."""
+        """Return positions, cells and misfits of those of a block of descents that are kept.
+
+        They stand in the order in which they started, so that any number of them is as good
+        as any other.
+        """
         h = self.problem.hyperparameters
         state = jax.lax.fori_loop(
             0, h.descent_steps, lambda _, s: self.step(s, references), self.init(key, BLOCK)
@@ -181,8 +187,8 @@ class Program:
         cells = jnp.broadcast_to(cells, (BLOCK, 3, 3))
         misfit = self.misfit(references, positions, cells, jnp.float32(h.last_bandwidth))
         misfit = jnp.where(jnp.isfinite(misfit), misfit, jnp.inf)
-        order = jnp.argsort(misfit)
-        return positions[order], cells[order], misfit[order]
+        kept = jnp.sort(jnp.argsort(misfit)[: self.n_kept])
+        return positions[kept], cells[kept], misfit[kept]
 
 
 @lru_cache(maxsize=8)
