@@ -104,7 +104,7 @@ def test_one_table_of_translations_serves_all_cells(lattice: str) -> None:
             assert {tuple(row) for row in translations(cell, 4.0)} <= held
 
 
-@pytest.mark.parametrize("lattice", KINDS)
+@pytest.mark.parametrize("lattice", [pytest.param("drawn", marks=pytest.mark.long), "learned"])
 def test_gradients_are_those_of_finite_differences(lattice: str) -> None:
     place = varied(lattice)
     first, second = jax.random.split(jax.random.key(5))

@@ -60,9 +60,15 @@ def check(place: SymmetricCrystal, numbers: Any, n: int) -> None:
 @pytest.mark.parametrize(
     ("numbers", "lattice", "groups"),
     [
-        (SIX, "learned", (1, 2, 5, 15, 82, 122, 136, 141, 227)),
-        (NINE, "drawn", (3, 144, 152, 154, 180)),
-        (TWELVE, "drawn", (14, 19, 33, 92, 96, 122, 148, 161, 167, 194, 198)),
+        (SIX, "learned", (2, 15, 122, 136, 227)),
+        pytest.param(SIX, "learned", (1, 5, 82, 141), marks=pytest.mark.long),
+        pytest.param(NINE, "drawn", (3, 144, 152, 154, 180), marks=pytest.mark.long),
+        pytest.param(
+            TWELVE,
+            "drawn",
+            (14, 19, 33, 92, 96, 122, 148, 161, 167, 194, 198),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_spglib_finds_the_space_group(numbers: Any, lattice: str, groups: Any) -> None:
@@ -97,6 +103,7 @@ def test_atoms_keep_the_targets_order() -> None:
         assert all(len(found) == 1 for found in kinds)
 
 
+@pytest.mark.long  # compiling a Jacobian through a cell's reduction takes a while
 def test_equivalent_atoms_move_together() -> None:
     place = place_for(NINE, "learned", 152)
     outputs = place.initial_outputs(jax.random.key(3), 1)
