@@ -29,11 +29,12 @@ def _training(
         f"{s.n_structures} structures ({', '.join(s.formulas)}) from {_source(s)}" for s in training
     )
     text = f"{_noun(record).capitalize()} of composition {record.formula} were searched for"
-    text += f" with LoGAN models trained on {data}." if data else "."
+    networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
+    kind = "environments of" if models and not networks else "LoGAN models trained on"
+    text += f" with {kind} {data}." if data else "."
     if not models:
         return text
     fixed, varied = _shared(models)
-    networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
     text += _networks(networks, fixed) if networks else _descents(models, fixed)
     names = {
         "radial": "radial basis",
