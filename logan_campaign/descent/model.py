@@ -19,7 +19,7 @@ from logan_campaign.errors import InputError, ModelFileError
 from logan_campaign.gan import GeneratedPool, Target
 from logan_campaign.gan.environments import training_species
 from logan_campaign.gan.generation import model_arrays
-from logan_campaign.gan.model import read_tensors, write_tensors
+from logan_campaign.gan.model import read_model, write_tensors
 from logan_campaign.ids import content_id
 
 FORMAT = "logan-campaign descent model"
@@ -111,7 +111,7 @@ class DescentModel:
         cells = np.empty((n, 3, 3))
         for block, start in enumerate(range(0, n, program.n_kept)):
             stop = min(start + program.n_kept, n)
-            p, c, _ = program.jit_block(self.references, jax.random.fold_in(key, block))
+            p, c = program.jit_block(self.references, jax.random.fold_in(key, block))
             positions[start:stop] = np.asarray(p)[: stop - start]
             cells[start:stop] = np.asarray(c)[: stop - start]
             progress.report("generate", stop, n)
@@ -174,13 +174,7 @@ class DescentModel:
         Raises:
             ModelFileError: if the bytes are truncated, foreign or of an unknown version.
         """
-        header, tensors = read_tensors(FORMAT, content)
-        version = header.get("algorithm_version")
-        if version != ALGORITHM_VERSION:
-            raise ModelFileError(
-                f"the model file is of algorithm version {version}, this program's is "
-                f"{ALGORITHM_VERSION}: train the model anew"
-            )
+        header, tensors = read_model(FORMAT, ALGORITHM_VERSION, content)
         try:
             target = Target(**header["target"])
             return cls(

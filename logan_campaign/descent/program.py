@@ -173,8 +173,8 @@ class Program:
 
     def block(
         self, references: tuple[SpeciesReference, ...], key: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return positions, cells and misfits of those of a block of descents that are kept.
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells of those of a block of descents that are kept.
 
         They stand in the order in which they started, so that any number of them is as good
         as any other.
@@ -188,7 +188,7 @@ class Program:
         misfit = self.misfit(references, positions, cells, jnp.float32(h.last_bandwidth))
         misfit = jnp.where(jnp.isfinite(misfit), misfit, jnp.inf)
         kept = jnp.sort(jnp.argsort(misfit)[: self.n_kept])
-        return positions[kept], cells[kept], misfit[kept]
+        return positions[kept], cells[kept]
 
 
 @lru_cache(maxsize=8)

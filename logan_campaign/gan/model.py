@@ -92,13 +92,7 @@ class LoganModel:
         Raises:
             ModelFileError: if the bytes are truncated, foreign or of an unknown version.
         """
-        header, tensors = read_tensors(FORMAT, content)
-        version = header.get("algorithm_version")
-        if version != ALGORITHM_VERSION:
-            raise ModelFileError(
-                f"the model file is of algorithm version {version}, this program's is "
-                f"{ALGORITHM_VERSION}: train the model anew"
-            )
+        header, tensors = read_model(FORMAT, ALGORITHM_VERSION, content)
         try:
             return cls(
                 generator=tensor_parameters("generator", tensors),
@@ -170,6 +164,24 @@ def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, n
     if found.get("format") != kind or "header" not in found:
         raise ModelFileError(f"the file is not a {kind}")
     return found["header"], tensors
+
+
+def read_model(
+    kind: str, version: int, content: bytes
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and tensors of a model's file, of the algorithm version that is current.
+
+    Raises:
+        ModelFileError: if the bytes are truncated, foreign or of another version.
+    """
+    header, tensors = read_tensors(kind, content)
+    found = header.get("algorithm_version")
+    if found != version:
+        raise ModelFileError(
+            f"the model file is of algorithm version {found}, this program's is "
+            f"{version}: train the model anew"
+        )
+    return header, tensors
 
 
 def file_kind(content: bytes) -> str | None:
