@@ -1,0 +1,53 @@
+"""Raw results of the benchmarks: JSON Lines, one record per finished piece of work.
+
+A record that is there is not computed again, so every benchmark goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+#: Where results that the documents report are kept.
+RESULTS = Path(__file__).parent / "results"
+
+_PACKAGES = ("jax", "numpy", "ase", "pymatgen", "rdkit", "tblite", "gpaw", "pyxtal")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a file, none if there is no file; a torn last line is left out."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Add a record, on a line of its own even after a torn one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        file.write("\n" * torn + json.dumps(record) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """Return what the figures depend on: processor, versions, load of the machine."""
+    found: dict[str, Any] = {"python": platform.python_version(), "load": _load()}
+    model = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    found["processor"] = model[0] if model else platform.machine()
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:  # an extra that is not installed
+            continue
+    return found
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
