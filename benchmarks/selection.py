@@ -134,17 +134,22 @@ def strategies(k: int, members: int) -> dict[str, tuple[str, Any]]:
     }
 
 
-def random_placement(seed: int, n: int) -> np.ndarray:
+def random_placement(
+    seed: int,
+    n: int,
+    numbers: tuple[int, ...] = NUMBERS,
+    box: tuple[tuple[float, ...], ...] = BOX,
+) -> np.ndarray:
     """Return (n, n_atoms, 3) Å: atoms at random in the box, none nearer than 0.6 bond lengths."""
     from ase.data import covalent_radii
 
     rng = np.random.default_rng(seed)
-    radii = covalent_radii[np.array(NUMBERS)]
-    edges = np.diag(np.array(BOX))
-    found = np.empty((n, len(NUMBERS), 3))
+    radii = covalent_radii[np.array(numbers)]
+    edges = np.diag(np.array(box))
+    found = np.empty((n, len(numbers), 3))
     for k in range(n):
         placed = 0
-        while placed < len(NUMBERS):
+        while placed < len(numbers):
             trial = rng.uniform(0, 1, 3) * edges
             distance = np.linalg.norm(found[k, :placed] - trial, axis=1)
             if np.all(distance > 0.6 * (radii[:placed] + radii[placed])):
