@@ -17,7 +17,6 @@ stopped. Times are processor time on one core.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path

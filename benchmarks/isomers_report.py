@@ -89,3 +89,132 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _first(counts: list[int], n: int) -> int | None:
     return next((k + 1 for k, found in enumerate(counts) if found >= n), None)
+
+
+def _spread(values: list[float], digits: int = 1) -> str:
+    low, high = min(values), max(values)
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if low == high else f"{mean} ({low:g}–{high:g})"
+
+
+def _needed(rows: list[dict[str, Any]], n: int) -> str:
+    """Return mean and range of the relaxations for n isomers, and in how many seeds."""
+    reached = [r["relaxations_for"][n] for r in rows if r["relaxations_for"][n] is not None]
+    if not reached:
+        return f"never in {len(rows)}"
+    censored = "" if len(reached) == len(rows) else f", {len(reached)} of {len(rows)} seeds"
+    return _spread(reached) + censored
+
+
+def groups(result: dict[str, Any]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Return the rows of all seeds by system, method, samples and strategy."""
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        key = tuple(row[name] for name in ("system", "method", "samples", "strategy"))
+        found.setdefault(key, []).append(row)
+    return found
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print tables in Markdown."""
+    print("| system, method, samples per model | seeds | plausible | valid | isomers | CPU s |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    pools: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for pool in result["pools"]:
+        key = tuple(pool[name] for name in ("system", "method", "samples"))
+        pools.setdefault(key, []).append(pool)
+    for key, mine in pools.items():
+        cpu = [p["train_cpu_s"] + p["generate_cpu_s"] for p in mine if p["train_cpu_s"] is not None]
+        shares = [
+            _spread([round(100 * p[name] / p["n_generated"], 1) for p in mine]) + " %"
+            for name in ("n_plausible", "n_valid")
+        ]
+        print(
+            f"| {key[0]}, {key[1]}, {key[2]} | {len(mine)} | {shares[0]} | {shares[1]} | "
+            f"{_spread([p['n_isomers'] for p in mine])} | "
+            f"{_spread([round(s) for s in cpu], 0) if cpu else ''} |"
+        )
+    cut = (15, 20, 24, 38, 50, 100, 150)
+    for system in dict.fromkeys(key[0] for key in groups(result)):
+        print(f"\n{system}, no energy used: isomers after so many relaxations")
+        heads = " | ".join(f"{k}" for k in cut)
+        print(f"| | seeds | {heads} | for 12 | for 14 | ionic steps | true |")
+        print("|" + " --- |" * (len(cut) + 6))
+        for (name, method, samples, strategy), rows in groups(result).items():
+            if name != system or rows[0]["n_cheap"]:
+                continue
+            cells = [
+                _spread([r["curve"][k - 1] for r in rows])
+                if all(len(r["curve"]) >= k for r in rows)
+                else ""
+                for k in cut
+            ]
+            print(
+                f"| {strategy}, {method} {samples or ''} | {len(rows)} | {' | '.join(cells)} | "
+                f"{_needed(rows, 12)} | {_needed(rows, 14)} | "
+                f"{np.mean([r['ionic_steps'] for r in rows]):.0f} | "
+                f"{100 * np.mean([r['n_true'] / r['n_picks'] for r in rows]):.0f} % |"
+            )
+        print(f"\n{system}, GFN2-xTB first")
+        print("| | cheap relaxations | their CPU s | costly relaxations | isomers |")
+        print("| --- | --- | --- | --- | --- |")
+        for (name, method, samples, strategy), rows in groups(result).items():
+            if name == system:
+                print(
+                    f"| {strategy}, {method} {samples or ''} | "
+                    f"{_spread([r['n_cheap'] + r['n_picks'] for r in rows], 0)} | "
+                    f"{_spread([round(r['cheap_cpu_s'] + r['relax_cpu_s']) for r in rows], 0)} | "
+                    f"{_spread([r['n_found'] for r in rows])} | "
+                    f"{_spread([r['n_found'] for r in rows])} |"
+                )
+    for row in result["gpaw"]:
+        print(" | ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def draw(result: dict[str, Any], folder: Path) -> Path:
+    """Draw isomers against relaxations for C5H12O."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    picks = np.arange(1, 51)
+    mine = {k: v for k, v in groups(result).items() if k[0] == "c5h12o" and not v[0]["n_cheap"]}
+    for number, ((_, method, samples, strategy), rows) in enumerate(mine.items()):
+        # past its last pick a strategy finds no more
+        curves = [np.pad(r["curve"], (0, 150), mode="edge")[: len(picks)] for r in rows]
+        label = strategy if method == "none" else f"{strategy}, {method} ({samples})"
+        style = "--" if method == "none" else "-" if method == "descent" else ":"
+        colour = f"C{number % 10}"
+        axes.plot(picks, np.mean(curves, axis=0), style, color=colour, label=label)
+        axes.fill_between(
+            picks, np.min(curves, axis=0), np.max(curves, axis=0), color=colour, alpha=0.12, lw=0
+        )
+    uniform = 14 * (1 - (1 - 1 / 14) ** picks)
+    axes.plot(picks, uniform, color="0.5", lw=1, label="uniform draws of isomers")
+    axes.plot(list(PAPER), list(PAPER.values()), "k*", ms=9, label="paper, read off afterwards")
+    axes.axhline(14, color="0.8", lw=0.8, zorder=0)
+    axes.set(xlabel="relaxations", ylabel="isomers of C5H12O found", xlim=(0, 50), ylim=(0, 14.6))
+    axes.legend(fontsize=7, loc="lower right")
+    path = folder / "benchmark-isomers.png"
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULT_FILE)
+    parser.add_argument("--figure", type=Path, help="folder to draw the figure into")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    result = report(read(options.results))
+    if options.figure:
+        print(draw(result, options.figure))
+    elif options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()
