@@ -345,7 +345,7 @@ def _model_table(models: list[dict[str, Any]]) -> Table:
             model["id"],
             escape(model["state"] + (f": {model['reason']}" if model["reason"] else "")),
             escape(varied),
-            str(model["steps"]),
+            str(model["steps"] or "-"),  # methods without networks take none
             _digits(model["wasserstein"], 3),
             _digits(model["critic_gradient_norm"], 2),
             _digits(model["distinct_share"], 2),

@@ -28,6 +28,7 @@ from logan_campaign.results.report.discoveries import (
     found_by,
 )
 from logan_campaign.results.report.funnel import funnel
+from logan_campaign.results.report.methods import methods
 from logan_campaign.results.report.view3d import view3d
 from logan_campaign.stores.schemas import ModelRecord
 
@@ -229,3 +230,16 @@ def test_members_of_later_rounds_have_names_of_their_own() -> None:
     later = ModelRecord.model_construct(index=0, round=2, hyperparameters={"n_max": 3})
     assert model_label(first, ["n_max"]) == "#0 (n_max 3)"
     assert model_label(later, []) == "round 2 #0"
+
+
+def test_the_methods_say_where_cells_and_space_groups_come_from(campaign: Campaign) -> None:
+    def told(**target: object) -> str:
+        spec = {**campaign.record.spec, "target": target}
+        return methods(campaign.record.model_copy(update={"spec": spec}), [], [])[0]
+
+    assert "ell" not in told()
+    learned = told(cell="learned", volume_per_atom=[9.0, 17.5])
+    assert "found along with the positions, of 9 to 17.5 Å³ per atom." in learned
+    drawn = told(cell="drawn", symmetry={"groups": ["P3_121", 92]})
+    assert "drawn at random, of volumes per atom as in the training set" in drawn
+    assert "space groups (P3_121, 92)" in drawn

@@ -32,6 +32,7 @@ def _training(
     networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
     kind = "environments of" if models and not networks else "LoGAN models trained on"
     text += f" with {kind} {data}." if data else "."
+    text += _cells(record.spec.get("target", {}))
     if not models:
         return text
     fixed, varied = _shared(models)
@@ -55,6 +56,30 @@ def _training(
     failed = sum(model.state == "failed" for model in models)
     if failed:
         text += f" {failed} of them failed and were left out."
+    return text
+
+
+def _cells(target: dict[str, Any]) -> str:
+    """Return where cells and space groups come from; nothing for a cell that is given."""
+    cell, volume = target.get("cell"), target.get("volume_per_atom")
+    text = {
+        "drawn": " Cells were drawn at random",
+        "learned": " Cells were found along with the positions",
+    }.get(cell if isinstance(cell, str) else "", "")
+    if text and volume:
+        text += f", of {_number(volume[0])} to {_number(volume[1])} Å³ per atom"
+    elif text:
+        text += ", of volumes per atom as in the training set, 10 % beyond them at most"
+    text += "." if text else ""
+    symmetry = target.get("symmetry")
+    if symmetry:
+        groups = symmetry.get("groups", "training")
+        told = (
+            "those of the training set"
+            if groups == "training"
+            else ", ".join(str(group) for group in groups)
+        )
+        text += f" Atoms stood on Wyckoff positions of prescribed space groups ({told})."
     return text
 
 
