@@ -32,6 +32,8 @@ from logan_campaign.processors import pin_to_cores
 MEMBERS = 12
 #: Structures of one model in one file of a pool.
 CHUNK = 250
+#: Structures of random placement, and the strategy's name.
+N_RANDOM, RANDOM = 30, "random placement"
 RESULT_FILE = RESULTS / "isomers.jsonl"
 
 
@@ -220,7 +222,12 @@ def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterat
 
 
 def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the picks of the baselines: atoms at random, and all graphs, embedded by RDKit."""
+    """Yield the picks of the baselines: atoms at random, and all graphs, embedded by RDKit.
+
+    Atoms are placed in the box that descents start in, a middle part of the molecule's.
+    """
+    from ase.data import covalent_radii
+
     from logan_campaign.sources import SmilesSource
     from logan_campaign.structures import to_atoms
 
@@ -228,16 +235,21 @@ def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]
     key = {"kind": "picks", "system": name, "method": "none", "seed": seed, "samples": 0}
     cost = {"n_cheap": 0, "cheap_cpu_s": 0.0}
     begun = time.process_time()
-    placed = random_placement(seed, 150, system.numbers, system.box)
+    spheres = 4 / 3 * np.pi * (covalent_radii[list(system.numbers)] ** 3).sum()
+    edge = min(1.0, (10 * spheres / np.linalg.det(np.array(system.box))) ** (1 / 3))
+    box = tuple(tuple(edge * x for x in row) for row in system.box)
+    placed = random_placement(seed, N_RANDOM, system.numbers, box)
     yield {
         **key,
-        "strategy": "random placement",
+        "strategy": RANDOM,
         "structures": keep(work, system, list(placed)),
         "select_cpu_s": time.process_time() - begun,
         **cost,
     }
     begun = time.process_time()
-    loaded = SmilesSource(type="smiles", smiles=list(targets(system)), seed=seed).load()
+    loaded = SmilesSource(
+        type="smiles", smiles=list(targets(system)), seed=seed, relax=False
+    ).load()
     embedded = []
     for entry in loaded.entries:
         atoms = to_atoms(entry.structure)
@@ -282,15 +294,13 @@ def levels() -> dict[str, Any]:
 
 
 def relax_one(
-    work: Path, results: Path, system: str, start: str, level: str, positions: Any, end: float
+    work: Path, results: Path, system: str, start: str, level: str, positions: Any
 ) -> None:
     """Relax one structure, write its figures down, and keep where it ended."""
     from logan_campaign.matching.molecules import perceive
     from logan_campaign.relaxation.run import relax
     from logan_campaign.structures import from_arrays
 
-    if time.monotonic() > end:
-        raise SystemExit("time is up: run again to go on")
     structure = from_arrays(np.array(SYSTEMS[system].numbers), np.array(positions), None)
     outcome = relax(structure, levels()[level], workdir=work / "relax")
     smiles = perceive(outcome.structure).smiles if outcome.state == "converged" else None
@@ -312,6 +322,30 @@ def relax_one(
     )
 
 
+def relax_random(work: Path, results: Path, system: str, start: str, positions: Any) -> None:
+    """Relax atoms that were placed at random: BFGS, 500 steps.
+
+    A level would give up before its first step, since such a start is in many pieces.
+    """
+    from ase import Atoms
+
+    from logan_campaign.errors import StructureError
+    from logan_campaign.matching.molecules import perceive_arrays
+    from logan_campaign.sources.smiles import relax_gfn2
+
+    begun, numbers = time.process_time(), np.array(SYSTEMS[system].numbers)
+    record: dict[str, Any] = {"kind": "relaxed", "system": system, "structure": start}
+    record |= {"level": "xtb", "smiles": None, "n_steps": None, "energy_ev": None}
+    try:
+        final, energy, converged = relax_gfn2(Atoms(numbers, np.array(positions)), 0.05, 500)
+        record["state"] = "converged" if converged else "not_converged"
+        record["smiles"] = perceive_arrays(numbers, final.positions).smiles if converged else None
+        record["energy_ev"] = energy
+    except StructureError:
+        record["state"] = "scf_not_converged"
+    append(results, record | {"cpu_s": round(time.process_time() - begun, 2)})
+
+
 def relax_all(work: Path, results: Path, minutes: float) -> None:
     """Relax with GFN2-xTB all that was picked, the first picks of every strategy first."""
     end = time.monotonic() + 60 * minutes
@@ -320,15 +354,20 @@ def relax_all(work: Path, results: Path, minutes: float) -> None:
     positions = {r["id"]: r["positions"] for r in read(work / "structures.jsonl")}
     planned = [r for r in records if r["kind"] == "picks"]
     queue = sorted(
-        (rank, number, r["system"], name)
+        (rank, number, r["system"], name, r["strategy"] == RANDOM)
         for number, r in enumerate(planned)
         for rank, name in enumerate(r["structures"])
     )
-    for count, (_, _, system, name) in enumerate(queue):
+    for count, (_, _, system, name, is_random) in enumerate(queue):
         if name in done:
             continue
         done.add(name)
-        relax_one(work, results, system, name, "xtb", positions[name], end)
+        if time.monotonic() > end:
+            raise SystemExit("time is up: run again to go on")
+        if is_random:
+            relax_random(work, results, system, name, positions[name])
+        else:
+            relax_one(work, results, system, name, "xtb", positions[name])
         if count % 100 == 0:
             print(f"{count} of {len(queue)}", flush=True)
 
@@ -347,9 +386,12 @@ def relax_gpaw(
     for seed in options.seeds:
         for name, label in queue_of(read(results), seed, options.samples, start):
             there = {(r["structure"], r["level"]) for r in read(results) if r["kind"] == "relaxed"}
-            if (label, level) not in there:
-                relax_one(work, results, "c5h12o", label, level, positions[name], end)
-                print(f"seed {seed}: {label} at {level}", flush=True)
+            if (label, level) in there:
+                continue
+            if time.monotonic() > end:
+                raise SystemExit("time is up: run again to go on")
+            relax_one(work, results, "c5h12o", label, level, positions[name])
+            print(f"seed {seed}: {label} at {level}", flush=True)
 
 
 def queue_of(

@@ -44,7 +44,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
                 "n_found": counts[-1],
                 "relaxations_for": {n: _first(counts, n) for n in (12, 14)},
                 "n_true": sum(r["smiles"] is not None for r in mine),
-                "ionic_steps": float(np.mean([r["n_steps"] for r in mine])),
+                "ionic_steps": _mean_steps(mine),
                 "relax_cpu_s": sum(r["cpu_s"] for r in mine),
                 "select_cpu_s": plan["select_cpu_s"],
                 "n_cheap": plan["n_cheap"],
@@ -73,7 +73,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
                             "n_planned": len(labels),
                             "n_relaxed": len(there),
                             "n_found": len({r["smiles"] for r in there} - {None}),
-                            "ionic_steps": float(np.mean([r["n_steps"] for r in there])),
+                            "ionic_steps": _mean_steps(there),
                             "cpu_s": sum(r["cpu_s"] for r in there),
                         }
                     )
@@ -85,6 +85,12 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
         "coupon_collector": {n: round(coupons(n), 1) for n in (12, 14)},
         "paper": PAPER,
     }
+
+
+def _mean_steps(relaxed: list[dict[str, Any]]) -> float | None:
+    """Return the mean of those that ended at an isomer: others stop early, or never."""
+    steps = [r["n_steps"] for r in relaxed if r["smiles"] is not None and r["n_steps"] is not None]
+    return float(np.mean(steps)) if steps else None
 
 
 def _first(counts: list[int], n: int) -> int | None:
@@ -104,6 +110,11 @@ def _needed(rows: list[dict[str, Any]], n: int) -> str:
         return f"never in {len(rows)}"
     censored = "" if len(reached) == len(rows) else f", {len(reached)} of {len(rows)} seeds"
     return _spread(reached) + censored
+
+
+def _steps(rows: list[dict[str, Any]]) -> str:
+    found = [r["ionic_steps"] for r in rows if r["ionic_steps"] is not None]
+    return f"{np.mean(found):.0f}" if found else ""
 
 
 def groups(result: dict[str, Any]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -152,7 +163,7 @@ def show(result: dict[str, Any]) -> None:
             print(
                 f"| {strategy}, {method} {samples or ''} | {len(rows)} | {' | '.join(cells)} | "
                 f"{_needed(rows, 12)} | {_needed(rows, 14)} | "
-                f"{np.mean([r['ionic_steps'] for r in rows]):.0f} | "
+                f"{_steps(rows)} | "
                 f"{100 * np.mean([r['n_true'] / r['n_picks'] for r in rows]):.0f} % |"
             )
         print(f"\n{system}, GFN2-xTB first")
