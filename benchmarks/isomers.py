@@ -346,13 +346,17 @@ def relax_random(work: Path, results: Path, system: str, start: str, positions: 
     append(results, record | {"cpu_s": round(time.process_time() - begun, 2)})
 
 
-def relax_all(work: Path, results: Path, minutes: float) -> None:
+def relax_all(work: Path, results: Path, minutes: float, strategies: list[str] | None) -> None:
     """Relax with GFN2-xTB all that was picked, the first picks of every strategy first."""
     end = time.monotonic() + 60 * minutes
     records = read(results)
     done = {r["structure"] for r in records if r["kind"] == "relaxed" and r["level"] == "xtb"}
     positions = {r["id"]: r["positions"] for r in read(work / "structures.jsonl")}
-    planned = [r for r in records if r["kind"] == "picks"]
+    planned = [
+        r
+        for r in records
+        if r["kind"] == "picks" and (strategies is None or r["strategy"] in strategies)
+    ]
     queue = sorted(
         (rank, number, r["system"], name, r["strategy"] == RANDOM)
         for number, r in enumerate(planned)
@@ -427,6 +431,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500, help="generator updates of wgan")
     parser.add_argument("--level", choices=("lcao", "pw"), default="lcao")
     parser.add_argument("--start", choices=("raw", "xtb"), default="xtb", help="what GPAW gets")
+    parser.add_argument("--strategies", nargs="+", help="relax: only what these have picked")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
     parser.add_argument("--results", type=Path, default=RESULT_FILE)
     parser.add_argument("--core", type=int, default=0)
@@ -436,7 +441,7 @@ def main() -> None:
         parser.error(f"--samples is not a multiple of {CHUNK}")
     source = PUBLISHED if PUBLISHED.exists() else None
     if options.what == "relax":
-        relax_all(options.work, options.results, options.minutes)
+        relax_all(options.work, options.results, options.minutes, options.strategies)
     elif options.what == "gpaw":
         relax_gpaw(options.work, options.results, options.level, options.start, options)
     elif options.what == "pools" and options.method == "wgan":
