@@ -1,0 +1,437 @@
+"""How many relaxations until the paper's three silica targets are found, by four methods.
+
+    python benchmarks/sio2_targets.py plan --near without       # picks and their order, once
+    python benchmarks/sio2_targets.py plan --near with
+    python benchmarks/sio2_targets.py raw                       # which starts match as they are
+    python benchmarks/sio2_targets.py relax --minutes 60        # goes on where it was, for days
+    python benchmarks/sio2_targets.py relax --only mp-546794:logan:without
+    python benchmarks/sio2_targets.py report --json
+    python benchmarks/sio2_targets.py figure
+
+The target's atoms and cell are given. ``plan`` writes the ordered starts of each row (target,
+method, with or without the target's near matches in the training set) before any of them is
+relaxed; the target's sites play no part in it. ``relax`` relaxes them in that order by GPAW as
+the paper did (PW 400 eV, LDA, 2x2x2 k-points, FIRE, fmax 0.05 eV/Å, at most 1,000 steps, fixed
+cell) and ends a row with its first hit or after 20.
+
+A hit: a relaxed structure that matches the relaxed target at StructureMatcher's default (or
+strict) tolerances is relaxed further to 0.01 eV/Å, as the target itself is, with the same
+settings. It is the target if then they match at strict tolerances (0.1/0.1/3), the space groups
+at symprec 0.1 are the same, and the energies differ by no more than 5 meV/atom. What does not
+match by default is not relaxed further and counts as not found.
+
+Every finished relaxation is one line of the results. A relaxation that is stopped, or killed
+at any moment, goes on from its last ionic step: its frames are in ``--work``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import psutil
+from ase import Atoms
+from records import RESULTS, append, environment, read
+
+from logan_campaign.processors import pin_to_cores
+
+TARGETS = ("mp-546794", "mp-554151", "mp-555235")
+METHODS = ("logan", "templates", "pyxtal", "random")
+NEAR = ("without", "with")
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
+
+#: Relaxations of a row at most, and seed of all that is drawn; fixed beforehand.
+N_PICKS, SEED = 20, 0
+
+#: Energies of a hit and its target differ by no more than this (meV/atom).
+WINDOW_MEV = 5.0
+
+#: Positions of a plan are whole numbers of this length (Å).
+GRAIN = 1e-5
+
+
+class Row(NamedTuple):
+    """One line of the table: what is relaxed in order until the target is found."""
+
+    target: str
+    method: str
+    near: str
+
+
+def stages() -> list[list[Row]]:
+    """Return the rows in the order of their urgency; within a stage they take turns."""
+    six, *twelve = TARGETS
+    first = [
+        [Row(six, "logan", "without")],
+        [Row(t, "logan", "without") for t in twelve],
+        [Row(t, "templates", "without") for t in TARGETS]
+        + [Row(six, "pyxtal", "without"), Row(six, "random", "without")],
+    ]
+    named = {row for stage in first for row in stage}
+    rest = [Row(t, m, near) for near in NEAR for t in TARGETS for m in METHODS]
+    return [*first, [row for row in rest if row not in named]]
+
+
+# --- what is relaxed, and in which order -----------------------------------------------------
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Write the starts of the rows that have none yet."""
+    import crystal_systems
+
+    from logan_campaign.gan import enable_compilation_cache
+    from logan_campaign.structures import structure_id
+
+    enable_compilation_cache()
+    done = {Row(p["target"], p["method"], p["near"]) for p in read(args.plan)}
+    for row in [row for stage in stages() for row in stage]:
+        if row in done or row.near not in args.near or row.method not in args.methods:
+            continue
+        target = crystal_systems.read_crystals(args.data / f"{row.target}_target.extxyz")[0]
+        training = crystal_systems.read_crystals(args.data / f"{row.target}_training.extxyz")
+        n_all = len(training)
+        if row.near == "without":
+            training = crystal_systems.without_near(training, target)
+        begun = time.process_time()
+        given = (target.numbers, target.cell.array, training, N_PICKS, SEED)
+        figures: dict[str, Any] = {}
+        if row.method == "logan":
+            positions, figures = crystal_systems.logan(*given, extend=True)
+        else:
+            make = {
+                "templates": crystal_systems.templates,
+                "pyxtal": crystal_systems.symmetric_random,
+                "random": crystal_systems.random_placement,
+            }[row.method]
+            positions = make(*given)
+        grains = np.rint(np.asarray(positions) / GRAIN).astype(int).tolist()
+        cell = target.cell.array
+        record = {
+            **row._asdict(),
+            "seed": SEED,
+            "n_training": len(training),
+            "n_near_left_out": n_all - len(training),
+            "cpu_s": round(time.process_time() - begun, 1),
+            **figures,
+            "ids": [structure_id(crystal(target.numbers, cell, one)) for one in grains],
+            # those of templates come from the reference set, and are made again from it
+            "positions": None if row.method == "templates" else grains,
+            "load": environment()["load"],
+        }
+        append(args.plan, record)
+        shown = {k: v for k, v in record.items() if k not in ("ids", "positions", "represents")}
+        print(json.dumps({**shown, "picks": len(grains)}), flush=True)
+
+
+def crystal(numbers: np.ndarray, cell: np.ndarray, grains: list[list[int]]) -> Atoms:
+    """Return a start from its whole numbers."""
+    return Atoms(numbers, np.array(grains) * GRAIN, cell=cell, pbc=True)
+
+
+def starts(args: argparse.Namespace, planned: dict[str, Any]) -> list[Atoms]:
+    """Return the structures of a line of the plan.
+
+    Raises:
+        SystemExit: if they are not those whose ids the plan has.
+    """
+    import crystal_systems
+
+    from logan_campaign.structures import structure_id
+
+    target = crystal_systems.read_crystals(args.data / f"{planned['target']}_target.extxyz")[0]
+    grains = planned["positions"]
+    if grains is None:
+        training = crystal_systems.read_crystals(args.data / f"{planned['target']}_training.extxyz")
+        if planned["near"] == "without":
+            training = crystal_systems.without_near(training, target)
+        given = (target.numbers, target.cell.array, training, N_PICKS, planned["seed"])
+        made = crystal_systems.templates(*given)
+        grains = np.rint(made / GRAIN).astype(int).tolist()
+    found = [crystal(target.numbers, target.cell.array, one) for one in grains]
+    if [structure_id(atoms) for atoms in found] != planned["ids"]:
+        raise SystemExit(f"{planned['target']}, {planned['method']}: not the starts of the plan")
+    return found
+
+
+def raw(args: argparse.Namespace) -> None:
+    """Print which starts of the plan match the published target as they are, by rank."""
+    import crystal_systems
+
+    from logan_campaign.structures import from_atoms
+
+    for planned in read(args.plan):
+        file = args.data / f"{planned['target']}_target.extxyz"
+        target = from_atoms(crystal_systems.read_crystals(file)[0])
+        found = [matches(target, from_atoms(atoms)) for atoms in starts(args, planned)]
+        named = {k: planned[k] for k in Row._fields}
+        ranks = [{"rank": k, **one} for k, one in enumerate(found, 1) if one["match"]]
+        print(json.dumps({**named, "matches": ranks}), flush=True)
+
+
+# --- relaxations -----------------------------------------------------------------------------
+
+
+class TimeUp(Exception):
+    """The minutes are over."""
+
+
+@contextmanager
+def alarm(minutes: float | None) -> Iterator[None]:
+    """Raise :class:`TimeUp` in the main thread when the minutes are over, or on SIGTERM."""
+
+    def end(*_: Any) -> None:
+        raise TimeUp
+
+    signal.signal(signal.SIGALRM, end)
+    signal.signal(signal.SIGTERM, end)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
+    try:
+        yield
+    except TimeUp:
+        print("time is up; the relaxation that was running goes on next time", flush=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a second run out of the folder, whose files it would spoil.
+
+    Raises:
+        SystemExit: if there is one already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            # given back by the system, however this process ends
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another run is at work in {folder}") from None
+        yield
+
+
+def relaxed(atoms: Atoms, fmax: float, folder: Path) -> dict[str, Any]:
+    """Relax one structure, or go on with it.
+
+    Processor time of all pieces counts; it is noted after each ionic step, so that what a kill
+    took is less than one step's.
+    """
+    from logan_campaign import progress
+    from logan_campaign.relaxation.levels import GPAWLevel
+    from logan_campaign.relaxation.run import relax, relaxation_key
+    from logan_campaign.structures import from_atoms
+
+    level = GPAWLevel.from_preset("paper", fmax=fmax, max_steps=1000, max_time_s=None)
+    structure = from_atoms(atoms)
+    clock = folder / f"{relaxation_key(structure, level)}.cpu"
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = float(clock.read_text()) if clock.exists() else 0.0
+
+    def note(_: progress.Progress) -> None:
+        workers = psutil.Process().children(recursive=True)
+        spent = sum(sum(worker.cpu_times()[:2]) for worker in workers)
+        beside = clock.with_suffix(".part")
+        beside.write_text(f"{earlier + spent:.1f}")
+        beside.replace(clock)
+
+    with progress.listening(note):
+        outcome = relax(structure, level, workdir=folder)
+    cpu_s = earlier + outcome.cpu_s
+    first = None if outcome.trajectory is None else outcome.trajectory["forces"][0]
+    return {
+        "structure": outcome.structure,
+        "state": outcome.state,
+        "n_steps": outcome.n_steps,
+        "cpu_s": round(cpu_s, 1),
+        "energy_ev": outcome.energy_ev,
+        "start_energy_ev": outcome.energies_ev[0] if outcome.energies_ev else None,
+        "start_fmax": None if first is None else float(np.linalg.norm(first, axis=1).max()),
+        "remedies": outcome.notes.get("remedies", []),
+    }
+
+
+def matches(first: Any, second: Any) -> dict[str, Any]:
+    """Return which tolerances two crystals match at, and their rms at the strictest."""
+    import crystal_systems as systems
+
+    named = {"strict": systems.STRICT, "default": systems.DEFAULT, "loose": systems.LOOSE}
+    for name, tolerance in named.items():
+        found = systems.matcher(tolerance).get_rms_dist(first, second)
+        if found is not None:
+            return {"match": name, "rms": round(float(found[0]), 4)}
+    return {"match": None, "rms": None}
+
+
+def target_of(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Return the record of a target's own relaxation to 0.01 eV/Å, with its structure."""
+    import crystal_systems
+
+    from logan_campaign.structures import spacegroup_symbol
+
+    atoms = crystal_systems.read_crystals(args.data / f"{name}_target.extxyz")[0]
+    outcome = relaxed(atoms, 0.01, args.work / "targets")
+    structure = outcome.pop("structure")
+    if outcome["state"] != "converged":
+        raise SystemExit(f"{name}: its own relaxation ended as {outcome['state']}")
+    record = {
+        "kind": "target",
+        "target": name,
+        "n_atoms": len(atoms),
+        "spacegroup": spacegroup_symbol(structure, 0.1),
+        **outcome,
+    }
+    if not any(r["kind"] == "target" and r["target"] == name for r in read(args.results)):
+        append(args.results, record)
+        print(json.dumps(record), flush=True)
+    return {**record, "structure": structure}
+
+
+def relax_one(args: argparse.Namespace, row: Row, rank: int, atoms: Atoms, name: str) -> None:
+    """Relax one start, compare it with the target and write the line."""
+    from logan_campaign.structures import from_atoms, spacegroup_symbol
+
+    target = target_of(args, row.target)
+    outcome = relaxed(atoms, 0.05, args.work / "starts")
+    structure = outcome.pop("structure")
+    record: dict[str, Any] = {
+        "kind": "relaxation",
+        **row._asdict(),
+        "rank": rank,
+        "id": name,
+        "level": "paper",
+        "n_atoms": len(atoms),
+        **outcome,
+        "raw": matches(target["structure"], from_atoms(atoms)),
+        "found": False,
+    }
+    if outcome["energy_ev"] is not None:
+        record |= {
+            "spacegroup": spacegroup_symbol(structure, 0.1),
+            "above_target_mev": above(outcome["energy_ev"], target, len(atoms)),
+            **matches(target["structure"], structure),
+        }
+    if record.get("match") in ("strict", "default"):
+        from logan_campaign.structures import to_atoms
+
+        further = relaxed(to_atoms(structure), 0.01, args.work / "hits")
+        end = further.pop("structure")
+        energy = further["energy_ev"]
+        tight = {
+            **further,
+            "spacegroup": spacegroup_symbol(end, 0.1),
+            "above_target_mev": None if energy is None else above(energy, target, len(atoms)),
+            **matches(target["structure"], end),
+        }
+        record["tight"] = tight
+        record["found"] = bool(
+            tight["state"] == "converged"
+            and tight["match"] == "strict"
+            and tight["spacegroup"] == target["spacegroup"]
+            and tight["above_target_mev"] is not None
+            and abs(tight["above_target_mev"]) <= WINDOW_MEV
+        )
+    append(args.results, {**record, "load": environment()["load"]})
+    print(json.dumps(record), flush=True)
+
+
+def above(energy: float, target: dict[str, Any], n_atoms: int) -> float:
+    """Return energy above the target's (meV/atom)."""
+    return round(1000 * (energy - target["energy_ev"]) / n_atoms, 2)
+
+
+def progress_of(planned: dict[str, Any], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the relaxations of a row so far, up to its first hit, in order of rank.
+
+    A start that another row of the target has too is relaxed once.
+    """
+    by_id = {r["id"]: r for r in results if r["kind"] == "relaxation"}
+    done = []
+    for name in planned["ids"][:N_PICKS]:
+        if name not in by_id:
+            break
+        done.append(by_id[name])
+        if by_id[name]["found"]:
+            break
+    return done
+
+
+def next_start(
+    plans: dict[Row, dict[str, Any]], results: list[dict[str, Any]], only: Row | None
+) -> tuple[Row, int] | None:
+    """Return the row whose turn it is, and the rank (from 1) of its start; None at the end."""
+    for stage in stages():
+        waiting = []
+        for row in stage:
+            if row not in plans or (only is not None and row != only):
+                continue
+            done = progress_of(plans[row], results)
+            ended = done and done[-1]["found"]
+            if not ended and len(done) < min(N_PICKS, len(plans[row]["ids"])):
+                waiting.append((len(done), row))
+        if waiting:
+            n, row = min(waiting, key=lambda one: one[0])
+            return row, n + 1
+    return None
+
+
+def relax_all(args: argparse.Namespace) -> None:
+    """Relax in turn until all rows have ended, or the time has."""
+    only = Row(*args.only.split(":")) if args.only else None
+    with alone(args.work), alarm(args.minutes):
+        append(args.results, {"kind": "session", **environment()})
+        while True:
+            plans = {Row(p["target"], p["method"], p["near"]): p for p in read(args.plan)}
+            turn = next_start(plans, read(args.results), only)
+            if turn is None:
+                print("all rows that are planned have ended", flush=True)
+                return
+            row, rank = turn
+            print(f"{row.target} {row.method} {row.near}: rank {rank}", flush=True)
+            atoms = starts(args, plans[row])[rank - 1]
+            relax_one(args, row, rank, atoms, plans[row]["ids"][rank - 1])
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("what", choices=("plan", "raw", "relax", "report", "figure"))
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of targets and sets")
+    parser.add_argument("--work", type=Path, default=Path("sio2.work"), help="frames, restarts")
+    parser.add_argument("--results", type=Path, default=RESULTS / "sio2_targets.jsonl")
+    parser.add_argument("--plan", type=Path, default=RESULTS / "sio2_plan.jsonl")
+    parser.add_argument("--near", nargs="+", choices=NEAR, default=list(NEAR), help="of 'plan'")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="of 'plan'"
+    )
+    parser.add_argument("--minutes", type=float, help="'relax' stops after so much wall time")
+    parser.add_argument("--only", metavar="TARGET:METHOD:NEAR", help="'relax' this row alone")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="of 'figure'")
+    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if args.what in ("plan", "raw", "relax"):
+        pin_to_cores([args.core])
+        {"plan": plan, "raw": raw, "relax": relax_all}[args.what](args)
+        return
+    import sio2_report
+
+    if args.what == "figure":
+        print(sio2_report.draw(args.plan, args.results, args.out))
+        return
+    table = sio2_report.table(args.plan, args.results)
+    print(json.dumps(table, indent=1) if args.json else sio2_report.text(table))
+
+
+if __name__ == "__main__":
+    main()

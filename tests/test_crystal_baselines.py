@@ -1,0 +1,95 @@
+"""What the silica benchmarks start from and in which order: fair baselines, no second chances."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from ase.spacegroup import crystal
+from crystal_systems import (
+    LOOSE,
+    STRICT,
+    find_templates,
+    matcher,
+    random_placement,
+    smallest_distances,
+)
+from pymatgen.io.ase import AseAtomsAdaptor
+from sio2_targets import Row, next_start, progress_of
+
+QUARTZ = crystal(
+    ("Si", "O"),
+    [(0.4697, 0, 0), (0.4135, 0.2669, 0.7858)],
+    spacegroup=154,
+    cellpar=[4.913, 4.913, 5.405, 90, 90, 120],
+)
+CRISTOBALITE = crystal(
+    ("Si", "O"),
+    [(0.3003, 0.3003, 0), (0.2392, 0.1044, 0.1787)],
+    spacegroup=92,
+    cellpar=[4.971, 4.971, 6.922, 90, 90, 90],
+)
+
+
+def in_other_vectors(atoms: Atoms, change: np.ndarray) -> np.ndarray:
+    """Return a cell of the same lattice, turned in space."""
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    return change @ atoms.cell.array @ turn
+
+
+def stretched(atoms: Atoms) -> Atoms:
+    """Return a copy that is longer by a tenth in one direction."""
+    longer = atoms.copy()
+    longer.set_cell(atoms.cell.array * [1, 1, 1.1], scale_atoms=True)
+    return longer
+
+
+def test_a_crystal_is_its_own_template_in_any_choice_of_cell_vectors():
+    cell = in_other_vectors(QUARTZ, np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]]))
+    numbers = np.sort(QUARTZ.numbers)
+    (template,) = find_templates(numbers, cell, [QUARTZ])
+    assert template.strain == pytest.approx(0, abs=1e-6)
+    made = Atoms(numbers, template.positions, cell=cell, pbc=True)
+    assert matcher(STRICT).fit(
+        AseAtomsAdaptor.get_structure(QUARTZ), AseAtomsAdaptor.get_structure(made)
+    )
+
+
+def test_templates_fill_supercells_and_stand_in_the_order_of_their_strain():
+    cell = in_other_vectors(CRISTOBALITE, np.array([[2, 0, 0], [1, 1, 0], [0, 0, 1]]))
+    numbers = np.sort(np.tile(CRISTOBALITE.numbers, 2))
+    # 24 atoms hold cristobalite twice, which a larger cell of it is too; quartz has 9
+    known = [CRISTOBALITE.repeat(2), QUARTZ, stretched(CRISTOBALITE), CRISTOBALITE]
+    found = find_templates(numbers, 1.02 * cell, known)
+    assert [one.place for one in found] == [0, 3, 2]
+    strains = [one.strain for one in found]
+    # an even stretch by 2 % in three directions
+    assert strains[0] == pytest.approx(np.sqrt(3) * np.log(1.02), abs=1e-6)
+    made = Atoms(numbers, found[0].positions, cell=1.02 * cell, pbc=True)
+    assert matcher(LOOSE).fit(
+        AseAtomsAdaptor.get_structure(CRISTOBALITE), AseAtomsAdaptor.get_structure(made)
+    )
+
+
+def test_random_atoms_are_no_nearer_than_in_the_training_set():
+    known = [QUARTZ, CRISTOBALITE]
+    numbers, cell = np.sort(QUARTZ.numbers), 1.2 * QUARTZ.cell.array
+    least = smallest_distances(known)
+    for positions in random_placement(numbers, cell, known, 3, seed=0):
+        made = Atoms(numbers, positions, cell=cell, pbc=True)
+        first, second, distance = neighbor_list("ijd", made, 4.0)
+        pairs = np.sort(numbers[np.stack([first, second], axis=1)], axis=1)
+        for pair, d in zip(pairs.tolist(), distance, strict=True):
+            assert d > least[tuple(pair)] - 1e-6
+
+
+def test_rows_take_turns_and_end_with_their_first_hit_or_their_last_start():
+    rows = [Row("mp-554151", "logan", "without"), Row("mp-555235", "logan", "without")]
+    plans = {rows[0]: {"ids": ["a", "b", "c"]}, rows[1]: {"ids": ["d", "e"]}}
+    turns, results = [], []
+    while (turn := next_start(plans, results, None)) is not None:
+        row, rank = turn
+        name = plans[row]["ids"][rank - 1]
+        turns.append(name)
+        results.append({"kind": "relaxation", "id": name, "found": name == "b"})
+    assert turns == ["a", "d", "b", "e"]
+    assert [r["id"] for r in progress_of(plans[rows[0]], results)] == ["a", "b"]
