@@ -92,7 +92,12 @@ class Site(NamedTuple):
 
 
 def random_placement(
-    numbers: np.ndarray, cell: np.ndarray, training: Sequence[Atoms], n: int, seed: int
+    numbers: np.ndarray,
+    cell: np.ndarray,
+    training: Sequence[Atoms],
+    n: int,
+    seed: int,
+    beginnings: int = _BEGINNINGS,
 ) -> np.ndarray:
     """Return atoms at random places, none nearer than any such pair in the training set.
 
@@ -100,19 +105,19 @@ def random_placement(
     distances, periodic images included; after 64 places in vain the structure is begun anew.
 
     Raises:
-        ValueError: if 20,000 beginnings gave no structure.
+        ValueError: if so many beginnings gave no structure.
     """
     rng = np.random.default_rng(seed)
     grower = _Grower(numbers, cell, training)
     alone = [Site(int(z), np.eye(3)[None], np.zeros((1, 3))) for z in numbers]
     samples = []
     while len(samples) < n:
-        for _ in range(_BEGINNINGS):
+        for _ in range(beginnings):
             if (positions := grower.grow(alone, rng)) is not None:
                 samples.append(positions)
                 break
         else:
-            raise ValueError(f"no random structure keeps the distances: {_BEGINNINGS} beginnings")
+            raise ValueError(f"no random structure keeps the distances: {beginnings} beginnings")
     return np.array(samples)
 
 
