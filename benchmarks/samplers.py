@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import append, read
 from selection import Truth
 from selection_pools import BOX
 
@@ -114,15 +115,15 @@ def molecules(out: Path, system: str, variant: str, seed: int, steps: int) -> di
 
 def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dict[str, Any]:
     """Return the figures of one model of one crystal that was left out."""
-    from ase.io import read
+    import silica
+    from ase.io import read as read_structures
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.io.ase import AseAtomsAdaptor
 
     from logan_campaign import models
-    from logan_campaign.coordination import Bonds, count_neighbours, find_bonds, topology
     from logan_campaign.gan import Target
 
-    known = read(file, ":")
+    known = read_structures(file, ":")
     atoms = known[index][np.argsort(known[index].numbers, kind="stable")]
     sought = AseAtomsAdaptor.get_structure(atoms)
     loose = StructureMatcher(0.3, 0.5, 10)
@@ -150,27 +151,19 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
     began = time.process_time()
     pool = models.generate(result.model, N_SAMPLES, seed=seed)
     row["generate_cpu_s"] = time.process_time() - began
-    bonds = find_bonds(numbers, pool.positions.astype(float), pool.cells)
-    counts = count_neighbours(numbers, bonds, N_SAMPLES)
-    oxygen = numbers == 8
-    right = (
-        (counts[:, oxygen] == (0, 2)).all(axis=(1, 2))
-        & (counts[:, ~oxygen] == (4, 0)).all(axis=(1, 2))
-    )  # fmt: skip
+    right = silica.is_right(numbers, pool.positions, pool.cells)
     default = StructureMatcher(0.2, 0.3, 5)
     matched = 0
     for positions in pool.positions[:N_MATCHED]:
         atoms.positions = positions
         matched += bool(default.fit(sought, AseAtomsAdaptor.get_structure(atoms)))
-    bounds = np.searchsorted(bonds.structure, np.arange(N_SAMPLES + 1))
-    networks = {
-        topology(numbers, Bonds(*(part[bounds[k] : bounds[k + 1]] for part in bonds)))
-        for k in np.flatnonzero(right)
-    }
+    found: list[str] = []
+    if right.any():
+        found = silica.networks(numbers, pool.positions[right], pool.cells[right])
     return row | {
         "n_samples": N_SAMPLES,
         "share_coordinated": float(right.mean()),
-        "n_topologies": len(networks),
+        "n_topologies": len(set(found)),
         "share_matched": matched / N_MATCHED,
     }
 
@@ -181,7 +174,10 @@ def run(args: argparse.Namespace) -> None:
 
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)
-    done = {(r["system"], r["variant"], r["seed"], r["steps"]) for r in rows(args.out)}
+    done = {
+        (r["system"], r["variant"], r["seed"], r["steps"])
+        for r in read(args.out / "samplers.jsonl")
+    }
     systems = [f"sio2-{k}" for k in CRYSTALS] if args.system == "sio2" else [args.system]
     for seed in args.seeds:
         for variant in args.variants:
@@ -196,23 +192,14 @@ def run(args: argparse.Namespace) -> None:
                     index = int(system.removeprefix("sio2-"))
                     figures = crystals(args.crystals, index, variant, seed, steps)
                 row = {**key, **figures, "load": round(os.getloadavg()[0], 1)}
-                with (args.out / "samplers.jsonl").open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                append(args.out / "samplers.jsonl", row)
                 print(json.dumps(row), flush=True)
-
-
-def rows(out: Path) -> list[dict[str, Any]]:
-    """Return the lines there are."""
-    path = out / "samplers.jsonl"
-    # the last line may be torn
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def report(out: Path) -> list[dict[str, Any]]:
     """Return one row for each system, variant and number of steps: means over seeds."""
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for row in rows(out):
+    for row in read(out / "samplers.jsonl"):
         groups.setdefault((row["system"], row["variant"], row["steps"]), []).append(row)
     table = []
     for (system, variant, steps), found in groups.items():

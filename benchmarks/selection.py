@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import append, read
 from selection_pools import BOX, NUMBERS, PUBLISHED, Ensemble, load, make
 
 from logan_campaign.processors import pin_to_cores
@@ -42,13 +43,7 @@ class Truth:
     cpu_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.known: dict[str, Any] = {}
-        if self.path.exists():
-            # the last line may be torn
-            for line in self.path.read_text().splitlines():
-                if line.endswith("}"):
-                    record = json.loads(line)
-                    self.known[record["id"]] = record
+        self.known: dict[str, Any] = {record["id"]: record for record in read(self.path)}
 
     def of(self, positions: np.ndarray) -> dict[str, Any]:
         """Return ``smiles`` (None where it is no isomer) and ``cpu_s`` of one structure."""
@@ -69,8 +64,7 @@ class Truth:
                 "state": outcome.state,
                 "cpu_s": time.process_time() - begun,
             }
-            with self.path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            append(self.path, record)
             self.known[name] = record
         found = self.known[name]
         self.cpu_s += found["cpu_s"]
