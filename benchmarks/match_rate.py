@@ -107,8 +107,13 @@ def samples(case: Case, method: str, seed: int) -> tuple[np.ndarray, dict[str, A
         is_copied = method == "templates"
         training = case.rest if is_copied else case.closest
         n = N_SAMPLES if method == "PyXtal" else N_PICKS
-        made = make(case.numbers, case.cell, training, n, seed)
-        return made, {"make_cpu_s": round(time.process_time() - began, 1)}
+        row: dict[str, Any] = {}
+        try:
+            made = make(case.numbers, case.cell, training, n, seed)
+        except ValueError as err:
+            # no room for the atoms at these distances: no samples, and so no match
+            made, row = np.empty((0, len(case.numbers), 3)), {"failed": str(err)}
+        return made, row | {"make_cpu_s": round(time.process_time() - began, 1)}
     from logan_campaign import models
     from logan_campaign.gan import Target
 
