@@ -34,7 +34,7 @@ def table(plan: Path, results: Path) -> dict[str, Any]:
         "targets": [r for r in found if r["kind"] == "target"],
         "rows": rows,
         "relaxation_cpu_h": round(spent / 3600, 2),
-        "sessions": [r for r in found if r["kind"] == "session"],
+        "runs": [r for r in found if r["kind"] == "run"],
     }
 
 

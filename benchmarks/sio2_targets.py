@@ -389,7 +389,7 @@ def relax_all(args: argparse.Namespace) -> None:
     """Relax in turn until all rows have ended, or the time has."""
     only = Row(*args.only.split(":")) if args.only else None
     with alone(args.work), alarm(args.minutes):
-        append(args.results, {"kind": "session", **environment()})
+        append(args.results, {"kind": "run", **environment()})
         while True:
             plans = {Row(p["target"], p["method"], p["near"]): p for p in read(args.plan)}
             turn = next_start(plans, read(args.results), only)
