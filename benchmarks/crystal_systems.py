@@ -348,6 +348,23 @@ def _map(supercell: Atoms, aim: np.ndarray) -> tuple[float, np.ndarray]:
     return float(strains[best]), vectors[best]
 
 
+def extended(order: list[int], pool: Any, n: int, seed: int) -> list[int]:
+    """Return ``n`` rows of a pool: its framework's picks, then more of the same networks.
+
+    Args:
+        order: picks of the strategy at its defaults, which come first.
+        pool: what they were picked from.
+        n: how many in all, as far as there are so many.
+        seed: of the selection.
+    """
+    from logan_campaign.selection import FrameworkSelection, select
+
+    if len(order) >= n:
+        return order
+    more = select(pool, FrameworkSelection(n_picks=n, per_key=n), seed).indices.tolist()
+    return order + [row for row in more if row not in order][: n - len(order)]
+
+
 class Picks(NamedTuple):
     """What :func:`logan` gives.
 
@@ -408,9 +425,8 @@ def logan(
     chosen = select(pool, FrameworkSelection(n_picks=n), seed)
     fitting = [one for one in chosen.keys if one is not None]
     order = chosen.indices.tolist()
-    if extend and len(order) < n:
-        more = select(pool, FrameworkSelection(n_picks=n, per_key=n), seed).indices.tolist()
-        order += [row for row in more if row not in order][: n - len(order)]
+    if extend:
+        order = extended(order, pool, n, seed)
     return Picks(
         pool.positions[order],
         {

@@ -70,15 +70,8 @@ def _system(n_carbon: int, k_keyed: int, k: int) -> System:
 
 SYSTEMS = {"c5h12o": _system(5, 24, 50), "c7h16o": _system(7, 150, 150)}
 
-#: Settings of each method's members; nothing in them was chosen on these compositions.
+#: Settings by turns: the paper's cutoffs, and all descents, as `graph` passes over bad ones.
 VARIED = [{"method": "descent", "keep": 1.0, "r_cut": r_cut} for r_cut in (5.0, 6.0)]
-
-
-def targets(system: System) -> tuple[str, ...]:
-    """Return the SMILES of all isomers."""
-    from logan_campaign.sources.builtin import alcohols_and_ethers
-
-    return alcohols_and_ethers(system.n_carbon)
 
 
 # Pools
@@ -229,6 +222,7 @@ def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]
     from ase.data import covalent_radii
 
     from logan_campaign.sources import SmilesSource
+    from logan_campaign.sources.builtin import alcohols_and_ethers
     from logan_campaign.structures import to_atoms
 
     system = SYSTEMS[name]
@@ -247,9 +241,8 @@ def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]
         **cost,
     }
     begun = time.process_time()
-    loaded = SmilesSource(
-        type="smiles", smiles=list(targets(system)), seed=seed, relax=False
-    ).load()
+    smiles = list(alcohols_and_ethers(system.n_carbon))
+    loaded = SmilesSource(type="smiles", smiles=smiles, seed=seed, relax=False).load()
     embedded = []
     for entry in loaded.entries:
         atoms = to_atoms(entry.structure)
@@ -350,7 +343,7 @@ def relax_all(work: Path, results: Path, minutes: float, strategies: list[str] |
     """Relax with GFN2-xTB all that was picked, the first picks of every strategy first."""
     end = time.monotonic() + 60 * minutes
     records = read(results)
-    done = {r["structure"] for r in records if r["kind"] == "relaxed" and r["level"] == "xtb"}
+    done = set(relaxed_at(records, "xtb"))
     positions = {r["id"]: r["positions"] for r in read(work / "structures.jsonl")}
     planned = [
         r
@@ -387,10 +380,11 @@ def relax_gpaw(
     end = time.monotonic() + 60 * options.minutes
     begin = read(work / "structures.jsonl") if start == "raw" else read(work / "relaxed.jsonl")
     positions = {r["id"]: r["positions"] for r in begin if r.get("level", "xtb") == "xtb"}
+    records = read(results)
+    done = relaxed_at(records, level)
     for seed in options.seeds:
-        for name, label in queue_of(read(results), seed, options.samples, start):
-            there = {(r["structure"], r["level"]) for r in read(results) if r["kind"] == "relaxed"}
-            if (label, level) in there:
+        for name, label in queue_of(records, seed, options.samples, start):
+            if label in done:
                 continue
             if time.monotonic() > end:
                 raise SystemExit("time is up: run again to go on")
@@ -407,16 +401,17 @@ def queue_of(
                and all(r[k] == v for k, v in wanted.items())]  # fmt: skip
     if start == "raw":
         return [(name, name) for name in plan["structures"]]
-    became = {r["structure"]: r["smiles"] for r in records if is_level(r, "relaxed", "xtb")}
+    became = relaxed_at(records, "xtb")
     first: dict[str, str] = {}
     for name in plan["structures"]:
-        if became[name] is not None:
-            first.setdefault(became[name], name)
+        if (smiles := became[name]["smiles"]) is not None:
+            first.setdefault(smiles, name)
     return [(name, f"{name} > xtb") for name in first.values()]
 
 
-def is_level(record: dict[str, Any], kind: str, level: str) -> bool:
-    return record["kind"] == kind and record.get("level") == level
+def relaxed_at(records: list[dict[str, Any]], level: str) -> dict[str, dict[str, Any]]:
+    """Return the finished relaxations of a level, by structure."""
+    return {r["structure"]: r for r in records if r["kind"] == "relaxed" and r["level"] == level}
 
 
 def main() -> None:

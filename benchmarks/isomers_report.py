@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isomers import RESULT_FILE, is_level, queue_of
+from isomers import RESULT_FILE, queue_of, relaxed_at
 from records import read
 from selection import PAPER, coupons
 
@@ -30,7 +30,7 @@ def curve(plan: dict[str, Any], became: dict[str, Any]) -> list[int]:
 
 def report(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all figures of the tables."""
-    became = {r["structure"]: r for r in records if is_level(r, "relaxed", "xtb")}
+    became = relaxed_at(records, "xtb")
     rows = []
     for plan in (r for r in records if r["kind"] == "picks"):
         if not all(name in became for name in plan["structures"]):
@@ -54,7 +54,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
         )
     gpaw = []
     for level in ("lcao", "pw"):
-        after = {r["structure"]: r for r in records if is_level(r, "relaxed", level)}
+        after = relaxed_at(records, level)
         for plan in (r for r in records if r["kind"] == "picks" and r["strategy"] == "graph"):
             if plan["system"] != "c5h12o" or plan["method"] != "descent":
                 continue

@@ -136,6 +136,8 @@ def picks_of(case: Case, made: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
     The second value says how many of them are picks at the strategy's defaults; the others are
     further representatives of the same networks.
     """
+    import crystal_systems
+
     from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import FrameworkSelection, Pool, select
 
@@ -154,11 +156,7 @@ def picks_of(case: Case, made: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
         training=[from_atoms(atoms) for atoms in case.rest],
     )
     order = select(pool, FrameworkSelection(n_picks=N_PICKS), seed).indices.tolist()
-    n_first = len(order)
-    if n_first < N_PICKS:
-        further = select(pool, FrameworkSelection(n_picks=N_PICKS, per_key=N_PICKS), seed)
-        order += [row for row in further.indices.tolist() if row not in order]
-    return good[order[:N_PICKS]], n_first
+    return good[crystal_systems.extended(order, pool, N_PICKS, seed)], len(order)
 
 
 def figures(case: Case, method: str, seed: int) -> dict[str, Any]:

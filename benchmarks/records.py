@@ -27,14 +27,20 @@ def read(path: Path) -> list[dict[str, Any]]:
 def append(path: Path, record: dict[str, Any]) -> None:
     """Add a record, on a line of its own even after a torn one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write("\n" * torn + json.dumps(record) + "\n")
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(json.dumps(record).encode() + b"\n")
 
 
 def environment() -> dict[str, Any]:
     """Return what the figures depend on: processor, versions, load of the machine."""
-    found: dict[str, Any] = {"python": platform.python_version(), "load": _load()}
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
     model = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -47,7 +53,3 @@ def environment() -> dict[str, Any]:
         except ModuleNotFoundError:  # an extra that is not installed
             continue
     return found
-
-
-def _load() -> float:
-    return round(os.getloadavg()[0], 1)

@@ -34,6 +34,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -273,14 +274,15 @@ def matches(first: Any, second: Any) -> dict[str, Any]:
     return {"match": None, "rms": None}
 
 
-def target_of(args: argparse.Namespace, name: str) -> dict[str, Any]:
+@cache
+def target_of(data: Path, work: Path, results: Path, name: str) -> dict[str, Any]:
     """Return the record of a target's own relaxation to 0.01 eV/Å, with its structure."""
     import crystal_systems
 
     from logan_campaign.structures import spacegroup_symbol
 
-    atoms = crystal_systems.read_crystals(args.data / f"{name}_target.extxyz")[0]
-    outcome = relaxed(atoms, 0.01, args.work / "targets")
+    atoms = crystal_systems.read_crystals(data / f"{name}_target.extxyz")[0]
+    outcome = relaxed(atoms, 0.01, work / "targets")
     structure = outcome.pop("structure")
     if outcome["state"] != "converged":
         raise SystemExit(f"{name}: its own relaxation ended as {outcome['state']}")
@@ -291,8 +293,8 @@ def target_of(args: argparse.Namespace, name: str) -> dict[str, Any]:
         "spacegroup": spacegroup_symbol(structure, 0.1),
         **outcome,
     }
-    if not any(r["kind"] == "target" and r["target"] == name for r in read(args.results)):
-        append(args.results, record)
+    if not any(r["kind"] == "target" and r["target"] == name for r in read(results)):
+        append(results, record)
         print(json.dumps(record), flush=True)
     return {**record, "structure": structure}
 
@@ -301,7 +303,7 @@ def relax_one(args: argparse.Namespace, row: Row, rank: int, atoms: Atoms, name:
     """Relax one start, compare it with the target and write the line."""
     from logan_campaign.structures import from_atoms, spacegroup_symbol
 
-    target = target_of(args, row.target)
+    target = target_of(args.data, args.work, args.results, row.target)
     outcome = relaxed(atoms, 0.05, args.work / "starts")
     structure = outcome.pop("structure")
     record: dict[str, Any] = {
