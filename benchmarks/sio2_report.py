@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 from records import read
-from sio2_targets import METHODS, N_PICKS, NEAR, TARGETS, Row, progress_of
-
-_COLOURS = {"logan": "#1b6ca8", "templates": "#c8553d", "pyxtal": "#588157", "random": "#8d8d8d"}
+from sio2_targets import COLOURS, METHODS, N_PICKS, NEAR, TARGETS, Row, progress_of
 
 
 def table(plan: Path, results: Path) -> dict[str, Any]:
@@ -130,8 +128,8 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
                     energies,
                     marker=marker,
                     s=16,
-                    facecolors=_COLOURS[method] if near == "without" else "none",
-                    edgecolors=_COLOURS[method],
+                    facecolors=COLOURS[method] if near == "without" else "none",
+                    edgecolors=COLOURS[method],
                     linewidths=0.8,
                     alpha=0.8,
                 )
@@ -161,8 +159,8 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
             x = [0, *hits, max(reached, *hits) if hits else reached]
             y = [0, *range(1, len(hits) + 1), len(hits)]
             # lines that would lie on one another are set apart a little
-            axes.step(x, np.array(y) + 0.03 * k, where="post", c=_COLOURS[method], label=method)
-            axes.plot(x[-1], y[-1] + 0.03 * k, "|", c=_COLOURS[method], ms=9)
+            axes.step(x, np.array(y) + 0.03 * k, where="post", c=COLOURS[method], label=method)
+            axes.plot(x[-1], y[-1] + 0.03 * k, "|", c=COLOURS[method], ms=9)
         left = "left out" if near == "without" else "left in"
         axes.set_title(f"near matches {left}", fontsize=10)
         axes.set_xlabel("relaxations of each target")

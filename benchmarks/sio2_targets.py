@@ -58,6 +58,9 @@ N_PICKS, SEED = 20, 0
 #: Energies of a hit and its target differ by no more than this (meV/atom).
 WINDOW_MEV = 5.0
 
+#: Of the methods in figures.
+COLOURS = {"logan": "#1b6ca8", "templates": "#c8553d", "pyxtal": "#588157", "random": "#8d8d8d"}
+
 #: Positions of a plan are whole numbers of this length (Å).
 GRAIN = 1e-5
 
@@ -222,18 +225,23 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def relaxed(atoms: Atoms, fmax: float, folder: Path) -> dict[str, Any]:
-    """Relax one structure, or go on with it.
+def paper(fmax: float) -> Any:
+    """Return the paper's level."""
+    from logan_campaign.relaxation.levels import GPAWLevel
+
+    return GPAWLevel.from_preset("paper", fmax=fmax, max_steps=1000, max_time_s=None)
+
+
+def relaxed(atoms: Atoms, level: Any, folder: Path) -> dict[str, Any]:
+    """Relax one structure at a level, or go on with it.
 
     Processor time of all pieces counts; it is noted after each ionic step, so that what a kill
     took is less than one step's.
     """
     from logan_campaign import progress
-    from logan_campaign.relaxation.levels import GPAWLevel
     from logan_campaign.relaxation.run import relax, relaxation_key
     from logan_campaign.structures import from_atoms
 
-    level = GPAWLevel.from_preset("paper", fmax=fmax, max_steps=1000, max_time_s=None)
     structure = from_atoms(atoms)
     clock = folder / f"{relaxation_key(structure, level)}.cpu"
     folder.mkdir(parents=True, exist_ok=True)
@@ -282,7 +290,7 @@ def target_of(data: Path, work: Path, results: Path, name: str) -> dict[str, Any
     from logan_campaign.structures import spacegroup_symbol
 
     atoms = crystal_systems.read_crystals(data / f"{name}_target.extxyz")[0]
-    outcome = relaxed(atoms, 0.01, work / "targets")
+    outcome = relaxed(atoms, paper(0.01), work / "targets")
     structure = outcome.pop("structure")
     if outcome["state"] != "converged":
         raise SystemExit(f"{name}: its own relaxation ended as {outcome['state']}")
@@ -299,18 +307,13 @@ def target_of(data: Path, work: Path, results: Path, name: str) -> dict[str, Any
     return {**record, "structure": structure}
 
 
-def relax_one(args: argparse.Namespace, row: Row, rank: int, atoms: Atoms, name: str) -> None:
-    """Relax one start, compare it with the target and write the line."""
-    from logan_campaign.structures import from_atoms, spacegroup_symbol
+def tried(work: Path, target: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
+    """Relax a structure at the paper's level; return whether it is the target, and all figures."""
+    from logan_campaign.structures import from_atoms, spacegroup_symbol, to_atoms
 
-    target = target_of(args.data, args.work, args.results, row.target)
-    outcome = relaxed(atoms, 0.05, args.work / "starts")
+    outcome = relaxed(atoms, paper(0.05), work / "starts")
     structure = outcome.pop("structure")
     record: dict[str, Any] = {
-        "kind": "relaxation",
-        **row._asdict(),
-        "rank": rank,
-        "id": name,
         "level": "paper",
         "n_atoms": len(atoms),
         **outcome,
@@ -324,9 +327,7 @@ def relax_one(args: argparse.Namespace, row: Row, rank: int, atoms: Atoms, name:
             **matches(target["structure"], structure),
         }
     if record.get("match") in ("strict", "default"):
-        from logan_campaign.structures import to_atoms
-
-        further = relaxed(to_atoms(structure), 0.01, args.work / "hits")
+        further = relaxed(to_atoms(structure), paper(0.01), work / "hits")
         end = further.pop("structure")
         energy = further["energy_ev"]
         tight = {
@@ -343,6 +344,11 @@ def relax_one(args: argparse.Namespace, row: Row, rank: int, atoms: Atoms, name:
             and tight["above_target_mev"] is not None
             and abs(tight["above_target_mev"]) <= WINDOW_MEV
         )
+    return record
+
+
+def write(args: argparse.Namespace, record: dict[str, Any]) -> None:
+    """Append a line to the results, with the machine's load, and show it."""
     append(args.results, {**record, "load": environment()["load"]})
     print(json.dumps(record), flush=True)
 
@@ -401,7 +407,10 @@ def relax_all(args: argparse.Namespace) -> None:
             row, rank = turn
             print(f"{row.target} {row.method} {row.near}: rank {rank}", flush=True)
             atoms = starts(args, plans[row])[rank - 1]
-            relax_one(args, row, rank, atoms, plans[row]["ids"][rank - 1])
+            named = {"rank": rank, "id": plans[row]["ids"][rank - 1]}
+            target = target_of(args.data, args.work, args.results, row.target)
+            found = tried(args.work, target, atoms)
+            write(args, {"kind": "relaxation", **row._asdict(), **named, **found})
 
 
 def main() -> None:
