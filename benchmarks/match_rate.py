@@ -44,7 +44,6 @@ from ase import Atoms
 from samplers import _CRYSTAL_WGAN, CRYSTALS
 
 from logan_campaign.matching import CrystalMatcher
-from logan_campaign.processors import pin_to_cores
 from logan_campaign.structures import from_atoms, to_atoms
 
 METHODS = ("descent", "random placement", "PyXtal", "templates", "wgan")
@@ -374,20 +373,9 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:4]))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--to", type=Path, help="file of the figure")
-    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    records.common_options(parser)
     args = parser.parse_args()
-    if args.what == "run":
-        pin_to_cores([args.core])
-        run(args)
-    elif args.what == "figure":
-        if args.to is None:
-            parser.error("figure needs --to FILE")
-        figure(args.out, args.to)
-    else:
-        table = report(args.out)
-        print(json.dumps(table, indent=1) if args.json else show(table))
+    records.run_report_figure(parser, args, run, report, show, figure)
 
 
 if __name__ == "__main__":

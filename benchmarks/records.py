@@ -5,9 +5,11 @@ A record that is there is not computed again, so every benchmark goes on where i
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,3 +55,33 @@ def environment() -> dict[str, Any]:
         except ModuleNotFoundError:  # an extra that is not installed
             continue
     return found
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what run, report and figure take alike."""
+    parser.add_argument("--to", type=Path, help="file of the figure")
+    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_report_figure(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    run: Callable[[argparse.Namespace], None],
+    report: Callable[[Path], Any],
+    show: Callable[[Any], str],
+    figure: Callable[[Path, Path], None],
+) -> None:
+    """Do what ``args.what`` says, on the results in ``args.out``."""
+    from logan_campaign.processors import pin_to_cores
+
+    if args.what == "run":
+        pin_to_cores([args.core])
+        run(args)
+    elif args.what == "figure":
+        if args.to is None:
+            parser.error("figure needs --to FILE")
+        figure(args.out, args.to)
+    else:
+        table = report(args.out)
+        print(json.dumps(table, indent=1) if args.json else show(table))

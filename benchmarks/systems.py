@@ -1,4 +1,4 @@
-"""What the benchmarks share: two systems that need no data files, and a probe.
+"""What the benchmarks share: two systems that need no data files, a probe, a stopwatch.
 
 The machine's speed drifts, so times are compared with a matrix product measured on the same
 core in the same run.
@@ -6,8 +6,11 @@ core in the same run.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -141,3 +144,48 @@ class Probe:
             cpu = time.process_time() - cpu
             self.best = max(self.best, flops * count / spent / 1e9)
             self.best_cpu = max(self.best_cpu, flops * count / cpu / 1e9)
+
+
+def options_of(description: str) -> argparse.Namespace:
+    """Return what the benchmarks of many structures are asked for, pinned to their cores."""
+    from logan_campaign.processors import pin_to_cores
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--system", choices=SYSTEMS, default="c5h12o")
+    parser.add_argument("--structures", type=int, default=24_000)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    pin_to_cores(range(options.cores))
+    return options
+
+
+def time_structures(options: argparse.Namespace, verb: str, work: Callable[[int], Any]) -> None:
+    """Time ``work(n)`` after it has been compiled for one structure, and print the figures."""
+    begun = time.perf_counter()
+    work(1)
+    compile_s = time.perf_counter() - begun
+    probe = Probe()
+    probe.measure()
+    begun, cpu = time.perf_counter(), time.process_time()
+    work(options.structures)
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    row = {
+        "system": options.system,
+        "structures": options.structures,
+        "cores": options.cores,
+        f"{verb}_s": wall,
+        f"cpu_{verb}_s": cpu,
+        "compile_s": compile_s,
+        "probe_gflops": probe.best,
+        # 200 steps of the C5H12O benchmark at the full matrix-product rate of one core
+        "bound_of_200_steps_s": 200 * 2.3 / probe.best_cpu,
+    }
+    if options.json:
+        print(json.dumps(row, indent=1))
+    else:
+        print(
+            f"{row['system']}: {options.structures} structures in {wall:.2f} s (processor time "
+            f"{cpu:.2f} s) after {compile_s:.1f} s of compiling; 200 training steps take at "
+            f"least {row['bound_of_200_steps_s']:.1f} s on one core"
+        )

@@ -36,7 +36,6 @@ import silica
 from ase import Atoms
 
 from logan_campaign.matching import CrystalMatcher, KnownCrystals
-from logan_campaign.processors import pin_to_cores
 from logan_campaign.structures import from_atoms, to_atoms
 
 #: In the order in which they are run.
@@ -352,21 +351,10 @@ def main() -> None:
     parser.add_argument("--atoms", nargs="+", type=int, choices=ATOMS, default=list(ATOMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--to", type=Path, help="file of the figure")
-    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    records.common_options(parser)
     args = parser.parse_args()
     args.training = args.training or args.data / "mp-546794_training.extxyz"
-    if args.what == "run":
-        pin_to_cores([args.core])
-        run(args)
-    elif args.what == "figure":
-        if args.to is None:
-            parser.error("figure needs --to FILE")
-        figure(args.out, args.to)
-    else:
-        table = report(args.out)
-        print(json.dumps(table, indent=1) if args.json else show(table))
+    records.run_report_figure(parser, args, run, report, show, figure)
 
 
 if __name__ == "__main__":
