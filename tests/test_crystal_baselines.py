@@ -14,7 +14,8 @@ from crystal_systems import (
     smallest_distances,
 )
 from pymatgen.io.ase import AseAtomsAdaptor
-from sio2_targets import Row, next_start, progress_of
+from sio2_coarse import lowest_distinct
+from sio2_targets import GRAIN, Row, next_start, progress_of
 
 QUARTZ = crystal(
     ("Si", "O"),
@@ -93,3 +94,22 @@ def test_rows_take_turns_and_end_with_their_first_hit_or_their_last_start():
         results.append({"kind": "relaxation", "id": name, "found": name == "b"})
     assert turns == ["a", "d", "b", "e"]
     assert [r["id"] for r in progress_of(plans[rows[0]], results)] == ["a", "b"]
+
+
+def test_of_equal_coarse_minima_only_the_lowest_goes_on():
+    order = np.argsort(QUARTZ.numbers, kind="stable")
+    numbers, cell = QUARTZ.numbers[order], QUARTZ.cell.array
+    moved = QUARTZ.positions[order] + [0.3, -0.2, 0.1]
+    turned = QUARTZ.positions[order] @ np.diag([1, -1, -1])  # a two-fold axis of the lattice
+    other = random_placement(numbers, 1.2 * cell, [CRISTOBALITE], 1, seed=0)[0] / 1.2
+    found = {
+        "higher": (-1.0, QUARTZ.positions[order]),
+        "lower": (-2.0, moved),
+        "lost": (None, moved),
+    }
+    found |= {"equal": (-1.5, turned), "other": (-1.2, other), "lost": (None, moved)}
+    minima = [
+        {"id": name, "energy_ev": energy, "grains": np.rint(positions / GRAIN).astype(int)}
+        for name, (energy, positions) in found.items()
+    ]
+    assert [r["id"] for r in lowest_distinct(minima, cell, numbers)] == ["lower", "other"]
