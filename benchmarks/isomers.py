@@ -73,12 +73,31 @@ SYSTEMS = {"c5h12o": _system(5, 24, 50), "c7h16o": _system(7, 150, 150)}
 #: Settings by turns: the paper's cutoffs, and all descents, as `graph` passes over bad ones.
 VARIED = [{"method": "descent", "keep": 1.0, "r_cut": r_cut} for r_cut in (5.0, 6.0)]
 
+#: What the methods of this project add, by the names in the results.
+DESCENTS: dict[str, dict[str, float]] = {"descent": {}, "exchange": {"exchange": 0.75}}
+
 
 # Pools
 
 
-def descend(work: Path, name: str, seed: int, samples: int, source: Path | None) -> None:
-    """Add the chunks of a seed's pool that are not there yet, chunk after chunk."""
+def files_of(
+    work: Path, name: str, method: str, seed: int, member: int, samples: int
+) -> list[tuple[Path, int]]:
+    """Return the files of a member's structures, and how many each holds.
+
+    Descents stand alone, so that a pool can grow; exchanges build on what was there before.
+    """
+    stem = f"{name}-{method}-seed{seed}-{member:02d}"
+    if method == "descent":
+        n_chunks = -(-samples // CHUNK)
+        return [(work / "pools" / f"{stem}-{chunk}.npz", CHUNK) for chunk in range(n_chunks)]
+    return [(work / "pools" / f"{stem}-of-{samples}.npz", samples)]
+
+
+def descend(
+    work: Path, name: str, method: str, seed: int, samples: int, source: Path | None
+) -> None:
+    """Add the files of a seed's pool that are not there yet, for all members in turn."""
     from logan_campaign import models
     from logan_campaign.flows.rounds import member_seed
     from logan_campaign.gan import Target, enable_compilation_cache
@@ -87,31 +106,33 @@ def descend(work: Path, name: str, seed: int, samples: int, source: Path | None)
     system = SYSTEMS[name]
     training, structures = training_set(source)
     target = Target(system.numbers, system.box, periodic=False)
-    for chunk in range(-(-samples // CHUNK)):
-        for member in range(MEMBERS):
-            path = work / "pools" / f"{name}-descent-seed{seed}-{member:02d}-{chunk}.npz"
+    files = [files_of(work, name, method, seed, member, samples) for member in range(MEMBERS)]
+    for chunk, together in enumerate(zip(*files, strict=True)):
+        for member, (path, n) in enumerate(together):
             if path.exists():
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             own = member_seed(seed, member)
+            settings = VARIED[member % len(VARIED)] | DESCENTS[method]
             begun = time.process_time()
             result = models.train(
                 structures,
                 target,
-                models.settings_from(VARIED[member % len(VARIED)]),
+                models.settings_from(settings),
                 seed=own,
                 training_set_id=training,
             )
             trained = time.process_time()
             assert result.model is not None
-            positions = models.generate(result.model, CHUNK, seed=own + chunk).positions
+            positions = models.generate(result.model, n, seed=own + chunk).positions
             done = time.process_time()
             beside = path.with_suffix(".part.npz")
             np.savez_compressed(
                 beside, positions=positions, cpu_s=[trained - begun, done - trained]
             )
             beside.replace(path)
-        print(f"{name}, seed {seed}: {(chunk + 1) * CHUNK} structures per model", flush=True)
+        n_done = sum(n for _, n in files[0][: chunk + 1])
+        print(f"{name}, {method}, seed {seed}: {n_done} structures per model", flush=True)
 
 
 def pool_of(work: Path, name: str, method: str, seed: int, samples: int) -> Any:
@@ -121,10 +142,9 @@ def pool_of(work: Path, name: str, method: str, seed: int, samples: int) -> Any:
         if ensemble is None:
             return None
         return ensemble.positions, ensemble.member, None
-    folder, spent, positions, member = work / "pools", np.zeros(2), [], []
+    spent, positions, member = np.zeros(2), [], []
     for index in range(MEMBERS):
-        for chunk in range(-(-samples // CHUNK)):
-            path = folder / f"{name}-{method}-seed{seed}-{index:02d}-{chunk}.npz"
+        for path, _ in files_of(work, name, method, seed, index, samples):
             if not path.exists():
                 return None
             with np.load(path, allow_pickle=False) as archive:
@@ -383,7 +403,7 @@ def relax_gpaw(
     records = read(results)
     done = relaxed_at(records, level)
     for seed in options.seeds:
-        for name, label in queue_of(records, seed, options.samples, start):
+        for name, label in queue_of(records, options.method, seed, options.samples, start):
             if label in done:
                 continue
             if time.monotonic() > end:
@@ -393,10 +413,10 @@ def relax_gpaw(
 
 
 def queue_of(
-    records: list[dict[str, Any]], seed: int, samples: int, start: str
+    records: list[dict[str, Any]], method: str, seed: int, samples: int, start: str
 ) -> list[tuple[str, str]]:
     """Return structure and label of what GPAW gets of one seed of C5H12O, in order."""
-    wanted = {"system": "c5h12o", "method": "descent", "seed": seed, "samples": samples}
+    wanted = {"system": "c5h12o", "method": method, "seed": seed, "samples": samples}
     (plan,) = [r for r in records if r["kind"] == "picks" and r["strategy"] == "graph"
                and all(r[k] == v for k, v in wanted.items())]  # fmt: skip
     if start == "raw":
@@ -420,7 +440,7 @@ def main() -> None:
     parser.add_argument("what", choices=("pools", "picks", "relax", "gpaw"))
     parser.add_argument("--work", type=Path, required=True, help="folder of pools and structures")
     parser.add_argument("--system", choices=SYSTEMS, default="c5h12o")
-    parser.add_argument("--method", choices=("descent", "wgan"), default="descent")
+    parser.add_argument("--method", choices=(*DESCENTS, "wgan"), default="descent")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--samples", type=int, default=CHUNK, help="structures per model")
     parser.add_argument("--steps", type=int, default=2500, help="generator updates of wgan")
@@ -443,7 +463,7 @@ def main() -> None:
         make(options.work / "wgan", options.seeds, MEMBERS, options.steps, options.samples, source)
     elif options.what == "pools":
         for seed in options.seeds:
-            descend(options.work, options.system, seed, options.samples, source)
+            descend(options.work, options.system, options.method, seed, options.samples, source)
     else:
         write_picks(options)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isomers import RESULT_FILE, queue_of, relaxed_at
+from isomers import DESCENTS, RESULT_FILE, queue_of, relaxed_at
 from records import read
 from selection import PAPER, coupons
 
@@ -56,18 +56,20 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
     for level in ("lcao", "pw"):
         after = relaxed_at(records, level)
         for plan in (r for r in records if r["kind"] == "picks" and r["strategy"] == "graph"):
-            if plan["system"] != "c5h12o" or plan["method"] != "descent":
+            if plan["system"] != "c5h12o" or plan["method"] not in DESCENTS:
                 continue
             for start in ("raw", "xtb"):
                 if start == "xtb" and not all(n in became for n in plan["structures"]):
                     continue
-                labels = [n for _, n in queue_of(records, plan["seed"], plan["samples"], start)]
+                key = (plan["method"], plan["seed"], plan["samples"], start)
+                labels = [n for _, n in queue_of(records, *key)]
                 there = [after[name] for name in labels if name in after]
                 if there:
                     gpaw.append(
                         {
                             "level": level,
                             "start": start,
+                            "method": plan["method"],
                             "seed": plan["seed"],
                             "samples": plan["samples"],
                             "n_planned": len(labels),

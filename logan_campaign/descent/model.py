@@ -12,6 +12,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from logan_campaign import progress
+from logan_campaign.descent.exchange import Family
 from logan_campaign.descent.program import BLOCK, Problem, program_for
 from logan_campaign.descent.reference import SpeciesReference, fit
 from logan_campaign.descent.settings import DescentHyperparameters
@@ -20,6 +21,7 @@ from logan_campaign.gan import GeneratedPool, Target
 from logan_campaign.gan.environments import training_species
 from logan_campaign.gan.generation import model_arrays
 from logan_campaign.gan.model import read_model, write_tensors
+from logan_campaign.gan.postprocessing.fixed import FixedCell
 from logan_campaign.ids import content_id
 
 FORMAT = "logan-campaign descent model"
@@ -35,7 +37,7 @@ def model_id(
     inputs = {
         "training_set_id": training_set_id,
         "target": target.as_dict(),
-        "hyperparameters": hyperparameters.model_dump(mode="json"),
+        "hyperparameters": hyperparameters.identity(),
         "seed": int(seed),
         "algorithm_version": ALGORITHM_VERSION,
     }
@@ -79,6 +81,10 @@ class DescentModel:
         Raises:
             InputError: for structures or a target that cannot be used.
         """
+        if hyperparameters.exchange and (target.periodic or len(set(target.numbers)) == 1):
+            raise InputError(
+                "'exchange' is for molecules of several elements: leave it out for this target"
+            )
         references = fit(structures, target, hyperparameters, seed=seed)
         species = training_species(structures, target)
         return cls(references, hyperparameters, species, target, training_set_id, seed)
@@ -109,9 +115,17 @@ class DescentModel:
         key = jax.random.key(seed % 2**63)
         positions = np.empty((n, len(self.target.numbers), 3), dtype=np.float32)
         cells = np.empty((n, 3, 3))
+        family = Family(np.array(self.target.numbers), self.hyperparameters.exchange, seed)
         for block, start in enumerate(range(0, n, program.n_kept)):
             stop = min(start + program.n_kept, n)
-            p, c = program.jit_block(self.references, jax.random.fold_in(key, block))
+            begun = family.starts(block, BLOCK)
+            if begun is None:
+                p, c = program.jit_block(self.references, jax.random.fold_in(key, block))
+            else:
+                assert isinstance(program.place, FixedCell)  # a molecule's
+                p, c = program.jit_again(self.references, program.place.outputs_of(begun))
+            if self.hyperparameters.exchange:
+                family.add(np.asarray(p))
             positions[start:stop] = np.asarray(p)[: stop - start]
             cells[start:stop] = np.asarray(c)[: stop - start]
             progress.report("generate", stop, n)

@@ -48,6 +48,20 @@ class State(NamedTuple):
     optimizer: Any
 
 
+class Schedule(NamedTuple):
+    """How a descent begins, and its length; it ends with ``last_bandwidth`` and ``last_step``.
+
+    Attributes:
+        steps: of the optimiser.
+        bandwidth: of the kernels at the start.
+        step: of the optimiser at the start, in raw outputs.
+    """
+
+    steps: int
+    bandwidth: float
+    step: float
+
+
 @dataclass(frozen=True)
 class Problem:
     """What shapes a program."""
@@ -76,6 +90,7 @@ class Program:
         self.n_kept = max(1, round(h.keep * BLOCK))
         self.optimizer = optax.scale_by_adam()
         self.jit_block = jax.jit(self.block)
+        self.jit_again = jax.jit(self.again)
         self.jit_misfit = jax.jit(self.misfit)
 
     def init(self, key: jax.Array, n: int) -> State:
@@ -154,13 +169,15 @@ class Program:
             total = total + own.reshape(len(positions), len(rows)).sum(axis=1)
         return total / len(self.problem.target.numbers)
 
-    def step(self, state: State, references: tuple[SpeciesReference, ...]) -> State:
+    def step(
+        self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
+    ) -> State:
         """Return the state after one step of every descent."""
         h = self.problem.hyperparameters
-        done = state.step / h.descent_steps
+        done = state.step / schedule.steps
         narrowed = jnp.minimum(1.0, done / _NARROWED)
-        bandwidth = h.first_bandwidth * (h.last_bandwidth / h.first_bandwidth) ** narrowed
-        length = h.first_step * (h.last_step / h.first_step) ** done
+        bandwidth = schedule.bandwidth * (h.last_bandwidth / schedule.bandwidth) ** narrowed
+        length = schedule.step * (h.last_step / schedule.step) ** done
 
         def loss(outputs: jax.Array) -> jax.Array:
             return self.misfit(references, *self.place(outputs, state.drawn), bandwidth).sum()
@@ -180,12 +197,35 @@ class Program:
         as any other.
         """
         h = self.problem.hyperparameters
+        schedule = Schedule(h.descent_steps, h.first_bandwidth, h.first_step)
+        return self.kept(self.init(key, BLOCK), references, schedule)
+
+    def again(
+        self, references: tuple[SpeciesReference, ...], outputs: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells as :meth:`block` does, from starts that are given.
+
+        Args:
+            references: of each species of the target, by ascending atomic number.
+            outputs: (BLOCK, n_outputs) raw outputs.
+        """
+        h = self.problem.hyperparameters
+        drawn = jnp.zeros((BLOCK, self.place.n_drawn), outputs.dtype)
+        state = State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
+        schedule = Schedule(h.exchange_steps, h.exchange_bandwidth, h.exchange_step)
+        return self.kept(state, references, schedule)
+
+    def kept(
+        self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells of the descents that end with the lowest misfits."""
         state = jax.lax.fori_loop(
-            0, h.descent_steps, lambda _, s: self.step(s, references), self.init(key, BLOCK)
+            0, schedule.steps, lambda _, s: self.step(s, references, schedule), state
         )
         positions, cells = self.place(state.outputs, state.drawn)
         cells = jnp.broadcast_to(cells, (BLOCK, 3, 3))
-        misfit = self.misfit(references, positions, cells, jnp.float32(h.last_bandwidth))
+        last = jnp.float32(self.problem.hyperparameters.last_bandwidth)
+        misfit = self.misfit(references, positions, cells, last)
         misfit = jnp.where(jnp.isfinite(misfit), misfit, jnp.inf)
         kept = jnp.sort(jnp.argsort(misfit)[: self.n_kept])
         return positions[kept], cells[kept]

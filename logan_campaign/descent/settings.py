@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -84,13 +84,40 @@ class DescentHyperparameters(BaseModel):
         "set's environments",
     )
 
+    exchange: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Molecules: share of the descents that begin with an earlier structure in "
+        "which two groups of atoms have changed places, its molecular graph drawn evenly from "
+        "those found so far",
+    )
+    exchange_bandwidth: float = Field(
+        0.3, gt=0, le=100, description="Width of the kernels at the start of such a descent"
+    )
+    exchange_step: float = Field(
+        0.03, gt=0, le=10, description="Step of the optimiser at the start of such a descent"
+    )
+    exchange_steps: int = Field(100, ge=1, le=100_000, description="Steps of such a descent")
+
     @model_validator(mode="after")
     def _schedules_fall(self) -> DescentHyperparameters:
         for name in ("bandwidth", "step"):
-            first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
-            if last > first:
-                raise ValueError(f"last_{name} ({last}) is larger than first_{name} ({first})")
+            last = getattr(self, f"last_{name}")
+            for start in ("first", "exchange"):
+                first = getattr(self, f"{start}_{name}")
+                if last > first:
+                    raise ValueError(
+                        f"last_{name} ({last}) is larger than {start}_{name} ({first})"
+                    )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the structures depend on, for ids."""
+        said = self.model_dump(mode="json")
+        if not self.exchange:
+            said = {name: value for name, value in said.items() if not name.startswith("exchange")}
+        return said
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these hyperparameters define for some species."""

@@ -9,12 +9,16 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from pydantic import ValidationError
+from scipy.spatial.distance import cdist, pdist
 
 from logan_campaign import models
-from logan_campaign.descent import DescentHyperparameters, DescentModel
+from logan_campaign.descent import DescentHyperparameters, DescentModel, model_id
+from logan_campaign.descent.exchange import Family, exchange_groups, groups
 from logan_campaign.descent.program import program_for
 from logan_campaign.errors import InputError, ModelFileError
 from logan_campaign.gan import Hyperparameters, Target
+from logan_campaign.gan.postprocessing.fixed import FixedCell
+from logan_campaign.molecular_graphs import pool_graphs
 
 BOX = ((5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 5.0))
 WATER = Target((1, 1, 8), BOX, periodic=False)
@@ -138,6 +142,11 @@ def test_a_schedule_that_widens_is_refused() -> None:
         DescentHyperparameters(first_bandwidth=0.1, last_bandwidth=0.2)
 
 
+def test_an_exchange_that_widens_is_refused() -> None:
+    with pytest.raises(ValidationError, match="larger than exchange_bandwidth"):
+        DescentHyperparameters(exchange_bandwidth=0.1)
+
+
 def test_the_ids_of_trained_networks_do_not_know_of_methods() -> None:
     assert "method" not in Hyperparameters().model_dump(mode="json")
     said = SETTINGS.model_dump(mode="json")
@@ -156,3 +165,83 @@ def test_a_descent_has_no_weights_to_go_on_from(water: DescentModel) -> None:
             training_set_id="set-water",
             start=water,
         )
+
+
+ETHANOL = molecule("CH3CH2OH")
+ETHANOL = ETHANOL[np.argsort(ETHANOL.numbers, kind="stable")]
+
+
+def test_groups_are_atoms_with_the_lighter_ones_nearest_to_them() -> None:
+    led = groups(ETHANOL.positions, ETHANOL.numbers)
+    formulas = sorted(ETHANOL[atoms].get_chemical_formula() for atoms in led)
+    assert formulas == ["CH2", "CH3", *6 * ["H"], "HO"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_change_places_rigidly_and_point_inward_as_before(seed: int) -> None:
+    before, numbers = ETHANOL.positions, ETHANOL.numbers
+    after = exchange_groups(before, numbers, np.random.default_rng(seed))
+    led = groups(before, numbers)
+    places = cdist(after, before) < 1e-9
+    (pair,) = ((a, b) for a in range(9) for b in range(a) if places[a, b] and places[b, a])
+    first, second = (led[atom] for atom in pair)
+    assert sorted(numbers[first]) != sorted(numbers[second])
+    others = np.setdiff1d(np.arange(9), [*first, *second])
+    np.testing.assert_array_equal(after[others], before[others])
+
+    def inward(group: np.ndarray) -> np.ndarray:
+        outside = np.setdiff1d(np.arange(9), group)
+        vector = before[outside[cdist(before[group[:1]], before[outside]).argmin()]]
+        return (vector - before[group[0]]) / np.linalg.norm(vector - before[group[0]])
+
+    for group, other in ((first, second), (second, first)):
+        np.testing.assert_allclose(pdist(after[group]), pdist(before[group]), atol=1e-9)
+        old = (before[group] - before[group[0]]) @ inward(group)
+        new = (after[group] - before[other[0]]) @ inward(other)
+        np.testing.assert_allclose(new, old, atol=1e-9)
+
+
+def test_a_share_of_the_blocks_begins_with_molecules_once_there_are_some() -> None:
+    family = Family(ETHANOL.numbers, 0.75, seed=0)
+    assert family.starts(1, 4) is None
+    family.add(np.array([ETHANOL.positions, 3.0 * ETHANOL.positions]))
+    assert [len(molecules) for molecules in family.members.values()] == [1]
+    turns = [family.starts(block, 4) is not None for block in range(8)]
+    assert turns == [False, True, True, True] * 2
+
+
+def test_with_exchange_the_first_structures_are_the_same_for_every_number() -> None:
+    target = Target(tuple(ETHANOL.numbers), BOX, periodic=False)
+    settings = SETTINGS.model_copy(update={"keep": 1.0, "exchange": 0.75, "n_neighbour": 8})
+    given = ([ETHANOL], target)
+    model = DescentModel.fit(*given, settings, seed=0, training_set_id="set-ethanol")
+    made = model.generate(160, seed=1).positions
+    np.testing.assert_array_equal(model.generate(100, seed=1).positions, made[:100])
+    plain = settings.model_copy(update={"exchange": 0.0})
+    without = DescentModel.fit(*given, plain, seed=0, training_set_id="set-ethanol")
+    np.testing.assert_array_equal(without.generate(64, seed=1).positions, made[:64])
+    assert not np.array_equal(without.generate(100, seed=1).positions, made[:100])
+    # the parents are ethanol, and its groups find their way back into it
+    graphs = pool_graphs(ETHANOL.numbers, made[64:128]).smiles
+    assert (graphs == "CCO").mean() > 0.3
+
+
+def test_positions_of_a_molecule_follow_from_their_outputs() -> None:
+    place = FixedCell(Target(tuple(ETHANOL.numbers), BOX, periodic=False))
+    positions, _ = place(place.outputs_of(ETHANOL.positions[None]), jnp.zeros((1, 0)))
+    np.testing.assert_allclose(pdist(positions[0]), pdist(ETHANOL.positions), atol=1e-4)
+
+
+def test_exchange_is_part_of_a_models_id_only_where_it_is_used() -> None:
+    def made(**said: float) -> str:
+        return model_id("set", WATER, SETTINGS.model_copy(update=said), 0)
+
+    assert made(exchange=0.5) != made() == made(exchange_steps=50)
+    assert made(exchange=0.5, exchange_steps=50) != made(exchange=0.5)
+
+
+def test_exchange_is_refused_for_crystals() -> None:
+    settings = SETTINGS.model_copy(update={"exchange": 0.5})
+    crystal = Target((1, 1, 8), BOX, periodic=True)
+    with pytest.raises(InputError, match="'exchange' is for molecules"):
+        DescentModel.fit([molecule("H2O")], crystal, settings, seed=0, training_set_id="set-water")

@@ -41,6 +41,20 @@ class FixedCell:
         positions = sum(fractional[..., k, None] * cell[k] for k in range(3))
         return jnp.asarray(positions), cell
 
+    def outputs_of(self, positions: np.ndarray) -> jax.Array:
+        """Return the outputs (n, n_outputs) that a molecule's positions follow from.
+
+        Molecules are moved to the middle of the box; what would stick out is drawn to its wall.
+
+        Args:
+            positions: (n, N, 3) (Å).
+        """
+        middle = self.exact_cell.sum(axis=0) / 2.0
+        moved = positions - positions.mean(axis=1, keepdims=True) + middle
+        inside = np.clip(moved @ np.linalg.inv(self.exact_cell), 0.01, 0.99)
+        outputs = np.log(inside) - np.log1p(-inside)
+        return jnp.asarray(outputs.reshape(len(positions), -1), jnp.float32)
+
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
         """See :class:`PostProcessing`."""
         return jnp.float32(spread) * jax.random.normal(key, (self.n_outputs,), jnp.float32)
