@@ -239,6 +239,9 @@ class CampaignSpec(Section):
     def identity(self) -> dict[str, Any]:
         """What the spec says, as JSON, without what leaves the results as they are."""
         said = self.model_dump(mode="json")
+        settings = self.models.hyperparameters
+        if isinstance(settings, DescentHyperparameters) and "exchange" not in self.models.vary:
+            said["models"]["hyperparameters"] = settings.identity()
         del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
         if self.rounds is None:
             del said["rounds"]
@@ -265,6 +268,9 @@ class CampaignSpec(Section):
         species = sorted(set(target.symbols))
         for level in self.relax.levels:
             check_level(level, species, target.kind)
+        for settings in self.models.combinations():
+            if isinstance(settings, DescentHyperparameters):
+                settings.check(species, target.kind == "crystal")
         for step in steps_of(self.select):
             step.check(species, target.kind)
         self.screen.check(target.kind)

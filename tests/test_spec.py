@@ -265,3 +265,20 @@ def test_what_a_spec_does_not_say_of_cells_and_symmetry_changes_no_id(tmp_path: 
     text = CRYSTAL_SPEC.replace("CELL", "cell_from: a.cif")
     fixed = CRYSTAL_SPEC.replace("CELL", "cell: fixed, cell_from: a.cif")
     assert load(tmp_path, text).id == load(tmp_path, fixed).id
+
+
+def test_exchange_is_refused_for_crystals_before_anything_runs(tmp_path: Path) -> None:
+    text = CRYSTAL_SPEC.replace("CELL", "cell: learned, volume_per_atom: [9, 20]")
+    spec = load(tmp_path, text, "models.hyperparameters={method: descent, exchange: 0.5}")
+    with pytest.raises(InputError, match=r"models.hyperparameters: 'exchange' is for molecules"):
+        spec.check(tmp_path)
+
+
+def test_a_spec_without_exchange_has_the_id_it_had_before_there_was_any(tmp_path: Path) -> None:
+    def said(*overrides: str) -> set[str]:
+        spec = CampaignSpec.from_file(next(p for p in EXAMPLES if p.stem == "sio2"), overrides)
+        return {k for k in spec.identity["models"]["hyperparameters"] if k.startswith("exchange")}
+
+    unused = ("models.hyperparameters={method: descent}", "models.vary={}")
+    assert said(*unused) == set()
+    assert "exchange_steps" in said(*unused[:1], "models.vary={exchange: [0.0, 0.5]}")

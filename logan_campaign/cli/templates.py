@@ -28,6 +28,7 @@ models:                        # the ensemble
   hyperparameters:
     method: descent            # from random starts to known environments, without training;
     keep: 1.0                  #   wgan: networks as in the paper (steps: 4000, n_neighbour: 12)
+    exchange: 0.75             # share that begins with an earlier one, two groups exchanged
   vary:                        # members walk through all combinations
     r_cut: [5.0, 6.0]          # cutoff radius (Å)
 

@@ -81,10 +81,7 @@ class DescentModel:
         Raises:
             InputError: for structures or a target that cannot be used.
         """
-        if hyperparameters.exchange and (target.periodic or len(set(target.numbers)) == 1):
-            raise InputError(
-                "'exchange' is for molecules of several elements: leave it out for this target"
-            )
+        hyperparameters.check(target.numbers, target.periodic)
         references = fit(structures, target, hyperparameters, seed=seed)
         species = training_species(structures, target)
         return cls(references, hyperparameters, species, target, training_set_id, seed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.radial import MAX_N_MAX
+from logan_campaign.errors import InputError
 
 
 class DescentHyperparameters(BaseModel):
@@ -111,6 +113,22 @@ class DescentHyperparameters(BaseModel):
                         f"last_{name} ({last}) is larger than {start}_{name} ({first})"
                     )
         return self
+
+    def check(self, elements: Collection[object], periodic: bool) -> None:
+        """Check that the settings suit a target.
+
+        Args:
+            elements: of the target's atoms, by symbol or number.
+            periodic: whether the target is a crystal.
+
+        Raises:
+            InputError: if they do not.
+        """
+        if self.exchange and (periodic or len(set(elements)) == 1):
+            raise InputError(
+                "models.hyperparameters: 'exchange' is for molecules of several elements; leave "
+                "it out for this target"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Return what the structures depend on, for ids."""
