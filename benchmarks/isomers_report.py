@@ -191,7 +191,14 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     picks = np.arange(1, 51)
-    mine = {k: v for k, v in groups(result).items() if k[0] == "c5h12o" and not v[0]["n_cheap"]}
+    mine = {
+        (system, method, samples, strategy): rows
+        for (system, method, samples, strategy), rows in groups(result).items()
+        # strategies are compared on one pool, pools by one strategy
+        if system == "c5h12o"
+        and not rows[0]["n_cheap"]
+        and (strategy == "graph" or method in ("exchange", "none"))
+    }
     for number, ((_, method, samples, strategy), rows) in enumerate(mine.items()):
         # past its last pick a strategy finds no more
         curves = [np.pad(r["curve"], (0, 150), mode="edge")[: len(picks)] for r in rows]
