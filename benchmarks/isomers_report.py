@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isomers import DESCENTS, RESULT_FILE, queue_of, relaxed_at
+from isomers import DESCENTS, RESULT_FILE, SYSTEMS, queue_of, relaxed_at
 from records import read
 from selection import PAPER, coupons
+
+
+@cache
+def isomers(system: str) -> frozenset[str]:
+    """Return the alcohols and ethers of a composition, which are what is looked for.
+
+    Few relaxations end at another molecule of the same formula, an oxonium ylide.
+    """
+    from logan_campaign.sources.builtin import alcohols_and_ethers
+
+    return frozenset(alcohols_and_ethers(SYSTEMS[system].n_carbon))
 
 
 def curve(plan: dict[str, Any], became: dict[str, Any]) -> list[int]:
@@ -22,8 +34,7 @@ def curve(plan: dict[str, Any], became: dict[str, Any]) -> list[int]:
     found: set[str] = set()
     counts = []
     for name in plan["structures"]:
-        smiles = became[name]["smiles"]
-        found |= {smiles} - {None}
+        found |= {became[name]["smiles"]} & isomers(plan["system"])
         counts.append(len(found))
     return counts
 
@@ -42,8 +53,9 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
             | {
                 "n_picks": len(mine),
                 "n_found": counts[-1],
+                "n_molecules": len({r["smiles"] for r in mine} - {None}),
                 "relaxations_for": {n: _first(counts, n) for n in (12, 14)},
-                "n_true": sum(r["smiles"] is not None for r in mine),
+                "n_true": sum(r["smiles"] in isomers(plan["system"]) for r in mine),
                 "ionic_steps": _mean_steps(mine),
                 "relax_cpu_s": sum(r["cpu_s"] for r in mine),
                 "select_cpu_s": plan["select_cpu_s"],
@@ -74,7 +86,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
                             "samples": plan["samples"],
                             "n_planned": len(labels),
                             "n_relaxed": len(there),
-                            "n_found": len({r["smiles"] for r in there} - {None}),
+                            "n_found": len({r["smiles"] for r in there} & isomers(plan["system"])),
                             "ionic_steps": _mean_steps(there),
                             "cpu_s": sum(r["cpu_s"] for r in there),
                         }
@@ -91,7 +103,11 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _mean_steps(relaxed: list[dict[str, Any]]) -> float | None:
     """Return the mean of those that ended at an isomer: others stop early, or never."""
-    steps = [r["n_steps"] for r in relaxed if r["smiles"] is not None and r["n_steps"] is not None]
+    steps = [
+        r["n_steps"]
+        for r in relaxed
+        if r["smiles"] in isomers(r["system"]) and r["n_steps"] is not None
+    ]
     return float(np.mean(steps)) if steps else None
 
 
@@ -177,7 +193,7 @@ def show(result: dict[str, Any]) -> None:
                     f"| {strategy}, {method} {samples or ''} | "
                     f"{_spread([r['n_cheap'] + r['n_picks'] for r in rows], 0)} | "
                     f"{_spread([round(r['cheap_cpu_s'] + r['relax_cpu_s']) for r in rows], 0)} | "
-                    f"{_spread([r['n_found'] for r in rows])} | "
+                    f"{_spread([r['n_molecules'] for r in rows])} | "
                     f"{_spread([r['n_found'] for r in rows])} |"
                 )
     for row in result["gpaw"]:
