@@ -215,16 +215,23 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
         and not rows[0]["n_cheap"]
         and (strategy == "graph" or method in ("exchange", "none"))
     }
-    for number, ((_, method, samples, strategy), rows) in enumerate(mine.items()):
+    names = {"exchange": "exchange", "descent": "random starts"}
+    order = sorted(
+        mine, key=lambda key: (key[1] == "none", key[3] != "graph", key[1] != "exchange")
+    )
+    for number, key in enumerate(order):
+        _, method, samples, strategy = key
         # past its last pick a strategy finds no more
-        curves = [np.pad(r["curve"], (0, 150), mode="edge")[: len(picks)] for r in rows]
-        label = strategy if method == "none" else f"{strategy}, {method} ({samples})"
-        style = "--" if method == "none" else "-" if method == "descent" else ":"
+        curves = [np.pad(r["curve"], (0, 150), mode="edge")[: len(picks)] for r in mine[key]]
+        label = strategy if method == "none" else f"{strategy}, {names[method]} ({12 * samples:,})"
+        # what no model is needed for is drawn over the best, which it may equal
+        style = {"ls": "--", "lw": 1.2, "zorder": 3} if method == "none" else {"ls": ":"}
+        if strategy == "graph":
+            style = {"ls": "-", "lw": 3 if method == "exchange" else 1.5}
         colour = f"C{number % 10}"
-        axes.plot(picks, np.mean(curves, axis=0), style, color=colour, label=label)
-        axes.fill_between(
-            picks, np.min(curves, axis=0), np.max(curves, axis=0), color=colour, alpha=0.12, lw=0
-        )
+        axes.plot(picks, np.mean(curves, axis=0), color=colour, label=label, **style)
+        low, high = np.min(curves, axis=0), np.max(curves, axis=0)
+        axes.fill_between(picks, low, high, color=colour, alpha=0.1, lw=0)
     uniform = 14 * (1 - (1 - 1 / 14) ** picks)
     axes.plot(picks, uniform, color="0.5", lw=1, label="uniform draws of isomers")
     axes.plot(list(PAPER), list(PAPER.values()), "k*", ms=9, label="paper, read off afterwards")

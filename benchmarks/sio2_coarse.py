@@ -256,9 +256,11 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
         axes.axhspan(-5, 5, color="0.85", zorder=0)
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(len(METHODS)), METHODS)
+        axes.set_xlim(-0.5, len(METHODS) - 0.5)
         axes.set_yscale("symlog", linthresh=10)
-        axes.set_ylim(bottom=-15)
         axes.minorticks_off()
+    # for all panels, and once all are drawn
+    panels[0].set_ylim(bottom=-15, top=1.5 * max(max(r["above_target_mev"]) for r in rows))
     panels[0].set_ylabel("energy above the target,\ncoarse level (meV/atom)")
     path = folder / "benchmark-sio2-coarse.png"
     figure.savefig(path, dpi=110)
