@@ -152,12 +152,15 @@ def confirm(args: argparse.Namespace, row: Row, planned: dict[str, Any]) -> None
 
 
 def table(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of the targets and of all rows that have begun."""
+    """Return the figures of the targets and of all rows that have begun, equal ones once."""
     records = read(args.results)
     own = {r["target"]: r for r in records if r["kind"] == "target"}
+    plans = {Row(p["target"], p["method"], p["near"]): p for p in read(args.plan)}
     rows = []
-    for planned in read(args.plan):
-        row = Row(planned["target"], planned["method"], planned["near"])
+    for row, planned in plans.items():
+        without = plans.get(row._replace(near="without"))
+        if row.near == "with" and without and without["ids"] == planned["ids"]:
+            continue  # the same starts
         done = minima_of(planned, records)
         if not done:
             continue
