@@ -227,7 +227,7 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
         # what no model is needed for is drawn over the best, which it may equal
         style = {"ls": "--", "lw": 1.2, "zorder": 3} if method == "none" else {"ls": ":"}
         if strategy == "graph":
-            style = {"ls": "-", "lw": 3 if method == "exchange" else 1.5}
+            style = {"ls": "-", "lw": 5 - 1.2 * number}  # equal ones can be told apart
         colour = f"C{number % 10}"
         axes.plot(picks, np.mean(curves, axis=0), color=colour, label=label, **style)
         low, high = np.min(curves, axis=0), np.max(curves, axis=0)
