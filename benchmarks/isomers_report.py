@@ -22,7 +22,7 @@ from selection import PAPER, coupons
 def isomers(system: str) -> frozenset[str]:
     """Return the alcohols and ethers of a composition, which are what is looked for.
 
-    Few relaxations end at another molecule of the same formula, an oxonium ylide.
+    A few relaxations end at another molecule of the same formula, an oxonium ylide.
     """
     from logan_campaign.sources.builtin import alcohols_and_ethers
 
@@ -215,7 +215,7 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
         and not rows[0]["n_cheap"]
         and (strategy == "graph" or method in ("exchange", "none"))
     }
-    names = {"exchange": "exchange", "descent": "random starts"}
+    names = {"descent": "random starts"}
     order = sorted(
         mine, key=lambda key: (key[1] == "none", key[3] != "graph", key[1] != "exchange")
     )
@@ -223,11 +223,15 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
         _, method, samples, strategy = key
         # past its last pick a strategy finds no more
         curves = [np.pad(r["curve"], (0, 150), mode="edge")[: len(picks)] for r in mine[key]]
-        label = strategy if method == "none" else f"{strategy}, {names[method]} ({12 * samples:,})"
+        label = (
+            strategy
+            if method == "none"
+            else f"{strategy}, {names.get(method, method)} ({12 * samples:,})"
+        )
         # what no model is needed for is drawn over the best, which it may equal
         style = {"ls": "--", "lw": 1.2, "zorder": 3} if method == "none" else {"ls": ":"}
         if strategy == "graph":
-            style = {"ls": "-", "lw": 5 - 1.2 * number}  # equal ones can be told apart
+            style = {"ls": "-", "lw": max(1.0, 5 - 1.2 * number)}  # equal ones can be told apart
         colour = f"C{number % 10}"
         axes.plot(picks, np.mean(curves, axis=0), color=colour, label=label, **style)
         low, high = np.min(curves, axis=0), np.max(curves, axis=0)

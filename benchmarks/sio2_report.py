@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from records import read
-from sio2_targets import COLOURS, METHODS, N_PICKS, NEAR, TARGETS, Row, progress_of
+from sio2_targets import COLOURS, METHODS, N_PICKS, NEAR, TARGETS, Row, plans_of, progress_of
 
 
 def table(plan: Path, results: Path) -> dict[str, Any]:
     """Return the figures of targets and of all rows that are planned."""
     found = read(results)
-    plans = {Row(p["target"], p["method"], p["near"]): p for p in read(plan)}
+    plans = plans_of(plan)
     rows = []
     for near in NEAR:
         for target in TARGETS:

@@ -73,6 +73,11 @@ class Row(NamedTuple):
     near: str
 
 
+def plans_of(path: Path) -> dict[Row, dict[str, Any]]:
+    """Return what is planned, by row."""
+    return {Row(p["target"], p["method"], p["near"]): p for p in read(path)}
+
+
 def stages() -> list[list[Row]]:
     """Return the rows in the order of their urgency; within a stage they take turns."""
     six, *twelve = TARGETS
@@ -98,7 +103,7 @@ def plan(args: argparse.Namespace) -> None:
     from logan_campaign.structures import structure_id
 
     enable_compilation_cache()
-    done = {Row(p["target"], p["method"], p["near"]) for p in read(args.plan)}
+    done = plans_of(args.plan)
     for row in [row for stage in stages() for row in stage]:
         if row in done or row.near not in args.near or row.method not in args.methods:
             continue
@@ -399,7 +404,7 @@ def relax_all(args: argparse.Namespace) -> None:
     with alone(args.work), alarm(args.minutes):
         append(args.results, {"kind": "run", **environment()})
         while True:
-            plans = {Row(p["target"], p["method"], p["near"]): p for p in read(args.plan)}
+            plans = plans_of(args.plan)
             turn = next_start(plans, read(args.results), only)
             if turn is None:
                 print("all rows that are planned have ended", flush=True)

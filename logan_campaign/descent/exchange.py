@@ -69,7 +69,11 @@ def groups(positions: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
         positions: (N, 3) (Å).
         numbers: (N,) atomic numbers.
     """
-    nearest = _distances(positions).argmin(axis=1)
+    return _led(_distances(positions), numbers)
+
+
+def _led(distances: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+    nearest = distances.argmin(axis=1)
     lighter = numbers < numbers[nearest]
     return [
         np.concatenate([[atom], np.flatnonzero(lighter & (nearest == atom))])
@@ -91,8 +95,8 @@ def exchange_groups(
         numbers: (N,) atomic numbers.
         rng: source of the choice.
     """
-    led, n = groups(positions, numbers), len(numbers)
-    distances = _distances(positions)
+    distances, n = _distances(positions), len(numbers)
+    led = _led(distances, numbers)
     for _ in range(_TRIES):
         first, second = (led[atom] for atom in rng.integers(n, size=2))
         alike = np.array_equal(np.sort(numbers[first]), np.sort(numbers[second]))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
+from scipy.special import logit
 
 from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.gan.settings import Target
@@ -52,8 +53,7 @@ class FixedCell:
         middle = self.exact_cell.sum(axis=0) / 2.0
         moved = positions - positions.mean(axis=1, keepdims=True) + middle
         inside = np.clip(moved @ np.linalg.inv(self.exact_cell), 0.01, 0.99)
-        outputs = np.log(inside) - np.log1p(-inside)
-        return jnp.asarray(outputs.reshape(len(positions), -1), jnp.float32)
+        return jnp.asarray(logit(inside).reshape(len(positions), -1), jnp.float32)
 
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
         """See :class:`PostProcessing`."""
