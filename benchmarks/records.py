@@ -54,6 +54,10 @@ def environment() -> dict[str, Any]:
             found[package] = version(package)
         except ModuleNotFoundError:  # an extra that is not installed
             continue
+    if "gpaw" in found:
+        import _gpaw
+
+        found["gpaw_fftw"] = hasattr(_gpaw, "FFTWPlan")  # plane waves: 1.5 times as fast with it
     return found
 
 
