@@ -57,7 +57,7 @@ def environment() -> dict[str, Any]:
     if "gpaw" in found:
         import _gpaw
 
-        found["gpaw_fftw"] = hasattr(_gpaw, "FFTWPlan")  # plane waves: 1.5 times as fast with it
+        found["gpaw_fftw"] = hasattr(_gpaw, "FFTWPlan")  # plane waves are faster with it
     return found
 
 

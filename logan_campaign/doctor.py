@@ -37,6 +37,8 @@ _REMEDIES = {
     "or conda install -c conda-forge gpaw",
 }
 
+_BUILD_GPAW = "CC=g++ pip install --force-reinstall --no-deps --no-cache-dir --no-binary gpaw gpaw"
+
 #: Extras whose packages are looked for; those of ``dev`` concern developers only.
 _USER_EXTRAS = ("mongo", "remote", "web")
 
@@ -90,6 +92,7 @@ def diagnose(
         check_rdkit(),
         check_tblite(),
         check_gpaw(),
+        check_fftw(),
         check_paw_data(elements),
     ]
     if store is not None:
@@ -260,10 +263,26 @@ def check_gpaw() -> Check:
         return _failed(
             "GPAW",
             f"{gpaw.__version__} was built without libxc",
-            "apt-get install g++ libxc-dev libopenblas-dev && CC=g++ pip install "
-            "--force-reinstall --no-deps --no-cache-dir --no-binary gpaw gpaw",
+            f"apt-get install g++ libxc-dev libopenblas-dev && {_BUILD_GPAW}",
         )
     return _passed("GPAW", f"{gpaw.__version__} with libxc {libxc}")
+
+
+def check_fftw() -> Check:
+    """Check that GPAW was built with FFTW, which plane waves are faster with."""
+    try:
+        import _gpaw
+    except ImportError as err:
+        return _failed("FFTW", str(err), _REMEDIES["gpaw"], required=False)
+    if hasattr(_gpaw, "FFTWPlan"):
+        return _passed("FFTW", "GPAW was built with it", required=False)
+    return _failed(
+        "FFTW",
+        "GPAW was built without; plane waves take 1.2 to 1.7 times as long",
+        "apt-get install libfftw3-dev && echo \"fftw = True; libraries += ['fftw3']\" "
+        f">siteconfig.py && GPAW_CONFIG=$PWD/siteconfig.py {_BUILD_GPAW}",
+        required=False,
+    )
 
 
 def check_paw_data(elements: Iterable[str] = ELEMENTS) -> Check:

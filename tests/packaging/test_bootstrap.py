@@ -116,6 +116,35 @@ def test_only_the_library_that_cannot_be_linked_is_missing(tools):
     assert done.stdout.split() == ["libxc-dev"]
 
 
+def test_what_is_optional_and_cannot_be_installed_is_a_warning(tools):
+    done = bash("have_fftw || install_optional libfftw3-dev 'it is slower'", tools)
+    assert done.returncode == 0
+    assert done.stderr == "warning: no libfftw3-dev here; it is slower\n"
+
+
+@pytest.mark.parametrize(("linker", "wanted"), [("exit 0", "1"), ("exit 1", "")])
+def test_gpaw_is_built_with_fftw_where_it_can_be_linked(tools, linker, wanted):
+    add_tool(tools, "g++", f"cat >/dev/null; {linker}")
+    add_tool(tools, "awk", "exit 0")
+    asked = 'pip_install() { echo "FFTW=${WITH_FFTW:-}" >&2; }; cd "$HOME"'
+    home = tools.parent
+    (home / ".venv").mkdir()
+    done = bash(f"{asked}; install_locked", tools, HOME=str(home))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == f"FFTW={wanted}"
+
+
+def test_the_configuration_of_gpaw_names_fftw_only_if_told(monkeypatch):
+    read = (ROOT / "scripts" / "gpaw_siteconfig.py").read_text()
+    for told in ("", "1"):
+        monkeypatch.setenv("WITH_FFTW", told)
+        found: dict[str, object] = {}
+        exec(read, found)  # as GPAW's setup.py does
+        assert found.get("fftw", False) is bool(told)
+        assert ("fftw3" in found["libraries"]) is bool(told)
+        assert {"xc", "blas"} <= set(found["libraries"])
+
+
 def test_no_python_is_an_error_that_says_how_to_name_one(tools):
     done = bash("python=$(find_python)", tools)
     assert done.returncode == 1
