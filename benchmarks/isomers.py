@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from records import RESULTS, append, environment, read
+from records import RESULTS, alone, append, environment, read
 from selection import random_placement
 from selection_pools import BOX, NUMBERS, PUBLISHED, load, make, training_set
 
@@ -456,9 +456,11 @@ def main() -> None:
         parser.error(f"--samples is not a multiple of {CHUNK}")
     source = PUBLISHED if PUBLISHED.exists() else None
     if options.what == "relax":
-        relax_all(options.work, options.results, options.minutes, options.strategies)
+        with alone(options.work, "relax.lock"):
+            relax_all(options.work, options.results, options.minutes, options.strategies)
     elif options.what == "gpaw":
-        relax_gpaw(options.work, options.results, options.level, options.start, options)
+        with alone(options.work, f"gpaw-{options.level}.lock"):
+            relax_gpaw(options.work, options.results, options.level, options.start, options)
     elif options.what == "pools" and options.method == "wgan":
         make(options.work / "wgan", options.seeds, MEMBERS, options.steps, options.samples, source)
     elif options.what == "pools":

@@ -6,10 +6,12 @@ A record that is there is not computed again, so every benchmark goes on where i
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,27 @@ def append(path: Path, record: dict[str, Any]) -> None:
             if file.read(1) != b"\n":
                 file.write(b"\n")
         file.write(json.dumps(record).encode() + b"\n")
+
+
+@contextmanager
+def alone(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Keep a second run out of the folder, whose files it would spoil.
+
+    Args:
+        folder: Where both would work; made if it is not there.
+        name: What is locked; runs with other names may go on beside this one.
+
+    Raises:
+        SystemExit: if there is one already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        try:
+            # given back by the system, however this process ends
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another run is at work in {folder}") from None
+        yield
 
 
 def environment() -> dict[str, Any]:

@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import sio2_targets as targets
 from ase import Atoms
-from records import RESULTS, append, environment, read
+from records import RESULTS, alone, append, environment, read
 from sio2_targets import GRAIN, METHODS, N_PICKS, NEAR, TARGETS, Row
 
 from logan_campaign.processors import pin_to_cores
@@ -108,7 +108,7 @@ def relax_all(args: argparse.Namespace) -> None:
     plans = targets.plans_of(args.plan)
     rows = [Row(t, m, near) for near in args.near for t in args.targets for m in args.methods]
     rows = [row for row in rows if row in plans]
-    with targets.alone(args.work), targets.alarm(args.minutes):
+    with alone(args.work), targets.alarm(args.minutes):
         append(args.results, {"kind": "run", **environment()})
         for name in args.targets:
             if not any(r["kind"] == "target" and r["target"] == name for r in read(args.results)):

@@ -27,7 +27,6 @@ at any moment, goes on from its last ionic step: its frames are in ``--work``.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import signal
@@ -43,7 +42,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import psutil
 from ase import Atoms
-from records import RESULTS, append, environment, read
+from records import RESULTS, alone, append, environment, read
 
 from logan_campaign.processors import pin_to_cores
 
@@ -211,23 +210,6 @@ def alarm(minutes: float | None) -> Iterator[None]:
         print("time is up; the relaxation that was running goes on next time", flush=True)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep a second run out of the folder, whose files it would spoil.
-
-    Raises:
-        SystemExit: if there is one already.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            # given back by the system, however this process ends
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit(f"another run is at work in {folder}") from None
-        yield
 
 
 def paper(fmax: float) -> Any:
