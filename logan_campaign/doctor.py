@@ -279,8 +279,9 @@ def check_fftw() -> Check:
     return _failed(
         "FFTW",
         "GPAW was built without; plane waves take 1.2 to 1.7 times as long",
-        "apt-get install libfftw3-dev && echo \"fftw = True; libraries += ['fftw3']\" "
-        f">siteconfig.py && GPAW_CONFIG=$PWD/siteconfig.py {_BUILD_GPAW}",
+        "apt-get install libfftw3-dev && "
+        "echo \"libraries = ['xc', 'blas', 'fftw3']; noblas = False; fftw = True\" >siteconfig.py "
+        f"&& GPAW_CONFIG=$PWD/siteconfig.py {_BUILD_GPAW}",
         required=False,
     )
 
