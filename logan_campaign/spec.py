@@ -281,6 +281,12 @@ class CampaignSpec(Section):
                     f"relax.levels: {last.name}: the target's cell is {each.lattice}, so the last "
                     "level must relax it: set 'relax_cell: true' there"
                 )
+            if each.lattice != "fixed" and isinstance(getattr(last, "kpts", None), tuple):
+                raise InputError(
+                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, and one mesh "
+                    "of k-points is fine in some cells and coarse in others, so that energies do "
+                    "not compare: set 'kpts: {density: 2.0}' there"
+                )
         if self.relax.hull is not None:
             if target.kind != "crystal":
                 raise InputError("relax.hull: molecules have no hull; remove it")

@@ -216,7 +216,7 @@ training: {source: {type: builtin, name: sio2-prototypes}}
 select: {strategy: kmeans, n_picks: 4}
 relax:
   levels:
-    - {name: pw, calculator: gpaw, mode: pw, relax_cell: true}
+    - {name: pw, calculator: gpaw, mode: pw, relax_cell: true, kpts: {density: 2.0}}
 """
 
 
@@ -247,6 +247,14 @@ def test_a_cell_that_is_not_given_has_to_be_relaxed_at_the_last_level(tmp_path: 
     assert load(tmp_path, text).target.lattice == "learned"
     with pytest.raises(InputError, match=r"pw: the target's cell is learned.*relax_cell"):
         load(tmp_path, text, "relax.levels.0.relax_cell=false").check(tmp_path)
+
+
+@pytest.mark.parametrize("mesh", ["[2, 2, 2]", "[1, 1, 1]"])
+def test_where_cells_differ_k_points_are_given_by_density(tmp_path: Path, mesh: str) -> None:
+    text = CRYSTAL_SPEC.replace("CELL", "cell: drawn, volume_per_atom: [9, 20]")
+    load(tmp_path, text).check(tmp_path)
+    with pytest.raises(InputError, match=r"pw: the target's cell is drawn.*density"):
+        load(tmp_path, text, f"relax.levels.0.kpts={mesh}").check(tmp_path)
 
 
 def test_space_groups_that_cannot_hold_the_atoms_are_refused_before_anything_runs(
