@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 from records import read
-from sio2_targets import COLOURS, METHODS, N_PICKS, NEAR, TARGETS, Row, plans_of, progress_of
+from sio2_targets import (
+    COLOURS,
+    METHODS,
+    N_PICKS,
+    NEAR,
+    TARGETS,
+    Row,
+    first_alike,
+    plans_of,
+    progress_of,
+)
 
 
 def table(plan: Path, results: Path) -> dict[str, Any]:
@@ -48,6 +58,7 @@ def _row(row: Row, planned: dict[str, Any], done: list[dict[str, Any]]) -> dict[
         "plan_cpu_s": planned["cpu_s"],
         "relaxed": len(done),
         "found_at": hit,
+        "alike_at": first_alike(done),
         "outcome": _outcome(hit, len(done), picks),
         "states": dict(Counter(r["state"] for r in done)),
         "ionic_steps": [r["n_steps"] for r in done],
@@ -80,9 +91,10 @@ def _outcome(hit: int | None, n: int, picks: int) -> str:
 def text(result: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     lines = [
-        "| target | near matches in training | method | picks | outcome | ionic steps, median "
-        "| CPU min | lowest above the target, meV/atom |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| target | near matches in training | method | picks | outcome "
+        "| whatever the space group | ionic steps, median | CPU min "
+        "| lowest above the target, meV/atom |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
         lowest = row["lowest_mev"]
@@ -92,6 +104,7 @@ def text(result: dict[str, Any]) -> str:
             row["method"],
             str(row["picks"]),
             row["outcome"],
+            "" if row["alike_at"] is None else f"relaxation {row['alike_at']}",
             "" if row["ionic_steps_median"] is None else f"{row['ionic_steps_median']:g}",
             f"{row['cpu_min']:g}" if row["relaxed"] else "",
             "" if lowest is None else f"{lowest:.1f}",

@@ -31,7 +31,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -324,14 +324,21 @@ def tried(work: Path, target: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
             **matches(target["structure"], end),
         }
         record["tight"] = tight
-        record["found"] = bool(
-            tight["state"] == "converged"
-            and tight["match"] == "strict"
-            and tight["spacegroup"] == target["spacegroup"]
-            and tight["above_target_mev"] is not None
-            and abs(tight["above_target_mev"]) <= WINDOW_MEV
-        )
+        record["found"] = alike(record) and tight["spacegroup"] == target["spacegroup"]
     return record
+
+
+def alike(record: dict[str, Any]) -> bool:
+    """Return whether a relaxation ended in the target but for the space group, which may differ."""
+    tight = record.get("tight")
+    if tight is None or tight["state"] != "converged" or tight["above_target_mev"] is None:
+        return False
+    return tight["match"] == "strict" and abs(tight["above_target_mev"]) <= WINDOW_MEV
+
+
+def first_alike(records: Sequence[dict[str, Any]]) -> int | None:
+    """Return the place, from 1, of the first relaxation that is :func:`alike`."""
+    return next((k for k, r in enumerate(records, 1) if alike(r)), None)
 
 
 def write(args: argparse.Namespace, record: dict[str, Any]) -> None:

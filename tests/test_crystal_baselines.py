@@ -15,7 +15,7 @@ from crystal_systems import (
 )
 from pymatgen.io.ase import AseAtomsAdaptor
 from sio2_coarse import lowest_distinct
-from sio2_targets import GRAIN, Row, next_start, progress_of
+from sio2_targets import GRAIN, Row, alike, first_alike, next_start, progress_of
 
 QUARTZ = crystal(
     ("Si", "O"),
@@ -113,3 +113,22 @@ def test_of_equal_coarse_minima_only_the_lowest_goes_on():
         for name, (energy, positions) in found.items()
     ]
     assert [r["id"] for r in lowest_distinct(minima, cell, numbers)] == ["lower", "other"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"spacegroup": "P1"}, True),
+        ({"match": "default"}, False),
+        ({"above_target_mev": -5.1}, False),
+        ({"above_target_mev": None}, False),
+        ({"state": "not_converged"}, False),
+    ],
+)
+def test_a_hit_may_have_another_space_group_and_nothing_else(changes, expected):
+    tight = {"state": "converged", "match": "strict", "above_target_mev": -4.9, "spacegroup": "Cc"}
+    record = {"tight": tight | changes}
+    assert alike(record) is expected
+    assert not alike({})  # nothing that was worth going on with
+    assert first_alike([{}, record]) == (2 if expected else None)
