@@ -92,6 +92,7 @@ generate:
 
 select:                        # one structure per bonded network
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
+  coverage: 0.8                # no numbers of neighbours that few training atoms have
   n_picks: 10
 
 match:
