@@ -78,9 +78,9 @@ def environment() -> dict[str, Any]:
         except ModuleNotFoundError:  # an extra that is not installed
             continue
     if "gpaw" in found:
-        import _gpaw
+        from gpaw.fftw import have_fftw
 
-        found["gpaw_fftw"] = hasattr(_gpaw, "FFTWPlan")  # plane waves are faster with it
+        found["gpaw_fftw"] = have_fftw()  # plane waves are faster with it
     return found
 
 

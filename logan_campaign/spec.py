@@ -20,7 +20,7 @@ from logan_campaign.ids import content_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.models import DEFAULT_METHOD, SETTINGS, Settings
 from logan_campaign.placement import Placements
-from logan_campaign.relaxation.levels import LevelSpec, check_level
+from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, check_level
 from logan_campaign.rounds import RoundsSpec
 from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec, steps_of
@@ -276,12 +276,14 @@ class CampaignSpec(Section):
         self.screen.check(target.kind)
         last = self.relax.levels[-1]
         for each in (self.target, *others):
-            if each.lattice != "fixed" and not last.relax_cell:
+            if each.lattice == "fixed":
+                continue
+            if not last.relax_cell:
                 raise InputError(
                     f"relax.levels: {last.name}: the target's cell is {each.lattice}, so the last "
                     "level must relax it: set 'relax_cell: true' there"
                 )
-            if each.lattice != "fixed" and isinstance(getattr(last, "kpts", None), tuple):
+            if isinstance(last, GPAWLevel) and isinstance(last.kpts, tuple):
                 raise InputError(
                     f"relax.levels: {last.name}: the target's cell is {each.lattice}, and one mesh "
                     "of k-points is fine in some cells and coarse in others, so that energies do "
