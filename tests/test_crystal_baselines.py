@@ -93,6 +93,7 @@ def test_rows_take_turns_and_end_with_their_first_hit_or_their_last_start():
         turns.append(name)
         results.append({"kind": "relaxation", "id": name, "found": name == "b"})
     assert turns == ["a", "d", "b", "e"]
+    assert next_start(plans, results[:2], None, up_to=1) is None
     assert [r["id"] for r in progress_of(plans[rows[0]], results)] == ["a", "b"]
 
 

@@ -78,6 +78,8 @@ def gpaw_parameters(level: GPAWLevel, *, periodic: bool, n_remedies: int = 0) ->
         parameters["convergence"] = dict(level.convergence)
     if level.smearing is not None:
         parameters["occupations"] = level.smearing.model_dump()
+    if level.davidson_iterations is not None:
+        parameters["eigensolver"] = {"name": "davidson", "niter": level.davidson_iterations}
     for name, change in remedies(level)[:n_remedies]:
         if name == "smearing" and level.smearing is not None:
             width = max(2 * level.smearing.width, 0.2)

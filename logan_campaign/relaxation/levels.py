@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from logan_campaign.relaxation import checks
 
@@ -170,6 +179,12 @@ class GPAWLevel(_Level):
         default_factory=dict, description="SCF criteria, GPAW's names and units"
     )
     max_scf_iterations: int = Field(333, ge=1, description="SCF iterations at most")
+    davidson_iterations: int | None = Field(
+        None,
+        ge=1,
+        le=10,
+        description="Davidson iterations per SCF iteration, plane waves only; null: GPAW's 2",
+    )
     max_steps: int = Field(1000, ge=0, description="Ionic steps at most; 0 only evaluates")
     max_time_s: float | None = Field(7200.0, gt=0, description="Wall-time budget (s)")
     isolate: bool = Field(True, description="Run in a process of its own")
@@ -186,6 +201,20 @@ class GPAWLevel(_Level):
         if self.relax_cell and self.mode != "pw":
             raise ValueError("relax_cell needs mode 'pw': GPAW has no stress in LCAO")
         return self
+
+    @model_validator(mode="after")
+    def _davidson_needs_plane_waves(self) -> GPAWLevel:
+        if self.davidson_iterations is not None and self.mode != "pw":
+            raise ValueError("davidson_iterations needs mode 'pw': LCAO diagonalises fully")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_davidson(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Ids of relaxations are made from this: those from before the field was there stay.
+        data: dict[str, Any] = handler(self)
+        if data.get("davidson_iterations", 0) is None:
+            del data["davidson_iterations"]
+        return data
 
     @model_validator(mode="after")
     def _processes_need_isolation(self) -> GPAWLevel:

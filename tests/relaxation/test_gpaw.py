@@ -140,6 +140,22 @@ def test_parameters_are_plain_and_fit_the_boundary_conditions():
     assert {"nbands", "eigensolver"} <= everything.keys()
 
 
+def test_davidson_iterations_change_the_way_and_not_where_it_ends(silicon, tmp_path):
+    start = silicon.get_primitive_structure()
+    start.translate_sites([1], [0.1, 0.05, 0.0], frac_coords=False)
+    level = GPAWLevel(
+        mode="pw", ecut_ev=150, kpts=(2, 2, 2), max_steps=0, convergence={"density": 1e-6}
+    )
+    one_at_a_time = level.model_copy(update={"davidson_iterations": 1})
+    n_iterations, energies = [], []
+    for folder, each in (("a", level), ("b", one_at_a_time)):
+        energies.append(relax(start, each, workdir=tmp_path / folder).energy_ev)
+        (log,) = (tmp_path / folder).glob("relax-*/calculator.txt")
+        n_iterations.append(log.read_text().count("|iter:"))
+    assert energies[1] == pytest.approx(energies[0], abs=1e-6)
+    assert n_iterations[1] > n_iterations[0]
+
+
 def test_memory_grows_with_the_cell():
     small, large = Atoms("H", cell=[6] * 3), Atoms("H", cell=[60] * 3)
     ratio = estimate_memory_mb(COARSE, large) / estimate_memory_mb(COARSE, small)

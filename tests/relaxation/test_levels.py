@@ -28,12 +28,19 @@ def test_the_calculator_tells_which_level_it_is():
     [
         XTBLevel(fmax=0.1),
         GPAWLevel.from_preset("production", smearing={"width": 0.2}),
-        GPAWLevel(mode="pw", kpts=(2, 3, 4), setups={"O": "paw"}),
+        GPAWLevel(mode="pw", kpts=(2, 3, 4), setups={"O": "paw"}, davidson_iterations=1),
         ASELevel(target="ase.calculators.emt:EMT", kwargs={"asap_cutoff": True}),
     ],
 )
 def test_a_level_survives_json(level):
     assert parse_level(json.loads(json.dumps(level.model_dump(mode="json")))) == level
+
+
+def test_what_is_dumped_is_what_ids_were_made_from_before_davidson_iterations():
+    dumped = GPAWLevel(mode="pw").model_dump(mode="json")
+    assert dumped.keys() == GPAWLevel.model_fields.keys() - {"davidson_iterations"}
+    changed = GPAWLevel(mode="pw", davidson_iterations=2).model_dump(mode="json")
+    assert changed == {**dumped, "davidson_iterations": 2}
 
 
 def test_a_preset_gives_way_to_what_is_set():
@@ -52,6 +59,8 @@ def test_a_preset_gives_way_to_what_is_set():
         {"calculator": "gpaw", "mode": "lcao", "relax_cell": True},
         {"calculator": "gpaw", "kpts": [2, 2]},
         {"calculator": "gpaw", "processes": 2, "isolate": False},
+        {"calculator": "gpaw", "mode": "lcao", "davidson_iterations": 1},
+        {"calculator": "gpaw", "mode": "pw", "davidson_iterations": 0},
         {"calculator": "gpaw", "continuations": -1},
         {"calculator": "gpaw", "energy_window_ev_per_atom": 0},
         {"calculator": "gpaw", "kpts": [0, 2, 2]},
