@@ -160,6 +160,7 @@ def pool_of(work: Path, name: str, method: str, seed: int, samples: int) -> Any:
 def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterator[dict[str, Any]]:
     """Yield what each strategy picks from one pool, in order, and what the pool is like."""
     from logan_campaign.molecular_graphs import pool_graphs
+    from logan_campaign.relaxation.levels import XTBLevel
     from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import (
         DiverseSelection,
@@ -202,6 +203,7 @@ def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterat
         **environment(),
     }
     wide = {"n_components": 10, "standardise": True}
+    pre = XTBLevel(name="pre", optimizer="FIRE", fmax=0.1, max_steps=200)
     strategies: dict[str, Any] = {
         "graph": GraphSelection(n_picks=system.k_keyed, **wide),
         "kmeans": KMeansSelection(n_picks=system.k),
@@ -209,7 +211,7 @@ def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterat
         "diverse": DiverseSelection(n_picks=system.k, **wide),
         "random draws": None,
         "graph, 200 cheap": GraphSelection(
-            n_picks=system.k_keyed, pre_relax=PreRelaxation(n=200), **wide
+            n_picks=system.k_keyed, pre_relax=PreRelaxation(n=200, level=pre), **wide
         ),
     }
     for strategy, spec in strategies.items():
@@ -298,9 +300,10 @@ def levels() -> dict[str, Any]:
     """Return the levels by name: FIRE to 0.05 eV/Å, the paper's budget."""
     from logan_campaign.relaxation.levels import GPAWLevel, XTBLevel
 
-    common = {"fmax": 0.05, "max_steps": 1000, "xc": "LDA", "vacuum_angstrom": 3.0}
+    steps: dict[str, Any] = {"optimizer": "FIRE", "fmax": 0.05, "max_steps": 1000}
+    common = {**steps, "xc": "LDA", "vacuum_angstrom": 3.0}
     return {
-        "xtb": XTBLevel(name="xtb", fmax=0.05, max_steps=1000),
+        "xtb": XTBLevel(name="xtb", **steps),
         "lcao": GPAWLevel(name="lcao", mode="lcao", basis="dzp", **common),
         "pw": GPAWLevel(name="pw", mode="pw", ecut_ev=400.0, **common),
     }

@@ -55,7 +55,7 @@ TWELVE_ATOMS = ((4.971, 0, 0), (0, 4.971, 0), (0, 0, 6.922))
 
 #: Levels per system; budgets (wall time) are small on purpose: the benchmark is unattended.
 MOLECULE_LEVELS: tuple[LevelSpec, ...] = (
-    XTBLevel(name="xtb", max_steps=500, max_time_s=60, isolate=True),
+    XTBLevel(name="xtb", optimizer="FIRE", max_steps=500, max_time_s=60, isolate=True),
     GPAWLevel.from_preset(
         "screening", name="lcao", optimizer="BFGS", fmax=0.1, max_steps=60, max_time_s=120
     ),
@@ -66,6 +66,7 @@ CRYSTAL_LEVELS: tuple[LevelSpec, ...] = (
         mode="pw",
         ecut_ev=250,
         kpts=(1, 1, 1),
+        optimizer="FIRE",
         fmax=0.15,
         max_steps=150,
         max_time_s=120,

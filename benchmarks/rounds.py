@@ -40,7 +40,15 @@ SPEC: dict[str, Any] = {
     "generate": {"per_model": 1000},
     "select": {"strategy": "graph", "n_picks": 8},
     "relax": {
-        "levels": [{"name": "xtb", "calculator": "gfn2-xtb", "fmax": 0.05, "max_steps": 500}]
+        "levels": [
+            {
+                "name": "xtb",
+                "calculator": "gfn2-xtb",
+                "optimizer": "FIRE",
+                "fmax": 0.05,
+                "max_steps": 500,
+            }
+        ]
     },
     "rounds": {"models": "fresh", "stop": {"rounds": ROUNDS, "barren_rounds": None}},
     # every campaign is to start from nothing

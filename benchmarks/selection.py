@@ -92,6 +92,7 @@ def pool_of(ensemble: Ensemble) -> Any:
 
 def strategies(k: int, members: int) -> dict[str, tuple[str, Any]]:
     """Return name: (table, strategy) for K picks."""
+    from logan_campaign.relaxation.levels import XTBLevel
     from logan_campaign.selection import (
         CriticSelection,
         DiverseSelection,
@@ -101,6 +102,7 @@ def strategies(k: int, members: int) -> dict[str, tuple[str, Any]]:
     )
 
     per_model = max(1, k // members)
+    pre = XTBLevel(name="pre", optimizer="FIRE", fmax=0.1, max_steps=200)
     wide = {"n_components": 10, "standardise": True}
     raw, cheap = "no energy", "cheap levels first"
     return {
@@ -119,11 +121,11 @@ def strategies(k: int, members: int) -> dict[str, tuple[str, Any]]:
         "graph": (raw, GraphSelection(n_picks=k, **wide)),
         "graph, GFN2-xTB of 50": (
             cheap,
-            GraphSelection(n_picks=k, pre_relax=PreRelaxation(n=50), **wide),
+            GraphSelection(n_picks=k, pre_relax=PreRelaxation(n=50, level=pre), **wide),
         ),
         "graph, GFN2-xTB of 200": (
             cheap,
-            GraphSelection(n_picks=k, pre_relax=PreRelaxation(n=200), **wide),
+            GraphSelection(n_picks=k, pre_relax=PreRelaxation(n=200, level=pre), **wide),
         ),
     }
 

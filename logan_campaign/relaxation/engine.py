@@ -39,7 +39,8 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {
     "LBFGS": LBFGS,
     "BFGS": BFGS,
 }
-#: What FIRE carries from step to step; other optimizers start anew after an interruption.
+#: What FIRE carries from step to step. BFGS has its Hessian from the frames; the others start
+#: anew after an interruption.
 _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
 
 #: What the user can do about each state; stands at the end of every reason.
@@ -399,6 +400,12 @@ class _Loop:
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in state.items()}
 
     def _restore(self, optimizer: Optimizer) -> None:
+        if isinstance(optimizer, BFGS) and not self.level.relax_cell:
+            shift = np.zeros(3) if self.box is None else np.array(self.box.shift)
+            for frame in self.frames:
+                position, forces = (frame.positions + shift).ravel(), frame.forces.ravel()
+                optimizer.update(position, forces, optimizer.pos0, optimizer.forces0)
+                optimizer.pos0, optimizer.forces0 = position, forces
         if isinstance(optimizer, FIRE):
             for name, value in self.optimizer_state.items():
                 setattr(optimizer, name, np.array(value) if name == "vel" and value else value)

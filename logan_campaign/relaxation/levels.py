@@ -36,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "xc": "LDA",
         "kpts": (2, 2, 2),
         "symmetry_tolerance": 1e-3,
+        "optimizer": "FIRE",
         "fmax": 0.05,
         "max_steps": 1000,
     },
@@ -71,7 +72,7 @@ class _Level(BaseModel):
     fmax: float = Field(0.05, gt=0, description="Converged when no force exceeds this (eV/Å)")
     max_steps: int = Field(500, ge=0, description="Ionic steps at most; 0 only evaluates")
     max_time_s: float | None = Field(600.0, gt=0, description="Wall-time budget (s); null: none")
-    optimizer: OptimizerName = Field("FIRE", description="ASE optimizer")
+    optimizer: OptimizerName = Field("BFGS", description="ASE optimizer")
     isolate: bool = Field(
         False, description="Run in a process of its own, with restart after a crash of the job"
     )

@@ -72,7 +72,8 @@ def test_an_scf_that_fails_climbs_the_ladder(tmp_path):
     assert outcome.notes["remedies"] == ["mixing", "smearing"]
 
 
-def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch):
+@pytest.mark.parametrize("optimizer", ["FIRE", "BFGS"])
+def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch, optimizer):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     from gpaw.new.symmetry import SymmetryBrokenError
     from misbehaving import Spring
@@ -81,7 +82,7 @@ def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch):
 
     class SymmetricSpring(Spring):
         def calculate(self, atoms=None, *args, **kwargs):
-            if len(made) == 1 and self.count == 3:
+            if len(made) == 1 and self.count == 2:
                 raise SymmetryBrokenError
             super().calculate(atoms, *args, **kwargs)
 
@@ -90,8 +91,8 @@ def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(engine, "make_calculator", make)
-    pair = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.3]], cell=[9, 9, 9], pbc=True)
-    level = GPAWLevel(mode="pw", ecut_ev=100)
+    pair = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.1]], cell=[9, 9, 9], pbc=True)
+    level = GPAWLevel(mode="pw", ecut_ev=100, optimizer=optimizer, fmax=1e-4)
     broken = engine.relax_atoms(pair, level)
     assert len(made) == 2
     made.append(None)  # from now on nothing breaks
@@ -123,7 +124,7 @@ def test_a_molecule_that_outgrows_its_box_gets_a_new_one(monkeypatch, length, st
     assert result.state == state, result.reason
     assert result.notes["box_angstrom"][2] == pytest.approx(box, abs=0.15)
     steps = np.diff([frame.positions for frame in result.frames], axis=0)
-    assert np.abs(steps).max() < 0.2  # the frames do not jump with the box
+    assert np.abs(steps).max() < 0.201  # as far as BFGS goes: frames do not jump with the box
 
 
 def test_parameters_are_plain_and_fit_the_boundary_conditions():
@@ -188,9 +189,12 @@ def test_the_paper_preset_gives_the_published_energy(tmp_path):
     assert outcome.state == "converged"
 
 
-def test_steps_that_ended_go_on_elsewhere_with_trajectory_optimizer_and_density(tmp_path):
+@pytest.mark.parametrize("optimizer", ["FIRE", "BFGS"])
+def test_steps_that_ended_go_on_elsewhere_with_trajectory_optimizer_and_density(
+    tmp_path, optimizer
+):
     hydrogen = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.9]])
-    level = COARSE.model_copy(update={"optimizer": "FIRE", "max_steps": 2, "fmax": 1e-3})
+    level = COARSE.model_copy(update={"optimizer": optimizer, "max_steps": 2, "fmax": 1e-4})
     first = relax(hydrogen, level, workdir=tmp_path / "a")
     assert (first.state, first.n_steps) == ("not_converged", 2)
     (kept,) = (tmp_path / "a").glob("relax-*/relax.gpw")

@@ -90,10 +90,13 @@ def test_a_slow_worker_stops_itself_before_its_budget_ends(misbehaving, triangle
     assert outcome.n_steps >= 2
 
 
+@pytest.mark.parametrize("optimizer", ["FIRE", "BFGS"])
 def test_a_worker_killed_again_and_again_arrives_where_it_would_have(
-    misbehaving, triangle, tmp_path
+    misbehaving, triangle, tmp_path, optimizer
 ):
-    undisturbed = relax(triangle, misbehaving(max_steps=11))
+    budget = {"optimizer": optimizer, "fmax": 1e-9, "max_steps": 11}
+    undisturbed = relax(triangle, misbehaving(**budget))
+    assert undisturbed.n_steps == 11
     log = tmp_path / "log"
     # Each evaluation number kills once: the second of the first worker, the third of the next …
     level = misbehaving(
@@ -102,7 +105,7 @@ def test_a_worker_killed_again_and_again_arrives_where_it_would_have(
         once=str(tmp_path / "killed"),
         log=str(log),
         isolate=True,
-        max_steps=11,
+        **budget,
     )
     outcome = relax(triangle, level, workdir=tmp_path)
     n_kills = len(list(tmp_path.glob("killed.*")))

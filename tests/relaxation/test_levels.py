@@ -47,6 +47,7 @@ def test_a_preset_gives_way_to_what_is_set():
     paper = GPAWLevel.from_preset("paper")
     assert (paper.mode, paper.ecut_ev, paper.xc, paper.kpts) == ("pw", 400.0, "LDA", (2, 2, 2))
     assert (paper.fmax, paper.max_steps, paper.relax_cell) == (0.05, 1000, False)
+    assert paper.optimizer == "FIRE"
     changed = parse_level({"calculator": "gpaw", "preset": "paper", "ecut_ev": 500, "fmax": 0.01})
     assert (changed.ecut_ev, changed.fmax, changed.mode) == (500, 0.01, "pw")
 

@@ -1,0 +1,192 @@
+"""Ionic steps that ASE's optimizers take from structures as descents make them.
+
+    python benchmarks/optimizers.py run --out FILE          # some minutes; goes on where it was
+    python benchmarks/optimizers.py report --out FILE --json
+
+The same starts are relaxed by every optimizer, with GFN2-xTB (C5H12O, learned from the built-in
+C4H10O and C6H14O) and GFN1-xTB (SiO2, 12 atoms in the cell of low cristobalite, learned from
+the built-in prototypes, cell fixed), from the raw structure to ``fmax`` 0.05 eV/Å. Then the
+minimum of FIRE, moved by 0.05 Å, is relaxed again, as at the next level of a campaign. Besides
+the steps: how many relaxations converge, and how many end where FIRE ends (the same molecule,
+or a match at strict tolerances), or lower or higher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from ase import Atoms
+from records import append, environment, read
+
+from logan_campaign.processors import pin_to_cores
+from logan_campaign.relaxation.levels import ASELevel, LevelSpec, OptimizerName, XTBLevel
+from logan_campaign.relaxation.run import relax
+from logan_campaign.structures import from_atoms, to_atoms
+
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+
+#: Starts per system, ensemble members that they come from, displacement of minima (Å).
+N_STARTS, MEMBERS, MOVED = 48, 4, 0.05
+
+#: Atomic numbers, cell (Å), built-in set and what of it is learned from.
+BOX = ((8.0, 0.0, 0.0), (0.0, 7.0, 0.0), (0.0, 0.0, 6.0))
+CRISTOBALITE = ((4.971, 0.0, 0.0), (0.0, 4.971, 0.0), (0.0, 0.0, 6.922))
+SYSTEMS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
+    "C5H12O": (
+        (1,) * 12 + (6,) * 5 + (8,),
+        BOX,
+        {"name": "alcohols-and-ethers", "formulas": ["C4H10O", "C6H14O"]},
+    ),
+    "SiO2": ((8,) * 8 + (14,) * 4, CRISTOBALITE, {"name": "sio2-prototypes"}),
+}
+
+
+def starts(system: str) -> Iterator[Atoms]:
+    """Yield raw structures, the same in every run."""
+    from logan_campaign import models
+    from logan_campaign.gan import Target
+    from logan_campaign.sources import BuiltinSource
+
+    numbers, cell, source = SYSTEMS[system]
+    periodic = system == "SiO2"
+    entries = BuiltinSource.model_validate({"type": "builtin", **source}).load().entries
+    training = [to_atoms(entry.structure) for entry in sorted(entries, key=lambda e: e.id)]
+    settings = models.settings_from({"method": "descent"})
+    target = Target(numbers, cell, periodic=periodic)
+    for member in range(MEMBERS):
+        trained = models.train(training, target, settings, seed=member, training_set_id=system)
+        if trained.model is None:
+            raise SystemExit(f"{system}: {trained.reason}")
+        made = models.generate(trained.model, N_STARTS // MEMBERS, seed=member)
+        for positions in made.positions:
+            yield Atoms(numbers, positions, cell=cell if periodic else None, pbc=periodic)
+
+
+def level(system: str, optimizer: OptimizerName) -> LevelSpec:
+    """Return the level that a system is relaxed at."""
+    common = {"name": "xtb", "optimizer": optimizer, "fmax": 0.05, "max_steps": 1000}
+    if system == "C5H12O":
+        return XTBLevel.model_validate({**common, "max_time_s": None})
+    return ASELevel.model_validate(
+        {
+            **common,
+            "max_time_s": None,
+            "target": "tblite.ase:TBLite",
+            "kwargs": {"method": "GFN1-xTB", "verbosity": 0},
+            "isolate": False,
+        }
+    )
+
+
+def figures(system: str, atoms: Atoms, optimizer: OptimizerName) -> tuple[dict[str, Any], Atoms]:
+    """Relax a start by one optimizer; return what there is to say of it, and where it ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = relax(from_atoms(atoms), level(system, optimizer), workdir=folder)
+    found = {
+        "state": outcome.state,
+        "n_steps": outcome.n_steps,
+        "energy_ev": outcome.energy_ev,
+        "cpu_s": round(outcome.cpu_s, 2),
+    }
+    return found, to_atoms(outcome.structure)
+
+
+def same(system: str, first: Atoms, second: Atoms) -> bool:
+    """Return whether two relaxed structures are one: molecule, or strict match of crystals."""
+    from logan_campaign.matching import CrystalMatcher
+    from logan_campaign.matching.molecules import perceive_arrays
+
+    if system == "SiO2":
+        return CrystalMatcher("strict").same(from_atoms(first), from_atoms(second))
+    graphs = {perceive_arrays(one.numbers, one.positions).smiles for one in (first, second)}
+    return len(graphs) == 1
+
+
+def run(args: argparse.Namespace) -> None:
+    """Relax what has not been relaxed yet."""
+    append(args.out, {"kind": "run", **environment()})
+    done = {(r["system"], r["start"]) for r in read(args.out) if r["kind"] == "start"}
+    for system in SYSTEMS:
+        if all((system, k) in done for k in range(N_STARTS)):
+            continue
+        for k, atoms in enumerate(starts(system)):
+            if (system, k) in done:
+                continue
+            record: dict[str, Any] = {"kind": "start", "system": system, "start": k}
+            _, reference = figures(system, atoms, "FIRE")
+            again = reference.copy()
+            again.positions += np.random.default_rng(k).normal(0, MOVED, again.positions.shape)
+            for stage, begin in (("raw", atoms), ("again", again)):
+                record[stage] = {}
+                for optimizer in OPTIMIZERS:
+                    found, end = figures(system, begin, optimizer)
+                    found["as_fire"] = same(system, reference, end)
+                    record[stage][optimizer] = found
+            append(args.out, record)
+            print(json.dumps(record), flush=True)
+
+
+def report(path: Path) -> list[dict[str, Any]]:
+    """Return a line per system, stage and optimizer."""
+    records = [r for r in read(path) if r["kind"] == "start"]
+    lines = []
+    for system in SYSTEMS:
+        mine = [r for r in records if r["system"] == system]
+        for stage in ("raw", "again"):
+            for optimizer in OPTIMIZERS:
+                each = [r[stage][optimizer] for r in mine]
+                if not each:
+                    continue
+                pairs = [(r[stage][optimizer], r[stage]["FIRE"]) for r in mine]
+                both = [(a, b) for a, b in pairs if a["state"] == b["state"] == "converged"]
+                ratio = sum(a["n_steps"] for a, _ in both) / sum(b["n_steps"] for _, b in both)
+                steps = [a["n_steps"] for a in each]
+                lines.append(
+                    {
+                        "system": system,
+                        "from": stage,
+                        "optimizer": optimizer,
+                        "starts": len(each),
+                        "converged": sum(a["state"] == "converged" for a in each),
+                        "steps_median": statistics.median(steps),
+                        "steps_most": max(steps),
+                        "steps_by_fire_s": round(ratio, 2),
+                        "as_fire": sum(a["as_fire"] for a, _ in both),
+                        "cpu_s": round(sum(a["cpu_s"] for a in each), 1),
+                    }
+                )
+    return lines
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("what", choices=("run", "report"))
+    parser.add_argument("--out", type=Path, required=True, help="file of the results")
+    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if args.what == "run":
+        pin_to_cores([args.core])
+        run(args)
+        return
+    table = report(args.out)
+    if args.json:
+        print(json.dumps(table, indent=1))
+        return
+    for line in table:
+        print("  ".join(f"{value!s:>9}" for value in line.values()))
+
+
+if __name__ == "__main__":
+    main()
