@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -35,8 +36,8 @@ from logan_campaign.structures import from_atoms, to_atoms
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
-#: Starts per system, ensemble members that they come from, displacement of minima (Å).
-N_STARTS, MEMBERS, MOVED = 48, 4, 0.05
+#: Starts per system, how many of them come from one ensemble member, displacement of minima (Å).
+N_STARTS, PER_MEMBER, MOVED = {"C5H12O": 48, "SiO2": 16}, 12, 0.05
 
 #: Atomic numbers, cell (Å), built-in set and what of it is learned from.
 BOX = ((8.0, 0.0, 0.0), (0.0, 7.0, 0.0), (0.0, 0.0, 6.0))
@@ -63,12 +64,13 @@ def starts(system: str) -> Iterator[Atoms]:
     training = [to_atoms(entry.structure) for entry in sorted(entries, key=lambda e: e.id)]
     settings = models.settings_from({"method": "descent"})
     target = Target(numbers, cell, periodic=periodic)
-    for member in range(MEMBERS):
+    n_left = N_STARTS[system]
+    for member in range(math.ceil(n_left / PER_MEMBER)):
         trained = models.train(training, target, settings, seed=member, training_set_id=system)
         if trained.model is None:
             raise SystemExit(f"{system}: {trained.reason}")
-        made = models.generate(trained.model, N_STARTS // MEMBERS, seed=member)
-        for positions in made.positions:
+        made = models.generate(trained.model, PER_MEMBER, seed=member)
+        for positions in made.positions[: n_left - member * PER_MEMBER]:
             yield Atoms(numbers, positions, cell=cell if periodic else None, pbc=periodic)
 
 
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
     append(args.out, {"kind": "run", **environment()})
     done = {(r["system"], r["start"]) for r in read(args.out) if r["kind"] == "start"}
     for system in SYSTEMS:
-        if all((system, k) in done for k in range(N_STARTS)):
+        if all((system, k) in done for k in range(N_STARTS[system])):
             continue
         for k, atoms in enumerate(starts(system)):
             if (system, k) in done:

@@ -40,7 +40,7 @@ from pymatgen.core import Lattice, Molecule, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from logan_campaign import progress
-from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, XTBLevel
+from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, OptimizerName, XTBLevel
 from logan_campaign.relaxation.run import RelaxationOutcome, relax
 
 TARGET = Path(__file__).parents[2] / "shared" / "data" / "sio2" / "mp-546794_target.extxyz"
@@ -339,8 +339,18 @@ def alone(results: Results, systems: list[str], count: int) -> None:
 
 def kills(results: Results, count: int) -> None:
     """Kill the worker in mid-relaxation, and compare with a relaxation left alone."""
+    _kills(results, count, "FIRE")
+    _kills(results, count, "BFGS")
+
+
+def _kills(results: Results, count: int, optimizer: OptimizerName) -> None:
     level = GPAWLevel(
-        grid_spacing_angstrom=0.25, fmax=0.02, max_steps=300, max_time_s=None, name="lcao"
+        name="lcao",
+        grid_spacing_angstrom=0.25,
+        optimizer=optimizer,
+        fmax=0.02,
+        max_steps=300,
+        max_time_s=None,
     )
     water = _molecule("H2O")
     start = Molecule(water.species, 1.08 * water.cart_coords)
@@ -374,7 +384,7 @@ def kills(results: Results, count: int) -> None:
             "energy_difference_mev_per_atom": 1000 * difference / len(start),
         }
 
-    results.do(f"kills {count}", work)
+    results.do(f"kills {count} {optimizer}", work)
 
 
 # --- convergence --------------------------------------------------------------------------
