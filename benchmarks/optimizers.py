@@ -1,7 +1,7 @@
 """Ionic steps that ASE's optimizers take from structures as descents make them.
 
-    python benchmarks/optimizers.py run --out FILE          # some minutes; goes on where it was
-    python benchmarks/optimizers.py report --out FILE --json
+    python benchmarks/optimizers.py run           # half an hour; goes on where it was
+    python benchmarks/optimizers.py report --json
 
 The same starts are relaxed by every optimizer, with GFN2-xTB (C5H12O, learned from the built-in
 C4H10O and C6H14O) and GFN1-xTB (SiO2, 12 atoms in the cell of low cristobalite, learned from
@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from ase import Atoms
-from records import append, environment, read
+from records import RESULTS, append, environment, read, show
 
 from logan_campaign.processors import pin_to_cores
 from logan_campaign.relaxation.levels import ASELevel, LevelSpec, OptimizerName, XTBLevel
@@ -124,16 +124,17 @@ def run(args: argparse.Namespace) -> None:
         for k, atoms in enumerate(starts(system)):
             if (system, k) in done:
                 continue
+            raw = {optimizer: figures(system, atoms, optimizer) for optimizer in OPTIMIZERS}
+            _, reference = raw["FIRE"]
+            moved = reference.copy()
+            moved.positions += np.random.default_rng(k).normal(0, MOVED, moved.positions.shape)
+            again = {optimizer: figures(system, moved, optimizer) for optimizer in OPTIMIZERS}
             record: dict[str, Any] = {"kind": "start", "system": system, "start": k}
-            _, reference = figures(system, atoms, "FIRE")
-            again = reference.copy()
-            again.positions += np.random.default_rng(k).normal(0, MOVED, again.positions.shape)
-            for stage, begin in (("raw", atoms), ("again", again)):
-                record[stage] = {}
-                for optimizer in OPTIMIZERS:
-                    found, end = figures(system, begin, optimizer)
-                    found["as_fire"] = same(system, reference, end)
-                    record[stage][optimizer] = found
+            for stage, ended in (("raw", raw), ("again", again)):
+                record[stage] = {
+                    optimizer: {**found, "as_fire": same(system, reference, end)}
+                    for optimizer, (found, end) in ended.items()
+                }
             append(args.out, record)
             print(json.dumps(record), flush=True)
 
@@ -153,6 +154,7 @@ def report(path: Path) -> list[dict[str, Any]]:
                 both = [(a, b) for a, b in pairs if a["state"] == b["state"] == "converged"]
                 ratio = sum(a["n_steps"] for a, _ in both) / sum(b["n_steps"] for _, b in both)
                 steps = [a["n_steps"] for a in each]
+                above = [1000 * (a["energy_ev"] - b["energy_ev"]) for a, b in both]
                 lines.append(
                     {
                         "system": system,
@@ -164,6 +166,9 @@ def report(path: Path) -> list[dict[str, Any]]:
                         "steps_most": max(steps),
                         "steps_by_fire_s": round(ratio, 2),
                         "as_fire": sum(a["as_fire"] for a, _ in both),
+                        "mev_above_fire_s_median": round(statistics.median(above), 1),
+                        "lower_by_10_mev": sum(one < -10 for one in above),
+                        "higher_by_10_mev": sum(one > 10 for one in above),
                         "cpu_s": round(sum(a["cpu_s"] for a in each), 1),
                     }
                 )
@@ -174,7 +179,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("what", choices=("run", "report"))
-    parser.add_argument("--out", type=Path, required=True, help="file of the results")
+    parser.add_argument("--out", type=Path, default=RESULTS / "optimizers.jsonl")
     parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
@@ -182,12 +187,7 @@ def main() -> None:
         pin_to_cores([args.core])
         run(args)
         return
-    table = report(args.out)
-    if args.json:
-        print(json.dumps(table, indent=1))
-        return
-    for line in table:
-        print("  ".join(f"{value!s:>9}" for value in line.values()))
+    show(report(args.out), args.json)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,15 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def show(table: list[dict[str, Any]], as_json: bool) -> None:
+    """Print a table, a line per row or as JSON."""
+    if as_json:
+        print(json.dumps(table, indent=1))
+        return
+    for row in table:
+        print(" | ".join(f"{name} {value}" for name, value in row.items()))
+
+
 def run_report_figure(
     parser: argparse.ArgumentParser,
     args: argparse.Namespace,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import append, read
+from records import append, read, show
 from selection import Truth
 from selection_pools import BOX
 
@@ -238,12 +238,7 @@ def main() -> None:
         pin_to_cores([args.core])
         run(args)
         return
-    table = report(args.out)
-    if args.json:
-        print(json.dumps(table, indent=1))
-        return
-    for row in table:
-        print(" | ".join(f"{name} {value}" for name, value in row.items()))
+    show(report(args.out), args.json)
 
 
 if __name__ == "__main__":

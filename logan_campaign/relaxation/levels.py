@@ -14,9 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    SerializerFunctionWrapHandler,
     TypeAdapter,
-    model_serializer,
     model_validator,
 )
 
@@ -184,6 +182,8 @@ class GPAWLevel(_Level):
         None,
         ge=1,
         le=10,
+        # ids of relaxations are made from what is dumped: those from before this field stay
+        exclude_if=lambda value: value is None,
         description="Davidson iterations per SCF iteration, plane waves only; null: GPAW's 2",
     )
     max_steps: int = Field(1000, ge=0, description="Ionic steps at most; 0 only evaluates")
@@ -208,14 +208,6 @@ class GPAWLevel(_Level):
         if self.davidson_iterations is not None and self.mode != "pw":
             raise ValueError("davidson_iterations needs mode 'pw': LCAO diagonalises fully")
         return self
-
-    @model_serializer(mode="wrap")
-    def _leave_out_davidson(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Ids of relaxations are made from this: those from before the field was there stay.
-        data: dict[str, Any] = handler(self)
-        if data.get("davidson_iterations", 0) is None:
-            del data["davidson_iterations"]
-        return data
 
     @model_validator(mode="after")
     def _processes_need_isolation(self) -> GPAWLevel:
