@@ -377,40 +377,37 @@ class Picks(NamedTuple):
     figures: dict[str, Any]
 
 
-def logan(
+def descent_pool(
     numbers: np.ndarray,
     cell: np.ndarray,
     training: Sequence[Atoms],
-    n: int,
     seed: int,
     members: int = MEMBERS,
     per_member: int = PER_MEMBER,
-    extend: bool = False,
-) -> Picks:
-    """Return LoGAN's picks: descents at their defaults, one pick for each framework.
+) -> tuple[Any, int]:
+    """Return what descents at their defaults give and the default screening leaves.
 
-    An ensemble whose members differ in their seed alone; what passes the default screening is
-    left to selection by framework, whose coordination is learned from the training set and whose
-    first picks stand for the most samples. Where there are fewer than ``n`` picks, ``extend``
-    adds further representatives of the same frameworks in the order of the same strategy.
+    The members of the ensemble differ in their seed alone.
+
+    Returns:
+        A ``logan_campaign.selection.Pool``, and how many samples there were before screening.
     """
     from logan_campaign import models
     from logan_campaign.gan import Target
     from logan_campaign.screening import ScreeningSpec, screen_pool
-    from logan_campaign.selection import FrameworkSelection, Pool, select
+    from logan_campaign.selection import Pool
     from logan_campaign.structures import from_atoms
 
     settings = models.settings_from({"method": "descent"})
     target = Target(tuple(int(z) for z in numbers), tuple(map(tuple, cell.tolist())), True)
     structures = [_bare(atoms) for atoms in training]
-    begun, positions = time.process_time(), []
+    positions = []
     for member in range(members):
         own = int(np.random.SeedSequence([seed, member]).generate_state(1)[0]) >> 1
         result = models.train(structures, target, settings, seed=own, training_set_id="crystals")
         if result.model is None:
             raise ValueError(f"member {member}: {result.reason}")
         positions.append(models.generate(result.model, per_member, seed=own).positions)
-    made = time.process_time()
     samples = np.concatenate(positions).astype(float)
     cells = np.repeat(np.asarray(cell, dtype=float)[None], len(samples), axis=0)
     plausible = screen_pool(samples, cells, np.asarray(numbers), True, ScreeningSpec()) == ""
@@ -422,7 +419,34 @@ def logan(
         group=np.repeat(np.arange(members), per_member)[plausible],
         training=[from_atoms(atoms) for atoms in structures],
     )
-    chosen = select(pool, FrameworkSelection(n_picks=n), seed)
+    return pool, len(samples)
+
+
+def logan(
+    numbers: np.ndarray,
+    cell: np.ndarray,
+    training: Sequence[Atoms],
+    n: int,
+    seed: int,
+    members: int = MEMBERS,
+    per_member: int = PER_MEMBER,
+    extend: bool = False,
+    per_network: int = 1,
+) -> Picks:
+    """Return LoGAN's picks: descents at their defaults, one or more picks for each framework.
+
+    What :func:`descent_pool` gives is left to selection by framework, whose coordination is
+    learned from the training set and whose first picks stand for the most samples; once each
+    framework has one pick, they are gone through again until each has ``per_network``. Where
+    there are fewer than ``n`` picks, ``extend`` adds further representatives of the same
+    frameworks in the order of the same strategy.
+    """
+    from logan_campaign.selection import FrameworkSelection, select
+
+    begun = time.process_time()
+    pool, n_samples = descent_pool(numbers, cell, training, seed, members, per_member)
+    made = time.process_time()
+    chosen = select(pool, FrameworkSelection(n_picks=n, per_key=per_network), seed)
     fitting = [one for one in chosen.keys if one is not None]
     order = chosen.indices.tolist()
     if extend:
@@ -430,7 +454,7 @@ def logan(
     return Picks(
         pool.positions[order],
         {
-            "n_samples": len(samples),
+            "n_samples": n_samples,
             "n_plausible": len(pool),
             "n_picks_before_extension": len(chosen.indices),
             "n_networks_picked": len(set(fitting)),

@@ -255,10 +255,11 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
 
     rows = [r for r in table(args)["rows"] if r["near"] == "without"]
     shown = [t for t in TARGETS if any(r["target"] == t for r in rows)]
+    methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
     figure = Figure(figsize=(3.6 * len(shown) + 0.6, 3.4), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, shown, strict=True):
-        for k, method in enumerate(METHODS):
+        for k, method in enumerate(methods):
             for row in rows:
                 if (row["target"], row["method"]) != (name, method):
                     continue
@@ -268,8 +269,8 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
                 axes.scatter(places, energies, s=14, color=targets.COLOURS[method], alpha=0.8)
         axes.axhspan(-5, 5, color="0.85", zorder=0)
         axes.set_title(name, fontsize=10)
-        axes.set_xticks(range(len(METHODS)), METHODS)
-        axes.set_xlim(-0.5, len(METHODS) - 0.5)
+        axes.set_xticks(range(len(methods)), methods)
+        axes.set_xlim(-0.5, len(methods) - 0.5)
         axes.set_yscale("symlog", linthresh=10)
         axes.minorticks_off()
     # for all panels, and once all are drawn

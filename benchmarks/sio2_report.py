@@ -124,11 +124,12 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
     from matplotlib.figure import Figure
 
     rows = table(plan, results)["rows"]
+    shown = [m for m in METHODS if any(r["relaxed"] for r in rows if r["method"] == m)]
     folder.mkdir(parents=True, exist_ok=True)
     everything = [e for row in rows for e in row["above_target_mev"] if e is not None]
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     for axes, target in zip(figure.subplots(1, 3, sharey=True), TARGETS, strict=True):
-        for k, method in enumerate(METHODS):
+        for k, method in enumerate(shown):
             for near, shift, marker in (("without", -0.14, "o"), ("with", 0.14, "s")):
                 mine = [
                     r
@@ -148,8 +149,8 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
                 )
         axes.axhspan(-5, 5, color="0.85", zorder=0)
         axes.set_title(target, fontsize=10)
-        axes.set_xticks(range(len(METHODS)), METHODS, rotation=30, ha="right")
-        axes.set_xlim(-0.6, len(METHODS) - 0.4)
+        axes.set_xticks(range(len(shown)), shown, rotation=30, ha="right")
+        axes.set_xlim(-0.6, len(shown) - 0.4)
         axes.set_yscale("symlog", linthresh=10)
         axes.set_ylim(min(-15.0, *everything), max(1000.0, *everything) * 1.3)
         axes.set_yticks([-10, 0, 10, 100, 1000], ["−10", "0", "10", "100", "1000"])
@@ -163,7 +164,7 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
 
     figure = Figure(figsize=(7.4, 3.4), layout="constrained")
     for axes, near in zip(figure.subplots(1, 2, sharey=True), NEAR, strict=True):
-        for k, method in enumerate(METHODS):
+        for k, method in enumerate(shown):
             mine = [r for r in rows if (r["method"], r["near"]) == (method, near)]
             hits = sorted(r["found_at"] for r in mine if r["found_at"] is not None)
             reached = max((r["relaxed"] for r in mine), default=0)

@@ -13,6 +13,7 @@ from crystal_systems import (
     random_placement,
     smallest_distances,
 )
+from per_network import figures
 from pymatgen.io.ase import AseAtomsAdaptor
 from sio2_coarse import lowest_distinct
 from sio2_targets import GRAIN, Row, alike, first_alike, next_start, progress_of
@@ -133,3 +134,30 @@ def test_a_hit_may_have_another_space_group_and_nothing_else(changes, expected):
     assert alike(record) is expected
     assert not alike({})  # nothing that was worth going on with
     assert first_alike([{}, record]) == (2 if expected else None)
+
+
+def test_only_a_match_of_the_same_energy_is_near_the_crystal_that_was_left_out():
+    def start(number: int, mev: float, match: str | None) -> dict:
+        energy = -100 + 10 * mev / 1000  # ten atoms
+        return {"kind": "start", "start": number, "energy_ev": energy, "match": match} | {
+            "right": match is not None,
+            "n_steps": 5,
+            "cpu_s": 1.0,
+        }
+
+    records = [
+        {"kind": "crystal", "energy_ev": -100.0},
+        start(0, 50, "default"),
+        start(1, 4, None),
+        start(2, 9.9, "default"),
+        start(3, -10.1, "strict"),
+        start(4, 10.3, "strict"),
+        start(5, -3, "strict"),
+    ]
+    planned = {"crystal": 1, "seed": 0, "n_atoms": 10}
+    planned["lists"] = {"1": [0, 1, 2], "2": [5, 0, 4, 2, 3]}
+    one, two = figures(planned, records)
+    assert (one["near_ranks"], one["minima"], one["lowest_mev"]) == ([3], 2, 4.0)
+    # 9.9 and 10.3 count as one minimum
+    assert (two["near_ranks"], two["minima"], two["lowest_mev"]) == ([1, 4], 4, -10.1)
+    assert two["ionic_steps"] == 25

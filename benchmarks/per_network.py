@@ -1,0 +1,186 @@
+"""How many structures of each network selection by framework should pick, before others.
+
+    python benchmarks/per_network.py run --seeds 0 1     # goes on where it was
+    python benchmarks/per_network.py report --json
+
+The five crystals that settings are chosen on (``samplers.py``) are left out with their near
+matches in turn; an ensemble of descents, as for the targets of ``sio2_targets.py``, gives
+structures in the crystal's cell. Selection by framework picks 20 of them with 1, 2, 4 or up to
+20 representatives of each network; places that are left go to k-means representatives of what
+has no valid network. All that is picked is relaxed with GFN1-xTB, as in ``sio2_coarse.py``, and
+so is the crystal. What matches it then at default tolerances and differs by 10 meV/atom at most
+is near it. The lists are in the records, written down before the first relaxation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import crystal_systems
+import numpy as np
+import sio2_targets as targets
+from records import RESULTS, alone, append, environment, read, show
+from samplers import CRYSTALS
+from silica import is_right
+from sio2_coarse import NEAR_MEV, coarse
+
+from logan_campaign.processors import pin_to_cores
+
+#: Representatives of each network at most, of 20 picks.
+PER_NETWORK = (1, 2, 4, 20)
+N_PICKS = targets.N_PICKS
+
+
+def lists(pool: Any, seed: int) -> dict[str, list[int]]:
+    """Return the rows of a pool that each setting picks, in order."""
+    from logan_campaign.selection import FrameworkSelection, select
+
+    return {
+        str(k): select(pool, FrameworkSelection(n_picks=N_PICKS, per_key=k), seed).indices.tolist()
+        for k in PER_NETWORK
+    }
+
+
+def relax(atoms: Any, sought: Any, work: Path) -> dict[str, Any]:
+    """Relax a structure at the cheap level; compare it with the crystal that was left out."""
+    from logan_campaign.structures import to_atoms
+
+    outcome = targets.relaxed(atoms, coarse(), work / "coarse")
+    structure = outcome.pop("structure")
+    after = to_atoms(structure)
+    right = is_right(after.numbers, after.positions[None], after.cell.array[None])
+    found = targets.matches(sought, structure) if sought is not None else {}
+    return {**outcome, "right": bool(right[0]), **found, "structure": structure}
+
+
+def run(args: argparse.Namespace) -> None:
+    """Generate, select and relax what has not been."""
+    from logan_campaign.gan import enable_compilation_cache
+
+    enable_compilation_cache()
+    known = crystal_systems.read_crystals(args.crystals)
+    append(args.results, {"kind": "run", **environment()})
+    for seed in args.seeds:
+        for place in args.only:
+            named = {"crystal": place, "seed": seed}
+            records = [
+                r for r in read(args.results) if named.items() <= r.items() and r["kind"] != "run"
+            ]
+            sought = known[place]
+            cell, numbers = sought.cell.array, sought.numbers
+            training = crystal_systems.without_near(known, sought)  # the crystal itself too
+            planned = next((r for r in records if r["kind"] == "lists"), None)
+            if planned is None:
+                begun = time.process_time()
+                pool, n_samples = crystal_systems.descent_pool(numbers, cell, training, seed)
+                chosen = lists(pool, seed)
+                rows = sorted({row for picks in chosen.values() for row in picks})
+                grains = np.rint(pool.positions[rows] / targets.GRAIN).astype(int).tolist()
+                planned = {
+                    "kind": "lists",
+                    **named,
+                    "n_atoms": len(numbers),
+                    "n_samples": n_samples,
+                    "n_plausible": len(pool),
+                    "cpu_s": round(time.process_time() - begun, 1),
+                    "lists": {k: [rows.index(row) for row in picks] for k, picks in chosen.items()},
+                    "positions": grains,
+                }
+                append(args.results, planned)
+            own = relax(sought, None, args.work)
+            if not any(r["kind"] == "crystal" for r in records):
+                kept = {k: v for k, v in own.items() if k != "structure"}
+                append(args.results, {"kind": "crystal", **named, **kept})
+            done = {r["start"] for r in records if r["kind"] == "start"}
+            for start, one in enumerate(planned["positions"]):
+                if start not in done:
+                    atoms = targets.crystal(numbers, cell, one)
+                    found = relax(atoms, own["structure"], args.work)
+                    structure = found.pop("structure")
+                    grains = np.rint(structure.cart_coords / targets.GRAIN).astype(int).tolist()
+                    record = {"kind": "start", **named, "start": start, **found, "grains": grains}
+                    append(args.results, record)
+            print(f"no. {place}, seed {seed}: {len(planned['positions'])} starts", flush=True)
+
+
+def figures(planned: dict[str, Any], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a line for each list of a crystal and a seed."""
+    zero = next(r["energy_ev"] for r in records if r["kind"] == "crystal")
+    starts = {r["start"]: r for r in records if r["kind"] == "start"}
+    table = []
+    for per_network, picks in planned["lists"].items():
+        ranked = [starts[k] for k in picks if k in starts]
+        above = [
+            1000 * (r["energy_ev"] - zero) / planned["n_atoms"] if r["energy_ev"] else np.inf
+            for r in ranked
+        ]
+        near = [
+            rank
+            for rank, (r, e) in enumerate(zip(ranked, above, strict=True), 1)
+            if r["match"] in ("strict", "default") and abs(e) <= NEAR_MEV
+        ]
+        # one minimum for each energy, to 1 meV/atom: enough to count by
+        minima = {round(e) for r, e in zip(ranked, above, strict=True) if r["right"]}
+        table.append(
+            {
+                "crystal": planned["crystal"],
+                "atoms": planned["n_atoms"],
+                "seed": planned["seed"],
+                "per_network": int(per_network),
+                "picks": len(picks),
+                "relaxed": len(ranked),
+                "near_ranks": near,
+                "right": sum(r["right"] for r in ranked),
+                "minima": len(minima),
+                "lowest_mev": round(min(above), 1) if above else None,
+                "ionic_steps": sum(r["n_steps"] for r in ranked),
+                "cpu_s": round(sum(r["cpu_s"] for r in ranked), 1),
+            }
+        )
+    return table
+
+
+def report(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the figures of all lists."""
+    records = read(args.results)
+    table = []
+    for planned in records:
+        if planned["kind"] == "lists":
+            named = {k: planned[k] for k in ("crystal", "seed")}
+            table += figures(planned, [r for r in records if named.items() <= r.items()])
+    return table
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("what", choices=("run", "report"))
+    parser.add_argument(
+        "--crystals",
+        type=Path,
+        default=targets.DATA / "mp-546794_training.extxyz",
+        help="file with the SiO2 crystals",
+    )
+    parser.add_argument("--work", type=Path, default=Path("per_network.work"), help="frames")
+    parser.add_argument("--results", type=Path, default=RESULTS / "per_network.jsonl")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--only", nargs="+", type=int, choices=CRYSTALS, default=list(CRYSTALS))
+    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if args.what == "run":
+        pin_to_cores([args.core])
+        with alone(args.work):
+            run(args)
+        return
+    show(report(args), args.json)
+
+
+if __name__ == "__main__":
+    main()
