@@ -378,8 +378,11 @@ def relax_all(work: Path, results: Path, minutes: float, strategies: list[str] |
         for number, r in enumerate(planned)
         for rank, name in enumerate(r["structures"])
     )
+    missing = {name for *_, name, _ in queue} - done - set(positions)
+    if missing:
+        print(f"{len(missing)} picks are not in {work} and are left out: run 'picks' there first")
     for count, (_, _, system, name, is_random) in enumerate(queue):
-        if name in done:
+        if name in done | missing:
             continue
         done.add(name)
         if time.monotonic() > end:
