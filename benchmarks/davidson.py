@@ -5,8 +5,9 @@
 
 Each system has its SCF cycle brought to its end with GPAW's two iterations and with one. Then the
 atoms are moved, as from one ionic step to the next, and again, by 0.02 Å each; counted are the
-second and the third cycle, which begin with the wave functions of the one before. Processor time
-of one core; energies must agree.
+second and the third cycle, which begin with the wave functions of the one before. Then low
+cristobalite is relaxed whole (BFGS, 0.05 eV/Å, cell fixed), from a little and from far away.
+Processor time of one core; energies must agree.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from silica import prototypes
 from logan_campaign.processors import pin_to_cores
 from logan_campaign.relaxation.calculators import make_calculator
 from logan_campaign.relaxation.levels import GPAWLevel, Smearing
-from logan_campaign.structures import to_atoms
+from logan_campaign.relaxation.run import relax
+from logan_campaign.structures import from_atoms, to_atoms
 
 #: GPAW's own, and the other.
 ITERATIONS = (2, 1)
@@ -74,6 +76,9 @@ SYSTEMS: dict[str, tuple[Callable[[], Atoms], GPAWLevel]] = {
     "ethanol, 400 eV": (_ethanol, _PAPER),
 }
 
+#: Whole relaxations: how far the atoms of low cristobalite are moved before (Å).
+RELAXED = {"low cristobalite, from 0.1 Å": 0.1, "low cristobalite, from 0.4 Å": 0.4}
+
 
 def measure(system: str, iterations: int) -> dict[str, Any]:
     """Return processor time, SCF iterations and energy of each cycle but the first."""
@@ -99,14 +104,31 @@ def measure(system: str, iterations: int) -> dict[str, Any]:
     return {"system": system, "davidson_iterations": iterations, "cycles": cycles[1:]}
 
 
+def relaxed(system: str, iterations: int) -> dict[str, Any]:
+    """Return processor time and steps of a whole relaxation."""
+    level = _PAPER.model_copy(
+        update={"davidson_iterations": iterations, "optimizer": "BFGS", "isolate": False}
+    )
+    outcome = relax(from_atoms(_prototype("low (alpha)", RELAXED[system])), level)
+    return {
+        "system": system,
+        "davidson_iterations": iterations,
+        "state": outcome.state,
+        "n_steps": outcome.n_steps,
+        "cpu_s": round(outcome.cpu_s, 1),
+        "energy_ev": outcome.energy_ev,
+    }
+
+
 def run(path: Path) -> None:
     """Measure what has not been."""
-    done = {(r["system"], r["davidson_iterations"]) for r in read(path) if r["kind"] == "measured"}
-    left = [(s, k) for s in SYSTEMS for k in ITERATIONS if (s, k) not in done]
+    done = {(r["system"], r["davidson_iterations"]) for r in read(path) if r["kind"] != "run"}
+    work = [(measure, "measured", s) for s in SYSTEMS] + [(relaxed, "relaxed", s) for s in RELAXED]
+    left = [(*one, k) for one in work for k in ITERATIONS if (one[2], k) not in done]
     if left:
         append(path, {"kind": "run", **environment()})
-    for system, iterations in left:
-        record = {"kind": "measured", **measure(system, iterations)}
+    for function, kind, system, iterations in left:
+        record = {"kind": kind, **function(system, iterations)}
         append(path, record)
         print(record, flush=True)
 
@@ -129,6 +151,11 @@ def report(path: Path) -> list[dict[str, Any]]:
         two, one = ([c["energy_ev"] for c in by_iterations[k]] for k in ITERATIONS)
         row["energies differ by (eV)"] = float(f"{np.abs(np.subtract(two, one)).max():.0e}")
         table.append(row)
+    table += [
+        {k: v for k, v in record.items() if k != "kind"}
+        for record in read(path)
+        if record["kind"] == "relaxed"
+    ]
     return table
 
 
