@@ -229,7 +229,7 @@ def alarm(minutes: float | None) -> Iterator[None]:
 def paper(fmax: float, optimizer: str = "FIRE") -> Any:
     """Return the paper's level, whose optimizer is FIRE.
 
-    One Davidson iteration at a time takes starts at random to the same self-consistency in less time.
+    One Davidson iteration at a time takes starts at random to self-consistency in less time.
     """
     from logan_campaign.relaxation.levels import GPAWLevel
 
