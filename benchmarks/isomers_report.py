@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isomers import DESCENTS, RESULT_FILE, SYSTEMS, queue_of, relaxed_at
-from records import read
+from isomers import CHUNK, DESCENTS, RESULT_FILE, SYSTEMS, queue_of, relaxed_at
+from records import read, save_figure
 from selection import PAPER, coupons
 
 
@@ -213,7 +213,7 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
         # strategies are compared on one pool, pools by one strategy
         if system == "c5h12o"
         and not rows[0]["n_cheap"]
-        and (strategy == "graph" or method in ("exchange", "none"))
+        and (strategy == "graph" or (method, samples) in (("exchange", CHUNK), ("none", 0)))
     }
     names = {"descent": "random starts"}
     order = sorted(
@@ -243,7 +243,7 @@ def draw(result: dict[str, Any], folder: Path) -> Path:
     axes.set(xlabel="relaxations", ylabel="isomers of C5H12O found", xlim=(0, 50), ylim=(0, 14.6))
     axes.legend(fontsize=7, loc="lower right")
     path = folder / "benchmark-isomers.png"
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     return path
 
 

@@ -356,8 +356,7 @@ def figure(path: Path, to: Path) -> None:
     axes[0].set_ylim(0, 103)
     axes[0].set_ylabel("crystals matched (%)")
     axes[1].legend(fontsize=7, loc="center right")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(to, dpi=110)
+    records.save_figure(drawing, to)
 
 
 def main() -> None:

@@ -91,6 +91,12 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def save_figure(figure: Any, path: Path, dpi: int = 110) -> None:
+    """Write a matplotlib figure to a file, whose folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi)
+
+
 def show(table: list[dict[str, Any]], as_json: bool) -> None:
     """Print a table, a line per row or as JSON."""
     if as_json:

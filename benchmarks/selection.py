@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import append, read
+from records import append, read, save_figure
 from selection_pools import BOX, NUMBERS, PUBLISHED, Ensemble, load, make
 
 from logan_campaign.processors import pin_to_cores
@@ -348,7 +348,7 @@ def draw(folder: Path, seed: int, members: int) -> Path:
         title=f"C5H12O: {len(pool)} structures of {members} models, 20 clusters",
     )
     path = folder / f"map-seed{seed}.png"
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     return path
 
 

@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import sio2_targets as targets
 from ase import Atoms
-from records import RESULTS, alone, append, environment, read
+from records import RESULTS, alone, append, environment, read, save_figure
 from sio2_targets import GRAIN, METHODS, N_PICKS, NEAR, TARGETS, Row
 
 from logan_campaign.processors import pin_to_cores
@@ -160,10 +160,11 @@ def table(args: argparse.Namespace) -> dict[str, Any]:
     own = {r["target"]: r for r in records if r["kind"] == "target"}
     plans = targets.plans_of(args.plan)
     rows = []
+    earlier: list[list[str]] = []
     for row, planned in plans.items():
-        without = plans.get(row._replace(near="without"))
-        if row.near == "with" and without and without["ids"] == planned["ids"]:
+        if planned["ids"] in earlier:
             continue  # the same starts
+        earlier.append(planned["ids"])
         done = minima_of(planned, records)
         if not done:
             continue
@@ -253,7 +254,9 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
     """Draw energies above the target after the coarse level, by method."""
     from matplotlib.figure import Figure
 
-    rows = [r for r in table(args)["rows"] if r["near"] == "without"]
+    rows = [
+        r for r in table(args)["rows"] if r["near"] == "without" and r["relaxed"] == r["starts"]
+    ]
     shown = [t for t in TARGETS if any(r["target"] == t for r in rows)]
     methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
     figure = Figure(figsize=(3.6 * len(shown) + 0.6, 3.4), layout="constrained")
@@ -277,7 +280,7 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
     panels[0].set_ylim(bottom=-15, top=1.5 * max(e for r in rows for e in r["above_target_mev"]))
     panels[0].set_ylabel("energy above the target,\ncoarse level (meV/atom)")
     path = folder / "benchmark-sio2-coarse.png"
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     return path.name
 
 

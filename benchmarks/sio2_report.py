@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import read
+from records import read, save_figure
 from sio2_targets import (
     COLOURS,
     METHODS,
@@ -123,9 +123,17 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
     """Draw energies of what was relaxed, and targets found against relaxations."""
     from matplotlib.figure import Figure
 
-    rows = table(plan, results)["rows"]
-    shown = [m for m in METHODS if any(r["relaxed"] for r in rows if r["method"] == m)]
-    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in table(plan, results)["rows"] if row["relaxed"]]
+    # starts that near matches make no difference to are relaxed once, and drawn once
+    seen: set[Any] = set()
+    own = []
+    for row in rows:
+        figures = (row["target"], row["method"], *row["above_target_mev"])
+        if figures not in seen:
+            seen.add(figures)
+            own.append(row)
+    nears = [near for near in NEAR if any(r["near"] == near for r in own)]
+    shown = [m for m in METHODS if any(r["method"] == m for r in rows)]
     everything = [e for row in rows for e in row["above_target_mev"] if e is not None]
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     for axes, target in zip(figure.subplots(1, 3, sharey=True), TARGETS, strict=True):
@@ -133,7 +141,7 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
             for near, shift, marker in (("without", -0.14, "o"), ("with", 0.14, "s")):
                 mine = [
                     r
-                    for r in rows
+                    for r in own
                     if (r["target"], r["method"], r["near"]) == (target, method, near)
                 ]
                 energies = [e for r in mine for e in r["above_target_mev"] if e is not None]
@@ -156,14 +164,14 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
         axes.set_yticks([-10, 0, 10, 100, 1000], ["−10", "0", "10", "100", "1000"])
         axes.minorticks_off()
     figure.axes[0].set_ylabel("energy above the target (meV/atom)")
-    figure.suptitle(
-        "Relaxed structures, filled: near matches left out; open: left in; grey: ±5", fontsize=10
-    )
+    said = "near matches left out" + ("; open: left in" if "with" in nears else "")
+    figure.suptitle(f"Relaxed structures, filled: {said}; grey: ±5", fontsize=10)
     energies_path = folder / "benchmark-sio2-energies.png"
-    figure.savefig(energies_path, dpi=110)
+    save_figure(figure, energies_path)
 
-    figure = Figure(figsize=(7.4, 3.4), layout="constrained")
-    for axes, near in zip(figure.subplots(1, 2, sharey=True), NEAR, strict=True):
+    figure = Figure(figsize=(1.6 + 3.4 * len(nears), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(nears), sharey=True, squeeze=False)[0]
+    for axes, near in zip(panels, nears, strict=True):
         for k, method in enumerate(shown):
             mine = [r for r in rows if (r["method"], r["near"]) == (method, near)]
             hits = sorted(r["found_at"] for r in mine if r["found_at"] is not None)
@@ -183,7 +191,9 @@ def draw(plan: Path, results: Path, folder: Path) -> list[str]:
         axes.set_yticks(range(4))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("targets found")
-    figure.axes[0].legend(fontsize=8)
+    lines = {line.get_label(): line for axes in panels for line in axes.lines}
+    lines = {method: lines[method] for method in shown if method in lines}
+    figure.legend(lines.values(), lines.keys(), loc="outside right", fontsize=8)
     success_path = folder / "benchmark-sio2-success.png"
-    figure.savefig(success_path, dpi=110)
+    save_figure(figure, success_path)
     return [energies_path.name, success_path.name]

@@ -329,8 +329,7 @@ def figure(path: Path, to: Path) -> None:
         )
         axis.margins(x=0.1)
     axes[-1, 0].set_xlabel("raw samples that equal it (%)")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(to, dpi=100)
+    records.save_figure(drawing, to, dpi=100)
 
 
 def _short(label: str) -> str:
