@@ -16,7 +16,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,10 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
-from records import RESULTS, append, environment, read, show
+from records import RESULTS, append, environment, read, run_or_report
 from silica import prototypes
 
-from logan_campaign.processors import pin_to_cores
 from logan_campaign.relaxation.calculators import make_calculator
 from logan_campaign.relaxation.levels import GPAWLevel, Smearing
 from logan_campaign.relaxation.run import relax
@@ -120,23 +118,23 @@ def relaxed(system: str, iterations: int) -> dict[str, Any]:
     }
 
 
-def run(path: Path) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure what has not been."""
-    done = {(r["system"], r["davidson_iterations"]) for r in read(path) if r["kind"] != "run"}
+    done = {(r["system"], r["davidson_iterations"]) for r in read(args.out) if r["kind"] != "run"}
     work = [(measure, "measured", s) for s in SYSTEMS] + [(relaxed, "relaxed", s) for s in RELAXED]
     left = [(*one, k) for one in work for k in ITERATIONS if (one[2], k) not in done]
     if left:
-        append(path, {"kind": "run", **environment()})
+        append(args.out, {"kind": "run", **environment()})
     for function, kind, system, iterations in left:
         record = {"kind": kind, **function(system, iterations)}
-        append(path, record)
+        append(args.out, record)
         print(record, flush=True)
 
 
-def report(path: Path) -> list[dict[str, Any]]:
+def report(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a line per system: means over the cycles, and how far the energies are apart."""
     found: dict[str, dict[int, list[dict[str, Any]]]] = {}
-    for record in read(path):
+    for record in read(args.out):
         if record["kind"] == "measured":
             found.setdefault(record["system"], {})[record["davidson_iterations"]] = record["cycles"]
     table = []
@@ -153,7 +151,7 @@ def report(path: Path) -> list[dict[str, Any]]:
         table.append(row)
     table += [
         {k: v for k, v in record.items() if k != "kind"}
-        for record in read(path)
+        for record in read(args.out)
         if record["kind"] == "relaxed"
     ]
     return table
@@ -162,16 +160,7 @@ def report(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("what", choices=("run", "report"))
-    parser.add_argument("--results", type=Path, default=RESULTS / "davidson.jsonl")
-    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args()
-    if args.what == "run":
-        pin_to_cores([args.core])
-        run(args.results)
-        return
-    show(report(args.results), args.json)
+    run_or_report(parser, RESULTS / "davidson.jsonl", run, report)
 
 
 if __name__ == "__main__":

@@ -382,7 +382,7 @@ def relax_all(work: Path, results: Path, minutes: float, strategies: list[str] |
     if missing:
         print(f"{len(missing)} picks are not in {work} and are left out: run 'picks' there first")
     for count, (_, _, system, name, is_random) in enumerate(queue):
-        if name in done | missing:
+        if name in done or name in missing:
             continue
         done.add(name)
         if time.monotonic() > end:

@@ -27,9 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from ase import Atoms
-from records import RESULTS, append, environment, read, show
+from records import RESULTS, append, environment, read, run_or_report
 
-from logan_campaign.processors import pin_to_cores
 from logan_campaign.relaxation.levels import ASELevel, LevelSpec, OptimizerName, XTBLevel
 from logan_campaign.relaxation.run import relax
 from logan_campaign.structures import from_atoms, to_atoms
@@ -178,16 +177,7 @@ def report(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("what", choices=("run", "report"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "optimizers.jsonl")
-    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args()
-    if args.what == "run":
-        pin_to_cores([args.core])
-        run(args)
-        return
-    show(report(args.out), args.json)
+    run_or_report(parser, RESULTS / "optimizers.jsonl", run, lambda args: report(args.out))
 
 
 if __name__ == "__main__":

@@ -25,12 +25,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import crystal_systems
 import numpy as np
 import sio2_targets as targets
-from records import RESULTS, alone, append, environment, read, show
+from records import RESULTS, alone, append, environment, read, run_or_report
 from samplers import CRYSTALS
 from silica import is_right
 from sio2_coarse import NEAR_MEV, coarse
-
-from logan_campaign.processors import pin_to_cores
 
 #: Representatives of each network at most, of 20 picks.
 PER_NETWORK = (1, 2, 4, 20)
@@ -65,18 +63,18 @@ def run(args: argparse.Namespace) -> None:
 
     enable_compilation_cache()
     known = crystal_systems.read_crystals(args.crystals)
-    append(args.results, {"kind": "run", **environment()})
+    append(args.out, {"kind": "run", **environment()})
     for seed in args.seeds:
         for place in args.only:
             named = {"crystal": place, "seed": seed}
             records = [
-                r for r in read(args.results) if named.items() <= r.items() and r["kind"] != "run"
+                r for r in read(args.out) if named.items() <= r.items() and r["kind"] != "run"
             ]
             sought = known[place]
             cell, numbers = sought.cell.array, sought.numbers
-            training = crystal_systems.without_near(known, sought)  # the crystal itself too
             planned = next((r for r in records if r["kind"] == "lists"), None)
             if planned is None:
+                training = crystal_systems.without_near(known, sought)  # the crystal itself too
                 begun = time.process_time()
                 pool, n_samples = crystal_systems.descent_pool(numbers, cell, training, seed)
                 chosen = lists(pool, seed)
@@ -92,12 +90,14 @@ def run(args: argparse.Namespace) -> None:
                     "lists": {k: [rows.index(row) for row in picks] for k, picks in chosen.items()},
                     "positions": grains,
                 }
-                append(args.results, planned)
+                append(args.out, planned)
+            done = {r["start"] for r in records if r["kind"] == "start"}
+            if len(done) == len(planned["positions"]):
+                continue
             own = relax(sought, None, args.work)
             if not any(r["kind"] == "crystal" for r in records):
                 kept = {k: v for k, v in own.items() if k != "structure"}
-                append(args.results, {"kind": "crystal", **named, **kept})
-            done = {r["start"] for r in records if r["kind"] == "start"}
+                append(args.out, {"kind": "crystal", **named, **kept})
             for start, one in enumerate(planned["positions"]):
                 if start not in done:
                     atoms = targets.crystal(numbers, cell, one)
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
                     structure = found.pop("structure")
                     grains = np.rint(structure.cart_coords / targets.GRAIN).astype(int).tolist()
                     record = {"kind": "start", **named, "start": start, **found, "grains": grains}
-                    append(args.results, record)
+                    append(args.out, record)
             print(f"no. {place}, seed {seed}: {len(planned['positions'])} starts", flush=True)
 
 
@@ -148,7 +148,7 @@ def figures(planned: dict[str, Any], records: list[dict[str, Any]]) -> list[dict
 
 def report(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the figures of all lists."""
-    records = read(args.results)
+    records = read(args.out)
     table = []
     for planned in records:
         if planned["kind"] == "lists":
@@ -160,7 +160,6 @@ def report(args: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("what", choices=("run", "report"))
     parser.add_argument(
         "--crystals",
         type=Path,
@@ -168,18 +167,14 @@ def main() -> None:
         help="file with the SiO2 crystals",
     )
     parser.add_argument("--work", type=Path, default=Path("per_network.work"), help="frames")
-    parser.add_argument("--results", type=Path, default=RESULTS / "per_network.jsonl")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--only", nargs="+", type=int, choices=CRYSTALS, default=list(CRYSTALS))
-    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args()
-    if args.what == "run":
-        pin_to_cores([args.core])
+
+    def run_alone(args: argparse.Namespace) -> None:
         with alone(args.work):
             run(args)
-        return
-    show(report(args), args.json)
+
+    run_or_report(parser, RESULTS / "per_network.jsonl", run_alone, report)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,27 @@ def show(table: list[dict[str, Any]], as_json: bool) -> None:
         print(" | ".join(f"{name} {value}" for name, value in row.items()))
 
 
+def run_or_report(
+    parser: argparse.ArgumentParser,
+    out: Path,
+    run: Callable[[argparse.Namespace], None],
+    report: Callable[[argparse.Namespace], list[dict[str, Any]]],
+) -> None:
+    """Add the options of a benchmark without figures, whose records go to ``out``, and run it."""
+    from logan_campaign.processors import pin_to_cores
+
+    parser.add_argument("what", choices=("run", "report"))
+    parser.add_argument("--out", type=Path, default=out, help="file of the records")
+    parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if args.what == "run":
+        pin_to_cores([args.core])
+        run(args)
+    else:
+        show(report(args), args.json)
+
+
 def run_report_figure(
     parser: argparse.ArgumentParser,
     args: argparse.Namespace,
