@@ -348,21 +348,34 @@ def _map(supercell: Atoms, aim: np.ndarray) -> tuple[float, np.ndarray]:
     return float(strains[best]), vectors[best]
 
 
-def extended(order: list[int], pool: Any, n: int, seed: int) -> list[int]:
-    """Return ``n`` rows of a pool: its framework's picks, then more of the same networks.
+def picked(
+    pool: Any, n: int, seed: int, extend: bool, **settings: Any
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return ``n`` structures that selection by framework picks, in order, as they go on.
 
     Args:
-        order: picks of the strategy at its defaults, which come first.
-        pool: what they were picked from.
-        n: how many in all, as far as there are so many.
+        pool: what they are picked from.
+        n: how many, as far as the strategy finds so many.
         seed: of the selection.
+        extend: where it finds fewer, continue with more of the same networks, in the order of
+            the same strategy.
+        settings: of the strategy, where they differ from its defaults.
+
+    Returns:
+        Positions (k, n_atoms, 3) Å, their rows in the pool, and the selection before it was
+        continued.
     """
     from logan_campaign.selection import FrameworkSelection, select
 
-    if len(order) >= n:
-        return order
-    more = select(pool, FrameworkSelection(n_picks=n, per_key=n), seed).indices.tolist()
-    return order + [row for row in more if row not in order][: n - len(order)]
+    first = select(pool, FrameworkSelection(n_picks=n, **settings), seed)
+    order, moved = first.indices.tolist(), first.starts
+    if extend and len(order) < n:
+        more = select(pool, FrameworkSelection(n_picks=n, **{**settings, "per_key": n}), seed)
+        order += [row for row in more.indices.tolist() if row not in order][: n - len(order)]
+        moved = moved | more.starts
+    positions = [moved[row].positions if row in moved else pool.positions[row] for row in order]
+    shape = (-1, *pool.positions.shape[1:])
+    return np.array(positions).reshape(shape), np.array(order, dtype=int), first
 
 
 class Picks(NamedTuple):
@@ -431,28 +444,21 @@ def logan(
     members: int = MEMBERS,
     per_member: int = PER_MEMBER,
     extend: bool = False,
-    per_network: int = 1,
+    **settings: Any,
 ) -> Picks:
     """Return LoGAN's picks: descents at their defaults, one or more picks for each framework.
 
     What :func:`descent_pool` gives is left to selection by framework, whose coordination is
-    learned from the training set and whose first picks stand for the most samples; once each
-    framework has one pick, they are gone through again until each has ``per_network``. Where
-    there are fewer than ``n`` picks, ``extend`` adds further representatives of the same
-    frameworks in the order of the same strategy.
+    learned from the training set and whose first picks stand for the most samples. ``extend``
+    and ``settings``: see :func:`picked`.
     """
-    from logan_campaign.selection import FrameworkSelection, select
-
     begun = time.process_time()
     pool, n_samples = descent_pool(numbers, cell, training, seed, members, per_member)
     made = time.process_time()
-    chosen = select(pool, FrameworkSelection(n_picks=n, per_key=per_network), seed)
+    positions, _, chosen = picked(pool, n, seed, extend, **settings)
     fitting = [one for one in chosen.keys if one is not None]
-    order = chosen.indices.tolist()
-    if extend:
-        order = extended(order, pool, n, seed)
     return Picks(
-        pool.positions[order],
+        positions,
         {
             "n_samples": n_samples,
             "n_plausible": len(pool),

@@ -24,6 +24,9 @@ matched.
     random placement   at random, minimum distances of the rest
     PyXtal             symmetric random crystals in the cell
     templates          the rest's crystals mapped into the cell, rattled
+
+"descent, symmetrized" and "PyXtal, symmetrized" are the same samples, selected with
+``symmetrize`` at the tolerance that ``symmetrize.py`` chose on the five crystals.
 """
 
 from __future__ import annotations
@@ -46,7 +49,16 @@ from samplers import _CRYSTAL_WGAN, CRYSTALS
 from logan_campaign.matching import CrystalMatcher
 from logan_campaign.structures import from_atoms, to_atoms
 
-METHODS = ("descent", "random placement", "PyXtal", "templates", "wgan")
+METHODS = (
+    "descent",
+    "descent, symmetrized",
+    "random placement",
+    "PyXtal",
+    "PyXtal, symmetrized",
+    "templates",
+    "wgan",
+)
+SYMMETRIZE = 0.4
 N_SAMPLES, N_PICKS, MOST_ATOMS, MOST_ATOMS_WGAN, WGAN_STEPS = 150, 20, 18, 12, 1500
 AT = (1, 5, 20)
 
@@ -129,23 +141,32 @@ def samples(case: Case, method: str, seed: int) -> tuple[np.ndarray, dict[str, A
     return made, {"make_cpu_s": round(time.process_time() - began, 1)}
 
 
-def picks_of(case: Case, made: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
-    """Return up to 20 rows of the samples, in the order of selection by framework.
+def picks_of(
+    case: Case, made: np.ndarray, seed: int, **settings: Any
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return up to 20 of the samples, in the order of selection by framework.
 
-    The second value says how many of them are picks at the strategy's defaults; the others are
-    further representatives of the same networks.
+    Args:
+        case: what was left out.
+        made: (n, n_atoms, 3) samples (Å).
+        seed: of the selection.
+        settings: of the selection, where they differ from its defaults.
+
+    Returns:
+        Positions (k, n_atoms, 3) Å as they go on; whose sample each is; and how many of them
+        are picks of the strategy, the others being more of the same networks.
     """
     import crystal_systems
 
     from logan_campaign.screening import ScreeningSpec, screen_pool
-    from logan_campaign.selection import FrameworkSelection, Pool, select
+    from logan_campaign.selection import Pool
 
     cells = np.repeat(case.cell[None], len(made), axis=0)
     good = np.flatnonzero(
         screen_pool(made, cells, case.numbers, True, ScreeningSpec()) == ""
     )  # fmt: skip
     if not len(good):
-        return good, 0
+        return made[:0], good, 0
     pool = Pool(
         numbers=case.numbers,
         positions=made[good],
@@ -154,17 +175,19 @@ def picks_of(case: Case, made: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
         group=np.zeros(len(good), dtype=int),
         training=[from_atoms(atoms) for atoms in case.rest],
     )
-    order = select(pool, FrameworkSelection(n_picks=N_PICKS), seed).indices.tolist()
-    return good[crystal_systems.extended(order, pool, N_PICKS, seed)], len(order)
+    positions, rows, first = crystal_systems.picked(pool, N_PICKS, seed, True, **settings)
+    return positions, good[rows], len(first.indices)
 
 
 def figures(case: Case, method: str, seed: int) -> dict[str, Any]:
     """Return what one method makes of one crystal."""
-    made, row = samples(case, method, seed)
+    source, symmetrized, _ = method.partition(", symmetrized")
+    settings = {"symmetrize": SYMMETRIZE} if symmetrized else {}
+    made, row = samples(case, source, seed)
     began = time.process_time()
-    picks, n_first = np.arange(len(made)), len(made)
+    picked, picks, n_first = made, np.arange(len(made)), len(made)
     if len(made) > N_PICKS:
-        picks, n_first = picks_of(case, made, seed)
+        picked, picks, n_first = picks_of(case, made, seed, **settings)
     row["select_cpu_s"] = round(time.process_time() - began, 1)
     began = time.process_time()
     cells = np.repeat(case.cell[None], len(made), axis=0)
@@ -180,7 +203,7 @@ def figures(case: Case, method: str, seed: int) -> dict[str, Any]:
     for tolerance in case.matchers:
         rms = [case.rms(tolerance, positions) for positions in made]
         row[f"n_{tolerance}"] = sum(found is not None for found in rms)
-        row[tolerance] = [rms[pick] for pick in picks]
+        row[tolerance] = [case.rms(tolerance, positions) for positions in picked]
     return row | {"match_cpu_s": round(time.process_time() - began, 1)}
 
 
@@ -370,7 +393,7 @@ def main() -> None:
         default=silica.DATA / "mp-546794_training.extxyz",
         help="file with the SiO2 crystals",
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:4]))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:6]))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     records.common_options(parser)
     args = parser.parse_args()

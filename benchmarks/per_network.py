@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,30 +37,47 @@ PER_NETWORK = (1, 2, 4, 20)
 N_PICKS = targets.N_PICKS
 
 
-def lists(pool: Any, seed: int) -> dict[str, list[int]]:
-    """Return the rows of a pool that each setting picks, in order."""
-    from logan_campaign.selection import FrameworkSelection, select
+def settings() -> dict[str, Any]:
+    """Return the selections that are compared, by name."""
+    from logan_campaign.selection import FrameworkSelection
 
-    return {
-        str(k): select(pool, FrameworkSelection(n_picks=N_PICKS, per_key=k), seed).indices.tolist()
-        for k in PER_NETWORK
-    }
+    return {str(k): FrameworkSelection(n_picks=N_PICKS, per_key=k) for k in PER_NETWORK}
+
+
+def lists(pool: Any, compared: dict[str, Any], seed: int) -> tuple[dict[str, list[int]], Any]:
+    """Return the starts that each setting picks, in order, and the positions (Å) of all."""
+    from logan_campaign.selection import select
+
+    starts: dict[bytes, int] = {}
+    positions, chosen = [], {}
+    for name, setting in compared.items():
+        picked = select(pool, setting, seed)
+        chosen[name] = []
+        for row in picked.indices.tolist():
+            moved = picked.starts.get(row)
+            one = pool.positions[row] if moved is None else moved.positions
+            if one.tobytes() not in starts:
+                starts[one.tobytes()] = len(positions)
+                positions.append(one)
+            chosen[name].append(starts[one.tobytes()])
+    return chosen, np.array(positions)
 
 
 def relax(atoms: Any, sought: Any, work: Path) -> dict[str, Any]:
     """Relax a structure at the cheap level; compare it with the crystal that was left out."""
-    from logan_campaign.structures import to_atoms
+    from logan_campaign.structures import spacegroup_symbol, to_atoms
 
     outcome = targets.relaxed(atoms, coarse(), work / "coarse")
     structure = outcome.pop("structure")
+    outcome["spacegroup"] = spacegroup_symbol(structure, 0.1)
     after = to_atoms(structure)
     right = is_right(after.numbers, after.positions[None], after.cell.array[None])
     found = targets.matches(sought, structure) if sought is not None else {}
     return {**outcome, "right": bool(right[0]), **found, "structure": structure}
 
 
-def run(args: argparse.Namespace) -> None:
-    """Generate, select and relax what has not been."""
+def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
+    """Generate, select by each of several settings, and relax what has not been."""
     from logan_campaign.gan import enable_compilation_cache
 
     enable_compilation_cache()
@@ -77,9 +96,8 @@ def run(args: argparse.Namespace) -> None:
                 training = crystal_systems.without_near(known, sought)  # the crystal itself too
                 begun = time.process_time()
                 pool, n_samples = crystal_systems.descent_pool(numbers, cell, training, seed)
-                chosen = lists(pool, seed)
-                rows = sorted({row for picks in chosen.values() for row in picks})
-                grains = np.rint(pool.positions[rows] / targets.GRAIN).astype(int).tolist()
+                chosen, positions = lists(pool, compared, seed)
+                grains = np.rint(positions / targets.GRAIN).astype(int).tolist()
                 planned = {
                     "kind": "lists",
                     **named,
@@ -87,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
                     "n_samples": n_samples,
                     "n_plausible": len(pool),
                     "cpu_s": round(time.process_time() - begun, 1),
-                    "lists": {k: [rows.index(row) for row in picks] for k, picks in chosen.items()},
+                    "lists": chosen,
                     "positions": grains,
                 }
                 append(args.out, planned)
@@ -109,12 +127,14 @@ def run(args: argparse.Namespace) -> None:
             print(f"no. {place}, seed {seed}: {len(planned['positions'])} starts", flush=True)
 
 
-def figures(planned: dict[str, Any], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a line for each list of a crystal and a seed."""
+def figures(
+    planned: dict[str, Any], records: list[dict[str, Any]], setting: str
+) -> list[dict[str, Any]]:
+    """Return a line for each list of a crystal and a seed; ``setting``: what differs."""
     zero = next(r["energy_ev"] for r in records if r["kind"] == "crystal")
     starts = {r["start"]: r for r in records if r["kind"] == "start"}
     table = []
-    for per_network, picks in planned["lists"].items():
+    for name, picks in planned["lists"].items():
         ranked = [starts[k] for k in picks if k in starts]
         above = [
             1000 * (r["energy_ev"] - zero) / planned["n_atoms"] if r["energy_ev"] else np.inf
@@ -132,13 +152,14 @@ def figures(planned: dict[str, Any], records: list[dict[str, Any]]) -> list[dict
                 "crystal": planned["crystal"],
                 "atoms": planned["n_atoms"],
                 "seed": planned["seed"],
-                "per_network": int(per_network),
+                setting: name,
                 "picks": len(picks),
                 "relaxed": len(ranked),
                 "near_ranks": near,
                 "right": sum(r["right"] for r in ranked),
                 "minima": len(minima),
                 "lowest_mev": round(min(above), 1) if above else None,
+                "symmetric": sum(r.get("spacegroup", "P1") != "P1" for r in ranked),
                 "ionic_steps": sum(r["n_steps"] for r in ranked),
                 "cpu_s": round(sum(r["cpu_s"] for r in ranked), 1),
             }
@@ -146,36 +167,39 @@ def figures(planned: dict[str, Any], records: list[dict[str, Any]]) -> list[dict
     return table
 
 
-def report(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the figures of all lists."""
+def report(args: argparse.Namespace, setting: str = "per_network") -> list[dict[str, Any]]:
+    """Return the figures of all lists; ``setting``: what differs between them."""
     records = read(args.out)
     table = []
     for planned in records:
         if planned["kind"] == "lists":
             named = {k: planned[k] for k in ("crystal", "seed")}
-            table += figures(planned, [r for r in records if named.items() <= r.items()])
+            own = [r for r in records if named.items() <= r.items()]
+            table += figures(planned, own, setting)
     return table
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def command_line(
+    description: str, out: Path, compared: Callable[[], dict[str, Any]], setting: str
+) -> None:
+    """Run the command line of a comparison of selections on the five crystals."""
+    parser = argparse.ArgumentParser(description=description.split("\n", 1)[0])
     parser.add_argument(
         "--crystals",
         type=Path,
         default=targets.DATA / "mp-546794_training.extxyz",
         help="file with the SiO2 crystals",
     )
-    parser.add_argument("--work", type=Path, default=Path("per_network.work"), help="frames")
+    parser.add_argument("--work", type=Path, default=Path(f"{out.stem}.work"), help="frames")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--only", nargs="+", type=int, choices=CRYSTALS, default=list(CRYSTALS))
 
     def run_alone(args: argparse.Namespace) -> None:
         with alone(args.work):
-            run(args)
+            run(args, compared())
 
-    run_or_report(parser, RESULTS / "per_network.jsonl", run_alone, report)
+    run_or_report(parser, out, run_alone, partial(report, setting=setting))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, RESULTS / "per_network.jsonl", settings, "per_network")

@@ -49,7 +49,7 @@ from records import RESULTS, alone, append, environment, read
 from logan_campaign.processors import pin_to_cores
 
 TARGETS = ("mp-546794", "mp-554151", "mp-555235")
-METHODS = ("logan", "logan-2", "templates", "pyxtal", "random")
+METHODS = ("logan", "logan-2", "logan-sym", "templates", "pyxtal", "random")
 NEAR = ("without", "with")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -63,14 +63,20 @@ WINDOW_MEV = 5.0
 COLOURS = {
     "logan": "#1b6ca8",
     "logan-2": "#7fb3d5",
+    "logan-sym": "#6a4c93",
     "templates": "#c8553d",
     "pyxtal": "#588157",
     "random": "#8d8d8d",
 }
 
-#: Picks per network of the rows of LoGAN. Two were chosen by ``per_network.py``, on other
-#: crystals, after the rows with one had been seen.
-PER_NETWORK = {"logan": 1, "logan-2": 2}
+#: Settings of the selection in the rows of LoGAN. Those of ``logan-2`` and ``logan-sym`` were
+#: chosen by ``per_network.py`` and ``symmetrize.py``, on other crystals, after the rows of
+#: ``logan`` had been seen.
+LOGAN: dict[str, dict[str, Any]] = {
+    "logan": {},
+    "logan-2": {"per_key": 2},
+    "logan-sym": {"symmetrize": 0.4},
+}
 
 #: Positions of a plan are whole numbers of this length (Å).
 GRAIN = 1e-5
@@ -126,10 +132,8 @@ def plan(args: argparse.Namespace) -> None:
         begun = time.process_time()
         given = (target.numbers, target.cell.array, training, N_PICKS, SEED)
         figures: dict[str, Any] = {}
-        if row.method in PER_NETWORK:
-            positions, figures = crystal_systems.logan(
-                *given, extend=True, per_network=PER_NETWORK[row.method]
-            )
+        if row.method in LOGAN:
+            positions, figures = crystal_systems.logan(*given, extend=True, **LOGAN[row.method])
         else:
             make = {
                 "templates": crystal_systems.templates,

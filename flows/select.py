@@ -133,6 +133,7 @@ class SelectMaker(Maker):
             training=training,
             models=_models(models or [], [p.model_id for p in found]) if self.needs_models else [],
             workdir=Path("cheap"),
+            fixed_cell=target.lattice == "fixed",
         )
         chosen = select(pool, self.strategy, seed=self.seed)
         unusable.update(chosen.n_unusable)

@@ -337,12 +337,13 @@ class Candidate(BaseModel):
     represents: int = Field(description="How many generated structures it stands for")
     structure: CompactGeometry = Field(description="The raw generated structure")
     start: CompactGeometry | None = Field(
-        None, description="What a cheap relaxation made of it, if one did: this goes on"
+        None,
+        description="What symmetrization or a cheap relaxation made of it, if any: this goes on",
     )
 
     @property
     def goes_on(self) -> Geometry:
-        """The structure that goes on: pre-relaxed, or as generated."""
+        """The structure that goes on: symmetrized or pre-relaxed, or as generated."""
         return self.structure if self.start is None else self.start
 
 

@@ -47,6 +47,7 @@ class Pool:
         training: training set; strategies that learn from it need it.
         models: the ensemble; strategies that ask its critics need it.
         workdir: folder for the files of cheap relaxations.
+        fixed_cell: the cell was given, not found.
     """
 
     numbers: np.ndarray
@@ -57,6 +58,7 @@ class Pool:
     training: Sequence[Geometry] = ()
     models: Sequence[Model] = ()
     workdir: Path = Path()
+    fixed_cell: bool = True
     _computed: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -111,6 +113,7 @@ class Pool:
             self.training,
             self.models,
             self.workdir,
+            self.fixed_cell,
             {key: values[rows] for key, values in self._computed.items()},
         )
 
@@ -133,6 +136,7 @@ class Pool:
             self.training,
             self.models,
             self.workdir,
+            self.fixed_cell,
         )
 
 
@@ -172,7 +176,7 @@ class Selection:
     n_unusable: dict[str, int] = field(default_factory=dict)
     """Structures passed over, per reason."""
     starts: dict[int, Atoms] = field(default_factory=dict)
-    """Structures that a cheap relaxation changed, by index: those go on instead."""
+    """Structures that were symmetrized or relaxed cheaply, by index: those go on instead."""
     cheap: list[CheapRelaxations] = field(default_factory=list)
     """Relaxations done on the way."""
 

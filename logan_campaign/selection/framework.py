@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from ase import Atoms
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pymatgen.core import Structure
 
+from logan_campaign import progress
 from logan_campaign.coordination import (
     BOND_FACTOR,
     Bonds,
@@ -20,9 +22,10 @@ from logan_campaign.errors import InputError
 from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.schemas import TargetKind
-from logan_campaign.selection.base import Pool
+from logan_campaign.selection.base import Pool, Selection
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
 from logan_campaign.structures import from_atoms, structure_id
+from logan_campaign.symmetrization import find_operations, symmetrized
 
 
 class FrameworkSelection(KeyedSelection):
@@ -56,6 +59,48 @@ class FrameworkSelection(KeyedSelection):
         le=2,
         description="Atoms nearer than this many sums of covalent radii are bonded",
     )
+    symmetrize: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Give structures the symmetry that they have to this tolerance (Å); one "
+        "representative then stands for a network with a space group, and those with more "
+        "symmetry operations come first",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # ids of specs and of jobs' inputs rest on this form, which older ones have, too
+        said: dict[str, Any] = handler(self)
+        if said.get("symmetrize", 0) is None:
+            del said["symmetrize"]
+        return said
+
+    def select(self, pool: Pool, seed: int) -> Selection:
+        """Pick representatives of networks, symmetric ones where that is asked for."""
+        if self.symmetrize is None:
+            return super().select(pool, seed)
+        found: dict[int, Atoms] = {}
+        for row in range(len(pool)):
+            positions, cell, n_operations = symmetrized(
+                pool.numbers,
+                pool.positions[row],
+                pool.cells[row],
+                self.symmetrize,
+                pool.fixed_cell,
+            )
+            if n_operations > 1:
+                found[row] = Atoms(pool.numbers, positions, cell=cell, pbc=True)
+            progress.report("symmetrize", row + 1, len(pool))
+        selection = super().select(pool.moved(found), seed)
+        picks = selection.indices.tolist()
+        # what a cheap relaxation has moved goes on from there
+        selection.starts = {r: a for r, a in found.items() if r in picks} | selection.starts
+        selection.strategies = [
+            f"{strategy}, symmetrized" if row in found else strategy
+            for row, strategy in zip(picks, selection.strategies, strict=True)
+        ]
+        return selection
 
     @property
     def lacking(self) -> str:
@@ -85,7 +130,15 @@ class FrameworkSelection(KeyedSelection):
             crystals = [s for s in structures if isinstance(s, Structure)]
             for members in CrystalMatcher(self.tolerance).group(crystals):
                 keys[rows[members]] = structure_id(crystals[members[0]])
-        return Judgement(keys, np.where(fits, clarity, 0.0))
+        rank = np.ones(n)
+        if self.symmetrize is not None:
+            for row in rows.tolist():
+                crystal = pool.numbers, pool.positions[row], pool.cells[row]
+                found = find_operations(*crystal, self.symmetrize, pool.fixed_cell)
+                rank[row] = found.n
+                if found.n > 1:
+                    keys[row] += f" {found.space_group(pool.cells[row])}"
+        return Judgement(keys, np.where(fits, clarity, 0.0), rank)
 
 
 def _clarity(near: Bonds, factor: float, n: int) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import Pool
@@ -24,4 +26,4 @@ class GraphSelection(KeyedSelection):
 
     def judge(self, pool: Pool) -> Judgement:
         """Return SMILES and clarity of each structure's bonds."""
-        return Judgement(*pool_graphs(pool.numbers, pool.positions))
+        return Judgement(*pool_graphs(pool.numbers, pool.positions), np.zeros(len(pool)))

@@ -59,10 +59,12 @@ class Judgement(NamedTuple):
     Attributes:
         keys: (n,) graph or network; empty where there is none.
         clarity: (n,) how little doubt there is about the bonds; larger is clearer.
+        rank: (n,) what comes before clarity and before how frequent a key is; larger comes first.
     """
 
     keys: np.ndarray
     clarity: np.ndarray
+    rank: np.ndarray
 
 
 class KeyedSelection(SelectionBase):
@@ -151,12 +153,18 @@ class KeyedSelection(SelectionBase):
             check_level(self.pre_relax.level, species, kind)
 
     def _representatives(self, judged: Judgement) -> list[tuple[str, list[int]]]:
-        """Return the keys, that of most structures first, and their structures by clarity."""
+        """Return the keys, that of most structures first, and their structures by clarity.
+
+        A rank comes before both: that of a key is the highest of its structures.
+        """
         groups: dict[str, list[int]] = {}
-        for row in np.lexsort((np.arange(len(judged.keys)), -judged.clarity)).tolist():
+        order = np.lexsort((np.arange(len(judged.keys)), -judged.clarity, -judged.rank))
+        for row in order.tolist():
             if judged.keys[row]:
                 groups.setdefault(str(judged.keys[row]), []).append(row)
-        return sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+        return sorted(
+            groups.items(), key=lambda item: (-judged.rank[item[1][0]], -len(item[1]), item[0])
+        )
 
     def _clusters(self, pool: Pool, rows: np.ndarray, n: int, seed: int) -> Selection:
         settings = KMeansSelection(
@@ -253,7 +261,7 @@ class KeyedSelection(SelectionBase):
         named = {both.keys[place]: key for place, (key, _) in enumerate(settled)}
         keys = np.array([named.get(key, key) for key in both.keys[len(known) :]], dtype=object)
         keys[[k for k, r in enumerate(rows.tolist()) if r not in starts]] = ""
-        return Judgement(keys, both.clarity[len(known) :])
+        return Judgement(keys, both.clarity[len(known) :], both.rank[len(known) :])
 
 
 def _append(found: Selection, longer: Selection) -> None:

@@ -13,6 +13,8 @@ from monty.json import MontyDecoder, MontyEncoder
 from logan_campaign import flows
 from logan_campaign.errors import InputError
 from logan_campaign.flows import CampaignMaker
+from logan_campaign.schemas import Candidate
+from logan_campaign.structures import spacegroup_symbol
 
 TINY = """\
 name: tiny
@@ -108,6 +110,46 @@ def test_jobflow_run_locally_takes_the_flow_unchanged(
     relaxed = [d["output"] for d in store.query({"output.doc_type": "relaxation"})]
     assert relaxed
     assert len({r["candidate_id"] for r in relaxed}) == len(relaxed)
+
+
+SYMMETRIC = """\
+name: symmetric
+target:
+  kind: crystal
+  formula: Si2O4
+  cell: [[5.136, 0.0, 0.0], [0.158, 5.133, 0.0], [-2.647, -2.567, 3.575]]
+training: {source: {type: builtin, name: sio2-prototypes}}
+models: {count: 1, hyperparameters: {method: descent, n_neighbour: 25, keep: 0.25}}
+generate: {per_model: 16}
+select: {strategy: framework, coverage: 0.8, symmetrize: 0.5, fill: false, n_picks: 2}
+relax:
+  levels: # a tolerance that every geometry meets
+    - {name: near, calculator: ase, target: "ase.calculators.lj:LennardJones", fmax: 1.0e+6}
+"""
+
+
+def test_what_is_nearly_symmetric_goes_on_as_symmetric_and_is_kept_as_generated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "symmetric.yaml"
+    path.write_text(SYMMETRIC)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    flow = CampaignMaker.from_file(path).make()
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+
+    selected = store.query_one({"output.doc_type": "selection"}, load=True)["output"]
+    picked = Candidate.model_validate(selected["candidates"][0])
+    assert picked.strategy == "framework, symmetrized"
+    assert picked.start is not None
+    assert spacegroup_symbol(picked.structure, 1e-4) == "P1"
+    found = spacegroup_symbol(picked.start, 0.02)
+    assert found != "P1"
+    assert str(picked.graph).endswith(f" {found}")
+    # it is that one which was compared: the training set's cristobalite, rediscovered
+    screened = store.query_one({"output.doc_type": "screening"}, load=True)["output"]
+    verdict = next(v for v in screened["verdicts"] if v["candidate_id"] == picked.id)
+    assert verdict["state"] == "rediscovered"
 
 
 def test_a_crystal_campaign_ends_in_plane_waves_with_reference_energies(

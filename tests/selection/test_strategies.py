@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 from pydantic import TypeAdapter, ValidationError
+from spglib import get_symmetry_dataset
 
 from logan_campaign.coordination import CoordinationRanges
 from logan_campaign.errors import InputError
@@ -302,6 +303,81 @@ def test_framework_gives_one_pick_per_network_with_learned_coordination(group_by
         pool, FrameworkSelection(group_by=group_by, n_picks=3, descriptor=SMALL), seed=0
     )
     assert kinds[filled.indices[2]] == "torn"
+
+
+def space_group(atoms: Atoms, symprec: float) -> int:
+    """Return the number of a crystal's space group."""
+    cell = atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
+    return int(get_symmetry_dataset(cell, symprec=symprec).number)
+
+
+@pytest.mark.parametrize("group_by", ["topology", "match"])
+def test_framework_symmetrizes_what_it_picks(group_by: str) -> None:
+    pool, kinds = carbon()
+    before = pool.positions.copy()
+    chosen = select(pool, FrameworkSelection(group_by=group_by, symmetrize=0.3, n_picks=2), seed=0)
+    assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
+    assert set(chosen.starts) == set(chosen.indices.tolist())
+    assert np.array_equal(pool.positions, before)  # what was generated is kept
+    assert set(chosen.strategies) == {"framework, symmetrized"}
+    assert [key.split()[-1] for key in chosen.keys if key] == ["R-3m", "P6_3/mmc"]
+    for row, number in zip(chosen.indices.tolist(), (166, 194), strict=True):
+        assert space_group(pool.atoms(row), 0.001) == 1
+        assert space_group(chosen.starts[row], 0.001) == number
+        assert np.array_equal(chosen.starts[row].cell.array, pool.cells[row])
+        assert np.abs(chosen.starts[row].positions - pool.positions[row]).max() < 0.3
+
+
+def test_framework_puts_networks_with_more_symmetry_first() -> None:
+    pool, kinds = carbon()
+    shear = np.array([[1, 0.02, 0.03], [0, 1, 0.01], [0, 0, 1]])
+    sheared = np.array(kinds) == "diamond"
+    strain = np.where(sheared[:, None, None], shear, np.eye(3))
+    given = replace(pool, positions=pool.positions @ strain, cells=pool.cells @ strain)
+    plain = select(given, FrameworkSelection(n_picks=2), seed=0)
+    assert [kinds[row] for row in plain.indices] == ["diamond", "lonsdaleite"]
+    chosen = select(given, FrameworkSelection(n_picks=2, symmetrize=0.3), seed=0)
+    # the given cells of diamond have lost their symmetry, those of lonsdaleite have not
+    assert [kinds[row] for row in chosen.indices] == ["lonsdaleite", "diamond"]
+    found = replace(given, fixed_cell=False)
+    chosen = select(found, FrameworkSelection(n_picks=2, symmetrize=0.3), seed=0)
+    assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
+    row = int(chosen.indices[0])
+    assert np.abs(chosen.starts[row].cell.array - found.cells[row]).max() > 1e-3
+
+
+def test_what_was_symmetrized_and_relaxed_goes_on_as_it_was_relaxed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copper = bulk("Cu", cubic=True)
+    torn = copper.positions + np.array([[1.2, 0.0, 0.0], *np.zeros((3, 3))])
+    pool = Pool(
+        numbers=copper.numbers,
+        positions=torn[None],
+        cells=copper.cell.array[None],
+        periodic=True,
+        group=np.zeros(1, dtype=int),
+        training=[from_atoms(copper)],
+    )
+    level = {"name": "pre", "calculator": "ase", "target": "ase.calculators.emt:EMT"}
+    chosen = select(
+        pool,
+        FrameworkSelection(symmetrize=0.1, pre_relax={"n": 1, "level": level}, descriptor=SMALL),
+        seed=0,
+    )
+    assert chosen.cheap[0].n_converged == 1
+    assert space_group(chosen.starts[0], 0.05) == 225
+
+
+def test_spec_without_symmetrize_reads_as_it_did_before_there_was_any() -> None:
+    assert "symmetrize" not in FrameworkSelection().model_dump(mode="json")
+    again = FrameworkSelection(symmetrize=0.2).model_dump(mode="json")
+    assert again["symmetrize"] == 0.2
+    assert FrameworkSelection(**again).symmetrize == 0.2
+    for wrong in (0, -0.1, 2):
+        with pytest.raises(ValidationError, match="symmetrize"):
+            FrameworkSelection(symmetrize=wrong)
 
 
 @pytest.mark.parametrize("group_by", ["topology", "match"])

@@ -1,0 +1,33 @@
+"""Whether structures that are nearly symmetric should be made so, and picked first.
+
+    python benchmarks/symmetrize.py run --seeds 0 1     # goes on where it was
+    python benchmarks/symmetrize.py report --json
+
+As ``per_network.py``, with the same crystals and the same structures: selection by framework
+picks 20 of them as they are, or with ``symmetrize`` at several tolerances, which moves atoms,
+tells networks with different space groups apart, and picks what is most symmetric first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from per_network import N_PICKS, command_line
+from records import RESULTS
+
+#: Tolerances (Å); None: structures as they are.
+TOLERANCES = (None, 0.2, 0.3, 0.4, 0.5)
+
+
+def settings() -> dict[str, Any]:
+    """Return the selections that are compared, by name."""
+    from logan_campaign.selection import FrameworkSelection
+
+    return {
+        str(tolerance): FrameworkSelection(n_picks=N_PICKS, symmetrize=tolerance)
+        for tolerance in TOLERANCES
+    }
+
+
+if __name__ == "__main__":
+    command_line(__doc__, RESULTS / "symmetrize.jsonl", settings, "symmetrize")
