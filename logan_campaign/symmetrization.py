@@ -3,7 +3,7 @@
 Structures of low energy tend to be symmetric (C. J. Pickard, R. J. Needs, J. Phys.: Condens.
 Matter 23, 053201 (2011), doi:10.1088/0953-8984/23/5/053201), and a generator that knows no space
 groups gives them up to a few tenths of an ångström. The operations are spglib's (A. Togo,
-K. Shinohara, I. Tanaka, Sci. Technol. Adv. Mater., Meth. 4, 2384822 (2024),
+K. Shinohara, I. Tanaka, STAM Methods 4, 2384822 (2024),
 doi:10.1080/27660400.2024.2384822); each atom goes to the mean of its images under them. ASE's
 ``refine_symmetry`` does likewise, but changes the cell too, which may be given.
 """

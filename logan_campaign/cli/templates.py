@@ -90,8 +90,9 @@ models:                        # the ensemble
 generate:
   per_model: 100               # structures per model (wgan: 500 cost no more)
 
-select:                        # one structure per bonded network
+select:                        # one structure per bonded network and space group
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
+  symmetrize: 0.4              # what is symmetric to this tolerance (Å) is made so, and comes first
   coverage: 0.8                # no numbers of neighbours that few training atoms have
   n_picks: 10
 
