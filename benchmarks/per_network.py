@@ -159,7 +159,10 @@ def figures(
                 "right": sum(r["right"] for r in ranked),
                 "minima": len(minima),
                 "lowest_mev": round(min(above), 1) if above else None,
-                "symmetric": sum(r.get("spacegroup", "P1") != "P1" for r in ranked),
+                # earlier records do not say
+                "symmetric": sum(r["spacegroup"] not in ("P1", None) for r in ranked)
+                if all("spacegroup" in r for r in ranked)
+                else None,
                 "ionic_steps": sum(r["n_steps"] for r in ranked),
                 "cpu_s": round(sum(r["cpu_s"] for r in ranked), 1),
             }

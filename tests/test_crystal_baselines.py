@@ -10,6 +10,7 @@ from crystal_systems import (
     STRICT,
     find_templates,
     matcher,
+    picked,
     random_placement,
     smallest_distances,
 )
@@ -17,6 +18,9 @@ from per_network import figures
 from pymatgen.io.ase import AseAtomsAdaptor
 from sio2_coarse import lowest_distinct
 from sio2_targets import GRAIN, Row, alike, first_alike, next_start, progress_of
+
+from logan_campaign.selection import Pool
+from logan_campaign.structures import from_atoms, spacegroup_symbol
 
 QUARTZ = crystal(
     ("Si", "O"),
@@ -156,8 +160,38 @@ def test_only_a_match_of_the_same_energy_is_near_the_crystal_that_was_left_out()
     ]
     planned = {"crystal": 1, "seed": 0, "n_atoms": 10}
     planned["lists"] = {"1": [0, 1, 2], "2": [5, 0, 4, 2, 3]}
-    one, two = figures(planned, records)
+    one, two = figures(planned, records, "per_network")
+    assert (one["per_network"], two["per_network"]) == ("1", "2")
+    assert one["symmetric"] is None
     assert (one["near_ranks"], one["minima"], one["lowest_mev"]) == ([3], 2, 4.0)
     # 9.9 and 10.3 count as one minimum
     assert (two["near_ranks"], two["minima"], two["lowest_mev"]) == ([1, 4], 4, -10.1)
     assert two["ionic_steps"] == 25
+
+
+@pytest.mark.parametrize("settings", [{}, {"symmetrize": 0.4}])
+def test_lists_go_on_with_the_same_networks_and_hold_structures_as_they_are_relaxed(settings):
+    order = np.argsort(QUARTZ.numbers, kind="stable")
+    quartz = QUARTZ[order]
+    rng = np.random.default_rng(0)
+    samples = quartz.positions + rng.normal(scale=0.03, size=(8, *quartz.positions.shape))
+    pool = Pool(
+        numbers=quartz.numbers,
+        positions=samples,
+        cells=np.repeat(quartz.cell.array[None], 8, axis=0),
+        periodic=True,
+        group=np.zeros(8, dtype=int),
+        training=[from_atoms(QUARTZ)],
+    )
+    positions, rows, first = picked(pool, 5, 0, True, **settings)
+    assert len(first.indices) == 1
+    assert rows[0] == first.indices[0]
+    assert len(set(rows.tolist())) == len(positions) == 5
+    for row, one in zip(rows, positions, strict=True):
+        assert np.abs(one - samples[row]).max() < 0.4
+        symbol = spacegroup_symbol(
+            from_atoms(Atoms(quartz.numbers, one, cell=quartz.cell, pbc=True)), 0.001
+        )
+        assert symbol == ("P3_221" if settings else "P1")
+    alone, _, _ = picked(pool, 5, 0, False, **settings)
+    assert len(alone) == 1
