@@ -27,6 +27,9 @@ from logan_campaign.selection.keyed import Judgement, KeyedSelection
 from logan_campaign.structures import from_atoms, structure_id
 from logan_campaign.symmetrization import find_operations, symmetrized
 
+#: Structures between two reports of progress.
+_REPORT_EVERY = 500
+
 
 class FrameworkSelection(KeyedSelection):
     """Settings of framework selection.
@@ -91,7 +94,8 @@ class FrameworkSelection(KeyedSelection):
             )
             if n_operations > 1:
                 found[row] = Atoms(pool.numbers, positions, cell=cell, pbc=True)
-            progress.report("symmetrize", row + 1, len(pool))
+            if row % _REPORT_EVERY == 0:
+                progress.report("symmetrize", row, len(pool))
         selection = super().select(pool.moved(found), seed)
         picks = selection.indices.tolist()
         # what a cheap relaxation has moved goes on from there

@@ -57,6 +57,14 @@ def spec_file(tmp_path: Path) -> Path:
     return path
 
 
+def finished(spec_file: Path) -> JobStore:
+    """Run a campaign with jobflow alone; return the store that holds its outputs."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    flow = CampaignMaker.from_file(spec_file).make()
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    return store
+
+
 def test_the_flow_round_trips_as_json(spec_file: Path) -> None:
     flow = CampaignMaker.from_file(spec_file).make()
     again = json.loads(json.dumps(flow, cls=MontyEncoder), cls=MontyDecoder)
@@ -90,9 +98,7 @@ def test_jobflow_run_locally_takes_the_flow_unchanged(
     spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    flow = CampaignMaker.from_file(spec_file).make()
-    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    store = finished(spec_file)
 
     campaigns = {d["metadata"]["campaign"] for d in store.query({}, properties=["metadata"])}
     assert campaigns == {"tiny"}  # jobs added on the way belong to it as well
@@ -134,9 +140,7 @@ def test_what_is_nearly_symmetric_goes_on_as_symmetric_and_is_kept_as_generated(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "symmetric.yaml"
     path.write_text(SYMMETRIC)
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    flow = CampaignMaker.from_file(path).make()
-    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    store = finished(path)
 
     selected = store.query_one({"output.doc_type": "selection"}, load=True)["output"]
     picked = Candidate.model_validate(selected["candidates"][0])
@@ -158,9 +162,7 @@ def test_a_crystal_campaign_ends_in_plane_waves_with_reference_energies(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "crystal.yaml"
     path.write_text(CRYSTAL)
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    flow = CampaignMaker.from_file(path).make()
-    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    store = finished(path)
 
     relaxed = [d["output"] for d in store.query({"output.doc_type": "relaxation"})]
     assert relaxed
