@@ -91,32 +91,40 @@ def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
             ]
             sought = known[place]
             cell, numbers = sought.cell.array, sought.numbers
-            planned = next((r for r in records if r["kind"] == "lists"), None)
-            if planned is None:
+            planned = [r for r in records if r["kind"] == "lists"]
+            known_lists = {name for record in planned for name in record["lists"]}
+            missing = {k: one for k, one in compared.items() if k not in known_lists}
+            starts = [one for record in planned for one in record["positions"]]
+            if missing:
                 training = crystal_systems.without_near(known, sought)  # the crystal itself too
                 begun = time.process_time()
                 pool, n_samples = crystal_systems.descent_pool(numbers, cell, training, seed)
-                chosen, positions = lists(pool, compared, seed)
+                chosen, positions = lists(pool, missing, seed)
                 grains = np.rint(positions / targets.GRAIN).astype(int).tolist()
-                planned = {
+                new = [one for one in grains if one not in starts]
+                starts += new
+                record = {
                     "kind": "lists",
                     **named,
                     "n_atoms": len(numbers),
                     "n_samples": n_samples,
                     "n_plausible": len(pool),
                     "cpu_s": round(time.process_time() - begun, 1),
-                    "lists": chosen,
-                    "positions": grains,
+                    "lists": {
+                        name: [starts.index(grains[pick]) for pick in picks]
+                        for name, picks in chosen.items()
+                    },
+                    "positions": new,  # after those of earlier lists
                 }
-                append(args.out, planned)
+                append(args.out, record)
             done = {r["start"] for r in records if r["kind"] == "start"}
-            if len(done) == len(planned["positions"]):
+            if len(done) == len(starts):
                 continue
             own = relax(sought, None, args.work)
             if not any(r["kind"] == "crystal" for r in records):
                 kept = {k: v for k, v in own.items() if k != "structure"}
                 append(args.out, {"kind": "crystal", **named, **kept})
-            for start, one in enumerate(planned["positions"]):
+            for start, one in enumerate(starts):
                 if start not in done:
                     atoms = targets.crystal(numbers, cell, one)
                     found = relax(atoms, own["structure"], args.work)
@@ -124,7 +132,7 @@ def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
                     grains = np.rint(structure.cart_coords / targets.GRAIN).astype(int).tolist()
                     record = {"kind": "start", **named, "start": start, **found, "grains": grains}
                     append(args.out, record)
-            print(f"no. {place}, seed {seed}: {len(planned['positions'])} starts", flush=True)
+            print(f"no. {place}, seed {seed}: {len(starts)} starts", flush=True)
 
 
 def figures(

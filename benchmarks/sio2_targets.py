@@ -49,7 +49,7 @@ from records import RESULTS, alone, append, environment, read
 from logan_campaign.processors import pin_to_cores
 
 TARGETS = ("mp-546794", "mp-554151", "mp-555235")
-METHODS = ("logan", "logan-2", "logan-sym", "templates", "pyxtal", "random")
+METHODS = ("logan", "logan-2", "logan-sym", "logan-sym-2", "templates", "pyxtal", "random")
 NEAR = ("without", "with")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -64,18 +64,20 @@ COLOURS = {
     "logan": "#1b6ca8",
     "logan-2": "#7fb3d5",
     "logan-sym": "#6a4c93",
+    "logan-sym-2": "#b392d6",
     "templates": "#c8553d",
     "pyxtal": "#588157",
     "random": "#8d8d8d",
 }
 
-#: Settings of the selection in the rows of LoGAN. Those of ``logan-2`` and ``logan-sym`` were
-#: chosen by ``per_network.py`` and ``symmetrize.py``, on other crystals, after the rows of
-#: ``logan`` had been seen.
+#: Settings of the selection in the rows of LoGAN. All but those of ``logan`` were chosen by
+#: ``per_network.py`` and ``symmetrize.py``, on other crystals, each after the rows above it had
+#: been seen.
 LOGAN: dict[str, dict[str, Any]] = {
     "logan": {},
     "logan-2": {"per_key": 2},
     "logan-sym": {"symmetrize": 0.4},
+    "logan-sym-2": {"symmetrize": 0.4, "per_key": 2},
 }
 
 #: Positions of a plan are whole numbers of this length (Å).

@@ -5,7 +5,8 @@
 
 As ``per_network.py``, with the same crystals and the same structures: selection by framework
 picks 20 of them as they are, or with ``symmetrize`` at several tolerances, which moves atoms,
-tells networks with different space groups apart, and picks what is most symmetric first.
+tells networks with different space groups apart, and picks what is most symmetric first. At the
+tolerance that was chosen, several of each network and space group are tried as well.
 """
 
 from __future__ import annotations
@@ -18,14 +19,21 @@ from records import RESULTS
 #: Tolerances (Å); None: structures as they are.
 TOLERANCES = (None, 0.2, 0.3, 0.4, 0.5)
 
+#: Representatives of each network with a space group, besides one.
+PER_KEY = (2, 4)
+
 
 def settings() -> dict[str, Any]:
     """Return the selections that are compared, by name."""
     from logan_campaign.selection import FrameworkSelection
 
-    return {
+    by_tolerance = {
         str(tolerance): FrameworkSelection(n_picks=N_PICKS, symmetrize=tolerance)
         for tolerance in TOLERANCES
+    }
+    return by_tolerance | {
+        f"0.4, {k} each": FrameworkSelection(n_picks=N_PICKS, symmetrize=0.4, per_key=k)
+        for k in PER_KEY
     }
 
 
