@@ -341,7 +341,8 @@ def show(table: list[dict[str, Any]]) -> str:
                 ]
                 name = row["method"] + part + (", extended" if more else "")
                 rates.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
-        elif row["right_percent"] is not None:
+        # what is symmetrized comes from the same samples
+        elif row["right_percent"] is not None and "symmetrized" not in row["method"]:
             n_atoms = row["crystals"].split()[0]
             raw.append(
                 f"| {row['method']} | {n_atoms} | {count} | {row['right_percent']} "
