@@ -68,7 +68,7 @@ class FrameworkSelection(KeyedSelection):
         le=1,
         description="Give structures the symmetry that they have to this tolerance (Å); one "
         "representative then stands for a network with a space group, and those with more "
-        "symmetry operations come first",
+        "symmetry operations come first; a saddle point stays one in relaxations",
     )
 
     @model_serializer(mode="wrap")
