@@ -332,7 +332,8 @@ def show(table: list[dict[str, Any]]) -> str:
         if not row["crystals"].endswith("atoms"):
             part = "" if row["crystals"] == "all" else f" ({row['crystals']})"
             for more in ("", "_extended"):
-                if more and (row["picks"] >= N_PICKS or row["method"] == "templates"):
+                is_selected = row["method"] not in ("templates", "random placement")
+                if more and (row["picks"] >= N_PICKS or not is_selected):
                     continue
                 cells = [
                     "none" if found["rms"] is None else f"{found['rate']:.0f} %, {found['rms']:.3f}"
