@@ -63,18 +63,19 @@ def find_operations(
         The operations; the identity alone where spglib finds no others, or where one of them
         takes two atoms to the same place.
     """
+    numbers, cell = np.asarray(numbers), np.asarray(cell)
     fractional = np.asarray(positions) @ np.linalg.inv(cell)
-    numbers = np.asarray(numbers)
     alone = Operations(np.eye(3, dtype=int)[None], np.zeros((1, 3)), np.arange(len(numbers))[None])
     try:
-        found = get_symmetry_dataset((cell, fractional, numbers), symprec=symprec)
+        crystal = cell.tolist(), fractional.tolist(), numbers.tolist()
+        found = get_symmetry_dataset(crystal, symprec=symprec)
     except SpglibError:
         return alone
     if found is None:
         return alone
     rotations, translations = np.asarray(found.rotations), np.asarray(found.translations)
     if fixed_cell:
-        kept = _lattice_has(rotations, np.asarray(cell))
+        kept = _lattice_has(rotations, cell)
         rotations, translations = rotations[kept], translations[kept]
     away = _to_images(fractional, rotations, translations)
     distance = np.linalg.norm(away @ cell, axis=-1)

@@ -136,12 +136,12 @@ class FrameworkSelection(KeyedSelection):
                 keys[rows[members]] = structure_id(crystals[members[0]])
         rank = np.ones(n)
         if self.symmetrize is not None:
-            for row in rows.tolist():
-                crystal = pool.numbers, pool.positions[row], pool.cells[row]
+            for k in rows.tolist():
+                crystal = pool.numbers, pool.positions[k], pool.cells[k]
                 found = find_operations(*crystal, self.symmetrize, pool.fixed_cell)
-                rank[row] = found.n
+                rank[k] = found.n
                 if found.n > 1:
-                    keys[row] += f" {found.space_group(pool.cells[row])}"
+                    keys[k] += f" {found.space_group(pool.cells[k])}"
         return Judgement(keys, np.where(fits, clarity, 0.0), rank)
 
 
