@@ -65,7 +65,7 @@ class FrameworkSelection(KeyedSelection):
     symmetrize: float | None = Field(
         None,
         gt=0,
-        le=1,
+        lt=1,  # not true, either
         description="Give structures the symmetry that they have to this tolerance (Å); one "
         "representative then stands for a network with a space group, and those with more "
         "symmetry operations come first; a saddle point stays one in relaxations",

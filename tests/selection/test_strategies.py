@@ -375,7 +375,7 @@ def test_spec_without_symmetrize_reads_as_it_did_before_there_was_any() -> None:
     again = FrameworkSelection(symmetrize=0.2).model_dump(mode="json")
     assert again["symmetrize"] == 0.2
     assert FrameworkSelection(**again).symmetrize == 0.2
-    for wrong in (0, -0.1, 2):
+    for wrong in (0, -0.1, 2, True):
         with pytest.raises(ValidationError, match="symmetrize"):
             FrameworkSelection(symmetrize=wrong)
 
