@@ -92,7 +92,7 @@ generate:
 
 select:                        # one structure per bonded network and space group
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
-  symmetrize: 0.4              # what is symmetric to this tolerance (Å) is made so
+  symmetrize: 0.4              # symmetric to this tolerance (Å) is made so; given cells only
   coverage: 0.8                # no numbers of neighbours that few training atoms have
   n_picks: 10
 
