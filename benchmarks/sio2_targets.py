@@ -7,6 +7,7 @@
     python benchmarks/sio2_targets.py relax --up-to 8           # of each row, and no further yet
     python benchmarks/sio2_targets.py relax --only mp-546794:logan:without
     python benchmarks/sio2_targets.py relax --optimizer BFGS    # in a results file of their own
+    python benchmarks/sio2_targets.py plan --seed 1             # in files of its own, as "relax"
     python benchmarks/sio2_targets.py report --json
     python benchmarks/sio2_targets.py figure
 
@@ -53,8 +54,8 @@ METHODS = ("logan", "logan-2", "logan-sym", "logan-sym-2", "templates", "pyxtal"
 NEAR = ("without", "with")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
-#: Relaxations of a row at most, and seed of all that is drawn; fixed beforehand.
-N_PICKS, SEED = 20, 0
+#: Relaxations of a row at most; fixed beforehand.
+N_PICKS = 20
 
 #: Energies of a hit and its target differ by no more than this (meV/atom).
 WINDOW_MEV = 5.0
@@ -132,7 +133,7 @@ def plan(args: argparse.Namespace) -> None:
         if row.near == "without":
             training = crystal_systems.without_near(training, target)
         begun = time.process_time()
-        given = (target.numbers, target.cell.array, training, N_PICKS, SEED)
+        given = (target.numbers, target.cell.array, training, N_PICKS, args.seed)
         figures: dict[str, Any] = {}
         if row.method in LOGAN:
             positions, figures = crystal_systems.logan(*given, extend=True, **LOGAN[row.method])
@@ -147,7 +148,7 @@ def plan(args: argparse.Namespace) -> None:
         cell = target.cell.array
         record = {
             **row._asdict(),
-            "seed": SEED,
+            "seed": args.seed,
             "n_training": len(training),
             "n_near_left_out": n_all - len(training),
             "cpu_s": round(time.process_time() - begun, 1),
@@ -455,7 +456,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of targets and sets")
     parser.add_argument("--work", type=Path, default=Path("sio2.work"), help="frames, restarts")
     parser.add_argument(
-        "--results", type=Path, help="default: benchmarks/results/sio2_targets[_bfgs].jsonl"
+        "--results",
+        type=Path,
+        help="default: benchmarks/results/sio2_targets[_bfgs][_seedN].jsonl",
     )
     parser.add_argument(
         "--optimizer",
@@ -463,7 +466,8 @@ def main() -> None:
         default="FIRE",
         help="the paper has FIRE",
     )
-    parser.add_argument("--plan", type=Path, default=RESULTS / "sio2_plan.jsonl")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--plan", type=Path, help="default: sio2_plan[_seedN].jsonl there")
     parser.add_argument("--near", nargs="+", choices=NEAR, default=list(NEAR), help="of 'plan'")
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="of 'plan'"
@@ -477,9 +481,11 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0, help="processor core to keep to")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
+    seeded = f"_seed{args.seed}" if args.seed else ""
+    args.plan = args.plan or RESULTS / f"sio2_plan{seeded}.jsonl"
     if args.results is None:
         suffix = "" if args.optimizer == "FIRE" else "_bfgs"
-        args.results = RESULTS / f"sio2_targets{suffix}.jsonl"
+        args.results = RESULTS / f"sio2_targets{suffix}{seeded}.jsonl"
     if args.what in ("plan", "raw", "relax"):
         pin_to_cores([args.core])
         {"plan": plan, "raw": raw, "relax": relax_all}[args.what](args)
