@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,23 @@ STRICT, DEFAULT, LOOSE = (0.1, 0.1, 3.0), (0.2, 0.3, 5.0), (0.3, 0.5, 10.0)
 
 #: The ensemble that :func:`logan` trains: members at descent's defaults, samples of each.
 MEMBERS, PER_MEMBER = 4, 100
+
+#: The paper's settings for crystals, one member of each, but for the steps (the paper: 45,001);
+#: and how many samples of each.
+WGAN: dict[str, Any] = {
+    "count": 4,
+    "hyperparameters": {
+        "steps": 2000,
+        "learning_rate": 10**-3.5,
+        "r_cut": 4.0,
+        "n_max": 4,
+        "rattle_copies": 10,
+        "rattle_stdev": 0.03,
+        "environments_per_species": 20,
+    },
+    "vary": {"radial": ["bessel", "gaussian"], "n_neighbour": [12, 25]},
+}
+WGAN_PER_MEMBER = 1000
 
 #: Standard deviation (Å) of each coordinate's displacement in :func:`templates`.
 RATTLE = 0.05
@@ -395,8 +412,6 @@ def descent_pool(
     cell: np.ndarray,
     training: Sequence[Atoms],
     seed: int,
-    members: int = MEMBERS,
-    per_member: int = PER_MEMBER,
 ) -> tuple[Any, int]:
     """Return what descents at their defaults give and the default screening leaves.
 
@@ -404,23 +419,64 @@ def descent_pool(
 
     Returns:
         A ``logan_campaign.selection.Pool``, and how many samples there were before screening.
+
+    Raises:
+        ValueError: if a member has nothing to learn from.
     """
+    from logan_campaign import models
+
+    settings = [models.settings_from({"method": "descent"})] * MEMBERS
+    seeds = [
+        int(np.random.SeedSequence([seed, member]).generate_state(1)[0]) >> 1
+        for member in range(MEMBERS)
+    ]
+    return _pool(numbers, cell, training, settings, seeds, PER_MEMBER)
+
+
+def wgan_pool(
+    numbers: np.ndarray,
+    cell: np.ndarray,
+    training: Sequence[Atoms],
+    seed: int,
+) -> tuple[Any, int]:
+    """Return what the paper's networks give and the default screening leaves, as descents do.
+
+    Four members, the paper's settings for crystals with fewer steps.
+
+    Raises:
+        ValueError: if a training fails.
+    """
+    from logan_campaign.flows.rounds import member_seed
+    from logan_campaign.spec import ModelsSpec
+
+    settings = ModelsSpec.model_validate(WGAN).members()
+    seeds = [member_seed(seed, member) for member in range(len(settings))]
+    return _pool(numbers, cell, training, settings, seeds, WGAN_PER_MEMBER)
+
+
+def _pool(
+    numbers: np.ndarray,
+    cell: np.ndarray,
+    training: Sequence[Atoms],
+    settings: Sequence[Any],
+    seeds: Sequence[int],
+    per_member: int,
+) -> tuple[Any, int]:
+    """Return the plausible samples of one member for each of the settings."""
     from logan_campaign import models
     from logan_campaign.gan import Target
     from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import Pool
     from logan_campaign.structures import from_atoms
 
-    settings = models.settings_from({"method": "descent"})
     target = Target(tuple(int(z) for z in numbers), tuple(map(tuple, cell.tolist())), True)
     structures = [_bare(atoms) for atoms in training]
     positions = []
-    for member in range(members):
-        own = int(np.random.SeedSequence([seed, member]).generate_state(1)[0]) >> 1
-        result = models.train(structures, target, settings, seed=own, training_set_id="crystals")
+    for member, (own, seed) in enumerate(zip(settings, seeds, strict=True)):
+        result = models.train(structures, target, own, seed=seed, training_set_id="crystals")
         if result.model is None:
             raise ValueError(f"member {member}: {result.reason}")
-        positions.append(models.generate(result.model, per_member, seed=own).positions)
+        positions.append(models.generate(result.model, per_member, seed=seed).positions)
     samples = np.concatenate(positions).astype(float)
     cells = np.repeat(np.asarray(cell, dtype=float)[None], len(samples), axis=0)
     plausible = screen_pool(samples, cells, np.asarray(numbers), True, ScreeningSpec()) == ""
@@ -429,7 +485,7 @@ def descent_pool(
         positions=samples[plausible],
         cells=cells[plausible],
         periodic=True,
-        group=np.repeat(np.arange(members), per_member)[plausible],
+        group=np.repeat(np.arange(len(settings)), per_member)[plausible],
         training=[from_atoms(atoms) for atoms in structures],
     )
     return pool, len(samples)
@@ -441,19 +497,18 @@ def logan(
     training: Sequence[Atoms],
     n: int,
     seed: int,
-    members: int = MEMBERS,
-    per_member: int = PER_MEMBER,
+    make: Callable[..., tuple[Any, int]] = descent_pool,
     extend: bool = False,
     **settings: Any,
 ) -> Picks:
     """Return LoGAN's picks: descents at their defaults, one or more picks for each framework.
 
-    What :func:`descent_pool` gives is left to selection by framework, whose coordination is
-    learned from the training set and whose first picks stand for the most samples. ``extend``
-    and ``settings``: see :func:`picked`.
+    What ``make``, :func:`descent_pool` or :func:`wgan_pool`, gives is left to selection by
+    framework, whose coordination is learned from the training set and whose first picks stand
+    for the most samples. ``extend`` and ``settings``: see :func:`picked`.
     """
     begun = time.process_time()
-    pool, n_samples = descent_pool(numbers, cell, training, seed, members, per_member)
+    pool, n_samples = make(numbers, cell, training, seed)
     made = time.process_time()
     positions, _, chosen = picked(pool, n, seed, extend, **settings)
     fitting = [one for one in chosen.keys if one is not None]

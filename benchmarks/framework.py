@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from ase.io import read
+from crystal_systems import WGAN, WGAN_PER_MEMBER
 
 from logan_campaign import gan
 from logan_campaign.coordination import BOND_FACTOR, find_bonds, topology
@@ -51,21 +52,8 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
         training = [a for a in training if not same(from_atoms(target), from_atoms(a))]
     cell = tuple(tuple(map(float, row)) for row in target.cell.array)
     numbers = np.sort(target.numbers)
-    settings = ModelsSpec.model_validate(
-        {
-            "count": 4,
-            "hyperparameters": {
-                "steps": options.steps,
-                "learning_rate": 10**-3.5,
-                "r_cut": 4.0,
-                "n_max": 4,
-                "rattle_copies": 10,
-                "rattle_stdev": 0.03,
-                "environments_per_species": 20,
-            },
-            "vary": {"radial": ["bessel", "gaussian"], "n_neighbour": [12, 25]},
-        }
-    ).members()
+    said = {**WGAN, "hyperparameters": {**WGAN["hyperparameters"], "steps": options.steps}}
+    settings = ModelsSpec.model_validate(said).members()
     gan.enable_compilation_cache()
     options.work.mkdir(parents=True, exist_ok=True)
     positions, member, cpu = [], [], 0.0
@@ -135,8 +123,8 @@ def main() -> None:
     parser.add_argument("--target", default="mp-554151")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of targets and sets")
     parser.add_argument("--work", type=Path, default=Path("framework.work"))
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--per-model", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=WGAN["hyperparameters"]["steps"])
+    parser.add_argument("--per-model", type=int, default=WGAN_PER_MEMBER)
     parser.add_argument("--picks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -50,7 +50,16 @@ from records import RESULTS, alone, append, environment, read
 from logan_campaign.processors import pin_to_cores
 
 TARGETS = ("mp-546794", "mp-554151", "mp-555235")
-METHODS = ("logan", "logan-2", "logan-sym", "logan-sym-2", "templates", "pyxtal", "random")
+METHODS = (
+    "logan",
+    "logan-2",
+    "logan-sym",
+    "logan-sym-2",
+    "wgan",
+    "templates",
+    "pyxtal",
+    "random",
+)
 NEAR = ("without", "with")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -66,6 +75,7 @@ COLOURS = {
     "logan-2": "#7fb3d5",
     "logan-sym": "#6a4c93",
     "logan-sym-2": "#b392d6",
+    "wgan": "#d9a441",
     "templates": "#c8553d",
     "pyxtal": "#588157",
     "random": "#8d8d8d",
@@ -73,12 +83,13 @@ COLOURS = {
 
 #: Settings of the selection in the rows of LoGAN. All but those of ``logan`` were chosen by
 #: ``per_network.py`` and ``symmetrize.py``, on other crystals, each after the rows above it had
-#: been seen.
+#: been seen. ``wgan`` has the paper's networks in place of descents.
 LOGAN: dict[str, dict[str, Any]] = {
     "logan": {},
     "logan-2": {"per_key": 2},
     "logan-sym": {"symmetrize": 0.4},
     "logan-sym-2": {"symmetrize": 0.4, "per_key": 2},
+    "wgan": {"symmetrize": 0.4},
 }
 
 #: Positions of a plan are whole numbers of this length (Å).
@@ -136,7 +147,10 @@ def plan(args: argparse.Namespace) -> None:
         given = (target.numbers, target.cell.array, training, N_PICKS, args.seed)
         figures: dict[str, Any] = {}
         if row.method in LOGAN:
-            positions, figures = crystal_systems.logan(*given, extend=True, **LOGAN[row.method])
+            is_wgan = row.method == "wgan"
+            pool = crystal_systems.wgan_pool if is_wgan else crystal_systems.descent_pool
+            settings = LOGAN[row.method]
+            positions, figures = crystal_systems.logan(*given, pool, extend=True, **settings)
         else:
             make = {
                 "templates": crystal_systems.templates,
