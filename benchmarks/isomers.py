@@ -141,7 +141,7 @@ def pool_of(work: Path, name: str, method: str, seed: int, samples: int) -> Any:
         ensemble = load(work / "wgan", seed, MEMBERS)
         if ensemble is None:
             return None
-        return ensemble.positions, ensemble.member, None
+        return ensemble.positions, ensemble.member, ensemble.cpu_s
     spent, positions, member = np.zeros(2), [], []
     for index in range(MEMBERS):
         for path, _ in files_of(work, name, method, seed, index, samples):

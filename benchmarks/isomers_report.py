@@ -13,9 +13,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isomers import CHUNK, DESCENTS, RESULT_FILE, SYSTEMS, queue_of, relaxed_at
+from isomers import CHUNK, DESCENTS, MEMBERS, RANDOM, RESULT_FILE, SYSTEMS, queue_of, relaxed_at
 from records import read, save_figure
 from selection import PAPER, coupons
+
+#: Of pools, in the order of the tables: descents with and without exchange of groups, the
+#: paper's networks, no model.
+POOLS = {
+    "exchange": "`exchange`",
+    "descent": "random starts",
+    "wgan": "`wgan`",
+    "none": "none",
+}
+STRATEGIES = {
+    "graph": "`graph`",
+    "kmeans": "`kmeans`, as the paper",
+    "kmeans per model": "`kmeans` per model",
+    "diverse": "`diverse`",
+    "random draws": "drawn at random",
+    "graph, 200 cheap": "`graph`, 200 of the rest relaxed too",
+    RANDOM: "atoms at random",
+}
+LEVELS = {"lcao": "LCAO (dzp, LDA)", "pw": "plane waves (400 eV, LDA), the paper's"}
+#: After how many relaxations the tables say what has been found, and for how many isomers they
+#: say how many relaxations it takes.
+CUTS = {"c5h12o": (15, 24, 38, 50), "c7h16o": (50, 100, 150)}
+ENDS = {"c5h12o": (12, 14), "c7h16o": ()}
 
 
 @cache
@@ -117,8 +140,7 @@ def _first(counts: list[int], n: int) -> int | None:
 
 def _spread(values: list[float], digits: int = 1) -> str:
     low, high = min(values), max(values)
-    mean = f"{np.mean(values):.{digits}f}"
-    return mean if low == high else f"{mean} ({low:g}–{high:g})"
+    return f"{low:g}" if low == high else f"{np.mean(values):.{digits}f} ({low:g}–{high:g})"
 
 
 def _needed(rows: list[dict[str, Any]], n: int) -> str:
@@ -144,60 +166,109 @@ def groups(result: dict[str, Any]) -> dict[tuple[Any, ...], list[dict[str, Any]]
     return found
 
 
+def pool_name(method: str, samples: int) -> str:
+    """Return what a pool is called in the tables, with the number of its structures."""
+    name = POOLS[method]
+    return f"{name}, {MEMBERS * samples:,}" if samples else name
+
+
 def show(result: dict[str, Any]) -> None:
     """Print tables in Markdown."""
-    print("| system, method, samples per model | seeds | plausible | valid | isomers | CPU s |")
+    for system in SYSTEMS:
+        print(f"\n{system}\n")
+        _show_pools([pool for pool in result["pools"] if pool["system"] == system])
+        mine = {key[1:]: rows for key, rows in groups(result).items() if key[0] == system}
+        mine = dict(sorted(mine.items(), key=lambda one: list(POOLS).index(one[0][0])))
+        _show_without_energies(mine, system)
+        if system == "c5h12o":
+            _show_comparisons(result)
+        _show_cheap_first(mine)
+    _show_gpaw(result["gpaw"])
+
+
+def _show_pools(pools: list[dict[str, Any]]) -> None:
+    print("| pool | seeds | plausible (%) | isomers as they are (%) | different ones | CPU s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    pools: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for pool in result["pools"]:
-        key = tuple(pool[name] for name in ("system", "method", "samples"))
-        pools.setdefault(key, []).append(pool)
-    for key, mine in pools.items():
-        cpu = [p["train_cpu_s"] + p["generate_cpu_s"] for p in mine if p["train_cpu_s"] is not None]
-        shares = [
-            _spread([round(100 * p[name] / p["n_generated"], 1) for p in mine]) + " %"
-            for name in ("n_plausible", "n_valid")
-        ]
-        print(
-            f"| {key[0]}, {key[1]}, {key[2]} | {len(mine)} | {shares[0]} | {shares[1]} | "
-            f"{_spread([p['n_isomers'] for p in mine])} | "
-            f"{_spread([round(s) for s in cpu], 0) if cpu else ''} |"
-        )
-    cut = (15, 20, 24, 38, 50, 100, 150)
-    for system in dict.fromkeys(key[0] for key in groups(result)):
-        print(f"\n{system}, no energy used: isomers after so many relaxations")
-        heads = " | ".join(f"{k}" for k in cut)
-        print(f"| | seeds | {heads} | for 12 | for 14 | ionic steps | true |")
-        print("|" + " --- |" * (len(cut) + 6))
-        for (name, method, samples, strategy), rows in groups(result).items():
-            if name != system or rows[0]["n_cheap"]:
-                continue
-            cells = [
-                _spread([r["curve"][k - 1] for r in rows])
-                if all(len(r["curve"]) >= k for r in rows)
-                else ""
-                for k in cut
+    for method in POOLS:
+        for samples in sorted({p["samples"] for p in pools if p["method"] == method}):
+            mine = [p for p in pools if (p["method"], p["samples"]) == (method, samples)]
+            shares = [
+                _spread([round(100 * p[name] / p["n_generated"]) for p in mine], 0)
+                for name in ("n_plausible", "n_valid")
+            ]
+            cpu = [
+                round(p["train_cpu_s"] + p["generate_cpu_s"])
+                for p in mine
+                if p["train_cpu_s"] is not None
             ]
             print(
-                f"| {strategy}, {method} {samples or ''} | {len(rows)} | {' | '.join(cells)} | "
-                f"{_needed(rows, 12)} | {_needed(rows, 14)} | "
-                f"{_steps(rows)} | "
-                f"{100 * np.mean([r['n_true'] / r['n_picks'] for r in rows]):.0f} % |"
+                f"| {pool_name(method, samples)} | {len(mine)} | {shares[0]} | {shares[1]} | "
+                f"{_spread([p['n_isomers'] for p in mine])} | {_spread(cpu, 0) if cpu else ''} |"
             )
-        print(f"\n{system}, GFN2-xTB first")
-        print("| | cheap relaxations | their CPU s | costly relaxations | isomers |")
-        print("| --- | --- | --- | --- | --- |")
-        for (name, method, samples, strategy), rows in groups(result).items():
-            if name == system:
-                print(
-                    f"| {strategy}, {method} {samples or ''} | "
-                    f"{_spread([r['n_cheap'] + r['n_picks'] for r in rows], 0)} | "
-                    f"{_spread([round(r['cheap_cpu_s'] + r['relax_cpu_s']) for r in rows], 0)} | "
-                    f"{_spread([r['n_molecules'] for r in rows])} | "
-                    f"{_spread([r['n_found'] for r in rows])} |"
-                )
-    for row in result["gpaw"]:
-        print(" | ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def _show_without_energies(mine: dict[tuple[Any, ...], list[dict[str, Any]]], system: str) -> None:
+    cuts, ends = CUTS[system], ENDS[system]
+    print("\nisomers after so many relaxations, no energy used\n")
+    heads = " | ".join([*(f"{k}" for k in cuts), *(f"for {n}" for n in ends)])
+    print(f"| pool | strategy | seeds | {heads} | ionic steps |")
+    print("|" + " --- |" * (len(cuts) + len(ends) + 4))
+    for (method, samples, strategy), rows in mine.items():
+        if rows[0]["n_cheap"]:
+            continue
+        cells = [
+            _spread([r["curve"][k - 1] for r in rows])
+            if all(len(r["curve"]) >= k for r in rows)
+            else ""
+            for k in cuts
+        ]
+        cells += [_needed(rows, n) for n in ends]
+        print(
+            f"| {pool_name(method, samples)} | {STRATEGIES.get(strategy, strategy)} | {len(rows)} "
+            f"| {' | '.join(cells)} | {_steps(rows)} |"
+        )
+
+
+def _show_comparisons(result: dict[str, Any]) -> None:
+    """Print what the isomers of C5H12O are compared with, as rows of the table above."""
+    cuts, paper = CUTS["c5h12o"], result["paper"]
+    drawn = [f"{14 * (1 - (13 / 14) ** k):.1f}" for k in cuts]
+    drawn += [f"{result['coupon_collector'][n]}" for n in ENDS["c5h12o"]]
+    print(f"| | uniform draws of isomers, expected | | {' | '.join(drawn)} | |")
+    read_off = [f"{paper.get(k, '')}" for k in cuts]
+    read_off += [str(min(k for k, n in paper.items() if n >= m)) for m in ENDS["c5h12o"]]
+    print(f"| | the paper, read off afterwards | | {' | '.join(read_off)} | |")
+
+
+def _show_cheap_first(mine: dict[tuple[Any, ...], list[dict[str, Any]]]) -> None:
+    print("\nGFN2-xTB first\n")
+    print(
+        "| pool | strategy | seeds | cheap relaxations | their CPU s | costly relaxations "
+        "| isomers |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for (method, samples, strategy), rows in mine.items():
+        print(
+            f"| {pool_name(method, samples)} | {STRATEGIES.get(strategy, strategy)} | {len(rows)} "
+            f"| {_spread([r['n_cheap'] + r['n_picks'] for r in rows], 0)} | "
+            f"{_spread([round(r['cheap_cpu_s'] + r['relax_cpu_s']) for r in rows], 0)} | "
+            f"{_spread([r['n_molecules'] for r in rows])} | "
+            f"{_spread([r['n_found'] for r in rows])} |"
+        )
+
+
+def _show_gpaw(rows: list[dict[str, Any]]) -> None:
+    print("\nGPAW, one structure of each isomer\n")
+    print("| level | pool | seed | relaxations | isomers | ionic steps | CPU s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        # other pools that hold some of the same structures are not at their end
+        if row["n_relaxed"] == row["n_planned"]:
+            print(
+                f"| {LEVELS[row['level']]} | {pool_name(row['method'], row['samples'])} | "
+                f"{row['seed']} | {row['n_relaxed']} | {row['n_found']} | "
+                f"{row['ionic_steps']:.0f} | {row['cpu_s'] / row['n_relaxed']:.0f} |"
+            )
 
 
 def draw(result: dict[str, Any], folder: Path) -> Path:

@@ -7,6 +7,7 @@ exist are not made again, and a model that was interrupted goes on from its chec
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,15 @@ class Ensemble:
         positions: (n, 18, 3) Å, member after member.
         member: (n,) which member generated each.
         models: file of each member's model.
+        cpu_s: processor time of training and generation (s), all members together; None for
+            pools that were made before it was noted.
     """
 
     seed: int
     positions: np.ndarray
     member: np.ndarray
     models: list[Path]
+    cpu_s: tuple[float, float] | None = None
 
 
 def training_set(path: Path | None) -> tuple[str, list[object]]:
@@ -77,6 +81,7 @@ def make(
                 continue
             own = member_seed(seed, index)
             checkpoint = folder / "checkpoint.safetensors"
+            begun = time.process_time()
             result = train(
                 structures,
                 target,
@@ -88,9 +93,11 @@ def make(
             if result.model is None:
                 raise SystemExit(f"seed {seed}, member {index}: {result.reason}")
             result.model.save(pool.with_suffix(".safetensors"))
+            trained = time.process_time()
             positions = generate(result.model, samples, seed=own).positions
             beside = pool.with_suffix(".part.npz")
-            np.savez_compressed(beside, positions=positions)
+            spent = [trained - begun, time.process_time() - trained]
+            np.savez_compressed(beside, positions=positions, cpu_s=spent)
             beside.replace(pool)
             checkpoint.unlink(missing_ok=True)
             print(f"{pool}: {result.elapsed_s:.0f} s", flush=True)
@@ -106,13 +113,16 @@ def load(folder: Path, seed: int, members: int) -> Ensemble | None:
     paths = [pool_path(folder, seed, index) for index in range(members)]
     if not all(path.exists() for path in paths):
         return None
-    pools = []
+    pools, spent = [], []
     for path in paths:
         with np.load(path, allow_pickle=False) as archive:
             pools.append(archive["positions"])
+            spent.append(archive["cpu_s"] if "cpu_s" in archive else np.full(2, np.nan))
+    training, generation = np.sum(spent, axis=0).tolist()
     return Ensemble(
         seed,
         np.concatenate(pools),
         np.concatenate([np.full(len(pool), index) for index, pool in enumerate(pools)]),
         [path.with_suffix(".safetensors") for path in paths],
+        None if np.isnan(training) else (training, generation),
     )

@@ -53,7 +53,9 @@ def _row(row: Row, planned: dict[str, Any], done: list[dict[str, Any]]) -> dict[
     known = [e for e in energies if e is not None]
     return {
         **row._asdict(),
+        "seed": planned["seed"],
         "n_near_left_out": planned["n_near_left_out"],
+        "ids": planned["ids"],
         "picks": picks,
         "plan_cpu_s": planned["cpu_s"],
         "relaxed": len(done),
@@ -89,14 +91,18 @@ def _outcome(hit: int | None, n: int, picks: int) -> str:
 
 
 def text(result: dict[str, Any]) -> str:
-    """Return the table as Markdown."""
+    """Return the table as Markdown: rows that have begun, equal starts once."""
     lines = [
         "| target | near matches in training | method | picks | outcome "
         "| whatever the space group | ionic steps, median | CPU min "
         "| lowest above the target, meV/atom |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    earlier: list[list[str]] = []
     for row in result["rows"]:
+        if (row["picks"] and not row["relaxed"]) or (row["ids"] and row["ids"] in earlier):
+            continue
+        earlier.append(row["ids"])
         lowest = row["lowest_mev"]
         cells = [
             row["target"],
