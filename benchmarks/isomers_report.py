@@ -176,8 +176,9 @@ def show(result: dict[str, Any]) -> None:
     """Print tables in Markdown."""
     for system in SYSTEMS:
         print(f"\n{system}\n")
-        _show_pools([pool for pool in result["pools"] if pool["system"] == system])
         mine = {key[1:]: rows for key, rows in groups(result).items() if key[0] == system}
+        by_graph = {key[:2]: rows for key, rows in mine.items() if key[2] == "graph"}
+        _show_pools([pool for pool in result["pools"] if pool["system"] == system], by_graph)
         mine = dict(sorted(mine.items(), key=lambda one: list(POOLS).index(one[0][0])))
         _show_without_energies(mine, system)
         if system == "c5h12o":
@@ -186,25 +187,44 @@ def show(result: dict[str, Any]) -> None:
     _show_gpaw(result["gpaw"])
 
 
-def _show_pools(pools: list[dict[str, Any]]) -> None:
-    print("| pool | seeds | plausible (%) | isomers as they are (%) | different ones | CPU s |")
-    print("| --- | --- | --- | --- | --- | --- |")
+def _show_pools(
+    pools: list[dict[str, Any]], by_graph: dict[tuple[str, int], list[dict[str, Any]]]
+) -> None:
+    """Print what pools hold, and the processor time of all steps up to the picks of `graph`."""
+    print(
+        "| pool | seeds | plausible (%) | isomers as they are (%) | different ones "
+        "| CPU s: training | generation | screening and `graph` | GFN2-xTB of its picks |"
+    )
+    print("|" + " --- |" * 9)
     for method in POOLS:
         for samples in sorted({p["samples"] for p in pools if p["method"] == method}):
             mine = [p for p in pools if (p["method"], p["samples"]) == (method, samples)]
+            picked = by_graph.get((method, samples), [])
             shares = [
-                _spread([round(100 * p[name] / p["n_generated"]) for p in mine], 0)
+                [round(100 * p[name] / p["n_generated"]) for p in mine]
                 for name in ("n_plausible", "n_valid")
             ]
-            cpu = [
-                round(p["train_cpu_s"] + p["generate_cpu_s"])
-                for p in mine
-                if p["train_cpu_s"] is not None
+            selected = {r["seed"]: r["select_cpu_s"] for r in picked}
+            spent = [
+                [p["train_cpu_s"] for p in mine],
+                [p["generate_cpu_s"] for p in mine],
+                [p["screen_cpu_s"] + selected[p["seed"]] for p in mine if p["seed"] in selected],
+                [r["relax_cpu_s"] for r in picked],
             ]
-            print(
-                f"| {pool_name(method, samples)} | {len(mine)} | {shares[0]} | {shares[1]} | "
-                f"{_spread([p['n_isomers'] for p in mine])} | {_spread(cpu, 0) if cpu else ''} |"
-            )
+            cells = [
+                pool_name(method, samples),
+                f"{len(mine)}",
+                *(_spread(share, 0) for share in shares),
+                _spread([p["n_isomers"] for p in mine]),
+                *(_seconds(one) for one in spent),
+            ]
+            print("| " + " | ".join(cells) + " |")
+
+
+def _seconds(values: list[float | None]) -> str:
+    """Return mean and range of processor times, nothing where they were not noted."""
+    known = [round(value) for value in values if value is not None]
+    return _spread(known, 0) if known else ""
 
 
 def _show_without_energies(mine: dict[tuple[Any, ...], list[dict[str, Any]]], system: str) -> None:
