@@ -16,9 +16,10 @@ training sets, all from `--training`:
 Known are the AFLOW prototypes, the three targets and the whole of `--training`; unseen is what
 no crystal of the training set equals at loose tolerances. Each sample is compared with all of them
 at default tolerances and counted for the nearest. Known crystals that equal each other
-at default tolerances are one kind. Nothing is relaxed. Beside it: atoms placed at random in
-drawn cells of the same volumes, with the minimum distances of the training set; a cell in which a
-hundred beginnings find no room is drawn anew.
+at default tolerances are one kind. Nothing is relaxed. Beside it, with the volumes and the minimum
+distances of the training set, atoms placed at random in drawn cells, a cell in which a hundred
+beginnings find no room being drawn anew; and PyXtal's random crystals, a space group drawn evenly
+for each and another where the group has no room for the atoms.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np
 import records
 import silica
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from logan_campaign.matching import CrystalMatcher, KnownCrystals
 from logan_campaign.structures import from_atoms, to_atoms
@@ -41,7 +43,7 @@ from logan_campaign.structures import from_atoms, to_atoms
 #: In the order in which they are run.
 SETS = ("without known", "other sizes", "whole")
 LATTICES = ("learned", "drawn")
-METHODS = ("descent", "random placement")
+METHODS = ("descent", "random placement", "PyXtal")
 ATOMS = {6: (8,) * 4 + (14,) * 2, 12: (8,) * 8 + (14,) * 4}
 
 #: Random structures that are begun in a drawn cell before the next is drawn.
@@ -162,6 +164,77 @@ def at_random(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[st
     )
 
 
+def symmetric(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return positions, cells and times of PyXtal's random crystals, in their primitive cells.
+
+    A volume per atom is drawn evenly for each; PyXtal's own draw about it may leave the range of
+    volumes, and such crystals are drawn anew.
+    """
+    import spglib
+    from ase.data import covalent_radii, vdw_radii
+    from crystal_systems import smallest_distances
+    from pyxtal import pyxtal
+    from pyxtal.msg import Comp_CompatibilityError, VolumeError
+    from pyxtal.tolerance import Tol_matrix
+
+    from logan_campaign.target import volume_range
+
+    structures = [to_atoms(e.structure) for e in chosen]
+    low, high = volume_range(structures)
+    numbers = np.array(ATOMS[key["n_atoms"]])
+    kinds, counts = np.unique(numbers, return_counts=True)
+    began = time.process_time()
+    limits = Tol_matrix(prototype="atomic")
+    for (a, b), least in smallest_distances(silica.closest(structures)).items():
+        limits.set_tol(a, b, least)
+    # PyXtal draws atoms' volumes between spheres of these radii
+    spheres = 4 / 3 * np.pi * (covalent_radii[numbers] ** 3 + vdw_radii[numbers] ** 3) / 2
+    rng = np.random.default_rng(key["seed"])
+    positions: list[np.ndarray] = []
+    cells: list[np.ndarray] = []
+    n_drawn = 0
+    while len(positions) < key["n_samples"]:
+        n_drawn += 1
+        crystal = pyxtal()
+        try:
+            crystal.from_random(
+                dim=3,
+                group=int(rng.integers(1, 231)),
+                species=[chemical_symbols[z] for z in kinds],
+                numIons=counts.tolist(),
+                factor=float(rng.uniform(low, high) * len(numbers) / spheres.sum()),
+                conventional=False,
+                tm=limits,
+                random_state=rng,
+            )
+        except (Comp_CompatibilityError, VolumeError):
+            continue
+        if not crystal.valid:
+            continue
+        made = crystal.to_ase(resort=False)
+        given = made.cell.array, made.get_scaled_positions(), made.numbers
+        cell, fractional, found = spglib.find_primitive(given, symprec=1e-4)
+        fits = low <= np.linalg.det(cell) / len(found) <= high
+        if len(found) == len(numbers) and fits:
+            order = np.argsort(found, kind="stable")
+            positions.append(fractional[order] @ cell)
+            cells.append(cell)
+    return (
+        np.array(positions),
+        np.array(cells),
+        {
+            "volumes": (low, high),
+            "n_drawn": n_drawn,
+            "train_cpu_s": 0.0,
+            "generate_cpu_s": round(time.process_time() - began, 1),
+        },
+    )
+
+
+#: What makes structures, by method.
+MAKERS = {"descent": descent, "random placement": at_random, "PyXtal": symmetric}
+
+
 def judge(known: Known, numbers: np.ndarray, positions: Any, cells: Any) -> dict[str, Any]:
     """Return coordination, networks and the known crystals among structures."""
     began = time.process_time()
@@ -215,8 +288,7 @@ def run(args: argparse.Namespace) -> None:
         if tuple(key.values()) in done:
             continue
         chosen = known.without(key["set"])
-        make = descent if key["method"] == "descent" else at_random
-        positions, cells, times = make(chosen, key)
+        positions, cells, times = MAKERS[key["method"]](chosen, key)
         all_kinds, unseen = known.reachable(key["n_atoms"], chosen)
         row = {
             **key,
