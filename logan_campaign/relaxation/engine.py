@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS, FIRE, FIRE2, LBFGS
+from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
 from logan_campaign.relaxation import geometry
@@ -29,16 +29,11 @@ from logan_campaign.relaxation.calculators import (
 )
 from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
+from logan_campaign.relaxation.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
     from logan_campaign.schemas import RelaxationState
 
-_OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "FIRE": FIRE,
-    "FIRE2": FIRE2,
-    "LBFGS": LBFGS,
-    "BFGS": BFGS,
-}
 #: What FIRE carries from step to step. BFGS has its Hessian from the frames; the others start
 #: anew after an interruption.
 _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
@@ -300,7 +295,7 @@ class _Loop:
         )
         cell_too = self.periodic and self.level.relax_cell
         target: Any = FrechetCellFilter(self.atoms) if cell_too else self.atoms
-        self.optimizer = optimizer = _OPTIMIZERS[self.level.optimizer](target, logfile=None)
+        self.optimizer = optimizer = OPTIMIZERS[self.level.optimizer](target, logfile=None)
         self._restore(optimizer)
         steps_left = max(self.level.max_steps - (self.n_steps - self.earlier_steps), 0)
         for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
