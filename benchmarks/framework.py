@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from ase.io import read
-from crystal_systems import WGAN, WGAN_PER_MEMBER
+from crystal_pools import WGAN, WGAN_PER_MEMBER
 
 from logan_campaign import gan
 from logan_campaign.coordination import BOND_FACTOR, find_bonds, topology

@@ -156,7 +156,7 @@ def picks_of(
         Positions (k, n_atoms, 3) Å as they go on; whose sample each is; and how many of them
         are picks of the strategy, the others being more of the same networks.
     """
-    import crystal_systems
+    import crystal_pools
 
     from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import Pool
@@ -175,7 +175,7 @@ def picks_of(
         group=np.zeros(len(good), dtype=int),
         training=[from_atoms(atoms) for atoms in case.rest],
     )
-    positions, rows, first = crystal_systems.picked(pool, N_PICKS, seed, True, **settings)
+    positions, rows, first = crystal_pools.picked(pool, N_PICKS, seed, True, **settings)
     return positions, good[rows], len(first.indices)
 
 

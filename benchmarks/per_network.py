@@ -24,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import crystal_pools
 import crystal_systems
 import numpy as np
 import sio2_targets as targets
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
             if missing:
                 training = crystal_systems.without_near(known, sought)  # the crystal itself too
                 begun = time.process_time()
-                pool, n_samples = crystal_systems.descent_pool(numbers, cell, training, seed)
+                pool, n_samples = crystal_pools.descent_pool(numbers, cell, training, seed)
                 chosen, positions = lists(pool, missing, seed)
                 grains = np.rint(positions / targets.GRAIN).astype(int).tolist()
                 new = [one for one in grains if one not in starts]

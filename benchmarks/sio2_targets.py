@@ -58,6 +58,7 @@ METHODS = (
     "wgan",
     "templates",
     "pyxtal",
+    "pyxtal-sym",
     "random",
 )
 NEAR = ("without", "with")
@@ -78,18 +79,21 @@ COLOURS = {
     "wgan": "#d9a441",
     "templates": "#c8553d",
     "pyxtal": "#588157",
+    "pyxtal-sym": "#a3b18a",
     "random": "#8d8d8d",
 }
 
-#: Settings of the selection in the rows of LoGAN. All but those of ``logan`` were chosen by
+#: Settings of the selection of what is selected. All but those of ``logan`` were chosen by
 #: ``per_network.py`` and ``symmetrize.py``, on other crystals, each after the rows above it had
-#: been seen. ``wgan`` has the paper's networks in place of descents.
-LOGAN: dict[str, dict[str, Any]] = {
+#: been seen. ``wgan`` has the paper's networks in place of descents, ``pyxtal-sym`` 400 crystals as
+#: in ``pyxtal``.
+SELECTED: dict[str, dict[str, Any]] = {
     "logan": {},
     "logan-2": {"per_key": 2},
     "logan-sym": {"symmetrize": 0.4},
     "logan-sym-2": {"symmetrize": 0.4, "per_key": 2},
     "wgan": {"symmetrize": 0.4},
+    "pyxtal-sym": {"symmetrize": 0.4},
 }
 
 #: Positions of a plan are whole numbers of this length (Å).
@@ -128,6 +132,7 @@ def stages() -> list[list[Row]]:
 
 def plan(args: argparse.Namespace) -> None:
     """Write the starts of the rows that have none yet."""
+    import crystal_pools
     import crystal_systems
 
     from logan_campaign.gan import enable_compilation_cache
@@ -146,11 +151,13 @@ def plan(args: argparse.Namespace) -> None:
         begun = time.process_time()
         given = (target.numbers, target.cell.array, training, N_PICKS, args.seed)
         figures: dict[str, Any] = {}
-        if row.method in LOGAN:
-            is_wgan = row.method == "wgan"
-            pool = crystal_systems.wgan_pool if is_wgan else crystal_systems.descent_pool
-            settings = LOGAN[row.method]
-            positions, figures = crystal_systems.logan(*given, pool, extend=True, **settings)
+        if row.method in SELECTED:
+            make_pool = {
+                "wgan": crystal_pools.wgan_pool,
+                "pyxtal-sym": crystal_pools.symmetric_pool,
+            }.get(row.method, crystal_pools.descent_pool)
+            settings = SELECTED[row.method]
+            positions, figures = crystal_pools.selected(*given, make_pool, extend=True, **settings)
         else:
             make = {
                 "templates": crystal_systems.templates,

@@ -5,12 +5,12 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
+from crystal_pools import picked
 from crystal_systems import (
     LOOSE,
     STRICT,
     find_templates,
     matcher,
-    picked,
     random_placement,
     smallest_distances,
 )

@@ -1,12 +1,12 @@
 """ASE's optimizers, and a BFGS that small errors in the forces do not lead astray.
 
 BFGS learns the Hessian from the change of the forces y along each step s. Where the energy hardly
-curves along a step, y·s is little more than the error of the forces, and the update's largest
-eigenvalue, y·y / y·s, may come out thousands of times too large, of either sign: the relaxation
-then hardly moves along that direction any more, and the matrix cannot unlearn it. A crystal in
-plane waves, whose forces err by some 10 meV/Å as it moves against the grid, gets there in flat
-valleys. Such updates are passed over, as in the cautious updates of D.-H. Li and M. Fukushima, SIAM J.
-Optim. 11, 1054 (2001), doi:10.1137/S1052623499354242.
+curves along a step, y·s is little more than the error of the forces, and the largest eigenvalue
+that the update brings in, y·y / y·s, may come out thousands of times too large, of either sign: the
+relaxation then hardly moves along that direction any more, and the matrix does not unlearn it. A
+crystal in plane waves, whose forces err as it moves against the grid, gets there in flat valleys.
+Such updates are passed over, as cautious ones are by D.-H. Li and M. Fukushima, SIAM J. Optim. 11,
+1054 (2001), doi:10.1137/S1052623499354242, who bound y·s from below.
 """
 
 from __future__ import annotations
