@@ -42,7 +42,8 @@ class CautiousBFGS(BFGS):
             moved, changed = pos - pos0, forces0 - forces
             if changed @ changed > MOST_CURVATURE * abs(changed @ moved):
                 return
-        super().update(pos, forces, pos0, forces0)
+        # by its full name, which mypy knows to be without types, as it does not with super()
+        BFGS.update(self, pos, forces, pos0, forces0)
 
 
 #: By the name that a level gives them.
