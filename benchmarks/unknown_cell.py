@@ -209,6 +209,10 @@ def symmetric(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[st
             )
         except (Comp_CompatibilityError, VolumeError):
             continue
+        except RuntimeError as err:
+            if "long time" not in str(err):
+                raise
+            continue  # PyXtal gives up: hardly any room
         if not crystal.valid:
             continue
         made = crystal.to_ase(resort=False)
