@@ -272,7 +272,7 @@ def draw(args: argparse.Namespace, folder: Path) -> str:
                 axes.scatter(places, energies, s=14, color=targets.COLOURS[method], alpha=0.8)
         axes.axhspan(-5, 5, color="0.85", zorder=0)
         axes.set_title(name, fontsize=10)
-        axes.set_xticks(range(len(methods)), methods)
+        axes.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
         axes.set_xlim(-0.5, len(methods) - 0.5)
         axes.set_yscale("symlog", linthresh=10)
         axes.minorticks_off()
