@@ -84,7 +84,7 @@ def test_a_worker_that_hangs_is_stopped_at_its_budget(misbehaving, triangle, tmp
 
 
 def test_a_slow_worker_stops_itself_before_its_budget_ends(misbehaving, triangle, tmp_path):
-    level = misbehaving(delay_s=0.3, isolate=True, max_time_s=10.0, fmax=1e-9)
+    level = misbehaving(delay_s=0.8, isolate=True, max_time_s=10.0, fmax=1e-9)
     outcome = relax(triangle, level, workdir=tmp_path)
     assert outcome.state == "not_converged"
     assert outcome.n_steps >= 2
