@@ -189,20 +189,18 @@ def selected(
     training: Sequence[Atoms],
     n: int,
     seed: int,
-    make: Callable[..., tuple[Any, int]] = descent_pool,
-    extend: bool = False,
+    make: Callable[..., tuple[Any, int]],
     **settings: Any,
 ) -> Picks:
-    """Return LoGAN's picks: descents at their defaults, one or more picks for each framework.
+    """Return ``n`` picks from what ``make`` gives, such as :func:`descent_pool`.
 
-    What ``make`` gives, :func:`descent_pool` or what stands in its place, is left to selection by
-    framework, whose coordination is learned from the training set and whose first picks stand
-    for the most samples. ``extend`` and ``settings``: see :func:`picked`.
+    Selection by framework learns its coordination from the training set, and its first picks
+    stand for the most samples; short lists are extended. ``settings``: see :func:`picked`.
     """
     begun = time.process_time()
     pool, n_samples = make(numbers, cell, training, seed)
     made = time.process_time()
-    positions, _, chosen = picked(pool, n, seed, extend, **settings)
+    positions, _, chosen = picked(pool, n, seed, True, **settings)
     fitting = [one for one in chosen.keys if one is not None]
     return Picks(
         positions,

@@ -157,7 +157,7 @@ def plan(args: argparse.Namespace) -> None:
                 "pyxtal-sym": crystal_pools.symmetric_pool,
             }.get(row.method, crystal_pools.descent_pool)
             settings = SELECTED[row.method]
-            positions, figures = crystal_pools.selected(*given, make_pool, extend=True, **settings)
+            positions, figures = crystal_pools.selected(*given, make_pool, **settings)
         else:
             make = {
                 "templates": crystal_systems.templates,
