@@ -193,13 +193,38 @@ def validate_atoms(atoms: Atoms) -> None:
         raise StructureError(f"atoms too close: {collision}")
 
 
+def in_compact_cell(atoms: Atoms) -> Atoms:
+    """Return the same crystal in a cell whose vectors are short; molecules as they are.
+
+    A lattice has as many cells as one likes, and the work of a neighbour search grows with
+    how far a cell leans. Cells whose longest vector is at most twice that of the reduced
+    cell (Minkowski) are left as they are.
+
+    Args:
+        atoms: with a cell of nonzero volume, or none.
+    """
+    if not atoms.pbc.all():
+        return atoms
+    reduced, _ = minkowski_reduce(atoms.cell.array)
+    if _longest(atoms.cell.array) <= 2.0 * _longest(reduced):
+        return atoms
+    compact = atoms.copy()
+    compact.set_cell(reduced, scale_atoms=False)
+    compact.wrap()
+    return compact
+
+
+def _longest(cell: np.ndarray) -> float:
+    return float(np.linalg.norm(cell, axis=1).max())
+
+
 def closest_collision(atoms: Atoms, factor: float) -> str | None:
     """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
 
     Periodic images count. Atoms are numbered from 0 in the text.
     """
     radii = covalent_radii[atoms.numbers]
-    bare = _bare(atoms)
+    bare = in_compact_cell(_bare(atoms))
     first, second, distance = neighbor_list("ijd", bare, factor * radii)
     if len(distance) == 0:
         return None

@@ -11,7 +11,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.formula import Formula
-from ase.io import read
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,11 +22,12 @@ from pydantic import (
 )
 from spglib import get_symmetry_dataset
 
-from logan_campaign.errors import InputError
+from logan_campaign.errors import InputError, StructureError
 from logan_campaign.gan import LatticeKind, Symmetry, Target, check_symmetry
 from logan_campaign.schemas import Geometry, TargetKind
+from logan_campaign.sources.readers import read_entries
 from logan_campaign.spacegroups import group_number
-from logan_campaign.structures import cell_problem, from_arrays, hill_formula
+from logan_campaign.structures import cell_problem, from_arrays, hill_formula, in_compact_cell
 
 Vector = tuple[float, float, float]
 
@@ -319,13 +319,14 @@ def lattice_from(path: Path) -> list[list[float]]:
     Raises:
         InputError: the file is missing, unreadable, or its structure has no cell.
     """
-    if not path.is_file():  # a folder might be one of ASE's formats that hold pickles
+    if not path.is_file():
         raise InputError(f"target.cell_from: there is no file {path}")
     try:
-        atoms = read(path, index=0)
-    except Exception as err:
-        why = " ".join(str(err).split()) or type(err).__name__
-        raise InputError(f"target.cell_from: cannot read {path}: {why}") from err
-    if not isinstance(atoms, Atoms) or atoms.cell.rank < 3:
+        atoms = next(read_entries(path)).structure
+    except InputError as err:
+        raise InputError(f"target.cell_from: {err}") from err
+    if isinstance(atoms, StructureError):
+        raise InputError(f"target.cell_from: cannot read {path}: {atoms}")
+    if atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")
-    return [[float(x) for x in row] for row in atoms.cell.array]
+    return [[float(x) for x in row] for row in in_compact_cell(atoms).cell.array]

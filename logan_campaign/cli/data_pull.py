@@ -180,8 +180,9 @@ def import_set(
     formula: FormulaOption = None,
     fmt: Annotated[str | None, typer.Option("--format", help="ASE's name of the format.")] = None,
     reader: Annotated[
-        Literal["ase", "pymatgen"], typer.Option(help="Library that reads the files.")
-    ] = "ase",
+        Literal["auto", "ase", "pymatgen"],
+        typer.Option(help="Library that reads what is neither CIF nor molfile."),
+    ] = "auto",
     kind: Annotated[
         Literal["molecule", "crystal"] | None, typer.Option(help="Read all as this kind.")
     ] = None,

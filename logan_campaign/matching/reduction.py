@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from logan_campaign.structures import structure_id
+from logan_campaign.structures import from_atoms, in_compact_cell, structure_id, to_atoms
 
 # pymatgen's tolerance of a translation onto itself (Å), as StructureMatcher leaves it
 _PRIMITIVE_TOLERANCE = 0.25
@@ -67,6 +67,8 @@ def reduce_crystal(structure: Structure, name: str | None = None) -> Reduced:
     name = name or structure_id(structure)
     numbers = np.array(structure.atomic_numbers, dtype=np.int64)
     formula = _reduced_formula(tuple(numbers.tolist()))
+    # pymatgen's search for the Niggli cell has no end where a cell leans far
+    structure = _compact(structure)
     given = structure.lattice.matrix
     frac = np.array(structure.frac_coords, dtype=np.float64)
     lattice = _niggli(np.ascontiguousarray(given).tobytes())
@@ -87,6 +89,16 @@ def reduce_crystal(structure: Structure, name: str | None = None) -> Reduced:
         np.array(primitive.lattice.matrix),
         np.array(primitive.frac_coords),
     )
+
+
+def _compact(structure: Structure) -> Structure:
+    atoms = to_atoms(structure)
+    compact = in_compact_cell(atoms)
+    if compact is atoms:
+        return structure
+    found = from_atoms(compact)
+    assert isinstance(found, Structure)  # it is periodic
+    return found
 
 
 @lru_cache(maxsize=1024)

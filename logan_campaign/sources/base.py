@@ -14,11 +14,11 @@ from ase.data import atomic_numbers
 from ase.formula import Formula
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
-from pymatgen.core import Structure
+from pymatgen.core import Molecule, Structure
 
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.ids import content_id
-from logan_campaign.matching.molecules import perceive_smiles
+from logan_campaign.matching.molecules import perceive
 from logan_campaign.schemas import (
     Manifest,
     Origin,
@@ -31,6 +31,7 @@ from logan_campaign.structures import (
     formula,
     from_atoms,
     hill_formula,
+    in_compact_cell,
     kind_of,
     reduced_formula,
     spacegroup_symbol,
@@ -124,6 +125,20 @@ class Source(BaseModel, ABC):
         """
 
 
+def _graph_of(molecule: Molecule) -> str:
+    """Return the SMILES of a molecule.
+
+    Raises:
+        StructureError: if it has none, as where hydrogens are missing or it is an ion.
+    """
+    found = perceive(molecule)
+    if found.smiles is None:
+        odd = sum(molecule.atomic_numbers) % 2
+        hint = "an odd number of electrons: hydrogens missing, an ion or a radical"
+        raise StructureError(f"no molecule: {hint if odd else found.reason}")
+    return found.smiles
+
+
 class Collector:
     """Takes structures one by one and keeps the distinct valid ones.
 
@@ -156,7 +171,11 @@ class Collector:
                 self._n_other += 1
                 return
             validate_atoms(atoms)
-            structure = from_atoms(atoms)
+            structure = from_atoms(in_compact_cell(atoms))
+            if isinstance(structure, Structure):
+                smiles = None
+            elif smiles is None:
+                smiles = _graph_of(structure)
         except StructureError as err:
             self.reject(label, str(err))
             return
@@ -169,10 +188,6 @@ class Collector:
         about = content_id("record", [entry_id, energy_ev, properties or {}])
         record = PulledRecord(label=label, state="kept", structure_id=entry_id, hash=about)
         self.result.records.append(record)
-        if isinstance(structure, Structure):
-            smiles = None
-        elif smiles is None:
-            smiles = perceive_smiles(structure)
         if entry_id in self._ids or (self._one_per_graph and smiles in self._smiles):
             self.result.n_duplicates += 1
             record.state = "duplicate"

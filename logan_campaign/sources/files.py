@@ -1,40 +1,35 @@
-"""Structures from files: whatever ASE reads."""
+"""Structures from files, folders and patterns of names."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
-import itertools
-import warnings
+import math
 from collections.abc import Iterator
+from contextlib import suppress
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 from ase import Atoms
-from ase.io import iread
-from ase.io.formats import UnknownFileTypeError, filetype
 from pydantic import Field, field_validator, model_validator
-from pymatgen.core import Molecule, Structure
-from pymatgen.io.cif import CifParser
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.schemas import Manifest, Origin, TargetKind
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
-from logan_campaign.structures import to_atoms
+from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
 
-#: What counts as a structure file when a whole folder is given.
+#: What counts as a structure file when a whole folder is given, compressed or not.
 FOLDER_SUFFIXES = (
     *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb"),
     *(".traj", ".db", ".xsf", ".res", ".cell", ".gen"),
 )
-# what pymatgen reads as molecules; all else is periodic to it
-_MOLECULE_SUFFIXES = (".xyz", ".mol", ".sdf", ".pdb", ".gjf", ".com")
 _FOLDER_NAMES = ("POSCAR", "CONTCAR")
 
 
 class FilesSource(Source):
-    """Files, folders or glob patterns, in any format that ASE reads."""
+    """Files, folders or glob patterns: CIF, molfiles, and any format that ASE reads."""
 
     type: Literal["files"] = "files"
     path: str | list[str] = Field(
@@ -43,10 +38,10 @@ class FilesSource(Source):
     format: str | None = Field(
         None, description="ASE's name of the format, where the file name does not tell"
     )
-    reader: Literal["ase", "pymatgen"] = Field(
-        "ase",
-        description="Library that reads the files; pymatgen also reads its own JSON, and says "
-        "of each CIF site that is partly occupied",
+    reader: Literal["auto", "ase", "pymatgen"] = Field(
+        "auto",
+        description="Library that reads what is neither CIF (pymatgen) nor molfile (RDKit): "
+        "ASE, or pymatgen, which also reads its own JSON",
     )
     formulas: list[FormulaText] | None = Field(
         None, description="Keep only these compositions (crystals: reduced formulas)"
@@ -86,47 +81,28 @@ class FilesSource(Source):
                 collector.reject(path.name, "not a structure file by its name")
         for done, path in enumerate(files):
             progress.report("read", done, len(files), path.name)
-            for frame, atoms in enumerate(self._read(path)):
+            for label, atoms in self._read(path):
                 if isinstance(atoms, StructureError):
-                    collector.reject(f"{path.name}#{frame}", str(atoms))
-                    continue
-                if self.kind is not None:
-                    _set_kind(atoms, self.kind, f"{path}: frame {frame}")
-                collector.add(atoms, f"{path.name}#{frame}", energy_ev=_energy(atoms))
+                    collector.reject(label, str(atoms))
+                else:
+                    collector.add(atoms, label, energy_ev=_energy(atoms))
         progress.report("read", len(files), len(files))
         names = self.path if isinstance(self.path, str) else ", ".join(self.path)
         return collector.finish(names, Origin(name=names, checksum=_checksum(files)))
 
-    def _read(self, path: Path) -> Iterator[Atoms | StructureError]:
-        if self.reader == "ase":
-            yield from _frames(path, self.format)
-        else:
-            yield from _pymatgen_frames(path)
-
-
-def _pymatgen_frames(path: Path) -> Iterator[Atoms | StructureError]:
-    """Yield the structures of one file by pymatgen, or why one cannot be used.
-
-    Raises:
-        InputError: if pymatgen cannot read the file.
-    """
-    found: list[Molecule | Structure]
-    try:
-        if path.suffix.lower() == ".cif":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what it mends while reading
-                found = list(CifParser(path).parse_structures(primitive=False))
-        elif path.suffix.lower() in _MOLECULE_SUFFIXES:
-            found = [Molecule.from_file(path)]
-        else:
-            found = [Structure.from_file(path)]
-    except Exception as err:
-        raise InputError(f"{path}: pymatgen cannot read it: {_one_line(err)}") from err
-    for structure in found:
+    def _read(self, path: Path) -> Iterator[tuple[str, Atoms | StructureError]]:
+        """Yield label and structure of each entry of a file, or why it cannot be used."""
         try:
-            yield to_atoms(structure)
-        except StructureError as err:
-            yield err
+            for entry in read_entries(path, self.format, self.reader == "pymatgen"):
+                atoms = entry.structure
+                if isinstance(atoms, Atoms) and self.kind is not None:
+                    if self.kind == "crystal" and atoms.cell.rank < 3:
+                        atoms = StructureError("has no cell: not a crystal")
+                    else:
+                        atoms.pbc = self.kind == "crystal"
+                yield f"{path.name}#{entry.label}", atoms
+        except InputError as err:
+            yield path.name, StructureError(str(err).removeprefix(f"{path}: "))
 
 
 def _of(formulas: list[str] | None) -> str:
@@ -138,12 +114,10 @@ def _checksum(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0".encode())
-        try:
-            with open(path, "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except OSError as err:
-            raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+        # One that cannot be read is refused, with its reason, where it is read.
+        with suppress(OSError), open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -157,7 +131,7 @@ def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
         wanted = [
             p
             for p in inside
-            if p.suffix.lower() in FOLDER_SUFFIXES or p.name.startswith(_FOLDER_NAMES)
+            if _bare_suffix(p) in FOLDER_SUFFIXES or p.name.startswith(_FOLDER_NAMES)
         ]
         if not wanted:
             raise InputError(f"no structure files in folder {path}")
@@ -171,103 +145,14 @@ def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
     raise InputError(f"no such file or folder: {path}")
 
 
-def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
-    """Yield the structures of one file.
-
-    Raises:
-        InputError: naming the file and, within it, the frame (from 0) that is malformed.
-    """
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"file is empty: {path}")
-        name = format or filetype(str(path))
-    except OSError as err:
-        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
-    except UnknownFileTypeError as err:
-        raise InputError(f"{path}: no file format that ASE knows; set 'format'") from err
-    if name in ("xyz", "extxyz"):
-        _check_xyz(path)
-    reader = iread(str(path), ":", format=name, do_not_split_by_at_sign=True)
-    for frame in itertools.count():
-        try:
-            atoms = next(reader)
-        except StopIteration:
-            if frame == 0:
-                raise InputError(f"no structures in {path}") from None
-            return
-        except OSError as err:
-            raise InputError(f"{path}: frame {frame}: {err.strerror or err}") from err
-        except UnknownFileTypeError as err:
-            raise InputError(f"{path}: ASE has no file format named {name!r}") from err
-        except Exception as err:
-            raise InputError(f"{path}: frame {frame}: {_one_line(err)}") from err
-        if not isinstance(atoms, Atoms):
-            raise InputError(f"{path}: frame {frame} is not a structure")
-        yield atoms
-
-
-def _check_xyz(path: Path) -> None:
-    """Check that the frames of an (ext)xyz file follow one another without a gap.
-
-    ASE's reader looks for all headers before it reads a structure, so its errors name no
-    frame, and it takes an empty line in the middle for the end of the file.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = enumerate(file, start=1)
-            for frame in itertools.count():
-                number, header = next(lines, (0, ""))
-                if not header.strip():
-                    rest = next((n for n, line in lines if line.strip()), None)
-                    if rest is not None:
-                        raise InputError(
-                            f"{path}: frame {frame}: empty line {number} where the number "
-                            f"of atoms should be, but more follows in line {rest}"
-                        )
-                    return
-                if header.lstrip().startswith("VEC"):
-                    continue
-                try:
-                    n_atoms = int(header)
-                except ValueError:
-                    raise InputError(
-                        f"{path}: frame {frame}: line {number} should be the number of "
-                        f"atoms, not {_short(header)!r}"
-                    ) from None
-                body = list(itertools.islice(lines, n_atoms + 1))
-                if len(body) < n_atoms + 1:
-                    raise InputError(
-                        f"{path}: frame {frame}: file ends after {max(len(body) - 1, 0)} "
-                        f"of {n_atoms} atoms"
-                    )
-    except UnicodeDecodeError as err:
-        raise InputError(f"{path}: not a text file") from err
-    except OSError as err:
-        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
-
-
-def _set_kind(atoms: Atoms, kind: TargetKind, where: str) -> None:
-    if kind == "molecule":
-        atoms.pbc = False
-    elif atoms.cell.rank < 3:
-        raise InputError(f"{where} has no cell: not a crystal")
-    else:
-        atoms.pbc = True
+def _bare_suffix(path: Path) -> str:
+    """Return the suffix of a file's name, less that of compression."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in COMPRESSED_SUFFIXES else suffix
 
 
 def _energy(atoms: Atoms) -> float | None:
-    """Return the total energy (eV) that the file gives, if any."""
+    """Return the total energy (eV) that the file gives, if it gives one that is finite."""
     results: dict[str, Any] = getattr(atoms.calc, "results", {})
     value = results.get("energy", atoms.info.get("energy"))
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _one_line(err: BaseException) -> str:
-    if isinstance(err, KeyError):
-        return f"unknown species or name {err}"
-    return _short(str(err) or type(err).__name__)
-
-
-def _short(text: str, limit: int = 120) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit] + "…"
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None

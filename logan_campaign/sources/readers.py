@@ -1,0 +1,459 @@
+"""Reading one structure file: every entry that it holds, or why an entry cannot be used.
+
+One rule for all formats: an entry is complete, ordered and what its file says, or it is
+refused with its reason while the others are kept. Libraries do the reading: pymatgen CIFs,
+RDKit molfiles and SD files, ASE all else. What they pass over without a word is checked
+here: occupancies and disorder, hydrogens that a file only implies, charges, announced numbers
+of atoms and columns, the formula that a CIF states.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import itertools
+import json
+import lzma
+import re
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Real
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+from pymatgen.core import Molecule, Structure
+from pymatgen.io.xyz import XYZ
+from rdkit import Chem, rdBase
+
+from logan_campaign.errors import InputError, StructureError
+from logan_campaign.sources.cif import OCCUPANCY_TOLERANCE, cif_blocks, is_full
+from logan_campaign.structures import to_atoms
+
+#: Files larger than this, unpacked where they are compressed, are refused (bytes).
+MAX_FILE_BYTES = 256 * 2**20
+
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
+_MOLFILE_SUFFIXES = (".mol", ".sdf", ".sd")
+
+
+class Entry(NamedTuple):
+    """One entry of a file: the structure, or why it cannot be used."""
+
+    label: str
+    """Number of the entry in its file, from 0, with its name where the file has names."""
+    structure: Atoms | StructureError
+    charge: float = 0.0
+
+
+def read_entries(path: Path, format: str | None = None, pymatgen: bool = False) -> Iterator[Entry]:
+    """Yield the entries of one file.
+
+    Args:
+        path: the file, which may be compressed (gzip, bzip2, xz).
+        format: ASE's name of the format; by default the file's name and content tell.
+        pymatgen: whether pymatgen reads what it can, its JSON among it.
+
+    Raises:
+        InputError: if the file as a whole cannot be read.
+    """
+    with plain_file(path) as plain:
+        for entry in _entries(plain, path, format, pymatgen):
+            yield entry if isinstance(entry.structure, StructureError) else _checked(entry)
+
+
+def _entries(plain: Path, path: Path, format: str | None, pymatgen: bool) -> Iterator[Entry]:
+    suffix = plain.suffix.lower()
+    if format is None and suffix == ".json":
+        if not pymatgen:
+            raise InputError(f"{path}: JSON is read by pymatgen: give the reader 'pymatgen'")
+        return _by_pymatgen(plain, path)
+    try:
+        name = format or filetype(str(plain))
+    except OSError as err:
+        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+    except UnknownFileTypeError:
+        name = ""
+    if name == "cif":
+        return _cif(plain, path)
+    if name in ("sdf", "mol") or (format is None and suffix in _MOLFILE_SUFFIXES):
+        return _molfile(plain, path)
+    if name in ("xyz", "extxyz"):
+        return _xyz_by_pymatgen(plain, path) if pymatgen else _xyz(plain, path, name)
+    if name not in ioformats:
+        if format is not None:
+            raise InputError(f"{path}: ASE has no file format named {name!r}")
+        raise InputError(f"{path}: no file format that ASE knows; set 'format'")
+    if name == "vasp":
+        _check_poscar(plain, path)
+    if name == "proteindatabank":
+        _check_pdb(plain, path)
+    return _by_pymatgen(plain, path) if pymatgen else _by_ase(plain, path, name)
+
+
+@contextmanager
+def plain_file(path: Path) -> Iterator[Path]:
+    """Give the file itself, or an unpacked copy of it in UTF-8 without byte-order mark.
+
+    Raises:
+        InputError: if it is empty, too large, damaged, or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(6)
+            size = file.seek(0, 2)
+        if not head:
+            raise InputError(f"file is empty: {path}")
+        opener = next((found for magic, found in _OPENERS.items() if head.startswith(magic)), None)
+        if opener is None and size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB: split it")
+        with (opener or open)(path, "rb") as packed:
+            data: bytes = packed.read(MAX_FILE_BYTES + 1)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as err:
+        raise InputError(f"{path}: the compressed file is damaged or ends early") from err
+    except OSError as err:
+        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB when unpacked: split it")
+    text = _as_utf8(data)
+    if opener is None and text is data:
+        yield path
+        return
+    named = path.stem if path.suffix.lower() in COMPRESSED_SUFFIXES else path.name
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / named
+        plain.write_bytes(text)
+        yield plain
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """Return text of other encodings in UTF-8; anything binary as it is."""
+    if data.startswith(b"\xef\xbb\xbf"):
+        return data[3:]
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeDecodeError:
+            return data
+    if b"\0" in data[:4096]:
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1").encode()
+    return data
+
+
+def _lines(plain: Path, path: Path) -> list[str]:
+    try:
+        text = plain.read_text(encoding="utf-8")
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path}: not a text file") from err
+    if "\0" in text:
+        raise InputError(f"{path}: not a text file")
+    return text.splitlines()
+
+
+def _checked(entry: Entry) -> Entry:
+    """Refuse what is charged or partly occupied, or has no finite positions."""
+    atoms = entry.structure
+    assert isinstance(atoms, Atoms)
+    charge = entry.charge
+    for key in ("charge", "total_charge"):
+        value = getattr(atoms.calc, "results", {}).get(key, atoms.info.get(key))
+        if isinstance(value, Real):
+            charge = float(value)
+    if not np.isfinite(charge) or abs(charge) > 1e-3:
+        reason = f"charge {charge:+g}: only neutral structures are supported"
+        return Entry(entry.label, StructureError(reason))
+    problem = _occupancy_problem(atoms)
+    return Entry(entry.label, StructureError(problem)) if problem else entry
+
+
+def _occupancy_problem(atoms: Atoms) -> str | None:
+    """Return which atom is partly there, by what ASE read of occupancies."""
+    occupancy = atoms.arrays.get("occupancy")
+    if occupancy is not None and np.issubdtype(occupancy.dtype, np.number):
+        partial = np.flatnonzero(~(np.abs(occupancy - 1) <= OCCUPANCY_TOLERANCE))
+        if len(partial):
+            i = int(partial[0])
+            return f"disordered: atom {i} ({atoms.symbols[i]}) has occupancy {occupancy[i]:g}"
+    shared = atoms.info.get("occupancy")
+    if isinstance(shared, dict):
+        for kind, species in shared.items():
+            if isinstance(species, dict) and (
+                len(species) != 1 or any(not is_full(value) for value in species.values())
+            ):
+                return f"disordered: site {kind} is occupied by {species}"
+    return None
+
+
+def _cif(plain: Path, path: Path) -> Iterator[Entry]:
+    found = [Entry(*block) for block in cif_blocks("\n".join(_lines(plain, path)))]
+    if not found:
+        raise InputError(f"{path}: not a CIF: no data block lists atoms")
+    yield from found
+
+
+def _molfile(plain: Path, path: Path) -> Iterator[Entry]:
+    """Yield the records of an SD file or molfile, by RDKit."""
+    text = "\n".join(_lines(plain, path))
+    records = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
+    if len(records) > 1 and not records[-1].strip():
+        records.pop()
+    for number, record in enumerate(records):
+        label = str(number)
+        with rdBase.BlockLogs():
+            # Not sanitised: how bonds are drawn is no reason to refuse a geometry.
+            mol = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
+        if mol is None or mol.GetNumAtoms() == 0:
+            reason = "not a readable molfile" if mol is None else "the record lists no atoms"
+            yield Entry(label, StructureError(reason))
+            continue
+        yield Entry(label, _of_mol(mol, record), float(Chem.GetFormalCharge(mol)))
+
+
+def _of_mol(mol: Chem.Mol, record: str) -> Atoms | StructureError:
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        return StructureError("the record has query atoms or R groups")
+    with rdBase.BlockLogs():
+        try:
+            mol.UpdatePropertyCache(strict=False)
+        except RuntimeError:
+            return StructureError("the record has atoms of impossible valence")
+    radicals = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    implied = sum(atom.GetTotalNumHs(includeNeighbors=False) for atom in mol.GetAtoms())
+    if radicals:
+        return StructureError("a radical: only closed shells are supported")
+    if implied:
+        return StructureError(f"{implied} hydrogens are implied and have no coordinates")
+    program = record.split("\n")[1:2]  # the header's line of program, date and dimension
+    positions = mol.GetConformer().GetPositions()
+    if program and program[0].rstrip().upper().endswith("2D") and len(positions) > 1:
+        return StructureError("a drawing: it has no third dimension")
+    return Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], positions)
+
+
+def _xyz(plain: Path, path: Path, name: str) -> Iterator[Entry]:
+    """Yield the frames of an (extended) xyz file, each on its own."""
+    for number, frame in enumerate(_xyz_frames(_lines(plain, path))):
+        label = str(number)
+        if isinstance(frame, StructureError):
+            yield Entry(label, frame)
+            continue
+        problem = _columns_problem(frame)
+        if problem:
+            yield Entry(label, StructureError(problem))
+            continue
+        yield next(_by_ase_text("\n".join(frame) + "\n", name, label))
+
+
+def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
+    """Split an xyz file into frames; where one does not follow the last, the rest is lost."""
+    at = 0
+    while at < len(lines):
+        header = lines[at].strip()
+        if not header:
+            rest = next((n for n in range(at, len(lines)) if lines[n].strip()), None)
+            if rest is not None:
+                yield StructureError(
+                    f"empty line {at + 1} where the number of atoms should be, but more follows "
+                    f"in line {rest + 1}"
+                )
+            return
+        if header.startswith("VEC"):
+            at += 1
+            continue
+        if not re.fullmatch(r"\+?\d{1,9}", header):
+            yield StructureError(
+                f"line {at + 1} should be the number of atoms, not {_short(header)!r}"
+            )
+            return
+        n_atoms = int(header)
+        frame = lines[at : at + n_atoms + 2]
+        if len(frame) < n_atoms + 2:
+            yield StructureError(f"file ends after {max(len(frame) - 2, 0)} of {n_atoms} atoms")
+            return
+        at += n_atoms + 2
+        vectors = list(itertools.takewhile(lambda line: line.startswith("VEC"), lines[at : at + 3]))
+        at += len(vectors)
+        yield frame + vectors
+
+
+def _columns_problem(frame: list[str]) -> str | None:
+    """Return which atom has fewer columns than the frame announces."""
+    announced = re.search(r"\bProperties=\"?([^\s\"]+)", frame[1])
+    n_columns = 4
+    if announced:
+        try:
+            n_columns = sum(int(n) for n in announced.group(1).split(":")[2::3])
+        except ValueError:
+            return f"Properties={_short(announced.group(1))} cannot be understood"
+    for number, line in enumerate(frame[2 : 2 + int(frame[0])]):
+        found = line.split()
+        if len(found) < n_columns:
+            what = "Properties announces" if announced else "needed are"
+            return f"atom {number} has {len(found)} columns, {what} {n_columns}"
+        if not announced:
+            wrong = next((x for x in found[1:4] if not _is_number(x)), None)
+            if wrong is not None:
+                return f"atom {number} has the coordinate {_short(wrong)!r}"
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _xyz_by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
+    lines = _lines(plain, path)
+    if any("lattice=" in line.lower() for line in lines):
+        raise InputError(f"{path}: pymatgen reads no cell from xyz files: leave out its reader")
+    for number, frame in enumerate(_xyz_frames(lines)):
+        if isinstance(frame, StructureError):
+            yield Entry(str(number), frame)
+            continue
+        try:
+            molecule = XYZ.from_str("\n".join(frame) + "\n").molecule
+            yield Entry(str(number), to_atoms(molecule))
+        except StructureError as err:
+            yield Entry(str(number), err)
+        except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
+            yield Entry(str(number), StructureError(_reason(err, "xyz")))
+
+
+def _by_ase_text(text: str, name: str, label: str) -> Iterator[Entry]:
+    try:
+        (atoms,) = iread(io.StringIO(text), ":", format=name)
+    except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
+        yield Entry(label, StructureError(_reason(err, name)))
+        return
+    yield Entry(label, atoms)
+
+
+def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
+    """Yield the frames of a file by ASE; where one cannot be read, the rest is lost."""
+    reader = iread(str(plain), ":", format=name, do_not_split_by_at_sign=True)
+    for number in itertools.count():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what it mends while reading
+                atoms = next(reader)
+        except StopIteration:
+            if number == 0:
+                raise InputError(f"no structures in {path}") from None
+            return
+        except OSError as err:
+            raise InputError(f"{path}: frame {number}: {err.strerror or err}") from err
+        except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
+            yield Entry(str(number), StructureError(_reason(err, name)))
+            return
+        if not isinstance(atoms, Atoms):
+            raise InputError(f"{path}: frame {number} is not a structure")
+        yield Entry(str(number), atoms)
+
+
+def _by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
+    """Yield the structures of one file by pymatgen, or why one cannot be used."""
+    found: list[Molecule | Structure]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it mends while reading
+            if plain.suffix.lower() == ".json":
+                found = _of_json(plain)
+            elif plain.suffix.lower() in (".pdb", ".gjf", ".com"):
+                found = [Molecule.from_file(plain)]
+            else:
+                found = [Structure.from_file(plain)]
+    except InputError as err:
+        raise InputError(f"{path}: {err}") from err
+    except Exception as err:
+        raise InputError(f"{path}: pymatgen cannot read it") from err
+    for number, structure in enumerate(found):
+        try:
+            yield Entry(str(number), to_atoms(structure), float(structure.charge or 0))
+        except StructureError as err:
+            yield Entry(str(number), err)
+
+
+def _of_json(plain: Path) -> list[Molecule | Structure]:
+    """Return what pymatgen's JSON holds: a structure, a molecule, or a list of them."""
+    try:
+        data = json.loads(plain.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as err:
+        raise InputError("not readable JSON") from err
+    found = []
+    for item in data if isinstance(data, list) else [data]:
+        if not isinstance(item, dict) or "sites" not in item:
+            raise InputError("not pymatgen's JSON of a structure or molecule")
+        found.append((Structure if "lattice" in item else Molecule).from_dict(item))
+    return found
+
+
+def _check_poscar(plain: Path, path: Path) -> None:
+    """Check that a POSCAR lists as many atoms as it announces.
+
+    Raises:
+        InputError: saying what is missing.
+    """
+    lines = _lines(plain, path)
+    counts_at = 5
+    if len(lines) > 5 and lines[5].split() and not lines[5].split()[0].lstrip("-").isdigit():
+        counts_at = 6
+    if len(lines) <= counts_at:
+        raise InputError(f"{path}: file ends before the numbers of atoms")
+    counts = lines[counts_at].split("!")[0].split("#")[0].split()
+    if not counts or not all(re.fullmatch(r"\d{1,9}", text) for text in counts):
+        raise InputError(f"{path}: line {counts_at + 1} should be the numbers of atoms")
+    if counts_at == 6 and len(lines[5].split()) != len(counts):
+        raise InputError(
+            f"{path}: {len(lines[5].split())} species in line 6, {len(counts)} numbers in line 7"
+        )
+    mode = counts_at + 1
+    if len(lines) > mode and lines[mode].strip()[:1].lower() == "s":
+        mode += 1
+    n_atoms = sum(int(text) for text in counts)
+    listed = 0
+    for line in lines[mode + 1 : mode + 1 + n_atoms]:
+        if len(line.split()) < 3 or not all(_is_number(x) for x in line.split()[:3]):
+            break
+        listed += 1
+    if listed < n_atoms:
+        raise InputError(f"{path}: file ends after {listed} of {n_atoms} atoms")
+
+
+def _check_pdb(plain: Path, path: Path) -> None:
+    """Refuse a PDB file that gives atoms at alternate places.
+
+    Raises:
+        InputError: naming the atom.
+    """
+    for line in _lines(plain, path):
+        if line.startswith(("ATOM", "HETATM")) and line[16:17].strip():
+            raise InputError(
+                f"{path}: disordered: atom {line[12:16].strip()} has alternate locations"
+            )
+
+
+def _reason(err: Exception, name: str) -> str:
+    """Return why a library could not read an entry, in words of ours."""
+    if isinstance(err, KeyError):
+        return f"unknown species {_short(str(err))}"
+    return f"not readable as {name}"
+
+
+def _short(text: str, limit: int = 80) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + "…"
