@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from rdkit import rdBase
 
+from logan_campaign.matching.lewis import Named, highest_valence
 from logan_campaign.matching.molecules import (
     REACHES,
-    highest_valence,
     molecule_of_bonds,
 )
 
@@ -31,10 +31,18 @@ class PoolGraphs(NamedTuple):
         smiles: (n,) canonical SMILES without stereo; empty where there is no valid graph.
         clarity: (n,) shortest distance between unbonded atoms over the longest bond, both in
             sums of covalent radii; the larger, the less doubt about the bonds. 0 without graph.
+        separated: (n,) whether the graph has separated charges, as an ylide has.
     """
 
     smiles: np.ndarray
     clarity: np.ndarray
+    separated: np.ndarray
+
+    def preferred(self) -> np.ndarray:
+        """Return the SMILES without those of separated charges, if any other is there."""
+        if not ((self.smiles != "") & ~self.separated).any():
+            return self.smiles
+        return np.where(self.separated, "", self.smiles)
 
 
 def pool_graphs(numbers: np.ndarray, positions: np.ndarray) -> PoolGraphs:
@@ -48,22 +56,24 @@ def pool_graphs(numbers: np.ndarray, positions: np.ndarray) -> PoolGraphs:
     positions = np.asarray(positions, dtype=np.float64)
     smiles = np.full(len(positions), "", dtype=object)
     clarity = np.zeros(len(positions))
-    known: dict[bytes, str] = {}
+    separated = np.zeros(len(positions), dtype=bool)
+    known: dict[bytes, Named | None] = {}
     usable = np.flatnonzero(np.isfinite(positions).all(axis=(1, 2)))
     with rdBase.BlockLogs():
         for start in range(0, len(usable), _CHUNK):
             rows = usable[start : start + _CHUNK]
-            smiles[rows], clarity[rows] = _graphs(numbers, positions[rows], known)
-    return PoolGraphs(smiles, clarity)
+            smiles[rows], clarity[rows], separated[rows] = _graphs(numbers, positions[rows], known)
+    return PoolGraphs(smiles, clarity, separated)
 
 
 def _graphs(
-    numbers: np.ndarray, positions: np.ndarray, known: dict[bytes, str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return SMILES and clarity; ``known`` maps connectivity to SMILES and is added to."""
+    numbers: np.ndarray, positions: np.ndarray, known: dict[bytes, Named | None]
+) -> PoolGraphs:
+    """Return the graphs; ``known`` maps connectivity to what it is called, and is added to."""
     n = len(positions)
     pairs, ratio, joined = _join(numbers, positions)
     smiles, clarity = np.full(n, "", dtype=object), np.zeros(n)
+    separated = np.zeros(n, dtype=bool)
     pending = np.arange(n)
     tried = np.full(n, -1)
     for reach in REACHES:
@@ -75,16 +85,18 @@ def _graphs(
         ]:
             key = np.packbits(bonds[row]).tobytes()
             if key not in known:
-                known[key] = _smiles(numbers, positions[row], pairs[bonds[row]])
-            if known[key]:
-                smiles[row] = known[key]
+                known[key] = molecule_of_bonds(numbers, positions[row], pairs[bonds[row]])
+            named = known[key]
+            # one with separated charges only where no reach gives another
+            if named is not None and (smiles[row] == "" or not named.separated):
+                smiles[row], separated[row] = named
                 apart = np.where(bonds[row], np.inf, ratio[row]).min(initial=np.inf)
                 clarity[row] = apart / max(ratio[row][bonds[row]].max(initial=0.0), 1e-9)
         tried = count
-        pending = pending[smiles[pending] == ""]
+        pending = pending[(smiles[pending] == "") | separated[pending]]
     if len(numbers) == 1:
         clarity[:] = np.where(smiles != "", 1.0, 0.0)
-    return smiles, clarity
+    return PoolGraphs(smiles, clarity, separated)
 
 
 def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,7 +115,7 @@ def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
     looked_at = np.where(may, ratio, np.inf)
     order = np.argsort(looked_at, axis=1, kind="stable")
     within = int((looked_at < REACHES[-1]).sum(axis=1).max(initial=0))
-    free = np.tile([highest_valence(int(z)) for z in numbers], (len(positions), 1))
+    free = np.tile([highest_valence(chemical_symbols[z]) for z in numbers], (len(positions), 1))
     joined = np.zeros(ratio.shape, dtype=bool)
     rows = np.arange(len(positions))
     for rank in range(within):
@@ -114,8 +126,3 @@ def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
         free[rows, i] -= bond
         free[rows, j] -= bond
     return np.stack([first, second], axis=1), ratio, joined
-
-
-def _smiles(numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray) -> str:
-    found = molecule_of_bonds(numbers, positions, bonds)
-    return "" if found is None else found

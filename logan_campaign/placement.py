@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,6 +21,7 @@ from pydantic import ValidationError as PydanticError
 from typing_extensions import TypeAliasType
 
 from logan_campaign.errors import InputError
+from logan_campaign.spec_model import SpecModel
 
 #: Stages of a campaign. ``pull`` reads sources (compute nodes often have no network); ``match``
 #: screens, compares and classifies; ``default`` is all that is not named.
@@ -30,10 +30,10 @@ Stage = Literal["default", "pull", "train", "generate", "select", "match", "rela
 STAGES: tuple[str, ...] = get_args(Stage)
 
 
-class Placement(BaseModel):
+class Placement(SpecModel):
     """Where the jobs of one stage run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     worker: str | None = Field(None, min_length=1, description="Name of a worker of the project")
     resources: dict[str, JsonValue] | None = Field(

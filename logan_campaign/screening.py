@@ -17,12 +17,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from logan_campaign.coordination import CoordinationRanges, count_neighbours, find_bonds
 from logan_campaign.errors import InputError
 from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import Geometry, TargetKind
+from logan_campaign.spec_model import SpecModel
 from logan_campaign.structures import closest_collision, to_atoms
 
 #: 'training' as limits of the volume per atom: the training set's, and this share beyond.
@@ -58,10 +59,8 @@ class ScreeningReason(IntEnum):
 _TEXTS = np.array([reason.text for reason in ScreeningReason])
 
 
-class ScreeningSpec(BaseModel):
+class ScreeningSpec(SpecModel):
     """What makes a generated geometry implausible. Factors multiply sums of covalent radii."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     min_distance_factor: float = Field(
         0.5, ge=0, lt=1, description="Atoms nearer than this are too close"

@@ -7,9 +7,10 @@ level of kind ``ase`` names a function.)
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -24,9 +25,29 @@ _TAG_KEYS = ("type", "calculator", "strategy", "method")
 
 _MERGE = "tag:yaml.org,2002:merge"
 
+# A spec has a hundred values or so; what is far larger was not written by a person.
+_MAX_BYTES = 2**20
+_MAX_NODES = 100_000
+_MAX_DIGITS = 30
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice; YAML itself would keep the last."""
+
+class _SpecLoader(yaml.SafeLoader):
+    """A safe loader that reads plain words by the core schema of YAML 1.2.
+
+    PyYAML follows YAML 1.1, where NO is false, 010 is eight and 6:00 is 360. Here ``true``,
+    ``false``, ``null`` and decimal, octal (0o10) and hexadecimal numbers are what they are,
+    and every other word is text. A key given twice is refused; YAML would keep the last.
+    https://yaml.org/spec/1.2.2/#103-core-schema
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MAX_NODES:
+            raise yaml.constructor.ConstructorError(
+                None, None, "merged keys grow beyond all use", node.start_mark
+            )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -46,19 +67,64 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    if len(text) > _MAX_DIGITS:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"a number of {len(text)} digits", node.start_mark
+        )
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    return int(text, base)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+):
+    _SpecLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
+    )
+_SpecLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
 def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterable[tuple[KeyPath, int]]:
     if node is None:
         return
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
-            inner = (*path, key_node.value)
+            inner = (*path, str(key_node.value))
             yield from _lines(value_node, inner)
             # the line of the key, not of a value that may start further down
             yield inner, key_node.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _lines(item, (*path, index))
+
+
+def _checked_lines(text: str) -> dict[KeyPath, int]:
+    """Return the line of each key.
+
+    Raises:
+        yaml.MarkedYAMLError: if aliases of aliases make the whole beyond all use.
+    """
+    lines: dict[KeyPath, int] = {}
+    root = yaml.compose(text, Loader=_SpecLoader)
+    for number, (path, line) in enumerate(_lines(root)):
+        if number > _MAX_NODES:
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases grow beyond all use", root.start_mark if root else None
+            )
+        lines[path] = line
+    return lines
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -68,14 +134,16 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         InputError: the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path}: too large for a spec: more than {_MAX_BYTES >> 20} MB")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as err:
         raise InputError(f"there is no file {path}") from err
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"cannot read {path}: {err}") from err
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
-        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
+        lines = _checked_lines(text)
+        data = yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derives from SafeLoader
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
@@ -106,7 +174,8 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     if not equals or not dotted:
         raise InputError(f"--set takes KEY=VALUE, such as models.count=4; got {assignment!r}")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
+        _checked_lines(text)
+        value = yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derives from SafeLoader
     except (yaml.YAMLError, RecursionError) as err:
         raise InputError(f"--set {dotted}: the value is not valid YAML: {text!r}") from err
     keys: list[str | int] = [int(k) if k.isdecimal() else k for k in dotted.split(".")]

@@ -8,6 +8,9 @@ so that the same geometry is the same document wherever it came from.
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,6 +44,10 @@ _ID_OFFSET = 0.1234567
 _METAL_RADIUS_FACTOR = 0.75
 
 _MIN_VOLUME = 1e-3  # Å³
+
+#: Largest number of atoms in a formula, and its longest text (characters).
+MAX_ATOMS = 10_000
+MAX_FORMULA_LENGTH = 200
 
 
 def kind_of(structure: Geometry) -> TargetKind:
@@ -107,18 +114,38 @@ def hill_formula(formula_or_symbols: str | Sequence[str]) -> str:
     Raises:
         InputError: if it is not a chemical formula of known elements.
     """
-    given = formula_or_symbols
-    text = given.strip() if isinstance(given, str) else "".join(given)
-    try:
-        counted = Formula(text, strict=True).count()
-    except ValueError as err:
-        raise InputError(f"not a chemical formula: {text!r}") from err
+    counted: dict[str, int]
+    if isinstance(formula_or_symbols, str):
+        # SiO₂ is SiO2
+        text = unicodedata.normalize("NFKC", formula_or_symbols.strip())
+        counted = _count_formula(text)
+    else:
+        text, counted = "", Counter(formula_or_symbols)
     for symbol in counted:
         if symbol not in chemical_symbols[1:]:
             raise InputError(f"unknown species {symbol!r} in formula {text!r}")
     if not counted or min(counted.values()) < 1:
         raise InputError(f"not a chemical formula: {text!r}")
     return Formula.from_dict(counted).format("hill")
+
+
+def _count_formula(text: str) -> dict[str, int]:
+    if re.search(r"[-+]|\^", text):
+        raise InputError(f"not a chemical formula: {text!r}: charges are not supported")
+    # ASE would take a sum, a product or a phase for a formula.
+    if len(text) > MAX_FORMULA_LENGTH or not re.fullmatch(r"[A-Za-z0-9()]+", text):
+        raise InputError(f"not a chemical formula: {_shortened(text)!r}")
+    try:
+        counted: dict[str, int] = Formula(text, strict=True).count()
+    except ValueError as err:
+        raise InputError(f"not a chemical formula: {text!r}") from err
+    if sum(counted.values()) > MAX_ATOMS:
+        raise InputError(f"formula {text!r} has more than {MAX_ATOMS} atoms")
+    return counted
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "…"
 
 
 def reduced_formula(hill: str) -> str:

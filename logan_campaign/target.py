@@ -12,7 +12,6 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.formula import Formula
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -27,6 +26,7 @@ from logan_campaign.gan import LatticeKind, Symmetry, Target, check_symmetry
 from logan_campaign.schemas import Geometry, TargetKind
 from logan_campaign.sources.readers import read_entries
 from logan_campaign.spacegroups import group_number
+from logan_campaign.spec_model import SpecModel
 from logan_campaign.structures import cell_problem, from_arrays, hill_formula, in_compact_cell
 
 Vector = tuple[float, float, float]
@@ -38,10 +38,10 @@ VOLUME_MARGIN = 0.1
 SYMMETRY_TOLERANCE = 0.01
 
 
-class Section(BaseModel):
+class Section(SpecModel):
     """A section of a spec: every key is known, and nothing changes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True)
 
 
 class SymmetrySpec(Section):

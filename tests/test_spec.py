@@ -88,7 +88,10 @@ def test_overridden_paths_are_meant_from_the_current_directory(
     [
         (("name: small", "nmae: small"), ["/spec.yaml:1", "nmae", "did you mean 'name'"]),
         (("n_picks: 4", "n_piks: 4"), ["/spec.yaml:9", "n_piks", "did you mean 'n_picks'"]),
-        (("n_picks: 4", "n_picks: none"), ["/spec.yaml:9", "select.n_picks", "integer", "none"]),
+        (
+            ("n_picks: 4", "n_picks: none"),
+            ["/spec.yaml:9", "select.n_picks", "whole number", "none"],
+        ),
         (("C2H6O", "Xx2"), ["/spec.yaml:4", "target.formula", "Xx2", "formula"]),
         (("C2H6O", "C1.5H6"), ["/spec.yaml:4", "target.formula", "C1.5H6"]),
         (("kind: molecule", "kind: crystal"), ["target", "'cell'"]),

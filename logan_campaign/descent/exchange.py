@@ -54,7 +54,7 @@ class Family:
     def add(self, positions: np.ndarray) -> None:
         """Take up those of (n, N, 3) structures (Å) that have a molecular graph."""
         for graph, molecule in zip(
-            pool_graphs(self.numbers, positions).smiles, positions, strict=True
+            pool_graphs(self.numbers, positions).preferred(), positions, strict=True
         ):
             if graph:
                 self.members.setdefault(str(graph), []).append(molecule.astype(float))

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.radial import MAX_N_MAX
+from logan_campaign.descriptors.settings import (
+    CutoffRadius,
+    NeighbourCount,
+    RadialBasis,
+    RadialOrder,
+)
 from logan_campaign.errors import InputError
+from logan_campaign.spec_model import SpecModel
 
 
-class DescentHyperparameters(BaseModel):
+class DescentHyperparameters(SpecModel):
     """Everything that can be set for one model; docs/generation.md says how it was chosen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     method: Literal["descent"] = Field("descent", description="How structures are made")
-    radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
-    r_cut: float = Field(6.0, gt=0.5, le=20, description="Cutoff radius (Å)")
-    n_max: int = Field(
-        3,
-        ge=0,
-        le=MAX_N_MAX,
-        description="Resolution: (n_max+1)(n_max+2)/2 radial functions per pair of species",
-    )
-    n_neighbour: int = Field(
-        40, ge=1, le=512, description="Largest number of neighbours in a descriptor"
-    )
+    radial: RadialBasis = "bessel"
+    r_cut: CutoffRadius = 6.0
+    n_max: RadialOrder = 3
+    n_neighbour: NeighbourCount = 40
     cutoff: Literal["faithful", "smooth"] = Field(
         "faithful",
         description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': atoms fade out "

@@ -7,12 +7,18 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.radial import MAX_N_MAX
+from logan_campaign.descriptors.settings import (
+    CutoffRadius,
+    NeighbourCount,
+    RadialBasis,
+    RadialOrder,
+)
 from logan_campaign.errors import InputError
 from logan_campaign.ids import content_id
+from logan_campaign.spec_model import SpecModel
 
 #: Raised by hand whenever the same inputs give other results.
 ALGORITHM_VERSION = 1
@@ -20,27 +26,20 @@ ALGORITHM_VERSION = 1
 Width = Annotated[int, Field(ge=1, le=8192)]
 
 
-class Hyperparameters(BaseModel):
+class Hyperparameters(SpecModel):
     """Everything that can be set for one model; the defaults are the paper's for molecules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     method: Literal["wgan"] = Field(
         "wgan",
         exclude=True,  # the ids of models are older than the choice
         description="How structures are made",
     )
-    radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
-    r_cut: float = Field(5.0, gt=0.5, le=20, description="Cutoff radius (Å)")
-    n_max: int = Field(
-        3,
-        ge=0,
-        le=MAX_N_MAX,
-        description="Resolution: (n_max+1)(n_max+2)/2 radial functions per pair of species",
-    )
-    n_neighbour: int = Field(
-        12, ge=1, le=512, description="Largest number of neighbours in a descriptor"
-    )
+    radial: RadialBasis = "bessel"
+    r_cut: CutoffRadius = 5.0
+    n_max: RadialOrder = 3
+    n_neighbour: NeighbourCount = 12
     cutoff: Literal["faithful", "smooth"] = Field(
         "faithful",
         description="'faithful': exactly the nearest n_neighbour atoms, as published; "

@@ -1,10 +1,10 @@
 """Molecular graphs from geometries, by RDKit.
 
 Atoms are joined by distance (RDKit's connect-the-dots, which drops the longest bonds of an
-atom that has too many), bond orders are assigned for a neutral closed-shell molecule
-(xyz2mol, Kim and Kim, doi 10.1002/bkcs.10334), and the graph is written as canonical
-SMILES. A geometry has a graph here only if it is one whole molecule: fragments, radicals
-and impossible valences give None with a reason.
+atom that has too many), and the graph is written as the canonical SMILES of its valence
+structure (:mod:`~logan_campaign.matching.lewis`). A geometry has a graph here only if it is
+one whole neutral closed-shell molecule: fragments, radicals and impossible valences give
+None with a reason.
 
 Raw generated geometries have bonds up to half as long again. For them (``rough``) atoms
 are joined nearest first, as far as their valences allow, out to the shortest reach at
@@ -13,25 +13,31 @@ which the whole is one neutral closed-shell molecule.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds, rdMolAlign, rdMolDescriptors
 
 from logan_campaign.errors import InputError
+from logan_campaign.matching.lewis import (
+    Named,
+    highest_valence,
+    name_of,
+    skeleton,
+    with_valences,
+)
 from logan_campaign.matching.spec import MoleculeIdentity
 from logan_campaign.schemas import Geometry
 
-# Bond-order assignment tries combinations of valences; no molecule that is real needs more.
-_MAX_ITERATIONS = 2000
+# Bonds of relaxed molecules are at most this long, in sums of covalent radii.
+_REACH = 1.3
 
 # Reaches tried on rough geometries, in sums of covalent radii (C-C: 2.0 to 2.7 Å).
 REACHES = (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)
-
-_PERIODIC_TABLE = Chem.GetPeriodicTable()
 
 
 class Perception(NamedTuple):
@@ -85,13 +91,13 @@ def perceive_arrays(
     if not np.isfinite(positions).all():
         return Perception(None, None, "positions are not finite")
     with rdBase.BlockLogs():
-        found, reason = _molecule(connected(numbers, positions))
-        if found is None and rough:
-            found = _rough_molecule(numbers, positions)
-        if found is None:
+        joined, reason = _joined(numbers, positions)
+        if joined is None and rough:
+            joined = _rough_molecule(numbers, positions)
+        named = None if joined is None else name_of(skeleton(joined))
+        if joined is None or named is None:
             return Perception(None, None, reason)
-        smiles = canonical(found)
-        return Perception(smiles, _key(found, smiles, identity), "")
+        return Perception(named.smiles, _key(joined, named.smiles, identity), "")
 
 
 def bonded(structure: Geometry | Atoms) -> Chem.Mol:
@@ -105,12 +111,9 @@ def bonded(structure: Geometry | Atoms) -> Chem.Mol:
     else:
         numbers, positions = np.array(structure.atomic_numbers), structure.cart_coords
     with rdBase.BlockLogs():
-        found, _ = _molecule(connected(numbers, positions))
-        return (
-            found
-            or _rough_molecule(numbers, positions)
-            or _unconnected(numbers, positions).GetMol()
-        )
+        joined = _joined(numbers, positions)[0] or _rough_molecule(numbers, positions)
+        found = None if joined is None else with_valences(joined)
+        return found or _unconnected(numbers, positions).GetMol()
 
 
 def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
@@ -124,22 +127,23 @@ def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
         None if a geometry has no graph or the two graphs differ.
     """
     with rdBase.BlockLogs():
-        found = [
-            _molecule(connected(np.array(structure.atomic_numbers), structure.cart_coords))[0]
-            for structure in (first, second)
-        ]
-        if found[0] is None or found[1] is None:
+        found = []
+        for structure in (first, second):
+            joined = _joined(np.array(structure.atomic_numbers), structure.cart_coords)[0]
+            if joined is None:
+                return None
+            found.append(joined)
+        if skeleton(found[0]) != skeleton(found[1]):
             return None
-        one, two = _skeleton(found[0]), _skeleton(found[1])
-        if canonical(one) != canonical(two):
-            return None
+        # one drawing for both, or atoms of two drawings would not pair up
+        one, two = (_without_carbon_hydrogens(joined) for joined in found)
         mirrored = Chem.Mol(one)
         mirrored.GetConformer().SetPositions(-one.GetConformer().GetPositions())
         return min(rdMolAlign.GetBestRMS(image, Chem.Mol(two)) for image in (one, mirrored))
 
 
-def _skeleton(mol: Chem.Mol) -> Chem.Mol:
-    """Return the molecule without the hydrogens on carbon, and without stereo marks."""
+def _without_carbon_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return joined atoms, all by single bonds, without the hydrogens on carbon."""
     editable = Chem.RWMol(mol)
     editable.BeginBatchEdit()
     for atom in mol.GetAtoms():
@@ -150,8 +154,8 @@ def _skeleton(mol: Chem.Mol) -> Chem.Mol:
             editable.RemoveAtom(atom.GetIdx())
     editable.CommitBatchEdit()
     found = editable.GetMol()
-    Chem.RemoveStereochemistry(found)
-    Chem.SanitizeMol(found)
+    found.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(found)
     return found
 
 
@@ -178,8 +182,29 @@ def parse_smiles(smiles: str) -> Chem.Mol:
 
 
 def canonical(mol: Chem.Mol, stereo: bool = False) -> str:
-    """Return the canonical SMILES of an RDKit molecule, hydrogens implicit."""
-    return Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo)
+    """Return the canonical SMILES of an RDKit molecule, hydrogens implicit.
+
+    However its charges are drawn, and whatever isotopes and map numbers are marked, a
+    molecule has one. What is no neutral closed-shell molecule is written as it is drawn.
+    """
+    plain = Chem.Mol(mol)
+    for atom in plain.GetAtoms():
+        atom.SetIsotope(0)
+        atom.SetAtomMapNum(0)
+    with rdBase.BlockLogs():
+        whole = Chem.AddHs(plain)
+        if stereo:
+            found = with_valences(whole) if neutral(whole) else None
+            return Chem.MolToSmiles(Chem.RemoveHs(found or plain))
+        named = name_of(skeleton(whole)) if neutral(whole) else None
+        return named.smiles if named else Chem.MolToSmiles(Chem.RemoveHs(plain), False)
+
+
+def neutral(mol: Chem.Mol) -> bool:
+    """Whether a drawn molecule has neither a charge as a whole nor unpaired electrons."""
+    return Chem.GetFormalCharge(mol) == 0 and not any(
+        atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()
+    )
 
 
 def connected(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol:
@@ -201,43 +226,58 @@ def _unconnected(numbers: np.ndarray, positions: np.ndarray) -> Chem.RWMol:
     return editable
 
 
-def _molecule(mol: Chem.Mol) -> tuple[Chem.Mol | None, str]:
-    """Return the neutral closed-shell molecule with these connections, or why there is none."""
+def _joined(numbers: np.ndarray, positions: np.ndarray) -> tuple[Chem.Mol | None, str]:
+    """Return the atoms of a geometry, joined, if they are a molecule; or why they are none."""
+    mol = connected(numbers, positions)
     pieces = Chem.GetMolFrags(mol)
+    if len(pieces) == 1 and name_of(skeleton(mol)) is not None:
+        return mol, ""
+    # RDKit joins the fluorines of PF5 too; nearest first, none has more bonds than it can
+    bonds, _ = _nearest_bonds(numbers, positions, _REACH)
+    other = _with_bonds(numbers, positions, bonds)
+    if len(Chem.GetMolFrags(other)) == 1 and name_of(skeleton(other)) is not None:
+        return other, ""
     if len(pieces) > 1:
         return None, f"in {len(pieces)} fragments ({_fragments(mol)})"
-    found = _with_bond_orders(mol, charged=False) or _with_bond_orders(mol, charged=True)
-    return found, "" if found else "no neutral closed-shell valence structure"
+    return None, "no neutral closed-shell valence structure"
+
+
+def _with_bonds(
+    numbers: np.ndarray, positions: np.ndarray, bonds: Iterable[Sequence[int]]
+) -> Chem.Mol:
+    editable = _unconnected(numbers, positions)
+    for first, second in bonds:
+        editable.AddBond(int(first), int(second), Chem.BondType.SINGLE)
+    return editable.GetMol()
 
 
 def _rough_molecule(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol | None:
-    """Join atoms nearest first until the whole is a molecule; None if it never is one."""
+    """Join atoms nearest first until the whole is a molecule; None if it never is one.
+
+    One whose charges are separated is taken only where no reach gives another.
+    """
     bonds, ratios = _nearest_bonds(numbers, positions, REACHES[-1])
     n_tried = 0
+    separated: Chem.Mol | None = None
     for reach in REACHES:
         n_bonds = int(np.searchsorted(ratios, reach))
         if n_bonds == n_tried or n_bonds < len(numbers) - 1:
             continue
         n_tried = n_bonds
-        editable = _unconnected(numbers, positions)
-        for first, second in bonds[:n_bonds]:
-            editable.AddBond(first, second, Chem.BondType.SINGLE)
-        mol = editable.GetMol()
+        mol = _with_bonds(numbers, positions, bonds[:n_bonds])
         if len(Chem.GetMolFrags(mol)) > 1:
             continue
-        found, _ = _molecule(mol)
-        if found is not None:
-            return found
-    return None
+        named = name_of(skeleton(mol))
+        if named is not None and not named.separated:
+            return mol
+        separated = separated or (mol if named else None)
+    return separated
 
 
-def highest_valence(number: int) -> int:
-    """Return the largest number of bonds that an element forms, by its atomic number."""
-    return max(_PERIODIC_TABLE.GetValenceList(number))
-
-
-def molecule_of_bonds(numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray) -> str | None:
-    """Return the canonical SMILES without stereo of atoms with given connections, or None.
+def molecule_of_bonds(
+    numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray
+) -> Named | None:
+    """Return what the molecule of atoms with given connections is called, or None.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
@@ -247,14 +287,8 @@ def molecule_of_bonds(numbers: np.ndarray, positions: np.ndarray, bonds: np.ndar
     Returns:
         None where no neutral closed-shell molecule in one piece has these connections.
     """
-    editable = _unconnected(numbers, positions)
-    for first, second in bonds:
-        editable.AddBond(int(first), int(second), Chem.BondType.SINGLE)
-    mol = editable.GetMol()
-    if len(Chem.GetMolFrags(mol)) > 1:
-        return None
-    found, _ = _molecule(mol)
-    return None if found is None else canonical(found)
+    mol = _with_bonds(numbers, positions, bonds)
+    return name_of(skeleton(mol)) if len(Chem.GetMolFrags(mol)) == 1 else None
 
 
 def _nearest_bonds(
@@ -270,7 +304,7 @@ def _nearest_bonds(
     ratios /= radii[first] + radii[second]
     order = np.argsort(ratios, kind="stable")
     order = order[ratios[order] < reach]
-    free = [highest_valence(int(z)) for z in numbers]
+    free = [highest_valence(chemical_symbols[z]) for z in numbers]
     bonds, lengths = [], []
     for pair in order:
         i, j = int(first[pair]), int(second[pair])
@@ -283,48 +317,13 @@ def _nearest_bonds(
     return bonds, np.array(lengths)
 
 
-def _with_bond_orders(mol: Chem.Mol, charged: bool) -> Chem.Mol | None:
-    trial = Chem.Mol(mol)
-    try:
-        rdDetermineBonds.DetermineBondOrders(
-            trial,
-            charge=0,
-            allowChargedFragments=charged,
-            embedChiral=True,
-            maxIterations=_MAX_ITERATIONS,
-        )
-    except (ValueError, RuntimeError):  # how RDKit says that no assignment exists
-        return None
-    if any(atom.GetNumRadicalElectrons() for atom in trial.GetAtoms()):
-        return None
-    if charged and not _is_dipolar(trial):
-        return None
-    return trial
-
-
-def _is_dipolar(mol: Chem.Mol) -> bool:
-    """Tell whether formal charges are only those of writing: nitro, N-oxide, isocyanide, …
-
-    They come in neighbouring pairs, and the positive atom carries no hydrogen; a proton
-    on the wrong atom ([CH2-]… and …[OH2+]) is a broken geometry and not a molecule.
-    """
-    for atom in mol.GetAtoms():
-        charge = atom.GetFormalCharge()
-        if charge == 0:
-            continue
-        neighbours = atom.GetNeighbors()
-        if not any(other.GetFormalCharge() * charge < 0 for other in neighbours):
-            return False
-        if charge > 0 and any(other.GetAtomicNum() == 1 for other in neighbours):
-            return False
-    return True
-
-
 def _key(mol: Chem.Mol, smiles: str, identity: MoleculeIdentity) -> str:
     if identity == "smiles":
         return smiles
+    mol = with_valences(mol) or mol
+    Chem.AssignStereochemistryFrom3D(mol)
     if identity == "smiles-stereo":
-        return canonical(mol, stereo=True)
+        return Chem.MolToSmiles(Chem.RemoveHs(mol))
     return Chem.MolToInchi(Chem.RemoveHs(mol))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
+
+from logan_campaign.spec_model import SpecModel
 
 Tolerance = Literal["strict", "default", "loose"]
 MatchingMode = Literal["exact", "prefilter"]
 MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
 
 
-class MatchingSpec(BaseModel):
+class MatchingSpec(SpecModel):
     """When candidates count as the same as a known entry or as one another."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     tolerance: Tolerance = Field(
         "default", description="Crystals after relaxation: StructureMatcher's tolerances"

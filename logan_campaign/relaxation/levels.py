@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 
 from logan_campaign.relaxation import checks
+from logan_campaign.spec_model import SpecModel
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
     from logan_campaign.schemas import TargetKind
@@ -61,10 +61,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Level(BaseModel):
+class _Level(SpecModel):
     """What all levels share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="Name of the level")
     fmax: float = Field(0.05, gt=0, description="Converged when no force exceeds this (eV/Å)")
@@ -110,19 +110,19 @@ class XTBLevel(_Level):
     max_scf_iterations: int = Field(250, ge=1, description="SCF iterations at most")
 
 
-class KPointDensity(BaseModel):
+class KPointDensity(SpecModel):
     """k-points by density."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True)
 
     density: float = Field(gt=0, le=20, description="k-points per Å⁻¹ along each axis")
     gamma: bool = Field(True, description="Include the Γ point")
 
 
-class Smearing(BaseModel):
+class Smearing(SpecModel):
     """Occupation numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True)
 
     name: Literal["fermi-dirac", "methfessel-paxton", "marzari-vanderbilt"] = "fermi-dirac"
     width: float = Field(0.1, ge=0, le=5, description="Width (eV)")

@@ -6,32 +6,37 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from logan_campaign.descriptors import structure_descriptors
+from logan_campaign.descriptors.settings import (
+    CutoffRadius,
+    NeighbourCount,
+    RadialBasis,
+    RadialOrder,
+)
 from logan_campaign.errors import InputError
 from logan_campaign.schemas import Geometry, TargetKind
+from logan_campaign.spec_model import SpecModel
 
 if TYPE_CHECKING:  # JAX is slow to import, and few strategies need a model
     from logan_campaign.models import Model
 
 
-class DescriptorSettings(BaseModel):
+class DescriptorSettings(SpecModel):
     """Structure descriptor (paper eq. 8) that strategies compare structures by.
 
     The defaults are those of the paper's filtering step, whatever the models use.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    radial: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis")
-    r_cut: float = Field(5.0, gt=0, description="Cutoff radius (Å)")
-    n_max: int = Field(4, ge=0, le=12, description="Highest radial order")
-    n_neighbour: int = Field(20, ge=1, description="Most neighbours per atom")
+    radial: RadialBasis = "bessel"
+    r_cut: CutoffRadius = 5.0
+    n_max: RadialOrder = 4
+    n_neighbour: NeighbourCount = 20
 
 
 @dataclass
@@ -202,10 +207,8 @@ class Selection:
         )
 
 
-class SelectionBase(BaseModel, ABC):
+class SelectionBase(SpecModel, ABC):
     """Settings of one strategy; subclasses add a literal ``strategy``."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     #: Kinds of target that the strategy is for.
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
@@ -213,7 +216,9 @@ class SelectionBase(BaseModel, ABC):
     needs_training: ClassVar[bool] = False
     needs_models: ClassVar[bool] = False
 
-    n_picks: int = Field(20, ge=1, description="Structures to pick (per group if 'per_model')")
+    n_picks: int = Field(
+        20, ge=1, le=100_000, description="Structures to pick (per group if 'per_model')"
+    )
 
     @abstractmethod
     def select(self, pool: Pool, seed: int) -> Selection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import TargetKind
@@ -18,6 +19,11 @@ class GraphSelection(KeyedSelection):
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule",)
 
     strategy: Literal["graph"] = "graph"
+    separated_charges: bool = Field(
+        False,
+        description="Also pick graphs with separated charges (ylides, betaines), where the same "
+        "atoms have graphs without; nitro groups and the like have charges by notation only",
+    )
 
     @property
     def lacking(self) -> str:
@@ -26,4 +32,6 @@ class GraphSelection(KeyedSelection):
 
     def judge(self, pool: Pool) -> Judgement:
         """Return SMILES and clarity of each structure's bonds."""
-        return Judgement(*pool_graphs(pool.numbers, pool.positions), np.zeros(len(pool)))
+        graphs = pool_graphs(pool.numbers, pool.positions)
+        keys = graphs.smiles if self.separated_charges else graphs.preferred()
+        return Judgement(keys, graphs.clarity, np.zeros(len(pool)))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError
@@ -29,16 +29,15 @@ from logan_campaign.selection.base import (
     SelectionBase,
 )
 from logan_campaign.selection.kmeans import KMeansSelection
+from logan_campaign.spec_model import SpecModel
 from logan_campaign.structures import from_atoms, to_atoms
 
 #: Representatives of a graph or network that is in doubt.
 _PER_DOUBT = 3
 
 
-class PreRelaxation(BaseModel):
+class PreRelaxation(SpecModel):
     """A cheap relaxation of representatives of what has no key, to judge them again."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     n: int = Field(
         50,

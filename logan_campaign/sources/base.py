@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.formula import Formula
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 from pymatgen.core import Molecule, Structure
 
@@ -27,6 +27,7 @@ from logan_campaign.schemas import (
     StructureEntry,
     TargetKind,
 )
+from logan_campaign.spec_model import SpecModel
 from logan_campaign.structures import (
     formula,
     from_atoms,
@@ -97,10 +98,8 @@ def set_id(entries: Iterable[StructureEntry]) -> str:
     return content_id("set", sorted(entry.id for entry in entries))
 
 
-class Source(BaseModel, ABC):
+class Source(SpecModel, ABC):
     """A place that structures come from, with the query that selects them."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @property
     @abstractmethod

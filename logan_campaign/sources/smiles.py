@@ -17,7 +17,7 @@ from rdkit.Chem import rdForceFieldHelpers as force_fields
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.ids import content_id
-from logan_campaign.matching.molecules import canonical, connected, parse_smiles
+from logan_campaign.matching.molecules import canonical, parse_smiles, perceive
 from logan_campaign.schemas import Manifest, Origin
 from logan_campaign.sources.base import Collector, LoadedSet, Source
 
@@ -89,7 +89,11 @@ def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSour
                 atoms, _, converged = relax_gfn2(atoms, settings.fmax, settings.steps)
                 if not converged:
                     raise StructureError(f"GFN2-xTB did not converge in {settings.steps} steps")
-            _check_graph(mol, atoms)
+            # what its own geometry is not recognised as, no candidate could ever equal
+            found = perceive(atoms)
+            if found.smiles != name:
+                what = f"it is {found.smiles}" if found.smiles else found.reason
+                raise StructureError(f"its geometry is not that molecule: {what}")
         except StructureError as err:
             collector.reject(name, str(err))
             continue
@@ -182,17 +186,3 @@ def _checked(text: str) -> Chem.Mol:
     if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
         raise InputError(f"SMILES {text!r} has an unknown species (dummy atom)")
     return mol
-
-
-def _check_graph(mol: Chem.Mol, atoms: Atoms) -> None:
-    """Raise StructureError unless ``atoms`` are bonded as ``mol`` says.
-
-    The order of atoms is known, so the bonds themselves are compared: no perception of
-    bond orders can be wrong about it.
-    """
-
-    def bonds(of: Chem.Mol) -> set[frozenset[int]]:
-        return {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in of.GetBonds()}
-
-    if bonds(connected(atoms.numbers, atoms.positions)) != bonds(Chem.AddHs(mol)):
-        raise StructureError("relaxation changed its bonds")

@@ -1,0 +1,212 @@
+"""Valence structures of closed-shell molecules, and names that do not depend on how they are drawn.
+
+A molecule is told from another by its *skeleton*: which atoms are joined, hydrogens among
+them, without bond orders and charges. CS(C)=O and C[S+](C)[O-] have one skeleton, as do the
+two ways to draw N2O. The SMILES of a skeleton is written from one valence structure, which is
+found by integer programming: every atom takes one of the valences that its element is known
+with, bond orders add up to them, formal charges add up to zero and are as few as possible.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from rdkit import Chem, rdBase
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+#: Sum of bond orders, formal charge and cost of each way in which an element is bonded.
+#: Charges cost most; they are negative on electronegative atoms first.
+_STATES: dict[str, tuple[tuple[int, int, float], ...]] = {
+    **dict.fromkeys(("H", "F", "Li", "Na", "K", "Rb", "Cs"), ((1, 0, 0.0),)),
+    **dict.fromkeys(("Be", "Mg", "Ca", "Zn", "Cd", "Hg"), ((2, 0, 0.0),)),
+    **dict.fromkeys(("B", "Al", "Ga", "In"), ((3, 0, 0.0), (4, -1, 11.0))),
+    "C": ((4, 0, 0.0), (3, -1, 15.0), (3, 1, 16.0)),
+    **dict.fromkeys(("Si", "Ge", "Sn", "Pb"), ((4, 0, 0.0),)),
+    "N": ((3, 0, 0.0), (4, 1, 10.0), (2, -1, 12.0)),
+    **dict.fromkeys(("P", "As", "Sb"), ((3, 0, 0.0), (5, 0, 1.0), (4, 1, 11.0), (2, -1, 14.0))),
+    "O": ((2, 0, 0.0), (1, -1, 10.0), (3, 1, 13.0)),
+    **dict.fromkeys(
+        ("S", "Se", "Te"),
+        ((2, 0, 0.0), (4, 0, 1.0), (6, 0, 2.0), (1, -1, 11.0), (3, 1, 11.0)),
+    ),
+    **dict.fromkeys(("Cl", "Br", "I"), ((1, 0, 0.0), (3, 0, 2.0), (5, 0, 3.0), (7, 0, 4.0))),
+    **dict.fromkeys(("Kr", "Xe"), ((2, 0, 1.0), (4, 0, 2.0), (6, 0, 3.0))),
+}
+
+_BOND_TYPES = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+
+# What RDKit checks of valences is left out: it knows fewer than there are.
+_SANITIZE = Chem.SanitizeFlags.SANITIZE_ALL ^ Chem.SanitizeFlags.SANITIZE_PROPERTIES
+
+
+class Named(NamedTuple):
+    """What a skeleton is called."""
+
+    smiles: str
+    """Canonical SMILES without stereo of its valence structure."""
+    separated: bool
+    """Whether the structure cannot be drawn without charges that are more than notation."""
+
+
+def highest_valence(symbol: str) -> int:
+    """Return the largest number of bonds that an element forms; 0 where none is known."""
+    return max((valence for valence, _, _ in _STATES.get(symbol, ())), default=0)
+
+
+def skeleton(mol: Chem.Mol) -> str:
+    """Return the canonical SMILES of which atoms are joined, all hydrogens among them.
+
+    Args:
+        mol: with all hydrogens as atoms.
+    """
+    bare = Chem.RWMol(mol)
+    for atom in bare.GetAtoms():
+        atom.SetFormalCharge(0)
+        atom.SetIsotope(0)
+        atom.SetAtomMapNum(0)
+        atom.SetIsAromatic(False)
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(0)
+        atom.SetNumRadicalElectrons(0)
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    for bond in bare.GetBonds():
+        bond.SetBondType(Chem.BondType.SINGLE)
+        bond.SetIsAromatic(False)
+        bond.SetStereo(Chem.BondStereo.STEREONONE)
+        bond.SetBondDir(Chem.BondDir.NONE)
+    return Chem.MolToSmiles(bare.GetMol(), isomericSmiles=False)
+
+
+@lru_cache(maxsize=100_000)
+def name_of(skeleton: str) -> Named | None:
+    """Return the SMILES of a skeleton, or None if no closed-shell molecule has it."""
+    with rdBase.BlockLogs():
+        found = with_valences(Chem.MolFromSmiles(skeleton, sanitize=False))
+        if found is None or _has_misplaced_proton(found):
+            return None
+        return Named(Chem.MolToSmiles(_without_hydrogens(found)), is_separated(found))
+
+
+def with_valences(mol: Chem.Mol) -> Chem.Mol | None:
+    """Return the molecule with bond orders and formal charges.
+
+    Args:
+        mol: joined atoms, all hydrogens among them; may have a conformer.
+
+    Returns:
+        None where the whole has no neutral closed-shell valence structure.
+    """
+    orders_and_charges = _solve(mol)
+    if orders_and_charges is None:
+        return None
+    orders, charges = orders_and_charges
+    found = Chem.RWMol(mol)
+    for atom, charge in zip(found.GetAtoms(), charges, strict=True):
+        atom.SetFormalCharge(charge)
+        atom.SetNoImplicit(True)
+        atom.SetNumRadicalElectrons(0)
+    for bond, order in zip(found.GetBonds(), orders, strict=True):
+        bond.SetBondType(_BOND_TYPES[order - 1])
+    result = found.GetMol()
+    Chem.SanitizeMol(result, _SANITIZE)
+    return result
+
+
+def is_separated(mol: Chem.Mol) -> bool:
+    """Tell whether formal charges are more than notation.
+
+    Those of nitro groups, N-oxides, azides, isocyanides and dative bonds are notation: a
+    charge stands beside its opposite, the negative one on another element than carbon (or
+    on a carbon at the end of a chain, without hydrogen), the positive one on an atom without
+    hydrogen. Those of ylides, betaines and misplaced protons are not.
+    """
+    for atom in mol.GetAtoms():
+        charge = atom.GetFormalCharge()
+        if charge == 0:
+            continue
+        neighbours = atom.GetNeighbors()
+        if not any(other.GetFormalCharge() * charge < 0 for other in neighbours):
+            return True
+        joined = {other.GetAtomicNum() for other in neighbours}
+        dative = bool(joined & {5, 13, 31, 49})
+        if charge > 0 and 1 in joined and not dative:
+            return True
+        if charge < 0 and atom.GetAtomicNum() == 6 and len(neighbours) > 1:
+            return True
+    return False
+
+
+def _has_misplaced_proton(mol: Chem.Mol) -> bool:
+    """Tell whether a carbanion and an atom with a proton too many are in one molecule.
+
+    They are what is left of a broken geometry, as in [CH2-]…[OH2+]; a zwitterion, whose
+    negative charge is on oxygen, is none of them.
+    """
+    charged = [atom for atom in mol.GetAtoms() if atom.GetFormalCharge()]
+    return any(a.GetFormalCharge() < 0 and a.GetAtomicNum() == 6 for a in charged) and any(
+        a.GetFormalCharge() > 0 and 1 in {n.GetAtomicNum() for n in a.GetNeighbors()}
+        for a in charged
+    )
+
+
+def _solve(mol: Chem.Mol) -> tuple[list[int], list[int]] | None:
+    """Return the order of each bond and the charge of each atom, or None."""
+    atoms, bonds = list(mol.GetAtoms()), list(mol.GetBonds())
+    states = [_STATES.get(atom.GetSymbol(), ()) for atom in atoms]
+    degrees = [atom.GetDegree() for atom in atoms]
+    if not all(states) or sum(atom.GetAtomicNum() for atom in atoms) % 2:
+        return None
+    if all(options[0][0] == degree for options, degree in zip(states, degrees, strict=True)):
+        return [1] * len(bonds), [0] * len(atoms)  # saturated
+    # A charge is written on the end of a chain rather than inside it: CN=[N+]=[N-].
+    states = [
+        tuple(
+            (valence, charge, cost + 0.5 * degree * (charge < 0))
+            for valence, charge, cost in options
+            if degree <= valence <= 3 * degree
+        )
+        for options, degree in zip(states, degrees, strict=True)
+    ]
+    if not all(states):
+        return None
+    # Variables: a bond order less one for each bond, then yes or no for each state.
+    n_bonds = len(bonds)
+    owner = [index for index, options in enumerate(states) for _ in options]
+    options = np.array([option for per_atom in states for option in per_atom])
+    n_states, n_atoms = len(owner), len(atoms)
+    rows, columns, values = [], [], []
+    for column, bond in enumerate(bonds):
+        for index in (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()):
+            rows.append(index)
+            columns.append(column)
+            values.append(1.0)
+    for k, index in enumerate(owner):
+        rows += [index, n_atoms + index, 2 * n_atoms]
+        columns += [n_bonds + k] * 3
+        values += [-options[k, 0], 1.0, options[k, 1]]
+    matrix = coo_array((values, (rows, columns)), shape=(2 * n_atoms + 1, n_bonds + n_states))
+    right = np.concatenate([-np.array(degrees, dtype=float), np.ones(n_atoms), [0.0]])
+    found = milp(
+        np.concatenate([np.zeros(n_bonds), options[:, 2]]),
+        integrality=np.ones(n_bonds + n_states),
+        bounds=Bounds(0, np.concatenate([np.full(n_bonds, 2.0), np.ones(n_states)])),
+        constraints=LinearConstraint(matrix.tocsc(), right, right),
+    )
+    if found.x is None:
+        return None
+    solution = np.rint(found.x).astype(int)
+    charges = [0] * n_atoms
+    for k, index in enumerate(owner):
+        if solution[n_bonds + k]:
+            charges[index] = int(options[k, 1])
+    return [int(n) + 1 for n in solution[:n_bonds]], charges
+
+
+def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    try:
+        return Chem.RemoveHs(mol)
+    except Chem.MolSanitizeException:  # of more bonds than RDKit knows the element with
+        return Chem.RemoveHs(mol, sanitize=False)
