@@ -14,6 +14,7 @@ geometries.
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import json
 import sys
@@ -75,10 +76,9 @@ def _keep(chunk: list[dict[str, str]], results: Path) -> None:
     differing = []
     with rdBase.BlockLogs():
         for row in chunk:
-            numbers = np.array(
-                [atomic_numbers[s] for s in json.loads(row["Elements"].replace("'", '"'))]
-            )
-            found = perceive_arrays(numbers, np.array(json.loads(row["XYZ_Ang"])))
+            symbols = ast.literal_eval(row["Elements"])
+            numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
+            found = perceive_arrays(numbers, np.array(ast.literal_eval(row["XYZ_Ang"])))
             if found.key != canonical(parse_smiles(row["SMILES"])):
                 kind = kind_of_difference(row["SMILES"], found.key, found.reason)
                 kinds[kind] += 1

@@ -12,6 +12,9 @@ from typing import Any
 
 _HEX_DIGITS = 16
 
+#: What a campaign may be called. The name becomes that of a folder, so it is nothing else.
+CAMPAIGN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
 
 def canonical_json(obj: Any) -> str:
     """Return the one JSON text of a JSON-able object: sorted keys, no white space.

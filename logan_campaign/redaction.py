@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 #: user:password@ or user@ behind a scheme; greedy, for passwords that hold an @ themselves
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*@")
@@ -10,6 +11,23 @@ _NAMED = re.compile(
     r"((?:password|passphrase|secret|api_?key|token)['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",}&]+\2",
     re.IGNORECASE,
 )
+
+#: Names of environment variables that hold secrets.
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|api_?key|token|credential", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret.
+
+    >>> is_secret_name("MP_API_KEY"), is_secret_name("LOGAN_CAMPAIGN_MONGO_PASSWORD")
+    (True, True)
+    """
+    return _SECRET_NAME.search(name) is not None
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that hold no secret."""
+    return {name: value for name, value in environment.items() if not is_secret_name(name)}
 
 
 def redact(text: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from logan_campaign.descent import DescentHyperparameters
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
-from logan_campaign.ids import content_id
+from logan_campaign.ids import CAMPAIGN_NAME, content_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.models import DEFAULT_METHOD, SETTINGS, Settings
 from logan_campaign.placement import Placements
@@ -162,7 +162,7 @@ class CampaignSpec(Section):
     """A whole campaign."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        pattern=CAMPAIGN_NAME,
         description="Name of the campaign; letters, digits, '.', '_' and '-'",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed that every random choice follows from")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logan_campaign.errors import InputError, StoreError
+from logan_campaign.ids import CAMPAIGN_NAME
 from logan_campaign.software import software_versions
 from logan_campaign.stores import encoding
 from logan_campaign.stores.builders import CampaignBuilder
@@ -29,6 +31,10 @@ FORMAT = "logan-campaign archive"
 VERSION = 1
 #: How the names of such files end.
 SUFFIX = ".campaign.gz"
+
+#: Bounds of one line, so that any file is read within 500 MB of memory.
+MAX_LINE_BYTES = 48 * 2**20
+MAX_VALUES = 2_000_000
 
 _CHUNK = 100
 _KINDS = ("outputs", "blobs", "ledger")
@@ -179,6 +185,8 @@ def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
             for line in _lines(path):
                 for kind, doc in line.items():
                     if kind == wanted:
+                        if doc.get("doc_type") == "flow":
+                            doc["imported"] = True
                         chunk[kind].append(doc)
                         if len(chunk[kind]) >= (1 if kind == "blobs" else _CHUNK):
                             write(kind)
@@ -198,7 +206,7 @@ def check_archive(path: Path) -> ArchiveSummary:
     head: Doc = {}
     end: Doc | None = None
     with _opened(path) as file:
-        for number, content in enumerate(file, start=1):
+        for number, content in enumerate(_raw_lines(path, file), start=1):
             line = _parsed(path, number, content)
             if number == 1:
                 head = _checked_head(path, line)
@@ -228,8 +236,11 @@ def _checked_head(path: Path, line: Doc) -> Doc:
             f"{path} is of a newer version ({version}; logan-campaign {made_by} reads up to "
             f"{VERSION})"
         )
-    if not isinstance(line.get("campaign_id"), str) or not isinstance(line.get("name"), str):
-        raise InputError(f"{path}: its first line names no campaign")
+    for key in ("campaign_id", "name"):
+        value = line.get(key)
+        # $ would let a line break through
+        if not isinstance(value, str) or not re.match(CAMPAIGN_NAME, value) or "\n" in value:
+            raise InputError(f"{path}: its first line names no campaign: {key} is {value!r:.80}")
     return line
 
 
@@ -279,15 +290,31 @@ def _opened(path: Path) -> Iterator[gzip.GzipFile]:
 
 def _lines(path: Path) -> Iterable[Doc]:
     with _opened(path) as file:
-        for number, content in enumerate(file, start=1):
+        for number, content in enumerate(_raw_lines(path, file), start=1):
             yield _parsed(path, number, content)
+
+
+def _raw_lines(path: Path, file: gzip.GzipFile) -> Iterator[bytes]:
+    """Yield the lines of a file, none of which may take all memory.
+
+    Raises:
+        InputError: a line is too long, or holds too many values.
+    """
+    number = 0
+    while content := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        values = content.count(b",") + content.count(b"[") + content.count(b"{")
+        if len(content) > MAX_LINE_BYTES or values > MAX_VALUES:
+            raise InputError(f"{path}, line {number}: larger than any document of a campaign")
+        yield content
 
 
 def _parsed(path: Path, number: int, content: bytes) -> Doc:
     try:
         line = encoding.loads(content)
-    except ValueError as err:
-        raise InputError(f"{path}, line {number}: not JSON: {err}") from err
+    except (ValueError, RecursionError) as err:
+        why = "nested too deeply" if isinstance(err, RecursionError) else f"{err!s:.200}"
+        raise InputError(f"{path}, line {number}: not JSON: {why}") from err
     if not isinstance(line, dict):
         raise InputError(f"{path}, line {number}: not a document")
     return line

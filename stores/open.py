@@ -6,24 +6,32 @@ A location is
 * a file that ends with ``.sqlite``, ``.sqlite3`` or ``.db``,
 * ``sqlite:///relative/file`` or ``sqlite:////absolute/file``,
 * ``mongodb://host/database`` or ``mongodb+srv://…/database``,
-* whatever has been added to :data:`OPENERS`, such as ``jf://project``.
+* ``jf://project``, a project of jobflow-remote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import binascii
+import importlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from bson.errors import InvalidBSON
 from maggma.core import Store
 from maggma.stores import GridFSStore, MemoryStore, MongoStore
+from pydantic import ValidationError
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.errors import InputError, LoganCampaignError, StoreError
 from logan_campaign.stores.blobs import SQLiteBlobStore
 from logan_campaign.stores.collections import (
     BLOBS,
@@ -128,12 +136,45 @@ class CampaignStores:
     def __enter__(self) -> CampaignStores:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        err: BaseException | None = None,
+        where: TracebackType | None = None,
+    ) -> None:
+        try:
+            if isinstance(err, Exception) and not isinstance(err, LoganCampaignError):
+                _say_damaged(self._location, err)
+        finally:
+            self.close()
 
 
-#: What opens further kinds of locations, by the beginning of their text.
-OPENERS: dict[str, Callable[[str], CampaignStores]] = {}
+#: What finds the stores of further kinds of locations, by the beginning of their text, as
+#: ``module:function``: stores of job documents and of their large parts, and what to call them.
+OPENERS = {"jf://": "logan_campaign.flows.remote.project:stores_of"}
+
+#: What reading a document raises whose bytes have changed.
+_UNREADABLE = (
+    *(sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError, ValidationError),
+    *(zlib.error, binascii.Error, InvalidBSON),
+)
+
+
+def _say_damaged(place: str, err: Exception) -> None:
+    """Raise StoreError if the file of a store is damaged, or a document in it unreadable."""
+    path = Path(place)
+    damaged = isinstance(err, _UNREADABLE)
+    if not damaged and path.is_file():
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+                damaged = file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+        except (sqlite3.Error, UnicodeDecodeError):
+            damaged = True
+    if damaged:
+        raise StoreError(
+            f"store {place}: damaged, or not written by this program: a document cannot be read "
+            f"({type(err).__name__}); go on with a copy from before, or see sqlite3's '.recover'"
+        ) from err
 
 
 def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
@@ -181,7 +222,8 @@ def open_campaign_stores(
     text = str(location)
     for beginning, opener in OPENERS.items():
         if text.startswith(beginning):
-            return opener(text)
+            module, _, function = opener.partition(":")
+            return stores_beside(*getattr(importlib.import_module(module), function)(text))
     if text.startswith(_MONGO):
         return _open_mongo(text, create, timeout_s or 5.0)
     if "://" in text and not text.startswith("sqlite:///"):
@@ -189,7 +231,12 @@ def open_campaign_stores(
             f"store {mask_password(text)}: unknown kind; "
             "give a folder, an .sqlite file or a mongodb:// URI"
         )
-    return _open_sqlite(_sqlite_file(text), create, timeout_s or 30.0)
+    path = _sqlite_file(text)
+    try:
+        return _open_sqlite(path, create, timeout_s or 30.0)
+    except _UNREADABLE as err:
+        _say_damaged(str(path), err)
+        raise
 
 
 def store_exists(location: str | Path) -> bool:
@@ -227,6 +274,8 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
             raise StoreError(f"store {path}: folder cannot be made: {err.strerror}") from err
     elif not path.is_file():
         raise StoreError(f"store {path}: no such file")
+    elif path.stat().st_size == 0:
+        raise StoreError(f"store {path}: the file is empty")
     blobs = SQLiteBlobStore(path, BLOBS.name, timeout_s=timeout_s)
     blobs.connect()
     return CampaignStores(

@@ -95,6 +95,8 @@ class CampaignDatabase:
         found, where = self.campaigns(), self.stores.describe()
         if len(found) == 1:
             return found[0]
+        if not found and self.stores.ledger.query_one({"doc_type": "flow"}, ["id"]) is None:
+            raise InputError(f"{where} holds no campaign, and none has been begun there")
         if not found:
             raise InputError(
                 f"{where} holds no campaign yet: its first job has not finished; "

@@ -13,6 +13,19 @@ from typing import Any
 from maggma.stores import GridFSStore, MongoStore
 
 from logan_campaign.errors import StoreError
+from logan_campaign.redaction import is_secret_name
+
+#: Secrets that this process has taken out of its environment.
+_taken: dict[str, str] = {}
+
+
+def hide_secrets() -> None:
+    """Take secrets out of the environment of this process, so that what it starts gets none.
+
+    A scheduler keeps the environment that a job was submitted with, in files of its own.
+    """
+    for name in [name for name in os.environ if is_secret_name(name)]:
+        _taken[name] = os.environ.pop(name)
 
 
 class _PasswordFromEnvironment:
@@ -38,7 +51,7 @@ class _PasswordFromEnvironment:
         Raises:
             StoreError: the variable is not set.
         """
-        password = os.environ.get(self.password_env)
+        password = os.environ.get(self.password_env) or _taken.get(self.password_env)
         if not password:
             raise StoreError(f"the password is not set: export {self.password_env}=…")
         without = self.mongoclient_kwargs

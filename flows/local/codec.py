@@ -19,6 +19,7 @@ from monty.json import jsanitize
 #: Texts longer than this (characters) are compressed by :func:`pack`.
 _PACK_ABOVE = 50_000
 _PACKED = "zlib:"
+_MAX_UNPACKED_BYTES = 128 * 2**20
 
 
 def dumps(obj: Any) -> str:
@@ -58,10 +59,21 @@ def unpack(text: str) -> Any:
     """
     if text.startswith(_PACKED):
         try:
-            text = zlib.decompress(base64.b64decode(text[len(_PACKED) :], validate=True)).decode()
+            text = _unpacked(base64.b64decode(text[len(_PACKED) :], validate=True))
         except zlib.error as err:
             raise ValueError(f"packed document is damaged: {err}") from err
-    return loads(text)
+    try:
+        return loads(text)
+    except RecursionError as err:
+        raise ValueError("packed document is nested too deeply") from err
+
+
+def _unpacked(packed: bytes) -> str:
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed, _MAX_UNPACKED_BYTES)
+    if unpacker.unconsumed_tail:
+        raise ValueError("packed document is larger than any flow")
+    return data.decode()
 
 
 def references(obj: Any) -> Iterator[str]:

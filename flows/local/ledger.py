@@ -81,6 +81,15 @@ class Ledger:
             key=LEDGER_KEY,
         )
 
+    def is_imported(self) -> bool:
+        """Whether the record came in from an archive."""
+        root = self.root()
+        return root is not None and bool(root.get("imported"))
+
+    def forget(self) -> None:
+        """Remove the record: the flow can be begun anew. Outputs of its jobs stay."""
+        self.store.remove_docs({"flow_id": self.flow_id, "doc_type": {"$in": ["flow", "job"]}})
+
     def halt(self, how: str) -> None:
         """Note that the flow is 'paused' or 'cancelled'; '' takes that back.
 

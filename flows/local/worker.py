@@ -24,6 +24,7 @@ from typing import Any
 from jobflow import CURRENT_JOB, JobStore
 from monty.json import MontyDecoder
 
+from logan_campaign import trust
 from logan_campaign.flows.local.codec import dumps, loads, outline
 from logan_campaign.flows.local.graph import FLOW_KINDS
 from logan_campaign.flows.local.ledger import now
@@ -89,6 +90,10 @@ def run_job(message: Mapping[str, Any]) -> Document:
         The ``documents`` and ``blobs`` (per additional store) that the job wrote, and its
         ``response`` as :meth:`Graph.complete` takes it.
     """
+    trusted = trust.trusted_modules()
+    if trusted is not None:
+        trust.check_job(message["job"], trusted)
+        trust.check_document(message["outputs"], trusted)
     job = MontyDecoder().process_decoded(message["job"])
     if not callable(job.function):
         function = job.function or {}

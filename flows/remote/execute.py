@@ -32,8 +32,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from logan_campaign import trust
 from logan_campaign.flows.processes import die_with_runner
 from logan_campaign.processors import single_threaded
+from logan_campaign.redaction import without_secrets
 
 #: Files of jobflow-remote in the directory of a job.
 IN_NAME, OUT_NAME = "jfremote_in.json", "jfremote_out.json"
@@ -181,11 +183,36 @@ def run_job(lifeline: int, run_dir: str) -> None:
     die_with_runner(lifeline)
     from jobflow_remote.jobs.run import run_remote_job
 
+    reason = _untrusted(Path(run_dir))
+    if reason:
+        _write_failure(Path(run_dir), reason, datetime.now(UTC))
+        return
     run_remote_job(run_dir)
+
+
+def _untrusted(run_dir: Path) -> str:
+    """Return why the job in a directory must not be decoded, or ''."""
+    trusted = trust.trusted_modules() or frozenset()
+    try:
+        for path in sorted(run_dir.glob("*.json")):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if path.name == IN_NAME:
+                trust.check_job(document.get("job") or {}, trusted)
+            trust.check_document(document, trusted)
+    except trust.UntrustedError as err:
+        return str(err)
+    return ""
 
 
 def main() -> int:
     """Do what the arguments say: ``RUN_DIR``, or ``--job LIFELINE RUN_DIR``."""
+    clean = without_secrets(os.environ)
+    if len(clean) < len(os.environ):
+        # The environment that a process began with can be read as long as it lives.
+        arguments = [sys.executable, "-m", f"{__package__}.execute", *sys.argv[1:]]
+        os.execve(sys.executable, arguments, clean)
+    # What lies in a queue is other people's data; trust.VARIABLE says what else it may call.
+    os.environ.setdefault(trust.VARIABLE, "")
     if sys.argv[1:2] == ["--job"]:
         run_job(int(sys.argv[2]), sys.argv[3])
         return 0

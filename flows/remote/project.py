@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import shlex
@@ -19,6 +20,7 @@ from logan_campaign.errors import InputError, LoganCampaignError, StoreError
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
     from jobflow_remote.jobs.jobcontroller import JobController
+    from maggma.core import Store
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
     if not (places[0] / "jf").exists() and elsewhere is not None:
         places.append(Path(elsewhere).parent)  # batch workers start it by name
     lines = [f"export PATH={':'.join(shlex.quote(str(place)) for place in places)}:$PATH"]
+    secret = {"MP_API_KEY", "PMG_MAPI_KEY", *filter(None, [settings.mongo.password_env])}
+    lines.append(f"unset {' '.join(sorted(secret))}")
     lines.append("export OMP_NUM_THREADS=1")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment]
     if settings.warm_s > 0:
@@ -206,6 +210,27 @@ def load_project(name: str | None) -> Project:
             f"no usable project {name!r} in {folder}: {' '.join(str(err).split())}; "
             "'logan-campaign remote init' writes one, 'remote check' says what is wrong"
         ) from err
+
+
+def stores_of(location: str) -> tuple[Store, Store, str]:
+    """Return the stores that a project's jobs write to, and what to call them.
+
+    Args:
+        location: ``jf://project``, or ``jf://`` for the only one.
+
+    Raises:
+        InputError: jobflow-remote is not installed, or there is no such project.
+    """
+    if importlib.util.find_spec("jobflow_remote") is None:
+        raise InputError("jobflow-remote is not installed: pip install 'logan-campaign[remote]'")
+    project = load_project(location.partition("://")[2].strip("/") or None)
+    jobstore = project.get_jobstore()
+    if jobstore is None or DATA not in jobstore.additional_stores:
+        raise InputError(
+            f"project '{project.name}' has no additional store named {DATA!r}: "
+            "'logan-campaign remote check' says more"
+        )
+    return jobstore.docs_store, jobstore.additional_stores[DATA], f"jf://{project.name}"
 
 
 @contextmanager

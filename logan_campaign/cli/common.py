@@ -18,10 +18,8 @@ from rich.console import Console
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.stores.open import (
-    OPENERS,
     CampaignStores,
     open_campaign_stores,
-    stores_beside,
 )
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
@@ -76,6 +74,16 @@ StateOption = Annotated[
         help="Only candidates in this state; may be given repeatedly.",
     ),
 ]
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="MODULE",
+        help="A Python module outside this package that stored jobs may call; "
+        "may be given repeatedly.",
+    ),
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -109,36 +117,14 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
         InputError: there is no such campaign, or several and none was named.
         StoreError: the store is not reachable.
     """
-    stores = open_campaign_stores(store if store is not None else campaign)
-    try:
+    with open_campaign_stores(store if store is not None else campaign) as stores:
         follow(stores)
         database = CampaignDatabase(stores)
         yield database, database.campaign(None if store is None else campaign)
-    finally:
-        stores.close()
 
 
 #: Beginning of locations that are projects of jobflow-remote.
 JF = "jf://"
-
-
-def _open_project(location: str) -> CampaignStores:
-    """Open the stores that a project's jobs write to."""
-    require_remote()
-    from logan_campaign.flows.remote.project import DATA, load_project
-
-    project = load_project(location.removeprefix(JF).strip("/") or None)
-    jobstore = project.get_jobstore()
-    if jobstore is None or DATA not in jobstore.additional_stores:
-        raise InputError(
-            f"project '{project.name}' has no additional store named {DATA!r}: "
-            "'logan-campaign remote check' says more"
-        )
-    place = f"{JF}{project.name}"
-    return stores_beside(jobstore.docs_store, jobstore.additional_stores[DATA], place)
-
-
-OPENERS[JF] = _open_project
 
 
 def require_remote() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from logan_campaign.cli.common import (
     CampaignArgument,
     JsonOption,
     StoreOption,
+    TrustOption,
     console,
     control_of,
     opened,
@@ -22,6 +24,7 @@ from logan_campaign.errors import InputError
 from logan_campaign.flows.control import Done
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.trust import restrict
 
 WorkersOption = Annotated[
     int | None,
@@ -64,10 +67,15 @@ def resume(
     campaign: CampaignArgument,
     store: StoreOption = None,
     workers: WorkersOption = None,
+    trusted: TrustOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a campaign that was paused, cancelled or stopped; no spec is needed."""
+    """Go on with a campaign that was paused, cancelled or stopped; no spec is needed.
+
+    Of an imported campaign the flow is made anew from its spec.
+    """
+    restrict(trusted or [])
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
             done = control.resume()
@@ -83,12 +91,14 @@ def retry(
     ] = False,
     store: StoreOption = None,
     workers: WorkersOption = None,
+    trusted: TrustOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run failed jobs again, and what was given up because of them."""
     if not failed:
         raise InputError("say which jobs: --failed")
+    restrict(trusted or [])
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
             done = control.retry_failed()
@@ -103,12 +113,18 @@ def _run_here(
     if stores.describe().startswith(JF):
         return  # its runner goes on
     from logan_campaign.cli.local import go_on
+    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Ledger
     from logan_campaign.spec import CampaignSpec
 
     ledger = Ledger(stores.ledger, record.id)
     spec = CampaignSpec.model_validate(record.spec)
-    go_on(stores, ledger, spec, None, workers=workers, quiet=quiet)
+    flow = None
+    if ledger.is_imported() and not ledger.replay().done:
+        # what came in is data: only the spec of it says what runs
+        flow = CampaignMaker(name=spec.name, spec=spec, base=str(Path.cwd())).make()
+        ledger.forget()
+    go_on(stores, ledger, spec, flow, workers=workers, quiet=quiet)
 
 
 def _say(record: CampaignRecord, done: Done, as_json: bool) -> None:

@@ -204,7 +204,9 @@ def start(
     configured = load_project(project)
     if foreground:
         from logan_campaign.flows.remote.runner import serve
+        from logan_campaign.stores.secrets import hide_secrets
 
+        hide_secrets()
         serve(configured.name, until_idle=until_idle)
         return
     with connected(configured) as controller:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from logan_campaign import trust
 from logan_campaign.cli.app import app
+from logan_campaign.cli.common import TrustOption
 from logan_campaign.errors import InputError
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.trust import code_named_in
 
 
 @app.command()
@@ -37,6 +40,7 @@ def run(
         int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    trusted: TrustOption = None,
 ) -> None:
     """Run a campaign, or go on with it where it stopped.
 
@@ -51,6 +55,8 @@ def run(
     from logan_campaign.stores.known import entries_for
 
     maker = CampaignMaker.from_file(spec, overrides or [])
+    # whoever names a spec here trusts what it names
+    trust.restrict([*(trusted or []), *code_named_in(maker.spec.model_dump(mode="json"))])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks what the spec needs, before anything is written

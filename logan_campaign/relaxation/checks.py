@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any, Never
 
 from logan_campaign.errors import InputError
+from logan_campaign.trust import check_callable
 
 ENTRY_POINT_GROUP = "logan_campaign.calculators"
 
@@ -165,8 +166,10 @@ def load_target(target: str) -> Callable[..., Any]:
     """Return what ``module:function`` or an entry point's name stands for.
 
     Raises:
-        InputError: if there is no such thing, or it cannot be called.
+        InputError: if there is no such thing, it cannot be called, or it stands in a stored job
+            and nobody has said to trust it.
     """
+    check_callable(target)
     module, _, attribute = target.partition(":")
     if not attribute:
         found = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == target]

@@ -1,0 +1,162 @@
+"""What stored documents may call.
+
+A job that lies in a store is data that names code: jobflow imports whatever module it names.
+Stores are copied, imported from archives and written by others, so before a job is decoded,
+every class and callable that it names is looked at here. Those of this package are admitted,
+and the plain data types that its documents hold; other modules only where the user has named
+them on the command line (``--trust MODULE``). Specs that people run by name are their own
+act: what these name is trusted in that run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from logan_campaign.errors import InputError
+
+#: Environment variable that tells job processes which modules are trusted, by commas. Where
+#: it is set, be it to nothing, all others are refused; where it is not, a program of the
+#: user's own calls the package, and what it passes is its own.
+VARIABLE = "LOGAN_CAMPAIGN_TRUST"
+
+_PACKAGE = "logan_campaign"
+#: Modules of this package that do something when they are imported or called on their own.
+_NOT_FOR_JOBS = ("logan_campaign.__main__", "logan_campaign.cli", "logan_campaign.web")
+
+#: Data types of other packages that documents hold.
+_DATA = {
+    "jobflow.core.flow": {"Flow", "JobOrder"},
+    "jobflow.core.job": {"Job", "JobConfig", "JobOrder", "OnMissing", "store_inputs"},
+    "jobflow.core.reference": {"OutputReference", "OnMissing"},
+    "jobflow.core.schemas": {"JobStoreDocument"},
+    "pymatgen.core.composition": {"Composition"},
+    "pymatgen.core.lattice": {"Lattice"},
+    "pymatgen.core.periodic_table": {"Element", "Species"},
+    "pymatgen.core.sites": {"PeriodicSite", "Site"},
+    "pymatgen.core.structure": {"Molecule", "Structure"},
+    "bson.objectid": {"ObjectId"},
+    "datetime": {"datetime"},
+    "numpy": {"array"},
+    "uuid": {"UUID"},
+}
+
+
+class UntrustedError(InputError):
+    """A stored document names code that nobody has said to trust."""
+
+
+def restrict(modules: Iterable[str]) -> None:
+    """Let this process, and those that it starts, call these modules and no others."""
+    os.environ[VARIABLE] = ",".join(sorted(set(modules)))
+
+
+def code_named_in(spec: Any) -> list[str]:
+    """Return the modules that a spec (JSON) names as ``target: module:function``."""
+    if isinstance(spec, Mapping):
+        target = spec.get("target")
+        named = [target.partition(":")[0]] if isinstance(target, str) and ":" in target else []
+        return named + [name for value in spec.values() for name in code_named_in(value)]
+    if isinstance(spec, list | tuple):
+        return [name for item in spec for name in code_named_in(item)]
+    return []
+
+
+def trusted_modules() -> frozenset[str] | None:
+    """Return the modules that this process trusts; None where nothing is refused."""
+    text = os.environ.get(VARIABLE)
+    return None if text is None else frozenset(filter(None, text.split(",")))
+
+
+def check_document(document: Any, trusted: Iterable[str]) -> None:
+    """Check all that a serialised job or its inputs name before they are decoded.
+
+    Args:
+        document: plain JSON.
+        trusted: modules besides this package.
+
+    Raises:
+        UntrustedError: naming the first class or callable that is not admitted.
+    """
+    names = frozenset(trusted)
+    # by a list: what strangers write may be nested deeper than Python's stack
+    waiting = [document]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Mapping):
+            if "@module" in here:
+                _check_name(here, names)
+            waiting.extend(here.values())
+        elif isinstance(here, list | tuple):
+            waiting.extend(here)
+
+
+def check_job(job: Mapping[str, Any], trusted: Iterable[str]) -> None:
+    """Check a serialised job as :func:`check_document` does, and that its function is a job's.
+
+    Raises:
+        UntrustedError: naming what is not admitted.
+    """
+    trusted = frozenset(trusted)
+    function = job.get("function")
+    if isinstance(function, Mapping):
+        owner = function.get("@bound")
+        module = str((owner if isinstance(owner, Mapping) else function).get("@module"))
+        name = f"{module}.{function.get('@callable')}"
+        ours = module.startswith((f"{_PACKAGE}.flows.", "jobflow.core.job"))
+        if not ours and not _is_named(module, trusted):
+            raise UntrustedError(_refusal(name, module))
+    check_document(job, trusted)
+
+
+def check_callable(target: str) -> None:
+    """Check ``module:function`` of a level or a score before it is imported.
+
+    Raises:
+        UntrustedError: if this process runs stored jobs and the module was not named.
+    """
+    trusted = trusted_modules()
+    module = target.partition(":")[0]
+    # an entry point belongs to a package that somebody has installed
+    if trusted is not None and ":" in target and not _is_named(module, trusted):
+        raise UntrustedError(_refusal(target, module))
+
+
+def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
+    module = here["@module"]
+    name = here.get("@class", here.get("@callable"))
+    shown = f"{module}.{name}"
+    if not isinstance(module, str) or not isinstance(name, str | None):
+        raise UntrustedError(f"a stored job names {shown!r}, which is no callable")
+    if name is None or _is_named(module, trusted) or name in _DATA.get(module, ()):
+        return
+    if not _is_ours(module, name):
+        raise UntrustedError(_refusal(shown, module))
+
+
+def _is_ours(module: str, name: str) -> bool:
+    """Tell whether a name is defined in a module of this package, not just reached through it."""
+    if not f"{module}.".startswith(f"{_PACKAGE}.") or _is_named(module, _NOT_FOR_JOBS):
+        return False
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            if part.startswith("_"):
+                return False
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return False
+    return str(getattr(found, "__module__", "")).startswith(f"{_PACKAGE}.")
+
+
+def _is_named(module: str, named: Iterable[str]) -> bool:
+    return any(f"{module}.".startswith(f"{name}.") for name in named)
+
+
+def _refusal(name: str, module: str) -> str:
+    return (
+        f"a stored job calls {name}, which is not part of logan-campaign: if you know it, "
+        f"give --trust {module}"
+    )
