@@ -40,6 +40,14 @@ def serve(
             "takes a token, which is printed once."
         ),
     ] = "127.0.0.1",
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A website whose scripts may read, such as https://example.org; none by "
+            "default. May be given repeatedly.",
+        ),
+    ] = None,
 ) -> None:
     """Show campaigns in a browser: pages on this machine, read only. Ctrl-C ends it."""
     try:
@@ -47,6 +55,7 @@ def serve(
 
         from logan_campaign.results import Results
         from logan_campaign.web.app import create_app
+        from logan_campaign.web.protocol import TimedProtocol
     except ModuleNotFoundError as err:
         if (err.name or "").startswith("logan_campaign"):
             raise
@@ -67,7 +76,8 @@ def serve(
 
         # With a token, a name that points here by trickery gets no cookie and no page.
         hosts = LOOPBACK | {host.lower()} if token is None else None
-        browser = create_app(results, progress=progress, hosts=hosts, token=token)
+        origins = [origin.rstrip("/") for origin in allow_origin or []]
+        browser = create_app(results, progress=progress, hosts=hosts, token=token, origins=origins)
         address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
         if token is not None:
             address += f"?token={token}"
@@ -77,7 +87,12 @@ def serve(
         )
         # No access log: it would hold the token.
         settings = uvicorn.Config(
-            browser, access_log=False, log_level="error", server_header=False, ws="none"
+            browser,
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            ws="none",
+            http=TimedProtocol,
         )
         uvicorn.Server(settings).run(sockets=[listener])
 

@@ -94,7 +94,7 @@ def power_spectrum(
     """Return the descriptor of every atom, periodic where ``atoms.pbc`` says so.
 
     P_{AB;n'l} = Σ_m c_{A,n'lm} c_{B,n'lm} over the ``n_neighbour`` nearest atoms within
-    ``r_cut`` (paper eqs. 1 to 3, doi 10.1088/2632-2153/ad7e46), then the one-hot species of the
+    ``r_cut`` (paper eqs. 1 to 3), then the one-hot species of the
     atom. Periodic images follow from the cell and ``r_cut``.
 
     Args:

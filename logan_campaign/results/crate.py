@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from ase.io import write as write_atoms
 
+from logan_campaign import citation
 from logan_campaign.errors import InputError
 from logan_campaign.results import export
 from logan_campaign.results.campaign import Campaign
@@ -28,8 +29,6 @@ from logan_campaign.structures import to_atoms
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
-_LOGAN = "https://doi.org/10.1088/2632-2153/ad7898"
-_LOGAN_TITLE = "LoGAN: local generative adversarial network for novel structure prediction"
 _NOT_PACKAGES = ("python", "platform")
 
 
@@ -104,7 +103,11 @@ class _Filler:
             "structures carry the licences that their metadata name.",
         )
         article = self._entity(
-            _LOGAN, "ScholarlyArticle", name=_LOGAN_TITLE, identifier=_LOGAN, url=_LOGAN
+            citation.DATA_URL,
+            "ScholarlyArticle",
+            name=citation.TITLE,
+            identifier=citation.DATA_URL,
+            url=citation.DATA_URL,
         )
         crate.root_dataset["citation"] = article
         versions = self._versions()

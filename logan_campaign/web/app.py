@@ -30,6 +30,7 @@ def create_app(
     progress: Progress | None = None,
     hosts: Collection[str] | None = LOOPBACK,
     token: str | None = None,
+    origins: Collection[str] = (),
 ) -> Guard:
     """Return the browser as an ASGI application.
 
@@ -38,6 +39,7 @@ def create_app(
         progress: tells how far a campaign's run is; without it pages show none.
         hosts: names that requests may address, without port; None for any.
         token: what requests must bring; None for nothing.
+        origins: websites whose scripts may read.
     """
     app = FastAPI(
         title="logan-campaign",
@@ -51,7 +53,7 @@ def create_app(
     app.include_router(router)
     app.state.has_optimade = _mount_optimade(app, results)
     _answer_errors(app)
-    return Guard(app, hosts, token)
+    return Guard(app, hosts, token, origins)
 
 
 def _mount_optimade(app: FastAPI, results: Results) -> bool:

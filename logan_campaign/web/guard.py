@@ -5,6 +5,8 @@ One ASGI layer in front of every page and of what is mounted below:
 * Methods other than GET and HEAD are refused: nothing here writes.
 * The Host header must name this server, or a foreign page could reach it by letting its
   own name point here (DNS rebinding).
+* What scripts of other websites ask for is refused, by the Origin and Sec-Fetch-Site that
+  browsers send, unless their origin was allowed; a link from there may be followed.
 * With a token, a request must bring it as ``?token=…``, which becomes a cookie and
   disappears from the address at once, or as that cookie, or as a bearer token.
 * Answers say what a browser may do with them.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -24,6 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: Names under which a server on loopback is reached.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 COOKIE = "logan_campaign_token"
+#: Longest path and query together (bytes).
+MAX_ADDRESS = 60_000
 
 #: Pages load scripts and styles from here only. plotly sets styles in its own elements.
 CONTENT_POLICY = (
@@ -47,12 +51,18 @@ class Guard:
         app: what it stands in front of.
         hosts: names that the Host header may give, without port; None for any.
         token: what requests must bring; None for nothing.
+        origins: websites whose scripts may read, such as ``https://example.org``.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Collection[str] | None = LOOPBACK, token: str | None = None
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] | None = LOOPBACK,
+        token: str | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         self._app = app
+        self._origins = frozenset(origins)
         self._hosts = None if hosts is None else {name.lower() for name in hosts}
         self._token = token
 
@@ -68,6 +78,8 @@ class Guard:
         if is_head:  # the answer to GET, without its body
             scope = {**scope, "method": "GET"}
 
+        origin = Headers(scope=scope).get("origin", "")
+
         async def guarded(message: Message) -> None:
             if is_head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -75,6 +87,12 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
+                for name in [n for n in headers if n.startswith("access-control-")]:
+                    del headers[name]  # what is mounted below would let anybody read
+                if origin in self._origins:
+                    headers["Access-Control-Allow-Origin"] = origin
+                    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                    headers.add_vary_header("Origin")
                 headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
                 headers.setdefault("Cache-Control", "no-store" if self._token else "no-cache")
                 del headers["server"]
@@ -90,11 +108,29 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["method"] != "GET":
             return PlainTextResponse("only reading here", 405, {"Allow": "GET, HEAD"})
-        if self._hosts is not None and host_name(headers.get("host", "")) not in self._hosts:
+        given = headers.getlist("host")
+        host = host_name(given[0]) if len(given) == 1 else ""
+        if not host or (self._hosts is not None and host not in self._hosts):
             return PlainTextResponse("this server does not go by that name", 400)
+        if len(scope["query_string"]) + len(scope["path"]) > MAX_ADDRESS:
+            return PlainTextResponse("the address is too long", 414)
+        if self._is_foreign(headers, given[0]):
+            return PlainTextResponse("not for scripts of other websites", 403)
         if self._token is None:
             return None
         return self._check_token(scope, headers, self._token)
+
+    def _is_foreign(self, headers: Headers, host: str) -> bool:
+        """Tell whether another website's page asks for this, and not to show it by itself."""
+        origin = headers.get("origin")
+        if origin in self._origins:
+            return False
+        if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+            return True
+        is_link = headers.get("sec-fetch-mode") == "navigate" and (
+            headers.get("sec-fetch-dest") == "document"
+        )
+        return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_link
 
     def _check_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -125,11 +161,20 @@ class Guard:
 
 
 def host_name(header: str) -> str:
-    """Return the name in a Host header, without port and brackets."""
+    """Return the name in a Host header, without port and brackets; '' if it is none.
+
+    >>> host_name("[::1]:80"), host_name("[::1].example.org"), host_name("localhost:80@x.org")
+    ('::1', '', '')
+    """
     text = header.strip().lower()
-    if text.startswith("["):
-        return text[1:].split("]", 1)[0]
-    return text.rsplit(":", 1)[0] if ":" in text else text
+    try:
+        parts = urlsplit(f"//{text}")
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    # What does not read the same when it is put together again held something else besides.
+    again = (f"[{name}]" if ":" in name else name) + ("" if port is None else f":{port}")
+    return name if again == text else ""
 
 
 def _equal(given: str, token: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from logan_campaign import citation
 from logan_campaign.stores.schemas import CampaignRecord, ModelRecord, TrainingSetRecord
 
 
@@ -49,13 +50,13 @@ class Reference(NamedTuple):
 
 LOGAN = Reference(
     "kovacs2024logan",
-    "Kovács, Péter and Heid, Esther and De Landsheere, Jasper and Madsen, Georg K. H.",
-    "LoGAN: local generative adversarial network for novel structure prediction",
-    "Machine Learning: Science and Technology",
-    2024,
-    "10.1088/2632-2153/ad7e46",
-    "5",
-    "035079",
+    " and ".join(f"{last}, {first}" for first, last in citation.AUTHORS),
+    citation.TITLE,
+    citation.JOURNAL,
+    citation.YEAR,
+    citation.DATA_DOI,
+    citation.VOLUME,
+    citation.ARTICLE,
 )
 WGAN_GP = Reference(
     "gulrajani2017wgan",

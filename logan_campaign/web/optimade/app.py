@@ -8,7 +8,7 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from logan_campaign import __version__
+from logan_campaign import __version__, citation
 from logan_campaign.errors import InputError
 from logan_campaign.results import Results
 from logan_campaign.results.optimade import PREFIX, PROVIDER_FIELDS
@@ -16,19 +16,20 @@ from logan_campaign.results.optimade import PREFIX, PROVIDER_FIELDS
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_HOMEPAGE = "https://doi.org/10.1088/2632-2153/ad7898"
 _METHOD = {
     "id": "logan",
-    "last_modified": datetime(2024, 9, 24),
-    "title": "LoGAN: local generative adversarial network for novel structure prediction",
-    "authors": [{"name": "Péter Kovács", "firstname": "Péter", "lastname": "Kovács"}],
-    "journal": "Machine Learning: Science and Technology",
-    "volume": "5",
-    "number": "3",
-    "pages": "035079",
-    "year": "2024",
-    "doi": "10.1088/2632-2153/ad7898",
-    "url": _HOMEPAGE,
+    "last_modified": datetime(citation.YEAR, 9, 24),
+    "title": citation.TITLE,
+    "authors": [
+        {"name": f"{first} {last}", "firstname": first, "lastname": last}
+        for first, last in citation.AUTHORS
+    ],
+    "journal": citation.JOURNAL,
+    "volume": citation.VOLUME,
+    "pages": citation.ARTICLE,
+    "year": str(citation.YEAR),
+    "doi": citation.DATA_DOI,
+    "url": citation.DATA_URL,
 }
 
 
@@ -78,7 +79,7 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
             "prefix": PREFIX,
             "name": "logan-campaign",
             "description": "Candidates of materials discovery campaigns with LoGAN",
-            "homepage": _HOMEPAGE,
+            "homepage": citation.DATA_URL,
         },
         provider_fields={"structures": fields},
     )

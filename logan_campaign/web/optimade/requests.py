@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from typing import Any
 
@@ -58,11 +59,44 @@ class _AnswerRefusals:
         if scope["type"] == "http":
             url = Request(scope).url
             _base_url.set(f"{url.scheme}://{url.netloc}{scope.get('root_path', '')}")
+            problem = _excess(Request(scope).query_params.getlist("filter"))
+            if problem:
+                response = general_exception(Request(scope), BadRequest(detail=problem))
+                await response(scope, receive, send)
+                return
         try:
             await self.app(scope, receive, send)
         except OptimadeHTTPException as error:  # raised before anything was sent
             response = general_exception(Request(scope), error)
             await response(scope, receive, send)
+
+
+#: Bounds of a filter: its parser takes minutes beyond them.
+MAX_FILTER_LENGTH = 4_000
+MAX_FILTER_DEPTH = 20
+MAX_FILTER_TERMS = 200
+
+#: Quoted text, in which nothing counts.
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+
+
+def _excess(filters: list[str]) -> str:
+    """Return in what a filter goes beyond the bounds, or ''; looks at each character once."""
+    for text in filters:
+        if len(text) > MAX_FILTER_LENGTH:
+            return f"the filter has more than {MAX_FILTER_LENGTH} characters"
+        bare = _QUOTED.sub('""', text)
+        depth = deepest = 0
+        for character in bare:
+            depth += (character == "(") - (character == ")")
+            deepest = max(deepest, depth)
+        if deepest > MAX_FILTER_DEPTH:
+            return f"the filter is nested more than {MAX_FILTER_DEPTH} deep"
+        if len(re.findall(r"[^\s,:()]+", bare)) > 4 * MAX_FILTER_TERMS:
+            return "the filter has too many terms"
+        if bare.count(",") + bare.count(":") > MAX_FILTER_TERMS:
+            return f"the filter lists more than {MAX_FILTER_TERMS} values"
+    return ""
 
 
 def _not_supported(request: Request, error: Exception) -> Any:
