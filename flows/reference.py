@@ -114,7 +114,8 @@ def _reference(
     folder = Path(identity)  # of its own, so that a restart finds what belongs to it
     folder.mkdir(exist_ok=True)
     outcome = relax(structure, level, workdir=folder)
-    energy = outcome.energy_ev
+    # an energy that compares with nothing is none
+    energy = outcome.energy_ev if outcome.comparable else None
     return ReferenceEnergy(
         structure_id=identity,
         label=label,

@@ -208,6 +208,7 @@ def relaxation_doc(
         settings={**level.model_dump(mode="json"), **outcome.notes},
         energy_ev=energy,
         energy_per_atom_ev=None if energy is None else energy / len(start),
+        comparable=outcome.comparable,
         max_force_ev_per_angstrom=outcome.max_force,
         n_steps=outcome.n_steps,
         energies_ev=outcome.energies_ev,

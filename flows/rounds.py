@@ -379,7 +379,7 @@ def _found(
                 known_id=verdict.match if is_known else None,
                 formula=name,
                 label=label,
-                energy_per_atom_ev=result.energy_per_atom_ev,
+                energy_per_atom_ev=result.energy_per_atom_ev if result.comparable else None,
             )
         )
         entries.append(
@@ -390,7 +390,7 @@ def _found(
                 structure=result.structure,
                 smiles=verdict.smiles,
                 spacegroup=verdict.spacegroup,
-                energy_ev=result.energy_ev,
+                energy_ev=result.energy_ev if result.comparable else None,
             )
         )
     return entries, found

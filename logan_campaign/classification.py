@@ -71,7 +71,7 @@ class _Item:
 
     candidate_id: str
     structure: Geometry
-    energy_ev: float | None = None
+    energy_ev: float | None = None  # None too where it compares with none
     smiles: str | None = None
     spacegroup: str | None = None
     key: str | None = None
@@ -418,7 +418,8 @@ def _relaxed(
             continue
         if relaxation.candidate_id != candidate_id:
             raise ValueError(f"relaxation of {relaxation.candidate_id} given for {candidate_id}")
-        item = _Item(candidate_id, relaxation.structure, relaxation.energy_ev)
+        energy = relaxation.energy_ev if relaxation.comparable else None
+        item = _Item(candidate_id, relaxation.structure, energy)
         if relaxation.state not in good_states:
             state = relaxation.state.replace("_", " ")
             reason = f"{state}: {relaxation.reason}" if relaxation.reason else state
@@ -471,7 +472,7 @@ def reserves(
     energies = {
         doc.candidate_id: doc.energy_per_atom_ev
         for doc in relaxations
-        if doc is not None and doc.energy_per_atom_ev is not None
+        if doc is not None and doc.comparable and doc.energy_per_atom_ev is not None
     }
     pending = {verdict.candidate_id for verdict in verdicts if verdict.state == "pending"}
     found: dict[str, list[str]] = {}
@@ -479,7 +480,7 @@ def reserves(
         if verdict.state == "duplicate" and verdict.match in pending:
             found.setdefault(str(verdict.match), []).append(verdict.candidate_id)
     for members in found.values():
-        members.sort(key=lambda member: energies.get(member, 0.0))
+        members.sort(key=lambda member: energies.get(member, math.inf))
     return found
 
 

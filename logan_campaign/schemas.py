@@ -444,6 +444,11 @@ class RelaxationDoc(Document):
     settings: dict[str, Any] = Field(description="Everything that was set, resolved")
     energy_ev: float | None = Field(description="Final total energy (eV)")
     energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
+    comparable: bool = Field(
+        True,
+        description="Whether the energy is of the level's own settings; false where only a remedy "
+        "that changes energies (smearing) gave one, which then counts in no comparison",
+    )
     max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
     n_steps: int = Field(description="Ionic steps done, in all jobs that worked on it")
     energies_ev: list[float] = Field(description="Energy after each step (eV)")

@@ -330,7 +330,9 @@ def _formula(structure: Mapping[str, Any]) -> str:
     return hill_formula([site["species"][0]["element"] for site in structure["sites"]])
 
 
-_LATER_FIELDS = ("cpu_s", "attempt", "continues", "stress_ev_per_angstrom3", "data_sets")
+_LATER_FIELDS = (
+    *("cpu_s", "attempt", "continues", "stress_ev_per_angstrom3", "data_sets", "comparable"),
+)
 
 
 def _add_relaxations(records: Mapping[str, Doc], docs: Sequence[Doc]) -> None:
@@ -387,8 +389,11 @@ def _add_verdicts(
 
 
 def _converged_energy(record: Doc) -> float | None:
+    """Return the energy of the last relaxation, if it converged and compares with others."""
     last = record["relaxations"][-1] if record["relaxations"] else None
-    return record["energy_ev"] if last is not None and last["state"] == "converged" else None
+    if last is None or last["state"] != "converged" or not last.get("comparable", True):
+        return None
+    return record["energy_ev"]
 
 
 def _add_energies_above_min(records: Iterable[Doc]) -> None:

@@ -227,6 +227,11 @@ class RelaxationRecord(BaseModel):
     settings: dict[str, Any] = Field(description="Everything that was set, resolved")
     energy_ev: float | None = Field(description="Final total energy (eV)")
     energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
+    comparable: bool = Field(
+        True,
+        description="Whether the energy is of the level's own settings; false where only a remedy "
+        "that changes energies (smearing) gave one, which then counts in no comparison",
+    )
     max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
     n_steps: int = Field(description="Ionic steps done")
     elapsed_s: float = Field(description="Wall time (s)")

@@ -184,13 +184,13 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
     relaxed = [
         c
         for c in database.candidates(record.id, level=record.levels[-1], structures=False)
-        if c.energy_per_atom_ev is not None and c.state not in ("failed", "rejected")
+        if c.energy_above_min_ev is not None and c.state not in ("failed", "rejected")
     ]
     if not known or not relaxed:
         return None
     best = min(relaxed, key=lambda c: c.energy_per_atom_ev or 0.0)
     lowest = min(known, key=lambda r: r.energy_per_atom_ev or 0.0)
-    assert best.energy_per_atom_ev is not None
+    assert best.energy_per_atom_ev is not None  # it has one above the lowest
     assert lowest.energy_per_atom_ev is not None
     return {
         "candidate": best.id,

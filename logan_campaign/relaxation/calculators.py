@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ase import Atoms
 
 from logan_campaign.relaxation.checks import load_target
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, KPointDensity, XTBLevel
+from logan_campaign.relaxation.symmetry import SymmetryFrame, symmetry_frame
 
 #: GPAW's own grid spacing in LCAO (Å), and what it rounds numbers of grid points to.
 DEFAULT_GRID_SPACING = 0.2
@@ -17,7 +19,7 @@ GRID_MULTIPLE = 4
 
 #: Remedies for an SCF cycle that does not converge, in the order in which they are added to
 #: one another; each names what it does. They stay on for the rest of the relaxation, so that
-#: all later energies are comparable, and are recorded with the result.
+#: its steps see one energy, and are recorded with the result.
 GPAW_REMEDIES: tuple[tuple[str, dict[str, Any]], ...] = (
     # Small, strongly damped density steps against charge sloshing.
     ("mixing", {"mixer": {"name": "pulay", "beta": 0.02, "nmaxold": 8, "weight": 100.0}}),
@@ -36,6 +38,10 @@ XTB_REMEDIES: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+#: Remedies that change the energy itself; the others change the way to it.
+CHANGE_ENERGY = frozenset({"smearing"})
+
+
 def remedies(level: XTBLevel | GPAWLevel | ASELevel) -> tuple[tuple[str, dict[str, Any]], ...]:
     """Return the ladder of remedies of a level: names and changed arguments."""
     if isinstance(level, XTBLevel):
@@ -47,13 +53,35 @@ def remedies(level: XTBLevel | GPAWLevel | ASELevel) -> tuple[tuple[str, dict[st
     return ()
 
 
-def gpaw_parameters(level: GPAWLevel, *, periodic: bool, n_remedies: int = 0) -> dict[str, Any]:
+def frame_for(level: GPAWLevel, atoms: Atoms) -> SymmetryFrame | None:
+    """Return the origin and the symmetry of a crystal for GPAW, None where there is none.
+
+    Operations with translations are for plane waves, whose grid GPAW fits to them; that of LCAO
+    has numbers of points of its own.
+    """
+    return symmetry_frame(
+        atoms.numbers,
+        atoms.positions,
+        atoms.cell.array,
+        level.symmetry_tolerance,
+        with_translations=level.mode == "pw",
+    )
+
+
+def gpaw_parameters(
+    level: GPAWLevel,
+    *,
+    periodic: bool,
+    applied: Collection[str] = (),
+    frame: SymmetryFrame | None = None,
+) -> dict[str, Any]:
     """Return GPAW's arguments for a level as a plain dictionary.
 
     Args:
         level: the level.
         periodic: crystal (True) or molecule in a box (False).
-        n_remedies: how many rungs of the ladder are in force.
+        applied: names of the remedies in force.
+        frame: symmetry of a crystal whose atoms stand about that origin; None: GPAW looks itself.
     """
     if level.mode == "pw":
         parameters: dict[str, Any] = {"mode": {"name": "pw", "ecut": level.ecut_ev}}
@@ -64,7 +92,9 @@ def gpaw_parameters(level: GPAWLevel, *, periodic: bool, n_remedies: int = 0) ->
     parameters["setups"] = level.setups
     parameters["maxiter"] = level.max_scf_iterations
     if periodic:
-        parameters["symmetry"] = {"tolerance": level.symmetry_tolerance}
+        tolerance = level.symmetry_tolerance
+        found = {"tolerance": tolerance} if frame is None else frame.for_gpaw(tolerance)
+        parameters["symmetry"] = found
         if isinstance(level.kpts, KPointDensity):
             parameters["kpts"] = {"density": level.kpts.density, "gamma": level.kpts.gamma}
         else:
@@ -80,7 +110,9 @@ def gpaw_parameters(level: GPAWLevel, *, periodic: bool, n_remedies: int = 0) ->
         parameters["occupations"] = level.smearing.model_dump()
     if level.davidson_iterations is not None:
         parameters["eigensolver"] = {"name": "davidson", "niter": level.davidson_iterations}
-    for name, change in remedies(level)[:n_remedies]:
+    for name, change in remedies(level):
+        if name not in applied:
+            continue
         if name == "smearing" and level.smearing is not None:
             width = max(2 * level.smearing.width, 0.2)
             change = {"occupations": {"name": level.smearing.name, "width": width}}
@@ -93,7 +125,8 @@ def make_calculator(
     atoms: Atoms,
     *,
     charge: float = 0.0,
-    n_remedies: int = 0,
+    applied: Collection[str] = (),
+    frame: SymmetryFrame | None = None,
     log_file: Path | None = None,
     restart: Path | None = None,
 ) -> Any:
@@ -103,7 +136,8 @@ def make_calculator(
         level: the level.
         atoms: tells periodic from not; gets initial moments where the level wants spin.
         charge: total charge (e).
-        n_remedies: how many rungs of the ladder are in force.
+        applied: names of the remedies in force.
+        frame: symmetry of a crystal whose atoms stand about that origin; GPAW only.
         log_file: where GPAW writes its text; nowhere if None.
         restart: GPAW's file of density and wave functions, made with the same arguments; they
             are taken from it if it is there and can be read.
@@ -112,8 +146,9 @@ def make_calculator(
         from tblite.ase import TBLite
 
         arguments: dict[str, Any] = {"max_iterations": level.max_scf_iterations}
-        for _, change in remedies(level)[:n_remedies]:
-            arguments.update(change)
+        for name, change in remedies(level):
+            if name in applied:
+                arguments.update(change)
         return TBLite(method="GFN2-xTB", charge=charge, verbosity=0, **arguments)
     if isinstance(level, GPAWLevel):
         from gpaw import GPAW
@@ -130,7 +165,8 @@ def make_calculator(
         if level.spinpol and not atoms.get_initial_magnetic_moments().any():
             # A non-magnetic start is a stationary point that the SCF would never leave.
             atoms.set_initial_magnetic_moments(np.full(len(atoms), 1.0))
-        parameters = gpaw_parameters(level, periodic=bool(atoms.pbc.any()), n_remedies=n_remedies)
+        periodic = bool(atoms.pbc.any())
+        parameters = gpaw_parameters(level, periodic=periodic, applied=applied, frame=frame)
         if charge:
             parameters["charge"] = charge
         return GPAW(txt=txt, **{**parameters, "xc": xc})

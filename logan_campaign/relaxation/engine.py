@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,15 +21,18 @@ from ase.optimize.optimize import Optimizer
 
 from logan_campaign.relaxation import geometry
 from logan_campaign.relaxation.calculators import (
+    CHANGE_ENERGY,
     DEFAULT_GRID_SPACING,
     GRID_MULTIPLE,
     estimate_memory_mb,
+    frame_for,
     make_calculator,
     remedies,
 )
 from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
 from logan_campaign.relaxation.optimizers import OPTIMIZERS
+from logan_campaign.relaxation.symmetry import SymmetryFrame
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
     from logan_campaign.schemas import RelaxationState
@@ -211,6 +214,8 @@ class _Loop:
         self.rebuilt_at = -1
         self.stress: list[float] | None = None  # of the last frame, if it converged
         self.optimizer: Optimizer | None = None
+        self.frame: SymmetryFrame | None = None
+        self.plain_energy: float | None = None
 
         self.written_at = self.began
         self.writing_s = 0.0
@@ -223,6 +228,8 @@ class _Loop:
         self.optimizer_state: dict[str, Any] = note.get("optimizer", {})
         self.remedies: list[str] = list(note.get("remedies", []))
         self.box = _Box(**note["box"]) if note.get("box") else None
+        # fractional: it goes along with a cell that is relaxed
+        self.origin = np.array(note.get("origin", [0.0, 0.0, 0.0]))
         self.atoms = start.copy()
         if self.frames:
             self.atoms.positions = self.frames[-1].positions
@@ -232,6 +239,8 @@ class _Loop:
             if self.box is None:
                 self.box = _Box.around(start, level)
             self.atoms = self.box.put(self.atoms)
+        else:
+            self.atoms.positions += self._shift()
 
     def _agree(self, value: Callable[[], Any]) -> Any:
         """Return what ``value()`` is for the first of the processes."""
@@ -246,9 +255,29 @@ class _Loop:
         return max(len(self.frames) - 1, 0)
 
     def free_positions(self) -> np.ndarray:
-        """Positions (Å) in the frame of the start, whatever box they stand in."""
-        shift = np.zeros(3) if self.box is None else np.array(self.box.shift)
-        return self.atoms.positions - shift
+        """Positions (Å) in the frame of the start, whatever box and origin they stand in."""
+        return self.atoms.positions - self._shift()
+
+    def _shift(self) -> np.ndarray:
+        """By how much (Å) the calculator's atoms are away from those of the frames."""
+        if self.box is not None:
+            return np.array(self.box.shift)
+        return np.asarray(self.origin @ self.atoms.cell.array)
+
+    def _find_symmetry(self) -> None:
+        """Put a crystal's origin where GPAW sees most of its symmetry.
+
+        Energy, forces and stress do not depend on it, and frames are kept where they were read.
+        """
+        if not isinstance(self.level, GPAWLevel) or not self.periodic:
+            return
+        restart = self.checkpoint.restart_file if self.checkpoint else None
+        if self._agree(lambda: restart is not None and restart.exists()):
+            return  # density and wave functions stand about the origin that they were made with
+        self.atoms.positions = self.free_positions()
+        self.frame = frame_for(self.level, self.atoms)
+        self.origin = np.zeros(3) if self.frame is None else self.frame.shift
+        self.atoms.positions += self._shift()
 
     def run(self) -> LoopResult:
         try:
@@ -272,27 +301,36 @@ class _Loop:
                 state, what = "dissociated", f"fell into {', '.join(parts)}"
         if state != "not_converged":
             self._forget_wavefunctions()
-        notes = {
+        notes: dict[str, Any] = {
             "remedies": self.remedies,
             "box_angstrom": self.box and self.box.lengths,
             "stress_ev_per_angstrom3": self.stress,
         }
+        if CHANGE_ENERGY.intersection(self.remedies):
+            notes["plain_energy_ev"] = self.plain_energy
+        if self.frame is not None:
+            notes["symmetry_operations"] = len(self.frame.rotations)
         return LoopResult(state, with_advice(state, what), self.frames, self._elapsed(), notes)
 
     def _elapsed(self) -> float:
         return self.elapsed_before + time.monotonic() - self.began
 
-    def _optimise(self) -> tuple[RelaxationState, str]:
-        self.atoms.calc = _Guard(
+    def _calculator(self, applied: Collection[str]) -> _Guard:
+        return _Guard(
             lambda: make_calculator(
                 self.level,
                 self.atoms,
                 charge=self.charge,
-                n_remedies=len(self.remedies),
+                applied=applied,
+                frame=self.frame,
                 log_file=self.log_file,
                 restart=self.checkpoint.restart_file if self.checkpoint else None,
             )
         )
+
+    def _optimise(self) -> tuple[RelaxationState, str]:
+        self._find_symmetry()
+        self.atoms.calc = self._calculator(self.remedies)
         cell_too = self.periodic and self.level.relax_cell
         target: Any = FrechetCellFilter(self.atoms) if cell_too else self.atoms
         self.optimizer = optimizer = OPTIMIZERS[self.level.optimizer](target, logfile=None)
@@ -302,6 +340,7 @@ class _Loop:
             self._record(optimizer)
             if converged:
                 self._add_stress()
+                self._add_plain_energy()
                 return "converged", ""
             if ended := self._hopeless():
                 return ended
@@ -348,6 +387,7 @@ class _Loop:
                 "optimizer": self.optimizer_state,
                 "remedies": self.remedies,
                 "box": self.box._asdict() if self.box else None,
+                "origin": self.origin.tolist(),
             }
             self.checkpoint.append(frame, note)
         self._keep_wavefunctions()
@@ -387,6 +427,24 @@ class _Loop:
             return  # not every ASE calculator has it, and nothing depends on it
         self.stress = stress.tolist()
 
+    def _add_plain_energy(self) -> None:
+        """Compute the last frame's energy without the remedies that change it.
+
+        Where that does not come to an end, none compares with those of other candidates.
+        """
+        if not CHANGE_ENERGY.intersection(self.remedies):
+            return
+        if self._out_of_time():
+            return
+        self._forget_wavefunctions()  # they were made with other occupations
+        helpful = [name for name in self.remedies if name not in CHANGE_ENERGY]
+        plain = self.atoms.copy()
+        try:
+            plain.calc = self._calculator(helpful)
+            self.plain_energy = float(plain.get_potential_energy())
+        except CalculatorFailure:
+            return  # why the remedy was needed; the energy is marked
+
     def _capture(self, optimizer: Optimizer) -> dict[str, Any]:
         # With a cell filter the velocities refer to a strain from this process's start cell.
         if not isinstance(optimizer, FIRE) or self.level.relax_cell:
@@ -396,7 +454,7 @@ class _Loop:
 
     def _restore(self, optimizer: Optimizer) -> None:
         if isinstance(optimizer, BFGS) and not self.level.relax_cell:
-            shift = np.zeros(3) if self.box is None else np.array(self.box.shift)
+            shift = self._shift()
             for frame in self.frames:
                 position, forces = (frame.positions + shift).ravel(), frame.forces.ravel()
                 optimizer.update(position, forces, optimizer.pos0, optimizer.forces0)

@@ -28,7 +28,8 @@ class RelaxationOutcome:
     ``trajectory`` holds positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, energy (n,) eV and
     forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and where
     the cell was relaxed stress (n, 6) eV/Å³. It is None, and so are energy and force, where
-    nothing was computed. ``energies_ev`` is the trajectory's energy. ``notes`` names the SCF
+    nothing was computed. ``energies_ev`` is the trajectory's energy; where remedies in force
+    change energies, ``energy_ev`` is that of the last frame without them. ``notes`` names the SCF
     remedies in force and a molecule's box.
     """
 
@@ -42,6 +43,8 @@ class RelaxationOutcome:
     structure: Molecule | Structure
     trajectory: dict[str, np.ndarray] | None
     notes: dict[str, Any] = field(default_factory=dict)
+    comparable: bool = True
+    """Whether ``energy_ev`` is of the level's own settings: not where only a remedy gave one."""
     stress: list[float] | None = None
     """Stress of the last frame (eV/Å³, Voigt order); crystals, where it was computed."""
     cpu_s: float = 0.0
@@ -183,6 +186,8 @@ def _outcome(
     frames = result.frames
     notes = dict(result.notes)
     stress = notes.pop("stress_ev_per_angstrom3", None)
+    changed = "plain_energy_ev" in notes  # a remedy that changes energies is in force
+    plain = notes.pop("plain_energy_ev", None)
     if not frames:
         return RelaxationOutcome(
             state=result.state,
@@ -208,7 +213,7 @@ def _outcome(
     return RelaxationOutcome(
         state=result.state,
         reason=result.reason,
-        energy_ev=frames[-1].energy,
+        energy_ev=frames[-1].energy if plain is None else plain,
         max_force=max_force(frames[-1].forces),
         n_steps=len(frames) - 1,
         energies_ev=[frame.energy for frame in frames],
@@ -216,6 +221,7 @@ def _outcome(
         structure=_moved(structure, frames[-1]),
         trajectory=trajectory,
         notes=notes,
+        comparable=plain is not None or not changed,
         stress=stress,
         cpu_s=cpu_s,
     )

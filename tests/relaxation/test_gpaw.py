@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Molecule, Structure
 pytest.importorskip("gpaw")
 
 from logan_campaign.relaxation import engine
-from logan_campaign.relaxation.calculators import estimate_memory_mb, gpaw_parameters
+from logan_campaign.relaxation.calculators import GPAW_REMEDIES, estimate_memory_mb, gpaw_parameters
 from logan_campaign.relaxation.engine import classify
 from logan_campaign.relaxation.functionals import data_sets, functional, setups_name
 from logan_campaign.relaxation.levels import GPAWLevel
@@ -135,7 +135,7 @@ def test_parameters_are_plain_and_fit_the_boundary_conditions():
     assert crystal["symmetry"] == {"tolerance": 1e-3}
     molecule = gpaw_parameters(paper, periodic=False)
     assert "kpts" not in molecule
-    everything = gpaw_parameters(paper, periodic=True, n_remedies=4)
+    everything = gpaw_parameters(paper, periodic=True, applied=[name for name, _ in GPAW_REMEDIES])
     assert everything["mixer"]["beta"] < 0.05
     assert everything["occupations"]["width"] == 0.2
     assert {"nbands", "eigensolver"} <= everything.keys()

@@ -317,6 +317,7 @@ def energies_chart(
             for run in candidate.relaxations
             if run.level == level
             and run.state == "converged"
+            and run.comparable
             and (energy := getattr(run, field)) is not None
         ]
         known = [
