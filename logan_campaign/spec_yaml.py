@@ -127,6 +127,16 @@ def _checked_lines(text: str) -> dict[KeyPath, int]:
     return lines
 
 
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text of a spec says.
+
+    Raises:
+        yaml.YAMLError: it is no usable YAML.
+    """
+    _checked_lines(text)
+    return yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derives from SafeLoader
+
+
 def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """Read a YAML mapping and the line of each of its keys.
 
@@ -174,8 +184,7 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     if not equals or not dotted:
         raise InputError(f"--set takes KEY=VALUE, such as models.count=4; got {assignment!r}")
     try:
-        _checked_lines(text)
-        value = yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derives from SafeLoader
+        value = parse_yaml(text)
     except (yaml.YAMLError, RecursionError) as err:
         raise InputError(f"--set {dotted}: the value is not valid YAML: {text!r}") from err
     keys: list[str | int] = [int(k) if k.isdecimal() else k for k in dotted.split(".")]

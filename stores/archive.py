@@ -36,6 +36,9 @@ SUFFIX = ".campaign.gz"
 MAX_LINE_BYTES = 48 * 2**20
 MAX_VALUES = 2_000_000
 
+#: Marks the record of a flow that came in from a file.
+IMPORTED = "imported"
+
 _CHUNK = 100
 _KINDS = ("outputs", "blobs", "ledger")
 #: What tells one document of a kind from the others.
@@ -133,6 +136,7 @@ def _sorted_documents(store: Any, criteria: Doc, key: tuple[str, ...]) -> Iterat
     for values in keys:
         found = store.query_one(dict(zip(key, values, strict=True)))
         if found is not None:  # removed meanwhile
+            found.pop(IMPORTED, None)  # says where this store has it from, not what it is
             yield _plain(found)
 
 
@@ -186,7 +190,7 @@ def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
                 for kind, doc in line.items():
                     if kind == wanted:
                         if doc.get("doc_type") == "flow":
-                            doc["imported"] = True
+                            doc[IMPORTED] = True
                         chunk[kind].append(doc)
                         if len(chunk[kind]) >= (1 if kind == "blobs" else _CHUNK):
                             write(kind)

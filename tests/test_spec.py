@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from logan_campaign.cli.templates import CRYSTAL, MOLECULE
+from logan_campaign.cli.templates import write_spec
 from logan_campaign.errors import InputError
 from logan_campaign.spec import CampaignSpec
+from logan_campaign.spec_yaml import parse_yaml
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 
@@ -47,11 +50,31 @@ def test_every_example_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "formula"), [(MOLECULE, "C5H12O"), (CRYSTAL, "Si2O4")], ids=["molecule", "crystal"]
+    ("kind", "formula", "training"),
+    [
+        ("molecule", "C2H6O", "formulas=['C3H8O', 'C4H10O']"),
+        ("molecule", "C5H12O", "formulas=['C4H10O', 'C6H14O']"),
+        ("molecule", "C6H14O", "formulas=['C4H10O', 'C5H12O']"),
+        ("crystal", "Si2O4", "sio2-prototypes"),
+        ("crystal", "Si4O8", "sio2-prototypes"),
+        *(("molecule", formula, "FILL-IN") for formula in ("C3H9N", "C5H10O", "H2O", "CH4O")),
+        *(("crystal", formula, "FILL-IN") for formula in ("NaCl", "MgO", "SrTiO3", "Fe", "SiO")),
+    ],
 )
-def test_what_init_writes_is_valid(tmp_path: Path, template: str, formula: str) -> None:
-    spec = load(tmp_path, template.format(name="mine", file="mine.yaml", formula=formula))
+def test_what_init_writes_learns_from_what_the_formula_needs(
+    tmp_path: Path, kind: str, formula: str, training: str
+) -> None:
+    spec = load(tmp_path, write_spec(kind, "mine", "mine.yaml", formula))
     assert spec.target.formula == formula
+    source = spec.training.source
+    assert training in repr(source)
+    assert formula not in repr(source)
+    if "FILL-IN" in training:
+        with pytest.raises(InputError, match=r"not complete: in place of FILL-IN"):
+            source.load(tmp_path)
+    else:
+        assert set(spec.target.symbols) <= set(source.load(tmp_path).species)
+        spec.check(tmp_path)
 
 
 def test_members_walk_through_all_combinations(tmp_path: Path) -> None:
@@ -293,3 +316,74 @@ def test_a_spec_without_exchange_has_the_id_it_had_before_there_was_any(tmp_path
     unused = ("models.hyperparameters={method: descent}", "models.vary={}")
     assert said(*unused) == set()
     assert "exchange_steps" in said(*unused[:1], "models.vary={exchange: [0.0, 0.5]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("+7", 7),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("true", True),
+        ("null", None),
+        ("~", None),
+        *(
+            (word, word)
+            for word in ("NO", "yes", "on", "off", "Y", "6:00", "1_000", "0b1", "12:30:45")
+        ),
+        ("2024-01-01", "2024-01-01"),
+        ("1e", "1e"),
+    ],
+)
+def test_plain_words_are_read_by_the_core_schema_of_yaml_1_2(text: str, value: object) -> None:
+    found = parse_yaml(f"key: {text}")["key"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@given(st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_come_back_from_yaml(whole: int, real: float) -> None:
+    assert parse_yaml(f"[{whole}, {real!r}]") == [whole, real]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("generate.per_model", "true", "generate.per_model: a whole number is needed (got True)"),
+        ("generate.per_model", "yes", "a whole number is needed (got 'yes')"),
+        ("models.count", "'3'", "a whole number is needed (got '3')"),
+        ("relax.levels.0.fmax", "true", "a number is needed (got True)"),
+        ("target.box", "[6:0, 5.0, 5.0]", "target.box: a number is needed"),
+        ("relax.levels.0.isolate", "1", "true or false is needed"),
+        ("models.hyperparameters", "{n_max: true}", "a whole number is needed"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_wherever_it_stands(
+    tmp_path: Path, key: str, value: str, message: str
+) -> None:
+    assert message in error_of(tmp_path, MINIMAL, f"{key}={value}")
+
+
+def test_aliases_that_grow_beyond_all_use_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "beyond all use" in error_of(tmp_path, "\n".join(lines) + "\n" + MINIMAL)
+
+
+def test_descriptors_of_selection_and_models_have_the_same_bounds(tmp_path: Path) -> None:
+    for value in (7, 12):
+        text = MINIMAL.replace("n_picks: 4", f"n_picks: 4\n  descriptor: {{n_max: {value}}}")
+        assert "select.descriptor.n_max" in error_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "formula", ["NH4+", "Na+", "C2H5O-", "SO4 2-", "Fe3+", "CuSO4.5H2O", "A*B"]
+)
+def test_formulas_with_charges_and_more_are_refused(tmp_path: Path, formula: str) -> None:
+    assert "not a chemical formula" in error_of(tmp_path, MINIMAL.replace("C2H6O", f"'{formula}'"))
+
+
+def test_a_formula_of_a_billion_atoms_is_refused_at_once(tmp_path: Path) -> None:
+    assert "more than 10000 atoms" in error_of(tmp_path, MINIMAL.replace("C2H6O", "C999999999H2"))

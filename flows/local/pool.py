@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe, wait
@@ -38,6 +40,43 @@ class Message(NamedTuple):
 def usable_cores() -> list[int]:
     """Return the cores that this process may use."""
     return sorted(os.sched_getaffinity(0))
+
+
+class CoreClaims:
+    """Cores that this process keeps workers on, and that others therefore leave alone.
+
+    A claim is a lock on a file, so it ends with the process. Where all cores are claimed,
+    they are shared.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.gettempdir()) / f"logan-campaign-cores-{os.getuid()}"
+        self._held: list[int] = []
+
+    def take(self, n: int) -> list[int]:
+        """Return cores for so many workers: free ones first."""
+        cores = usable_cores()
+        free = [core for core in cores if len(self._held) < n and self._claim(core)]
+        return (free + [core for core in cores if core not in free])[: max(n, 1)]
+
+    def release(self) -> None:
+        """Give all claims back."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _claim(self, core: int) -> bool:
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            file = os.open(self._folder / str(core), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False  # without claims, cores are taken in order
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        self._held.append(file)
+        return True
 
 
 class Worker:
@@ -87,11 +126,12 @@ class Pool:
     Args:
         n_workers: number of processes.
         work_dir: existing directory for their logs.
-        pin: keep worker ``i`` to the ``i``-th usable core, round and round.
+        pin: keep each worker to a core of its own, round and round if there are more.
     """
 
     def __init__(self, n_workers: int, work_dir: Path, pin: bool = True) -> None:
-        cores: Sequence[int | None] = usable_cores() if pin else [None]
+        self._claims = CoreClaims()
+        cores: Sequence[int | None] = self._claims.take(n_workers) if pin else [None]
         self._work_dir = work_dir
         self._workers: list[Worker] = []
         try:
@@ -165,6 +205,7 @@ class Pool:
         """Kill all workers, with whatever they are doing."""
         while self._workers:
             self._workers.pop().kill()
+        self._claims.release()
 
     def _replace(self, worker: Worker) -> list[Message]:
         # Its connection closes a moment before it has gone; killed then, it would seem to

@@ -104,6 +104,17 @@ def err_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def refuse_existing(path: Path, force: bool) -> None:
+    """Refuse to write over a file, or into a folder that holds something.
+
+    Raises:
+        InputError: there is one, and nobody said to overwrite it.
+    """
+    there = any(path.iterdir()) if path.is_dir() else path.exists()
+    if there and not force:
+        raise InputError(f"{path} exists; give another name, or --force to overwrite it")
+
+
 def print_json(obj: Any) -> None:
     """Print an object as JSON, without colours or wrapping."""
     typer.echo(json.dumps(obj, indent=2, default=str, allow_nan=False))

@@ -16,6 +16,7 @@ from logan_campaign.cli.common import (
     StoreOption,
     err_console,
     opened,
+    refuse_existing,
 )
 from logan_campaign.errors import InputError
 from logan_campaign.results import Campaign, Results
@@ -61,6 +62,7 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Write candidates for other programs, or a whole campaign to be kept or repeated.
@@ -72,6 +74,7 @@ def export(
     chosen = fmt or _format_of(path)
     if chosen in _WHOLE and (state or raw):
         raise InputError(f"{chosen} holds the whole campaign: --state and --raw do not apply")
+    refuse_existing(path, force)
     with opened(campaign, store) as (database, record):
         found = Campaign(Results(database.stores, owns_stores=False), record)
         if chosen is FormatChoice.CAMPAIGN:

@@ -164,15 +164,32 @@ class _Session(requests.Session):
             if time.time() - page.stat().st_mtime < _LONGEST_PAUSE_S:
                 return _answer(str(url), page.read_bytes())
         answer = super().get(url, **kwargs)
+        type(self).last_status = answer.status_code
         if answer.status_code == 200:
-            try:
-                answer.json()
-            except ValueError as err:
-                raise requests.ConnectionError("the answer is no whole JSON document") from err
+            # only what can be used is kept, or the next pull would meet it again
+            _check_page(answer)
             write_whole(page, answer.content)
         type(self).n_pages += 1
         progress.report("fetch", self.n_pages, 0, f"page {self.n_pages}")
         return answer
+
+
+def _check_page(answer: requests.Response) -> None:
+    """Check that an answer is a page of OPTIMADE structures.
+
+    Raises:
+        requests.ConnectionError: it is not; the server's fault, not the query's.
+    """
+    try:
+        document = answer.json()
+    except (ValueError, RecursionError) as err:
+        raise requests.ConnectionError("the answer is no whole JSON document") from err
+    entries = document.get("data") if isinstance(document, dict) else None
+    whole = isinstance(entries, list) and isinstance(document.get("meta"), dict)
+    if not whole or not all(
+        isinstance(entry, dict) and isinstance(entry.get("attributes"), dict) for entry in entries
+    ):
+        raise requests.ConnectionError("the answer is no JSON document of OPTIMADE structures")
 
 
 def _answer(url: str, content: bytes) -> requests.Response:
@@ -190,7 +207,7 @@ def _ask(
     from optimade.client import OptimadeClient
 
     url = PROVIDERS.get(name, name).rstrip("/")
-    session = type("_PullSession", (_Session,), {"folder": folder})
+    session = type("_PullSession", (_Session,), {"folder": folder, "last_status": 0})
     client = OptimadeClient(
         base_urls=[url],
         max_results_per_provider=at_most,
@@ -203,14 +220,14 @@ def _ask(
     answer = found["structures"][query][url]
     if answer["errors"]:
         what = " ".join(str(error) for error in answer["errors"])
-        raise _error(name, " ".join(what.split()))
+        raise _error(name, " ".join(what.split()), session.last_status)
     entries = answer["data"]
     if not isinstance(entries, list):
         raise SourceError(f"OPTIMADE provider {name}: the answer holds no list of structures")
     return (entries[:at_most] if at_most else entries), answer["meta"]
 
 
-def _error(name: str, what: str) -> Exception:
+def _error(name: str, what: str, status: int) -> Exception:
     refused = re.search(r"too many (\d{3}) error", what)
     if refused is not None:
         code = int(refused[1])
@@ -219,6 +236,8 @@ def _error(name: str, what: str) -> Exception:
         kind = "no whole JSON document"
     elif "onnection" in what or "imeout" in what:
         kind = f"no connection ({what.split(':', 1)[0]})"
+    elif status == 200:
+        kind = f"not what OPTIMADE prescribes ({what[:120]})"
     else:
         return InputError(f"OPTIMADE provider {name} does not take the query: {what[:200]}")
     return SourceError(
@@ -268,9 +287,32 @@ def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKi
     collector.add(atoms, label, properties={k: v for k, v in properties.items() if v})
 
 
+#: Features of structures whose sites are not all of their atoms, and what to say of them.
+_INCOMPLETE = {
+    "site_attachments": "it has hydrogens or other atoms without positions",
+    "implicit_atoms": "it has atoms without positions",
+    "unknown_positions": "it has sites without positions",
+    "assemblies": "it has sites that exclude one another",
+    "disorder": "sites are shared or partly occupied",
+}
+
+
 def _refuse_partial(attributes: dict[str, Any]) -> None:
     """Refuse what is no arrangement of whole atoms."""
+    for feature in attributes.get("structure_features") or []:
+        if feature in _INCOMPLETE:
+            raise StructureError(_INCOMPLETE[feature])
+    if attributes.get("assemblies"):
+        raise StructureError(_INCOMPLETE["assemblies"])
+    positions = attributes.get("cartesian_site_positions") or []
+    if any(value is None for position in positions for value in position or [None]):
+        raise StructureError(_INCOMPLETE["unknown_positions"])
+    n_sites = attributes.get("nsites")
+    if n_sites is not None and n_sites != len(positions):
+        raise StructureError(f"it lists {len(positions)} of {n_sites} sites")
     for species in attributes["species"]:
+        if species.get("attached") or any(species.get("nattached") or []):
+            raise StructureError(_INCOMPLETE["site_attachments"])
         symbols = species["chemical_symbols"]
         if len(symbols) != 1 or abs(species["concentration"][0] - 1) > 1e-6:
             raise StructureError("sites are shared or partly occupied")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +93,14 @@ def another_campaign(lines: list[bytes]) -> list[bytes]:
     return [lines[0], json.dumps(line).encode() + b"\n", *lines[2:]]
 
 
+def named(name: str) -> Callable[[list[bytes]], list[bytes]]:
+    def change(lines: list[bytes]) -> list[bytes]:
+        head = {**json.loads(lines[0]), "name": name}
+        return [json.dumps(head).encode() + b"\n", *lines[1:]]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -101,6 +112,16 @@ def another_campaign(lines: list[bytes]) -> list[bytes]:
         (another_campaign, "line 2: a document of another campaign"),
         (lambda lines: [lines[0], b"[1]\n", *lines[1:]], "line 2: not a document"),
         (lambda lines: [lines[0], b"{\n", *lines[1:]], "line 2: not JSON"),
+        (lambda lines: [lines[0], b"[" * 100_000 + b"\n", *lines[1:]], "line 2: not JSON: nested"),
+        (
+            lambda lines: [lines[0], b'{"n": ' + b"9" * 5000 + b"}\n", *lines[1:]],
+            "line 2: not JSON",
+        ),
+        (named("/tmp/elsewhere"), "names no campaign: name is '/tmp/elsewhere'"),
+        (named("mongodb://example.org/db"), "names no campaign"),
+        (named("../up"), "names no campaign"),
+        (named("a\nb"), "names no campaign"),
+        (named(""), "names no campaign"),
         (lambda lines: [], "empty"),
         (lambda lines: [*lines, lines[1]], "after its end"),
     ],
@@ -127,3 +148,60 @@ def test_bytes_that_are_no_archive_are_one_line(
         check_archive(tmp_path / "text")
     with pytest.raises(InputError, match="cannot read"):
         check_archive(tmp_path / "missing")
+
+
+_READ_WITH_BOUNDED_MEMORY = """
+import sys
+from pathlib import Path
+from logan_campaign.errors import InputError
+from logan_campaign.stores.archive import check_archive
+try:
+    check_archive(Path(sys.argv[1]))
+except InputError as err:
+    print(err)
+status = Path("/proc/self/status").read_text()  # getrusage counts what the parent had, too
+print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    "bomb", [b"1" * 400_000_000, b'{"a":[' + b"0," * 30_000_000, b"[" * 50_000_000]
+)
+def test_what_unpacks_to_too_much_is_refused_within_bounds_of_memory(
+    tmp_path: Path, bomb: bytes
+) -> None:
+    path = tmp_path / "bomb.campaign.gz"
+    path.write_bytes(gzip.compress(bomb, 1))
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_WITH_BOUNDED_MEMORY, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, peak_mb = done.stdout.splitlines()
+    assert "line 1: larger than any document" in said
+    assert int(peak_mb) < 500
+
+
+def test_what_came_in_is_marked_and_its_ledger_is_not_run(
+    archive: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with open_campaign_stores(tmp_path / "new", create=True) as stores:
+        ledger = Ledger(stores.ledger, "camp-a")
+        read_archive(archive[0], stores)
+        assert not ledger.is_imported()  # this one holds no flow, only a note
+    flow = {"ledger": {"id": "camp-a", "flow_id": "camp-a", "doc_type": "flow", "state": "begun"}}
+    lines = gzip.decompress(archive[0].read_bytes()).splitlines(keepends=True)
+    end = json.loads(lines[-1])
+    end["end"]["ledger"] += 1
+    body = [*lines[:-1], json.dumps(flow).encode() + b"\n"]
+    end["sha256"] = hashlib.sha256(b"".join(body)).hexdigest()
+    path = tmp_path / "flow.campaign.gz"
+    path.write_bytes(gzip.compress(b"".join([*body, json.dumps(end).encode() + b"\n"])))
+    with open_campaign_stores(tmp_path / "other", create=True) as stores:
+        read_archive(path, stores)
+        ledger = Ledger(stores.ledger, "camp-a")
+        assert ledger.is_imported()
+        ledger.forget()
+        assert ledger.root() is None
+        assert stores.docs.count() > 0

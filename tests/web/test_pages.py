@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,16 @@ def test_pages_may_load_scripts_from_here_only(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8642", "127.0.0.1.evil.example", "", "[::2]", "localhost."],
+    [
+        *("evil.example", "evil.example:8642", "127.0.0.1.evil.example", "", "[::2]", "localhost."),
+        *(
+            "[::1].evil.example",
+            "localhost:80@evil.example",
+            "localhost/evil.example",
+            "localhost:",
+        ),
+        *("localhost:80:80", "[::1", "localhost#", "2130706433", "0x7f.1", "[::1%25lo]"),
+    ],
 )
 def test_a_foreign_name_that_points_here_gets_nothing(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 400
@@ -203,6 +213,71 @@ def test_a_foreign_name_that_points_here_gets_nothing(client: TestClient, host: 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8642", "[::1]:8642"])
 def test_loopback_is_served_under_its_names(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 200
+
+
+def test_scripts_of_other_websites_read_nothing(client: TestClient) -> None:
+    for address in ("/", "/candidates", "/optimade/v1/structures", "/openapi.json"):
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+        for headers in (
+            {"origin": "https://evil.example"},
+            {"origin": "null"},
+            {"origin": "http://127.0.0.1:1"},
+            {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+            {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"},
+            {
+                "sec-fetch-site": "cross-site",
+                "sec-fetch-mode": "navigate",
+                "sec-fetch-dest": "iframe",
+            },
+        ):
+            assert client.get(address, headers=headers).status_code == 403
+
+
+def test_own_pages_and_links_from_elsewhere_are_served(client: TestClient) -> None:
+    for headers in (
+        {"origin": _BASE, "sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"},
+        {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+        {
+            "sec-fetch-site": "cross-site",
+            "sec-fetch-mode": "navigate",
+            "sec-fetch-dest": "document",
+        },
+    ):
+        assert client.get("/", headers=headers).status_code == 200
+
+
+def test_a_website_that_was_named_may_read(results: Results) -> None:
+    client = TestClient(create_app(results, origins=["https://example.org"]), _BASE)
+    headers = {"origin": "https://example.org", "sec-fetch-site": "cross-site"}
+    answer = client.get("/optimade/v1/structures", headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://example.org"
+    assert client.get("/", headers={"origin": "https://example.com"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 500 + "nelements=3" + ")" * 500,
+        "elements HAS ANY " + ",".join('"H"' for _ in range(3000)),
+        "nelements=3 OR " * 300 + "nelements=2",
+        "NOT " * 1000 + "nelements=2",
+        "x" * 50_000,
+    ],
+)
+def test_filters_beyond_use_are_refused_at_once(client: TestClient, text: str) -> None:
+    begun = time.process_time()
+    answer = client.get("/optimade/v1/structures", params={"filter": text})
+    assert answer.status_code == 400
+    assert "filter" in answer.json()["errors"][0]["detail"]
+    assert time.process_time() - begun < 0.5
+
+
+def test_quoted_text_in_a_filter_counts_for_nothing(client: TestClient) -> None:
+    text = 'chemical_formula_reduced="' + "(" * 300 + '"'
+    assert client.get("/optimade/v1/structures", params={"filter": text}).status_code == 200
 
 
 def test_host_names_lose_their_port() -> None:
