@@ -13,6 +13,7 @@ earliest where that is equal.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -32,7 +33,13 @@ from logan_campaign.schemas import (
     Verdict,
 )
 from logan_campaign.screening import ScreeningSpec, screen
-from logan_campaign.structures import kind_of, spacegroup_symbol, structure_id
+from logan_campaign.structures import (
+    formula,
+    kind_of,
+    reduced_formula,
+    spacegroup_symbol,
+    structure_id,
+)
 
 __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "reserves", "screen_and_match"]
 
@@ -76,6 +83,7 @@ class _Item:
     spacegroup: str | None = None
     key: str | None = None
     reason: str = ""
+    compared: dict[str, int] | None = None
 
     def verdict(
         self,
@@ -97,6 +105,7 @@ class _Item:
             rms_angstrom=distance[1] if distance else None,
             smiles=self.smiles,
             spacegroup=self.spacegroup,
+            compared=self.compared,
         )
 
 
@@ -115,10 +124,21 @@ class _Identity:
         self._crystals = [
             (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
         ]
-        self._by_key: dict[str, list[_Known]] | None = None
+        self._by_key: dict[str, dict[str, list[_Known]]] = {}
+        self._compositions = {
+            known_set.role: Counter(
+                _composition(entry.formula, kind)
+                for other in self._known
+                if other.role == known_set.role
+                for entry in other.entries
+            )
+            for known_set in self._known
+        }
 
     def describe(self, item: _Item) -> None:
-        """Fill in SMILES and key, or the space group."""
+        """Fill in SMILES and key, or the space group, and how many entries may be equal."""
+        composition = _composition(formula(item.structure), self.kind)
+        item.compared = {role: names[composition] for role, names in self._compositions.items()}
         if isinstance(item.structure, Structure):
             item.spacegroup = spacegroup_symbol(item.structure)
         else:
@@ -195,7 +215,7 @@ class _Identity:
         """Return the known molecule that an item equals: the nearest conformer, if asked."""
         if item.key is None:
             return None
-        found = self._index().get(item.key, [])
+        found = self._index(formula(item.structure)).get(item.key, [])
         if self._matching.conformer_rmsd is None:
             return found[0] if found else None
         best: _Known | None = None
@@ -206,20 +226,21 @@ class _Identity:
                 best, nearest = known._replace(distance=(None, apart)), apart
         return best
 
-    def _index(self) -> dict[str, list[_Known]]:
-        """Return the known molecules by key; sets of targets come before training sets."""
-        if self._by_key is None:
-            self._by_key = {}
+    def _index(self, composition: str) -> dict[str, list[_Known]]:
+        """Return the known molecules of a composition by key; targets before training sets.
+
+        Keys are perceived from geometries, as those of candidates are.
+        """
+        if composition not in self._by_key:
+            by_key = self._by_key.setdefault(composition, {})
             for known_set in self._known:
                 for entry in known_set.entries:
-                    key = (
-                        entry.smiles
-                        if self._matching.identity == "smiles"
-                        else perceive(entry.structure, self._matching.identity).key
-                    )
+                    if entry.formula != composition:
+                        continue
+                    key = perceive(entry.structure, self._matching.identity).key
                     if key is not None:
-                        self._by_key.setdefault(key, []).append(_Known(known_set, entry, None))
-        return self._by_key
+                        by_key.setdefault(key, []).append(_Known(known_set, entry, None))
+        return self._by_key[composition]
 
 
 def screen_and_match(
@@ -320,7 +341,8 @@ def classify(
     - ``failed``: no result, a bad end, or a molecule without a graph (dissociated).
     - ``rediscovered``: equals a known entry, of the training set or of a set of targets;
       the nearest one is named, with rms distance for crystals.
-    - ``new``: equals nothing known.
+    - ``new``: equals nothing known; where no known entry has its composition, so that nothing
+      could be equal, the reason says so.
     - ``duplicate``: equals another candidate, which is named. Every known entry is
       rediscovered once, by the candidate of lowest energy; every new structure likewise.
 
@@ -358,7 +380,7 @@ def classify(
         elif found is not None:
             verdict = item.verdict("rediscovered", known=found)
         else:
-            verdict = item.verdict("new")
+            verdict = item.verdict("new", _unsupported(item))
         verdicts[item.candidate_id] = verdict
     return _in_order(verdicts, candidate_ids)
 
@@ -505,6 +527,18 @@ def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance
 def _found_before(item: _Item, known: _Known) -> Verdict:
     """Return the verdict on a copy of what an earlier round has found."""
     return item.verdict("duplicate", match=known.entry.label, distance=known.distance)
+
+
+def _unsupported(item: _Item) -> str:
+    """Return what is to be said of a new structure that no entry could have equalled, or ''."""
+    if item.compared and any(item.compared.values()):
+        return ""
+    return f"no known entry of {formula(item.structure)} to compare with"
+
+
+def _composition(hill: str, kind: TargetKind) -> str:
+    """Return what equal structures have in common; crystals come in cells of any size."""
+    return hill if kind == "molecule" else reduced_formula(hill)
 
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:

@@ -395,7 +395,16 @@ class Verdict(BaseModel):
 
     candidate_id: str = Field(description="Candidate")
     state: CandidateState = Field(description="What it is; 'pending' goes on to the next stage")
-    reason: str = Field("", description="Why it was rejected or failed; empty otherwise")
+    reason: str = Field(
+        "",
+        description="Why it was rejected or failed, or that a new one had nothing to be compared "
+        "with; empty otherwise",
+    )
+    compared: dict[str, int] | None = Field(
+        None,
+        description="How many entries of its composition it was compared with, by role of their "
+        "set (training, known, found); None where it was not",
+    )
     match: str | None = Field(
         None, description="Known structure id or candidate id that it equals, if any"
     )

@@ -17,6 +17,7 @@ from logan_campaign.descent import DescentHyperparameters
 from logan_campaign.errors import InputError
 from logan_campaign.gan import Hyperparameters
 from logan_campaign.ids import CAMPAIGN_NAME, content_id
+from logan_campaign.matching.lewis import why_no_molecule
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.models import DEFAULT_METHOD, SETTINGS, Settings
 from logan_campaign.placement import Placements
@@ -263,8 +264,11 @@ class CampaignSpec(Section):
         """
         target = self.target.resolve(base)
         others = self.rounds.targets if self.rounds is not None else []
+        _check_recognisable("target", target)
         for other in others:
-            self._check_other(target, other.resolve(base))
+            further = other.resolve(base)
+            self._check_other(target, further)
+            _check_recognisable("rounds.targets", further)
         species = sorted(set(target.symbols))
         for level in self.relax.levels:
             check_level(level, species, target.kind)
@@ -320,6 +324,16 @@ class CampaignSpec(Section):
     def hill_formula(self) -> str:
         """Hill formula of the target."""
         return hill_formula(self.target.formula)
+
+
+def _check_recognisable(where: str, target: TargetGeometry) -> None:
+    """Refuse molecules of which every candidate would end as 'dissociated'."""
+    reason = why_no_molecule(target.hill_formula) if target.kind == "molecule" else None
+    if reason is not None:
+        raise InputError(
+            f"{where}: {target.hill_formula} {reason}; only neutral closed-shell molecules are "
+            "recognised, so no candidate could count as found"
+        )
 
 
 def _all_keys() -> set[str]:

@@ -306,6 +306,7 @@ def _candidates(
                 **dict.fromkeys(("energy_per_atom_ev", "energy_above_min_ev")),
                 "energy_above_hull_ev_per_atom": None,
                 **dict.fromkeys(("match", "match_label", "match_set", "rms", "rms_angstrom")),
+                "compared": None,
                 "material_id": None,
                 "relaxations": [],
                 "raw_structure": raw,
@@ -383,6 +384,7 @@ def _add_verdicts(
             for key in ("state", "reason", "match", "match_label", "match_set", "rms"):
                 record[key] = verdict[key]
             record["rms_angstrom"] = verdict.get("rms_angstrom")
+            record["compared"] = verdict.get("compared")
             for key in ("smiles", "spacegroup"):
                 # What an earlier stage found stays if a later one could not tell.
                 record[key] = verdict[key] if verdict[key] is not None else record[key]

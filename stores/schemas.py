@@ -6,6 +6,7 @@ layout changes; the database can always be built anew from the job documents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,7 @@ from logan_campaign.schemas import (
     TargetLeaks,
     TrainingHistory,
 )
+from logan_campaign.structures import reduced_formula
 
 RECORD_VERSION = 1
 
@@ -142,6 +144,33 @@ class TrainingSetRecord(Record):
     origin: Origin | None = Field(None, description="The source's version and licence")
     structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
     source: Source = Field(description="Job that loaded it")
+
+    def count_of(self, formula: str, kind: TargetKind) -> int:
+        """Return how many structures have a composition; crystals count in cells of any size."""
+        if kind == "molecule":
+            return self.formulas.get(formula, 0)
+        sought = reduced_formula(formula)
+        return sum(n for name, n in self.formulas.items() if reduced_formula(name) == sought)
+
+
+def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> list[str]:
+    """Return the formulas that a campaign looks for and no set has an entry of.
+
+    Nothing that it finds of them can be known. Empty before any set is loaded.
+
+    Args:
+        record: the campaign.
+        sets: its training sets and known sets.
+    """
+    given = [used for used in sets if used.query.get("type") != "rounds"]
+    if not given:
+        return []
+    sought = dict.fromkeys([record.formula, *(past.formula for past in record.rounds)])
+    return [
+        formula
+        for formula in sought
+        if not any(used.count_of(formula, record.kind) for used in given)
+    ]
 
 
 class PullRecord(Record):
@@ -289,6 +318,11 @@ class CandidateRecord(Record):
     rms: float | None = Field(description="Normalised rms distance of the match; crystals")
     rms_angstrom: float | None = Field(
         None, description="Rms distance of the match (Å); molecules: where conformers count"
+    )
+    compared: dict[str, int] | None = Field(
+        None,
+        description="How many entries of its composition it was compared with, by role of their "
+        "set; None where it was not",
     )
     material_id: str | None = Field(description="Distinct relaxed structure that it belongs to")
     relaxations: list[RelaxationRecord] = Field(description="Its relaxations, by level")

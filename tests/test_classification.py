@@ -485,3 +485,28 @@ def test_of_a_group_the_others_stand_ready_in_the_order_of_their_energies() -> N
     verdicts = between_levels(ids(4), relaxations, [], MATCHING)
     assert reserves(verdicts, relaxations) == {"cand-1": ["cand-2", "cand-0", "cand-3"]}
     assert reserves(verdicts[1:2], relaxations) == {}
+
+
+class TestWhatWasComparedWith:
+    def test_verdicts_count_the_entries_of_their_composition_by_role(self) -> None:
+        ether, ethanol, propanol = (mol(text) for text in ("COC", "CCO", "CCCO"))
+        sets = [
+            KnownSet("set-t", "training", [entry(ethanol, "a"), entry(propanol, "b")]),
+            KnownSet("set-k", "known", [entry(propanol, "b")]),
+        ]
+        [verdict] = classify(ids(1), [relaxed(ether, 0)], sets, MATCHING)
+        assert (verdict.state, verdict.reason) == ("new", "")
+        assert verdict.compared == {"training": 1, "known": 0}
+
+    def test_new_without_any_entry_to_equal_says_so(self) -> None:
+        ether, propanol = mol("COC"), mol("CCCO")
+        for sets in ([], [KnownSet("set-k", "known", [entry(propanol, "b")])]):
+            [verdict] = classify(ids(1), [relaxed(ether, 0)], sets, MATCHING)
+            assert verdict.state == "new"
+            assert verdict.reason == "no known entry of C2H6O to compare with"
+            assert not any((verdict.compared or {}).values())
+
+    def test_crystals_count_in_cells_of_any_size(self) -> None:
+        sets = [KnownSet("set-k", "known", [entry(QUARTZ, "q"), entry(STISHOVITE, "s")])]
+        [verdict] = classify(ids(1), [relaxed(CRISTOBALITE, 0)], sets, MATCHING)
+        assert (verdict.state, verdict.compared) == ("new", {"known": 2})

@@ -12,8 +12,7 @@ from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.schemas import CampaignRecord
-from logan_campaign.structures import reduced_formula
+from logan_campaign.stores.schemas import CampaignRecord, without_known
 
 
 def campaign_status(
@@ -47,6 +46,7 @@ def campaign_status(
         "rounds": [past.model_dump(mode="json") for past in record.rounds],
         "candidates": database.counts(record.id),
         "n_trained_on_target": _trained_on_target(database, record),
+        "without_known": without_known(record, database.training_sets(record.id)),
         "known": _known(database, record),
         "leakage": _leakage(record),
         "reference": _reference(database, record),
@@ -120,7 +120,7 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
     found = []
     candidates = list(database.candidates(record.id, state="rediscovered", structures=False))
     for known in database.training_sets(record.id):
-        n_entries = sum(n for name, n in known.formulas.items() if _same(name, record))
+        n_entries = known.count_of(record.formula, record.kind)
         if known.id not in record.known_set_ids or not n_entries:
             continue
         hits = [c for c in candidates if c.match_set == known.id]
@@ -165,13 +165,6 @@ def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> in
         for name, n in s.formulas.items()
         if name == record.formula
     )
-
-
-def _same(formula: str, record: CampaignRecord) -> bool:
-    """Whether a known entry has the target's composition; crystals come in any cell."""
-    if record.kind == "molecule":
-        return formula == record.formula
-    return reduced_formula(formula) == reduced_formula(record.formula)
 
 
 def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, Any] | None:
@@ -252,6 +245,12 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         out.print(
             f"note: {found['n_trained_on_target']} of the training structures have the "
             f"composition {found['formula']} themselves"
+        )
+    for sought in found["without_known"]:
+        out.print(
+            f"[yellow]warning:[/] there is no known entry of {sought} to compare with, so every "
+            "structure of it counts as new",
+            soft_wrap=True,
         )
     for known in found["known"]:
         out.print(

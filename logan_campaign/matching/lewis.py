@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from ase.data import atomic_numbers
+from ase.formula import Formula
 from rdkit import Chem, rdBase
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
@@ -23,7 +25,8 @@ _STATES: dict[str, tuple[tuple[int, int, float], ...]] = {
     **dict.fromkeys(("H", "F", "Li", "Na", "K", "Rb", "Cs"), ((1, 0, 0.0),)),
     **dict.fromkeys(("Be", "Mg", "Ca", "Zn", "Cd", "Hg"), ((2, 0, 0.0),)),
     **dict.fromkeys(("B", "Al", "Ga", "In"), ((3, 0, 0.0), (4, -1, 11.0))),
-    "C": ((4, 0, 0.0), (3, -1, 15.0), (3, 1, 16.0)),
+    # no carbon with a positive charge: it lacks two electrons, as in the halves of a diradical
+    "C": ((4, 0, 0.0), (3, -1, 15.0)),
     **dict.fromkeys(("Si", "Ge", "Sn", "Pb"), ((4, 0, 0.0),)),
     "N": ((3, 0, 0.0), (4, 1, 10.0), (2, -1, 12.0)),
     **dict.fromkeys(("P", "As", "Sb"), ((3, 0, 0.0), (5, 0, 1.0), (4, 1, 11.0), (2, -1, 14.0))),
@@ -54,6 +57,29 @@ class Named(NamedTuple):
 def highest_valence(symbol: str) -> int:
     """Return the largest number of bonds that an element forms; 0 where none is known."""
     return max((valence for valence, _, _ in _STATES.get(symbol, ())), default=0)
+
+
+def why_no_molecule(formula: str) -> str | None:
+    """Return why no molecule of a composition could be recognised; None where one may be.
+
+    It has an odd number of electrons, an element without known valences, or fewer valences
+    than it takes to join all atoms: n atoms need a sum of 2(n - 1), and no atom more than the
+    others offer (Senior, doi 10.2307/2372318). Generous: the valences of charged atoms count.
+
+    Args:
+        formula: all atoms of the molecule, such as ``'C2H6O'``.
+    """
+    counts = Formula(formula).count()
+    if sum(atomic_numbers[symbol] * n for symbol, n in counts.items()) % 2:
+        return "has an odd number of electrons"
+    unknown = sorted(symbol for symbol in counts if symbol not in _STATES)
+    if unknown:
+        return f"holds {', '.join(unknown)}, whose valences are not known here"
+    most = sum(highest_valence(symbol) * n for symbol, n in counts.items())
+    least = max(min(valence for valence, _, _ in _STATES[symbol]) for symbol in counts)
+    if most < max(2 * (sum(counts.values()) - 1), 2 * least):
+        return "has too few valences to join all atoms"
+    return None
 
 
 def skeleton(mol: Chem.Mol) -> str:

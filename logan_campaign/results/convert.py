@@ -13,8 +13,9 @@ from logan_campaign.stores.schemas import CandidateRecord
 from logan_campaign.structures import to_atoms
 
 _NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
+_NOT_IN_TABLES = (*_NESTED, "compared")
 #: What a table of candidates holds, in the order of the record.
-COLUMNS = tuple(name for name in CandidateRecord.model_fields if name not in _NESTED)
+COLUMNS = tuple(name for name in CandidateRecord.model_fields if name not in _NOT_IN_TABLES)
 
 _INFO = (
     "id",

@@ -21,6 +21,7 @@ from logan_campaign.stores.schemas import (
     MaterialRecord,
     ModelRecord,
     TrainingSetRecord,
+    without_known,
 )
 
 #: Structures that a file holds at most, as the length of their JSON text.
@@ -75,6 +76,7 @@ class ReportData:
         structures: 3D views by candidate id, as many as a file should hold.
         n_targets: known entries of the composition that is looked for.
         n_trained_on_target: training structures that have it.
+        without_known: formulas looked for of which no set has an entry.
     """
 
     record: CampaignRecord
@@ -88,6 +90,7 @@ class ReportData:
     structures: dict[str, dict[str, Any]]
     n_targets: int
     n_trained_on_target: int
+    without_known: list[str]
 
     @property
     def vary(self) -> list[str]:
@@ -165,6 +168,7 @@ def gather(campaign: Campaign) -> ReportData:
             # what earlier rounds found is learned from on purpose
             if used.id in record.training_set_ids and used.query.get("type") != "rounds"
         ),
+        without_known=without_known(record, sets),
     )
 
 

@@ -14,7 +14,6 @@ from logan_campaign.stores.schemas import (
     MaterialRecord,
     TrainingSetRecord,
 )
-from logan_campaign.structures import reduced_formula
 
 
 class Discoveries(NamedTuple):
@@ -89,18 +88,10 @@ def draws_for_all(n: int) -> float:
 
 def n_targets(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> int:
     """Return how many known entries have the composition that is looked for."""
-
-    def same(formula: str) -> bool:
-        if record.kind == "molecule":
-            return formula == record.formula
-        return reduced_formula(formula) == reduced_formula(record.formula)
-
     return sum(
-        n
+        known.count_of(record.formula, record.kind)
         for known in sets
         if known.id in record.known_set_ids
-        for formula, n in known.formulas.items()
-        if same(formula)
     )
 
 
