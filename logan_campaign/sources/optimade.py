@@ -47,8 +47,17 @@ _FIELDS = (
     *("lattice_vectors", "cartesian_site_positions", "species", "species_at_sites"),
     *("dimension_types", "nperiodic_dimensions", "nsites", "nelements", "elements"),
     *("elements_ratios", "chemical_formula_anonymous", "chemical_formula_descriptive"),
-    *("chemical_formula_reduced", "structure_features", "last_modified", "immutable_id"),
+    *("chemical_formula_reduced", "structure_features", "assemblies", "last_modified"),
+    "immutable_id",
 )
+#: What a feature of a structure, as the specification names them, means for its atoms.
+_FEATURES = {
+    "assemblies": "sites exclude one another (assemblies)",
+    "disorder": "sites are shared or partly occupied",
+    "implicit_atoms": "atoms have no positions (implicit_atoms)",
+    "site_attachments": "atoms attached to sites have no positions (site_attachments)",
+    "unknown_positions": "positions are unknown",
+}
 #: Pages of an interrupted pull that are older than this are fetched anew (s): the provider's
 #: data, and with them the pages, may have changed.
 _LONGEST_PAUSE_S = 24 * 3600.0
@@ -166,30 +175,26 @@ class _Session(requests.Session):
         answer = super().get(url, **kwargs)
         type(self).last_status = answer.status_code
         if answer.status_code == 200:
-            # only what can be used is kept, or the next pull would meet it again
-            _check_page(answer)
+            try:
+                document = answer.json()
+            except ValueError as err:
+                raise requests.ConnectionError("the answer is no whole JSON document") from err
+            if not _is_page(document):  # never kept: the next attempt must ask anew
+                raise requests.ConnectionError("no OPTIMADE answer")
             write_whole(page, answer.content)
         type(self).n_pages += 1
         progress.report("fetch", self.n_pages, 0, f"page {self.n_pages}")
         return answer
 
 
-def _check_page(answer: requests.Response) -> None:
-    """Check that an answer is a page of OPTIMADE structures.
-
-    Raises:
-        requests.ConnectionError: it is not; the server's fault, not the query's.
-    """
-    try:
-        document = answer.json()
-    except (ValueError, RecursionError) as err:
-        raise requests.ConnectionError("the answer is no whole JSON document") from err
-    entries = document.get("data") if isinstance(document, dict) else None
-    whole = isinstance(entries, list) and isinstance(document.get("meta"), dict)
-    if not whole or not all(
-        isinstance(entry, dict) and isinstance(entry.get("attributes"), dict) for entry in entries
-    ):
-        raise requests.ConnectionError("the answer is no JSON document of OPTIMADE structures")
+def _is_page(document: Any) -> bool:
+    """Whether a document has the parts of an OPTIMADE answer that the client relies on."""
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("data"), list)
+        and isinstance(document.get("meta"), dict)
+        and isinstance(document.get("links") or {}, dict)
+    )
 
 
 def _answer(url: str, content: bytes) -> requests.Response:
@@ -234,6 +239,8 @@ def _error(name: str, what: str, status: int) -> Exception:
         kind = "too many requests (HTTP 429)" if code == 429 else f"HTTP {code}"
     elif "JSON" in what:
         kind = "no whole JSON document"
+    elif "no OPTIMADE answer" in what:
+        kind = "no OPTIMADE answer (data, meta and links)"
     elif "onnection" in what or "imeout" in what:
         kind = f"no connection ({what.split(':', 1)[0]})"
     elif status == 200:
@@ -298,26 +305,29 @@ _INCOMPLETE = {
 
 
 def _refuse_partial(attributes: dict[str, Any]) -> None:
-    """Refuse what is no arrangement of whole atoms."""
+    """Refuse what is no arrangement of whole atoms, whatever its features say of it."""
     for feature in attributes.get("structure_features") or []:
-        if feature in _INCOMPLETE:
-            raise StructureError(_INCOMPLETE[feature])
+        raise StructureError(_FEATURES.get(feature, f"the feature {feature!r} is not understood"))
     if attributes.get("assemblies"):
-        raise StructureError(_INCOMPLETE["assemblies"])
-    positions = attributes.get("cartesian_site_positions") or []
-    if any(value is None for position in positions for value in position or [None]):
-        raise StructureError(_INCOMPLETE["unknown_positions"])
-    n_sites = attributes.get("nsites")
-    if n_sites is not None and n_sites != len(positions):
-        raise StructureError(f"it lists {len(positions)} of {n_sites} sites")
+        raise StructureError(_FEATURES["assemblies"])
     for species in attributes["species"]:
         if species.get("attached") or any(species.get("nattached") or []):
             raise StructureError(_INCOMPLETE["site_attachments"])
         symbols = species["chemical_symbols"]
         if len(symbols) != 1 or abs(species["concentration"][0] - 1) > 1e-6:
-            raise StructureError("sites are shared or partly occupied")
+            raise StructureError(_FEATURES["disorder"])
         if symbols[0] in ("X", "vacancy"):
             raise StructureError(f"a site is {symbols[0]!r}")
+        if species.get("attached") or species.get("nattached"):
+            raise StructureError(_FEATURES["site_attachments"])
+    sites = attributes["species_at_sites"]
+    if {species["name"] for species in attributes["species"]} - set(sites):
+        raise StructureError(_FEATURES["implicit_atoms"])
+    positions = attributes["cartesian_site_positions"]
+    if any(number is None for position in positions for number in position):
+        raise StructureError(_FEATURES["unknown_positions"])
+    if not len(sites) == len(positions) == (attributes.get("nsites") or len(sites)):
+        raise StructureError("the numbers of sites, species and positions differ")
 
 
 def _filled(attributes: dict[str, Any]) -> dict[str, Any]:

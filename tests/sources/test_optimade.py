@@ -30,6 +30,10 @@ ZNO = [bulk("ZnO", "zincblende", a=4.2 + 0.1 * k) for k in range(5)]
 FILTER = 'chemical_formula_reduced="OZn" AND nsites<=2'
 
 
+def answered(document: object) -> Callable:
+    return lambda _: (200, {"Content-Type": "application/json"}, json.dumps(document).encode())
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("optimade") / "structures.jsonl"
@@ -101,8 +105,10 @@ def test_a_passing_fault_is_waited_out(server: LocalServer, fault: Callable) -> 
         (status(429, Retry_After="0"), "too many requests"),
         (dropped, "no connection"),
         (truncated_json, "JSON"),
+        (answered({"data": {"id": "one"}, "meta": {}}), "no OPTIMADE answer"),
+        (answered([]), "no OPTIMADE answer"),
     ],
-    ids=["500", "429", "dropped", "truncated"],
+    ids=["500", "429", "dropped", "truncated", "one entry", "a list"],
 )
 def test_a_lasting_fault_is_one_clear_line_and_the_pull_goes_on_later(
     server: LocalServer, fault: Callable, message: str
@@ -155,3 +161,34 @@ def test_molecules_need_no_lattice() -> None:
     entry = {"id": "one", "type": "structures", "attributes": attributes}
     _add(collector, entry, "http://127.0.0.1/optimade", 0, "molecule")
     assert [found.smiles for found in collector.finish("one entry").entries] == ["CCO"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"structure_features": ["assemblies"]}, "exclude one another"),
+        ({"structure_features": ["site_attachments"]}, "attached"),
+        ({"structure_features": ["implicit_atoms"]}, "no positions"),
+        ({"structure_features": ["from_the_future"]}, "not understood"),
+        ({"assemblies": [{"sites_in_groups": [[0], [1]]}]}, "exclude one another"),
+        ({"species_at_sites": ["Zn", "Zn"]}, "no positions"),
+        ({"cartesian_site_positions": [[0, 0, 0], [None] * 3]}, "unknown"),
+        ({"nsites": 3}, "differ"),
+        ({"species_at_sites": ["Zn", "O", "O"]}, "differ"),
+    ],
+)
+def test_what_leaves_atoms_out_is_refused_though_the_features_may_not_say_so(
+    change: dict, reason: str
+) -> None:
+    from logan_campaign.results.optimade import structure_attributes
+    from logan_campaign.sources.base import Collector
+    from logan_campaign.sources.optimade import _add
+
+    attributes = structure_attributes(ZNO[0], "OZn")
+    collector = Collector()
+    for changed in ({}, change):
+        entry = {"id": "one", "type": "structures", "attributes": attributes | changed}
+        _add(collector, entry, "http://127.0.0.1/optimade", 0, "crystal")
+    result = collector.finish("two entries")
+    assert len(result.entries) == 1
+    assert [reason in rejected.reason for rejected in result.rejected] == [True]
