@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 
 #: user:password@ or user@ behind a scheme; greedy, for passwords that hold an @ themselves
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*@")
-_NAMED = re.compile(
-    r"((?:password|passphrase|secret|api_?key|token)['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",}&]+\2",
-    re.IGNORECASE,
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*@|(?<=://)[^\s/'\"@]+@")
+_ENCODED = re.compile(r"(?<=%3A%2F%2F)\S+?(?=%40)", re.IGNORECASE)
+_NAME = r"(?:password|passwd|passphrase|pwd|secret|api[_-]?key|token|credentials?)"
+_VALUE = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s'",}&]+)"""
+_NAMED = re.compile(rf"({_NAME}['\"]?\s*[=:]\s*)(?!\*\*\*){_VALUE}", re.IGNORECASE)
+_HEADER = re.compile(
+    r"((?:authorization['\"]?\s*[=:]\s*['\"]?)?\b(?:bearer|basic)\s+)[^\s'\",}]+", re.I
 )
 
 #: Names of environment variables that hold secrets.
@@ -36,4 +39,5 @@ def redact(text: str) -> str:
     >>> redact("cannot reach mongodb://me:secret@host/db (password='abc')")
     'cannot reach mongodb://***@host/db (password=***)'
     """
-    return _NAMED.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+    masked = _ENCODED.sub("***", _CREDENTIALS.sub("***@", text))
+    return _NAMED.sub(r"\1***", _HEADER.sub(r"\1***", masked))

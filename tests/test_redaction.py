@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logan_campaign.redaction import redact
+from logan_campaign.redaction import redact, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -16,11 +16,21 @@ from logan_campaign.redaction import redact
         "MongoStore(password='s3cret', host='h')",
         '{"password": "s3cret"}',
         "api_key=s3cret&x=1",
+        "Authorization: Bearer s3cret",
+        "authorization: Basic s3cret",
+        "X-API-KEY: s3cret",
+        '{"api_key": "a s3cret"}',
+        "mongodb%3A%2F%2Fu%3As3cret%40h",
+        "https://s3cret@host/",
+        "pwd=s3cret",
+        'password="a\\"s3cret"',
+        "token: s3cret, then more",
     ],
 )
 def test_passwords_are_left_out(text: str) -> None:
     assert "s3cret" not in redact(text)
     assert "***" in redact(text)
+    assert redact(redact(text)) == redact(text)
 
 
 @pytest.mark.parametrize(
@@ -29,3 +39,9 @@ def test_passwords_are_left_out(text: str) -> None:
 )
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert redact(text) == text
+
+
+def test_variables_that_hold_secrets_are_told_by_their_names() -> None:
+    kept = {"PATH": "/bin", "HOME": "/root", "OMP_NUM_THREADS": "1", "MONKEY": "x"}
+    secret = ("MP_API_KEY", "LOGAN_CAMPAIGN_MONGO_PASSWORD", "PMG_MAPI_API_KEY", "GITHUB_TOKEN")
+    assert without_secrets({**kept, **dict.fromkeys(secret, "s3cret")}) == kept

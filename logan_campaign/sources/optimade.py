@@ -177,7 +177,7 @@ class _Session(requests.Session):
         if answer.status_code == 200:
             try:
                 document = answer.json()
-            except ValueError as err:
+            except (ValueError, RecursionError) as err:
                 raise requests.ConnectionError("the answer is no whole JSON document") from err
             if not _is_page(document):  # never kept: the next attempt must ask anew
                 raise requests.ConnectionError("no OPTIMADE answer")
@@ -294,16 +294,6 @@ def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKi
     collector.add(atoms, label, properties={k: v for k, v in properties.items() if v})
 
 
-#: Features of structures whose sites are not all of their atoms, and what to say of them.
-_INCOMPLETE = {
-    "site_attachments": "it has hydrogens or other atoms without positions",
-    "implicit_atoms": "it has atoms without positions",
-    "unknown_positions": "it has sites without positions",
-    "assemblies": "it has sites that exclude one another",
-    "disorder": "sites are shared or partly occupied",
-}
-
-
 def _refuse_partial(attributes: dict[str, Any]) -> None:
     """Refuse what is no arrangement of whole atoms, whatever its features say of it."""
     for feature in attributes.get("structure_features") or []:
@@ -311,8 +301,6 @@ def _refuse_partial(attributes: dict[str, Any]) -> None:
     if attributes.get("assemblies"):
         raise StructureError(_FEATURES["assemblies"])
     for species in attributes["species"]:
-        if species.get("attached") or any(species.get("nattached") or []):
-            raise StructureError(_INCOMPLETE["site_attachments"])
         symbols = species["chemical_symbols"]
         if len(symbols) != 1 or abs(species["concentration"][0] - 1) > 1e-6:
             raise StructureError(_FEATURES["disorder"])

@@ -74,7 +74,7 @@ class _AnswerRefusals:
 #: Bounds of a filter: its parser takes minutes beyond them.
 MAX_FILTER_LENGTH = 4_000
 MAX_FILTER_DEPTH = 20
-MAX_FILTER_TERMS = 200
+MAX_FILTER_TERMS = 50
 
 #: Quoted text, in which nothing counts.
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
@@ -92,7 +92,7 @@ def _excess(filters: list[str]) -> str:
             deepest = max(deepest, depth)
         if deepest > MAX_FILTER_DEPTH:
             return f"the filter is nested more than {MAX_FILTER_DEPTH} deep"
-        if len(re.findall(r"[^\s,:()]+", bare)) > 4 * MAX_FILTER_TERMS:
+        if len(re.findall(r"[^\s,:()]+", bare)) > 3 * MAX_FILTER_TERMS:
             return "the filter has too many terms"
         if bare.count(",") + bare.count(":") > MAX_FILTER_TERMS:
             return f"the filter lists more than {MAX_FILTER_TERMS} values"
