@@ -45,7 +45,7 @@ _METAL_RADIUS_FACTOR = 0.75
 
 _MIN_VOLUME = 1e-3  # Å³
 
-#: Largest number of atoms in a formula, and its longest text (characters).
+#: Largest number of atoms in a structure or formula, and its longest text (characters).
 MAX_ATOMS = 10_000
 MAX_FORMULA_LENGTH = 200
 
@@ -205,6 +205,8 @@ def validate_atoms(atoms: Atoms) -> None:
     """
     if len(atoms) == 0:
         raise StructureError("structure has no atoms")
+    if len(atoms) > MAX_ATOMS:
+        raise StructureError(f"structure has {len(atoms)} atoms, more than {MAX_ATOMS}")
     _check_species(atoms.numbers)
     if not np.isfinite(atoms.positions).all():
         raise StructureError("positions are not finite")

@@ -23,6 +23,9 @@ from logan_campaign.stores.schemas import PullRecord
 #: Folder of the store where none is named.
 DEFAULT_STORE = "training-data"
 
+# rejected entries that a pull lists
+_SHOWN_REJECTED = 5
+
 data_app = typer.Typer(
     name="data",
     no_args_is_help=True,
@@ -203,6 +206,11 @@ def describe(pull: PullRecord, out: Console) -> None:
         f"{pull.n_duplicates} copies and {len(pull.rejected)} rejected left out",
         soft_wrap=True,
     )
+    for item in pull.rejected[:_SHOWN_REJECTED]:
+        out.print(f"rejected {escape(item.label)}: {escape(item.reason)}", soft_wrap=True)
+    if len(pull.rejected) > _SHOWN_REJECTED:
+        more = len(pull.rejected) - _SHOWN_REJECTED
+        out.print(f"and {more} more: data show {pull.set_id} --rejected", soft_wrap=True)
     origin = pull.origin
     parts = [origin.name, origin.version and f"version {_short(origin.version)}", origin.licence]
     parts += [origin.citation, origin.address]

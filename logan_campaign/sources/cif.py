@@ -60,6 +60,8 @@ def _block(text: str) -> Atoms:
     for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma"):
         if not 0.0 < _number(str(given.get(f"_cell_{name}", ""))) < np.inf:
             raise StructureError(f"the block gives no usable cell: _cell_{name}")
+    if _number(str(given.get("_cell_modulation_dimension", "0"))) > 0:
+        raise StructureError("a modulated structure: its average is no crystal")
     columns = {key.lower(): value for key, value in block.items() if isinstance(value, list)}
     sites = {key[11:]: value for key, value in columns.items() if key.startswith("_atom_site_")}
     names = _check_sites(sites)
@@ -174,6 +176,15 @@ def _check_formula_sum(block: dict[str, Any], structure: Structure) -> None:
         raise StructureError(
             f"the file states {_short(stated)} and lists {found.reduced_formula}: "
             "atoms are missing or too many"
+        )
+    units = next((v for k, v in block.items() if k.lower() == "_cell_formula_units_z"), "?")
+    z = _number(str(units))
+    # Some programs state the formula of the whole cell; Z then counts reduced formulas.
+    of_unit = wanted.num_atoms, wanted.reduced_composition.num_atoms
+    if z > 0 and not any(abs(n * z - len(structure)) < 0.5 for n in of_unit):
+        raise StructureError(
+            f"the file states {units} units of {_short(stated)} in the cell and lists "
+            f"{len(structure)} atoms: atoms are missing or too many"
         )
 
 

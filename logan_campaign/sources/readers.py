@@ -40,6 +40,9 @@ from logan_campaign.structures import to_atoms
 #: Files larger than this, unpacked where they are compressed, are refused (bytes).
 MAX_FILE_BYTES = 256 * 2**20
 
+#: Longest line of an xyz file; comment lines are parsed character by character.
+MAX_LINE_LENGTH = 100_000
+
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 _MOLFILE_SUFFIXES = (".mol", ".sdf", ".sd")
@@ -279,6 +282,13 @@ def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
             return
         n_atoms = int(header)
         frame = lines[at : at + n_atoms + 2]
+        long = next((n for n, line in enumerate(frame) if len(line) > MAX_LINE_LENGTH), None)
+        if long is not None:
+            yield StructureError(
+                f"line {at + long + 1} is longer than {MAX_LINE_LENGTH} characters"
+            )
+            at += n_atoms + 2
+            continue
         if len(frame) < n_atoms + 2:
             yield StructureError(f"file ends after {max(len(frame) - 2, 0)} of {n_atoms} atoms")
             return
@@ -362,44 +372,60 @@ def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
             return
         if not isinstance(atoms, Atoms):
             raise InputError(f"{path}: frame {number} is not a structure")
+        if name == "proteindatabank" and number and not len(atoms):
+            continue  # ASE takes END after the last ENDMDL for one model more
         yield Entry(str(number), atoms)
 
 
 def _by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
     """Yield the structures of one file by pymatgen, or why one cannot be used."""
-    found: list[Molecule | Structure]
+    suffix = plain.suffix.lower()
+    if suffix == ".json":
+        yield from _json(plain, path)
+        return
+    kind = Molecule if suffix in (".pdb", ".gjf", ".com") else Structure
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it mends while reading
-            if plain.suffix.lower() == ".json":
-                found = _of_json(plain)
-            elif plain.suffix.lower() in (".pdb", ".gjf", ".com"):
-                found = [Molecule.from_file(plain)]
-            else:
-                found = [Structure.from_file(plain)]
-    except InputError as err:
-        raise InputError(f"{path}: {err}") from err
+            found = kind.from_file(plain)
     except Exception as err:
         raise InputError(f"{path}: pymatgen cannot read it") from err
-    for number, structure in enumerate(found):
-        try:
-            yield Entry(str(number), to_atoms(structure), float(structure.charge or 0))
-        except StructureError as err:
-            yield Entry(str(number), err)
+    yield _of_pymatgen(found, "0")
 
 
-def _of_json(plain: Path) -> list[Molecule | Structure]:
-    """Return what pymatgen's JSON holds: a structure, a molecule, or a list of them."""
+def _of_pymatgen(structure: Molecule | Structure, label: str) -> Entry:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a charge is said again where it is refused
+            return Entry(label, to_atoms(structure), float(structure.charge or 0))
+    except StructureError as err:
+        return Entry(label, err)
+
+
+def _json(plain: Path, path: Path) -> Iterator[Entry]:
+    """Yield what pymatgen's JSON holds: a structure, a molecule, or a list of them."""
     try:
         data = json.loads(plain.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as err:
-        raise InputError("not readable JSON") from err
-    found = []
-    for item in data if isinstance(data, list) else [data]:
+        raise InputError(f"{path}: not readable JSON") from err
+    items = data if isinstance(data, list) else [data]
+    if not items:
+        raise InputError(f"{path}: the list holds no structure")
+    for number, item in enumerate(items):
+        label = str(number)
         if not isinstance(item, dict) or "sites" not in item:
-            raise InputError("not pymatgen's JSON of a structure or molecule")
-        found.append((Structure if "lattice" in item else Molecule).from_dict(item))
-    return found
+            reason = "not pymatgen's JSON of a structure or molecule"
+            yield Entry(label, StructureError(reason))
+            continue
+        kind = Structure if "lattice" in item else Molecule
+        try:
+            # Its molecules refuse a charge that does not fit their spin; refused is any charge.
+            found = kind.from_dict({**item, "charge": None, "spin_multiplicity": None})
+            charge = float(item.get("charge") or 0)
+        except Exception as err:  # noqa: BLE001  whatever it is, this item cannot be read
+            yield Entry(label, StructureError(_reason(err, "pymatgen's JSON")))
+            continue
+        yield _of_pymatgen(found, label)._replace(charge=charge)
 
 
 def _check_poscar(plain: Path, path: Path) -> None:
@@ -432,19 +458,26 @@ def _check_poscar(plain: Path, path: Path) -> None:
         listed += 1
     if listed < n_atoms:
         raise InputError(f"{path}: file ends after {listed} of {n_atoms} atoms")
+    after = "".join(lines[mode + 1 + n_atoms : mode + 2 + n_atoms]).split()
+    # Velocities are set off by a line without numbers.
+    if len(after) >= 3 and all(_is_number(x) for x in after[:3]):
+        raise InputError(f"{path}: more positions follow than the {n_atoms} announced")
 
 
 def _check_pdb(plain: Path, path: Path) -> None:
-    """Refuse a PDB file that gives atoms at alternate places.
+    """Refuse a PDB file that gives atoms at alternate places, or charged ones.
 
     Raises:
         InputError: naming the atom.
     """
     for line in _lines(plain, path):
-        if line.startswith(("ATOM", "HETATM")) and line[16:17].strip():
-            raise InputError(
-                f"{path}: disordered: atom {line[12:16].strip()} has alternate locations"
-            )
+        if not line.startswith(("ATOM", "HETATM")):
+            continue
+        name, charge = line[12:16].strip(), line[78:80].strip()
+        if line[16:17].strip():
+            raise InputError(f"{path}: disordered: atom {name} has alternate locations")
+        if re.fullmatch(r"[1-9][-+]|[-+][1-9]", charge):
+            raise InputError(f"{path}: atom {name} has the charge {charge}: ions are not read")
 
 
 def _reason(err: Exception, name: str) -> str:

@@ -217,7 +217,9 @@ def test_rejected_structures_are_counted_and_listed(command: Command, folder: Pa
     broken = molecule("CH4")
     broken.positions[1] = broken.positions[2]
     write(folder / "b.extxyz", [broken, molecule("CH4")])
-    assert "1 rejected left out" in command("data", "import", "b.extxyz")
+    said = command("data", "import", "b.extxyz")
+    assert "1 rejected left out" in said
+    assert "rejected b.extxyz#" in said
     listed = command("data", "list")
     name = next(word for word in listed.split() if word.startswith("set-"))
     assert "b.extxyz#0: " in command("data", "show", name, "--rejected")

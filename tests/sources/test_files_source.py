@@ -26,13 +26,14 @@ from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.sources import FilesSource, SourceSpec, readers, set_id
 from logan_campaign.sources.base import Collector
 from logan_campaign.sources.cif import cif_blocks
-from logan_campaign.sources.readers import Entry, read_entries
+from logan_campaign.sources.readers import MAX_LINE_LENGTH, Entry, read_entries
 from logan_campaign.structures import (
     formula,
     from_atoms,
     hill_formula,
     reduced_formula,
     structure_id,
+    validate_atoms,
 )
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -304,6 +305,8 @@ F1 F 0.5 0.5 0.5 1
         ("F1 F ", "F1 X ", "unknown species X of site F1"),
         ("_occupancy\n", "_attached_hydrogens\n", "Li1 has 1 hydrogens without coordinates"),
         ("loop_", "_chemical_formula_sum 'Li1 F1 H2 O1'\nloop_", "states Li1 F1 H2 O1 and lists"),
+        ("loop_", "_chemical_formula_sum 'Li F'\n_cell_formula_units_Z 4\nloop_", "lists 2 atoms"),
+        ("loop_", "_cell_modulation_dimension 1\nloop_", "a modulated structure"),
         ("'P 1'", "'Q 7 q'", "'Q 7 q' is not known"),
         ("_cell_length_a 4", "_cell_length_a 0", ""),
         ("_cell_length_a 4\n", "", "no usable cell"),
@@ -331,6 +334,8 @@ def test_a_cif_block_is_complete_and_ordered_or_refused(
         ("_atom_site_type_symbol\n", "_atom_site_note\n"),
         ("loop_", "_chemical_formula_sum 'F Li'\nloop_"),
         ("loop_", "_chemical_formula_sum ?\nloop_"),
+        ("loop_", "_chemical_formula_sum 'Li F'\n_cell_formula_units_Z 1\nloop_"),
+        ("loop_", "_chemical_formula_sum 'Li F'\n_cell_formula_units_Z ?\nloop_"),
     ],
 )
 def test_what_says_nothing_else_than_the_plain_block_is_read_as_that(
@@ -426,6 +431,59 @@ def test_pymatgens_json_of_molecules_is_read_and_its_xyz_reader_takes_no_cell(
     write(tmp_path / "c.extxyz", bulk("NaCl", "rocksalt", a=5.64))
     with pytest.raises(InputError, match="reads no cell"):
         load(tmp_path / "c.extxyz", reader="pymatgen")
+
+
+def test_each_item_of_a_json_list_is_kept_or_refused_with_its_reason(tmp_path: Path) -> None:
+    water = from_atoms(molecule("H2O")).as_dict()
+    items = [water, {**water, "charge": 1}, {"sites": 3}, 7, None]
+    (tmp_path / "w.json").write_text(json.dumps(items))
+    loaded = load(tmp_path / "w.json", reader="pymatgen")
+    assert [entry.label for entry in loaded.entries] == ["w.json#0"]
+    reasons = [item.reason for item in loaded.rejected]
+    assert [item.label for item in loaded.rejected] == [f"w.json#{n}" for n in (1, 2, 3, 4)]
+    assert "charge +1" in reasons[0]
+    (tmp_path / "w.json").write_text("[]")
+    with pytest.raises(InputError, match="holds no structure"):
+        load(tmp_path / "w.json", reader="pymatgen")
+
+
+def test_models_of_a_pdb_file_are_read_and_ions_refused(tmp_path: Path) -> None:
+    line = "{:6s}{:5d}  {:3s} HOH A   1    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00          {:>2s}{}\n"
+    water = molecule("H2O")
+    atoms = [
+        line.format("ATOM", n, symbol, *xyz, symbol, "")
+        for n, (symbol, xyz) in enumerate(zip(water.symbols, water.positions, strict=True), 1)
+    ]
+    text = "".join(atoms)
+    (tmp_path / "w.pdb").write_text(f"MODEL        1\n{text}ENDMDL\nEND\n")
+    loaded = load(tmp_path / "w.pdb")
+    assert ([e.formula for e in loaded.entries], loaded.rejected) == (["H2O"], [])
+    (tmp_path / "w.pdb").write_text(text.replace(" O\n", " O1-\n", 1) + "END\n")
+    with pytest.raises(InputError, match="atom O has the charge 1-"):
+        load(tmp_path / "w.pdb")
+
+
+def test_a_poscar_has_as_many_positions_as_it_announces(tmp_path: Path) -> None:
+    text = "x\n1.0\n4 0 0\n0 4 0\n0 0 4\nNa Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
+    (tmp_path / "POSCAR").write_text(text + "\n0 0 0\n0 0 0\n")  # velocities
+    assert [e.formula for e in load(tmp_path / "POSCAR").entries] == ["ClNa"]
+    (tmp_path / "POSCAR").write_text(text + ".1 .2 .3\n")
+    with pytest.raises(InputError, match="more positions follow than the 2 announced"):
+        load(tmp_path / "POSCAR")
+
+
+def test_an_endless_line_costs_its_frame_alone(tmp_path: Path) -> None:
+    neon = "1\n{}\nNe 0 0 0\n"
+    text = neon.format("a" * (MAX_LINE_LENGTH + 1)) + neon.format("short")
+    (tmp_path / "n.xyz").write_text(text)
+    loaded = load(tmp_path / "n.xyz")
+    assert [entry.label for entry in loaded.entries] == ["n.xyz#1"]
+    assert "line 2 is longer" in loaded.rejected[0].reason
+
+
+def test_crystals_of_too_many_atoms_are_refused() -> None:
+    with pytest.raises(StructureError, match="more than 10000"):
+        validate_atoms(Atoms("Ne10001", cell=[100, 100, 100], pbc=True))
 
 
 @settings(max_examples=25, deadline=None)
