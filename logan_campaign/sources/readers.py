@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -43,7 +43,11 @@ MAX_FILE_BYTES = 256 * 2**20
 #: Longest line of an xyz file; comment lines are parsed character by character.
 MAX_LINE_LENGTH = 100_000
 
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 _MOLFILE_SUFFIXES = (".mol", ".sdf", ".sd")
 
@@ -420,7 +424,7 @@ def _json(plain: Path, path: Path) -> Iterator[Entry]:
         kind = Structure if "lattice" in item else Molecule
         try:
             # Its molecules refuse a charge that does not fit their spin; refused is any charge.
-            found = kind.from_dict({**item, "charge": None, "spin_multiplicity": None})
+            found = kind.from_dict({**item, "charge": 0, "spin_multiplicity": None})
             charge = float(item.get("charge") or 0)
         except Exception as err:  # noqa: BLE001  whatever it is, this item cannot be read
             yield Entry(label, StructureError(_reason(err, "pymatgen's JSON")))

@@ -473,11 +473,11 @@ def test_a_poscar_has_as_many_positions_as_it_announces(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_costs_its_frame_alone(tmp_path: Path) -> None:
-    neon = "1\n{}\nNe 0 0 0\n"
-    text = neon.format("a" * (MAX_LINE_LENGTH + 1)) + neon.format("short")
-    (tmp_path / "n.xyz").write_text(text)
-    loaded = load(tmp_path / "n.xyz")
-    assert [entry.label for entry in loaded.entries] == ["n.xyz#1"]
+    hydrogen = "2\n{}\nH 0 0 0\nH 0 0 0.74\n"
+    text = hydrogen.format("a" * (MAX_LINE_LENGTH + 1)) + hydrogen.format("short")
+    (tmp_path / "h.xyz").write_text(text)
+    loaded = load(tmp_path / "h.xyz")
+    assert [entry.label for entry in loaded.entries] == ["h.xyz#1"]
     assert "line 2 is longer" in loaded.rejected[0].reason
 
 
