@@ -96,19 +96,19 @@ def check_document(document: Any, trusted: Iterable[str]) -> None:
 def check_job(job: Mapping[str, Any], trusted: Iterable[str]) -> None:
     """Check a serialised job as :func:`check_document` does, and that its function is a job's.
 
+    Of this package, only what jobflow's ``@job`` decorates may be a job's function; a method
+    must belong to the object that it is bound to.
+
     Raises:
         UntrustedError: naming what is not admitted.
     """
-    trusted = frozenset(trusted)
+    names = frozenset(trusted)
     function = job.get("function")
-    if isinstance(function, Mapping):
-        owner = function.get("@bound")
-        module = str((owner if isinstance(owner, Mapping) else function).get("@module"))
-        name = f"{module}.{function.get('@callable')}"
-        ours = module.startswith((f"{_PACKAGE}.flows.", "jobflow.core.job"))
-        if not ours and not _is_named(module, trusted):
-            raise UntrustedError(_refusal(name, module))
-    check_document(job, trusted)
+    if not isinstance(function, Mapping):
+        check_document(job, names)
+        return
+    _check_function(function, names)
+    check_document([{**job, "function": None}, function.get("@bound")], names)
 
 
 def check_callable(target: str) -> None:
@@ -124,31 +124,70 @@ def check_callable(target: str) -> None:
         raise UntrustedError(_refusal(target, module))
 
 
+def _check_function(function: Mapping[str, Any], trusted: frozenset[str]) -> None:
+    module, name = function.get("@module"), function.get("@callable")
+    owner = function.get("@bound")
+    if not isinstance(module, str) or not isinstance(name, str) or "@class" in function:
+        raise UntrustedError(f"a stored job calls '{module}.{name}', which is no callable")
+    if owner is None:
+        found = _defined(module, name)
+        known = name == "store_inputs" and module == "jobflow.core.job"
+        known = known or _is_named(module, trusted)
+    else:
+        # a method may be inherited from another package: it is looked up in the object's class
+        of, kind = (owner.get("@module"), owner.get("@class")) if _is_object(owner) else ("", "")
+        found = getattr(_defined(of, kind), name.rpartition(".")[2], None)
+        known = _is_named(of, trusted) and _is_named(module, trusted)
+    defined = (getattr(found, "__module__", None), getattr(found, "__qualname__", None))
+    if not known and (not hasattr(found, "original") or defined != (module, name)):
+        raise UntrustedError(_refusal(f"{module}.{name}", module))
+
+
+def _is_object(owner: Any) -> bool:
+    return isinstance(owner, Mapping) and all(
+        isinstance(owner.get(key), str) for key in ("@module", "@class")
+    )
+
+
 def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
     module = here["@module"]
     name = here.get("@class", here.get("@callable"))
     shown = f"{module}.{name}"
-    if not isinstance(module, str) or not isinstance(name, str | None):
+    # a document names a class or a callable; what names both would be read in another way
+    both = "@class" in here and "@callable" in here
+    if both or not isinstance(module, str) or not isinstance(name, str | None):
         raise UntrustedError(f"a stored job names {shown!r}, which is no callable")
+    if name == "OutputReference" and _reaches_inside(here.get("attributes")):
+        raise UntrustedError("a stored job refers to a private attribute of another's output")
     if name is None or _is_named(module, trusted) or name in _DATA.get(module, ()):
         return
-    if not _is_ours(module, name):
+    if _defined(module, name) is None:
         raise UntrustedError(_refusal(shown, module))
 
 
-def _is_ours(module: str, name: str) -> bool:
-    """Tell whether a name is defined in a module of this package, not just reached through it."""
+def _reaches_inside(attributes: Any) -> bool:
+    """Tell whether a reference follows names such as ``__globals__``."""
+    return any(
+        isinstance(part, str) and part.startswith("__")
+        for step in attributes or ()
+        for part in (step if isinstance(step, list | tuple) else (step,))
+    )
+
+
+def _defined(module: str, name: str) -> Any:
+    """Return what a module of this package defines; None for what is only reached through it."""
     if not f"{module}.".startswith(f"{_PACKAGE}.") or _is_named(module, _NOT_FOR_JOBS):
-        return False
+        return None
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             if part.startswith("_"):
-                return False
+                return None
             found = getattr(found, part)
     except (ImportError, AttributeError):
-        return False
-    return str(getattr(found, "__module__", "")).startswith(f"{_PACKAGE}.")
+        return None
+    ours = str(getattr(found, "__module__", "")).startswith(f"{_PACKAGE}.")
+    return found if ours else None
 
 
 def _is_named(module: str, named: Iterable[str]) -> bool:

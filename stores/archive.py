@@ -180,6 +180,7 @@ def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
 
         def write(kind: str) -> None:
             if chunk[kind]:
+                _refuse_others(targets[kind], kind, chunk[kind], summary.campaign_id)
                 targets[kind].update(chunk[kind], key=list(_KEYS[kind]))
                 chunk[kind] = []
 
@@ -277,6 +278,21 @@ def _refuse_existing(stores: CampaignStores, summary: ArchiveSummary) -> None:
         raise InputError(
             f"{where} holds another campaign named {summary.name!r}: import into another store"
         )
+
+
+def _refuse_others(store: Any, kind: str, docs: list[Doc], campaign_id: str) -> None:
+    """Refuse documents under whose keys another campaign's stand: these would be replaced."""
+    owner = {"outputs": "metadata.campaign_id", "ledger": "flow_id"}.get(kind)
+    for doc in docs:
+        mine = {key: doc[key] for key in _KEYS[kind]}
+        if owner is None:
+            found = store.query_one(mine)
+            # an import that was interrupted has left the same blob
+            foreign = found is not None and found.get("data") != doc.get("data")
+        else:
+            foreign = store.query_one({**mine, owner: {"$ne": campaign_id}}) is not None
+        if foreign:
+            raise InputError(f"the store holds {mine} of another campaign: nothing is replaced")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -113,18 +112,12 @@ def _run_here(
     if stores.describe().startswith(JF):
         return  # its runner goes on
     from logan_campaign.cli.local import go_on
-    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Ledger
     from logan_campaign.spec import CampaignSpec
 
     ledger = Ledger(stores.ledger, record.id)
     spec = CampaignSpec.model_validate(record.spec)
-    flow = None
-    if ledger.is_imported() and not ledger.replay().done:
-        # what came in is data: only the spec of it says what runs
-        flow = CampaignMaker(name=spec.name, spec=spec, base=str(Path.cwd())).make()
-        ledger.forget()
-    go_on(stores, ledger, spec, flow, workers=workers, quiet=quiet)
+    go_on(stores, ledger, spec, None, workers=workers, quiet=quiet)
 
 
 def _say(record: CampaignRecord, done: Done, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import typer
 from jobflow import Flow, JobStore
@@ -43,11 +44,18 @@ def go_on(
     """
     from logan_campaign.cli.extend import follow_rules
     from logan_campaign.cli.status import campaign_status, show_status
+    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, LocalFlow, run_flow
     from logan_campaign.flows.local.display import Display
     from logan_campaign.stores.queries import CampaignDatabase
 
     campaign_id = ledger.flow_id
+    if ledger.is_imported() and not ledger.replay().done:
+        # what came in is data: only its spec says what runs
+        flow = flow or CampaignMaker(name=spec.name, spec=spec, base=str(Path.cwd())).make()
+        text = spec.model_dump(mode="json")
+        ledger.about = {"campaign": spec.name, "spec_id": spec.id, "spec": text}
+        ledger.forget()
     work = work_folder(stores, spec.name)
     jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
     builder = CampaignBuilder.from_stores(stores, campaign_id)
