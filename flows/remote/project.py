@@ -20,7 +20,6 @@ from logan_campaign.errors import InputError, LoganCampaignError, StoreError
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
     from jobflow_remote.jobs.jobcontroller import JobController
-    from maggma.core import Store
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +211,7 @@ def load_project(name: str | None) -> Project:
         ) from err
 
 
-def stores_of(location: str) -> tuple[Store, Store, str]:
+def stores_of(location: str) -> tuple[Any, Any, str]:
     """Return the stores that a project's jobs write to, and what to call them.
 
     Args:

@@ -154,6 +154,7 @@ class _Session(requests.Session):
 
     folder: Path
     n_pages = 0
+    last_status = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +213,11 @@ def _ask(
     from optimade.client import OptimadeClient
 
     url = PROVIDERS.get(name, name).rstrip("/")
-    session = type("_PullSession", (_Session,), {"folder": folder, "last_status": 0})
+
+    class session(_Session):
+        pass
+
+    session.folder = folder
     client = OptimadeClient(
         base_urls=[url],
         max_results_per_provider=at_most,
