@@ -29,11 +29,15 @@ def init(
 ) -> None:
     """Write a commented spec for molecules or crystals."""
     from logan_campaign.cli.templates import write_spec
+    from logan_campaign.matching.lewis import why_no_molecule
     from logan_campaign.sources.base import FILL_IN
     from logan_campaign.structures import hill_formula
 
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # refuses what is none
+    problem = why_no_molecule(formula) if kind == "molecule" else None
+    if problem:
+        raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
     if path.exists() and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
     text = write_spec(kind, path.stem, str(path), formula)
