@@ -32,6 +32,15 @@ _DATA = {
     "jobflow.core.job": {"Job", "JobConfig", "JobOrder", "OnMissing", "store_inputs"},
     "jobflow.core.reference": {"OutputReference", "OnMissing"},
     "jobflow.core.schemas": {"JobStoreDocument"},
+    # where a worker of a queue puts its outputs: files beside the job
+    "jobflow.core.store": {"JobStore"},
+    "jobflow_remote.remote.data": {
+        "StdJSONStore",
+        "MinimalORJSONStore",
+        "MinimalMsgspecJSONStore",
+        "MinimalMsgpackStore",
+    },
+    "maggma.stores.mongolike": {"JSONStore", "MemoryStore"},
     "pymatgen.core.composition": {"Composition"},
     "pymatgen.core.lattice": {"Lattice"},
     "pymatgen.core.periodic_table": {"Element", "Species"},
