@@ -95,7 +95,9 @@ class CampaignDatabase:
         found, where = self.campaigns(), self.stores.describe()
         if len(found) == 1:
             return found[0]
-        if not found and self.stores.ledger.query_one({"doc_type": "flow"}, ["id"]) is None:
+        # in a queue there is no record here of what was begun
+        begun = self.stores.folder is None or self.stores.ledger.query_one({"doc_type": "flow"})
+        if not found and not begun:
             raise InputError(f"{where} holds no campaign, and none has been begun there")
         if not found:
             raise InputError(
