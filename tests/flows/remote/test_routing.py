@@ -131,7 +131,7 @@ def test_every_job_of_a_campaign_has_its_stage(path: Path) -> None:
     crystal = CampaignMaker.from_file(example, ["relax.hull={elements: true}"])
     found = [job for m in (maker, crystal) for job, _ in m.make().iterflow()]
     makers = RoundMaker(
-        spec=maker.spec, campaign_id="camp-1", targets=maker.targets(maker.spec.check())
+        spec=maker.spec, campaign_id="camp-1", targets=maker.targets(maker.spec.check(path.parent))
     )
     links = RoundLinks(training="a", known=["b"], rounds=["c"])
     found += [job for job, _ in makers.follow(links, 1, 0).iterflow()]
@@ -148,7 +148,7 @@ def test_a_later_round_runs_where_the_stages_say(path: Path) -> None:
     maker = CampaignMaker.from_file(path, ["rounds={stop: {rounds: 3}}"])
     flow = place(maker.make(), maker.spec.workers)
     judge = next(job for job, _ in flow.iterflow() if job.name == "next round")
-    targets = maker.targets(maker.spec.check())
+    targets = maker.targets(maker.spec.check(path.parent))
     later = RoundMaker(spec=maker.spec, campaign_id="camp-1", targets=targets).follow(
         RoundLinks(training="a", known=["b"], rounds=["c"]), 1, 0
     )
