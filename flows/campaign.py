@@ -17,6 +17,7 @@ from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.rounds import RoundMaker
+from logan_campaign.flows.stages import stage
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import CampaignDoc, StructureEntry
 from logan_campaign.sources import set_id
@@ -196,7 +197,7 @@ class CampaignMaker(Maker):
         return flow
 
 
-@job(output_schema=CampaignDoc)
+@job(output_schema=CampaignDoc, metadata=stage("default"))
 def describe_campaign(document: CampaignDoc) -> CampaignDoc:
     """Put the campaign's own document into the JobStore, from which all else is derived."""
     return document

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from jobflow import Maker, job
 
+from logan_campaign.flows.stages import stage
 from logan_campaign.leakage import find_leaks
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.schemas import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
@@ -37,7 +38,7 @@ class TrainingSetMaker(Maker):
     base: str = "."
     leave_out_unchanged: bool = False
 
-    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc, metadata=stage("pull"))
     def make(self, previous: Manifest | None = None) -> TrainingSetDoc:
         """Return the set.
 
@@ -105,7 +106,7 @@ class LeakageMaker(Maker):
     name: str = "leakage"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=LeakageDoc)
+    @job(data=DATA_KEYS, output_schema=LeakageDoc, metadata=stage("match"))
     def make(
         self, training: list[TrainingSetDoc], known: list[TrainingSetDoc], campaign_id: str
     ) -> LeakageDoc:

@@ -11,6 +11,7 @@ from jobflow import Maker, job
 
 from logan_campaign import gan, models
 from logan_campaign.arrays import pack_arrays
+from logan_campaign.flows.stages import stage
 from logan_campaign.ids import content_id
 from logan_campaign.schemas import DATA_KEYS, ModelDoc, PoolDoc
 from logan_campaign.target import TargetGeometry
@@ -30,7 +31,7 @@ class GenerateMaker(Maker):
     n_structures: int = 2000
     seed: int = 0
 
-    @job(data=DATA_KEYS, output_schema=PoolDoc)
+    @job(data=DATA_KEYS, output_schema=PoolDoc, metadata=stage("generate"))
     def make(self, model: ModelDoc, target: TargetGeometry) -> PoolDoc:
         """Return the pool; it is empty where the model's training failed."""
         model = ModelDoc.model_validate(model)

@@ -13,6 +13,7 @@ from logan_campaign.classification import (
     reserves,
     screen_and_match,
 )
+from logan_campaign.flows.stages import stage
 from logan_campaign.flows.substitutes import Substitutes, all_relaxed
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.schemas import (
@@ -42,7 +43,7 @@ class ScreenMaker(Maker):
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match"))
     def make(
         self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str
     ) -> ScreeningDoc:
@@ -74,7 +75,7 @@ class CompareMaker(Maker):
     matching: MatchingSpec = field(default_factory=MatchingSpec)
     window_ev_per_atom: float | None = None
 
-    @job(data=DATA_KEYS, output_schema=ScreeningDoc)
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match"))
     def make(
         self,
         campaign_id: str,
@@ -126,7 +127,7 @@ class ClassifyMaker(Maker):
     name: str = "classify"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=ClassificationDoc)
+    @job(data=DATA_KEYS, output_schema=ClassificationDoc, metadata=stage("match"))
     def make(
         self,
         campaign_id: str,

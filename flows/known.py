@@ -12,6 +12,7 @@ from jobflow import Maker, job
 from logan_campaign.arrays import pack_arrays, unpack_arrays
 from logan_campaign.errors import InputError
 from logan_campaign.flows.data import set_document
+from logan_campaign.flows.stages import stage
 from logan_campaign.schemas import DATA_KEYS, StructureEntry, TrainingSetDoc
 from logan_campaign.sources import LoadedSet
 from logan_campaign.structures import from_arrays, kind_of
@@ -37,7 +38,7 @@ class KnownEntriesMaker(Maker):
     name: str = "known entries"
     index: str = "index"
 
-    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc, metadata=stage("pull"))
     def make(self, packed: str) -> TrainingSetDoc:
         """Return the set.
 

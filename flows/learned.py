@@ -9,6 +9,7 @@ from typing import Literal
 from jobflow import Maker, job
 
 from logan_campaign.flows.data import set_document
+from logan_campaign.flows.stages import stage
 from logan_campaign.schemas import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
 from logan_campaign.sources import LoadedSet
 from logan_campaign.structures import reduced_formula
@@ -29,7 +30,7 @@ class LearnedSetMaker(Maker):
     role: Literal["training", "found"] = "training"
     energy_window_ev_per_atom: float | None = None
 
-    @job(data=DATA_KEYS, output_schema=TrainingSetDoc)
+    @job(data=DATA_KEYS, output_schema=TrainingSetDoc, metadata=stage("pull"))
     def make(self, base: TrainingSetDoc, rounds: list[RoundDoc]) -> TrainingSetDoc:
         """Return the set.
 

@@ -15,6 +15,7 @@ from jobflow import Flow, Job, Maker, Response, job
 
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.flows.substitutes import substitutes_for
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.schemas import ScreeningDoc, TrainingSetDoc
@@ -37,7 +38,7 @@ class RelaxLevelMaker(Maker):
     maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
     substitutes: int = 1
 
-    @job
+    @job(metadata=stage("default"))
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
         """Add a job per candidate to the flow, and put their outputs together.
 
@@ -60,7 +61,7 @@ class RelaxLevelMaker(Maker):
             for candidate_id in entrants
         ]
         for candidate_id, relaxation in zip(entrants, relaxations, strict=True):
-            relaxation.name = f"{maker.name} {candidate_id}"
+            relaxation_of(relaxation, candidate_id, maker.level.name)
         output = {
             "campaign_id": campaign_id,
             "candidate_ids": entrants,
@@ -80,7 +81,7 @@ class RelaxLevelMaker(Maker):
         if substitutes is not None:
             jobs.append(substitutes)
             output["substitutes"] = substitutes.output
-        return Response(replace=Flow(jobs, output=output, name=f"level {maker.name}"))
+        return Response(replace=placed(Flow(jobs, output=output, name=f"level {maker.name}")))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from jobflow import Maker, job
 
 from logan_campaign.flows.judge import known_sets
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.flows.stages import stage
 from logan_campaign.relaxation.levels import LevelSpec
 from logan_campaign.relaxation.run import relax
 from logan_campaign.schemas import (
@@ -42,7 +43,7 @@ class ReferenceMaker(Maker):
     formula: str = ""
     species: list[str] = field(default_factory=list)
 
-    @job(data=DATA_KEYS, output_schema=ReferenceDoc)
+    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax"))
     def make(
         self,
         known: list[TrainingSetDoc],
@@ -90,7 +91,7 @@ class ElementMaker(Maker):
     maker: LevelRelaxMaker = field(default_factory=ASECalculatorRelaxMaker)
     symbol: str = "Si"
 
-    @job(data=DATA_KEYS, output_schema=ReferenceDoc)
+    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax"))
     def make(self, campaign_id: str) -> ReferenceDoc:
         """Return the element's energy."""
         structure = element_structure(self.symbol)

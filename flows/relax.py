@@ -18,6 +18,7 @@ from pymatgen.core import Molecule, Structure
 
 from logan_campaign.arrays import pack_arrays
 from logan_campaign.errors import InputError
+from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.ids import content_id
 from logan_campaign.matching.molecules import perceive_smiles
 from logan_campaign.relaxation.calculators import make_calculator
@@ -100,7 +101,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         kind = "crystal" if isinstance(structure, Structure) else "molecule"
         check_level(self.level, species, kind)  # type: ignore[arg-type]
 
-    @job(data=DATA_KEYS, output_schema=RelaxationDoc)
+    @job(data=DATA_KEYS, output_schema=RelaxationDoc, metadata=stage("relax"))
     def make(
         self,
         candidate_id: str,
@@ -171,8 +172,8 @@ class LevelRelaxMaker(AseRelaxMaker):
                 elapsed_s=doc.elapsed_s,
             ),
         )
-        further.name = f"{self.name} {candidate_id}"
-        return Response(output=doc, replace=further)
+        relaxation_of(further, candidate_id, self.level.name)
+        return Response(output=doc, replace=placed(further))
 
 
 #: Stands in where a calculator is made before its atoms are known; not periodic.

@@ -24,6 +24,7 @@ from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.reference import ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
+from logan_campaign.flows.stages import placed, stage
 from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
@@ -217,7 +218,7 @@ class NextRoundMaker(Maker):
     target_index: int = 0
     links: RoundLinks = field(kw_only=True)
 
-    @job(data=DATA_KEYS, output_schema=RoundDoc)
+    @job(data=DATA_KEYS, output_schema=RoundDoc, metadata=stage("default"))
     def make(
         self,
         models: list[dict[str, Any]],
@@ -308,7 +309,7 @@ class NextRoundMaker(Maker):
             update={"rounds": rounds.model_copy(update={"stop": self.stop})}
         )
         maker = replace(self.maker, spec=spec)
-        return maker.follow(links, self.index + 1, next_target(judged, rounds))
+        return placed(maker.follow(links, self.index + 1, next_target(judged, rounds)))
 
     def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
         """Return the ids of the known entries that the campaign is to find."""

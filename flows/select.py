@@ -14,6 +14,7 @@ from jobflow import Maker, job
 from logan_campaign import models as trained_models
 from logan_campaign.arrays import pack_arrays, unpack_arrays
 from logan_campaign.errors import LoganCampaignError
+from logan_campaign.flows.stages import stage
 from logan_campaign.ids import content_id
 from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.schemas import (
@@ -70,7 +71,7 @@ class SelectMaker(Maker):
         """Whether the strategy asks the trained models."""
         return any(step.needs_models for step in steps_of(self.strategy))
 
-    @job(data=DATA_KEYS, output_schema=SelectionDoc)
+    @job(data=DATA_KEYS, output_schema=SelectionDoc, metadata=stage("select"))
     def make(
         self,
         pools: list[PoolDoc | None],

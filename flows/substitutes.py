@@ -11,6 +11,7 @@ from pymatgen.core import Molecule
 
 from logan_campaign.errors import InputError
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.schemas import Geometry, RelaxationDoc
 
@@ -42,7 +43,7 @@ class SubstituteMaker(Maker):
     maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
     count: int = 1
 
-    @job
+    @job(metadata=stage("default"))
     def make(
         self,
         campaign_id: str,
@@ -76,7 +77,7 @@ class SubstituteMaker(Maker):
         for members in lost.values():
             first, *rest = members
             relaxation = self.maker.make(first, structures[first], campaign_id, level_index)
-            relaxation.name = f"{self.maker.name} {first}"
+            relaxation_of(relaxation, first, self.maker.level.name)
             relaxations.append(relaxation)
             following[first] = rest
         output = {
@@ -92,7 +93,8 @@ class SubstituteMaker(Maker):
         if again is not None:
             jobs.append(again)
             output["more"] = again.output
-        return Response(replace=Flow(jobs, output=output, name=f"substitutes {self.maker.name}"))
+        flow = Flow(jobs, output=output, name=f"substitutes {self.maker.name}")
+        return Response(replace=placed(flow))
 
 
 def substitutes_for(

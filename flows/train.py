@@ -11,6 +11,7 @@ from ase import Atoms
 from jobflow import Maker, job
 
 from logan_campaign import gan, models
+from logan_campaign.flows.stages import stage
 from logan_campaign.schemas import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
 from logan_campaign.structures import to_atoms
 from logan_campaign.target import TargetGeometry
@@ -37,7 +38,7 @@ class TrainMaker(Maker):
     index: int = 0
     round: int = 0
 
-    @job(data=DATA_KEYS, output_schema=ModelDoc)
+    @job(data=DATA_KEYS, output_schema=ModelDoc, metadata=stage("train"))
     def make(
         self,
         training_set: TrainingSetDoc,

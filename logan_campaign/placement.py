@@ -23,8 +23,9 @@ from typing_extensions import TypeAliasType
 from logan_campaign.errors import InputError
 from logan_campaign.spec_model import SpecModel
 
-#: Stages of a campaign. ``pull`` reads sources (compute nodes often have no network); ``match``
-#: screens, compares and classifies; ``default`` is all that is not named.
+#: Stages of a campaign. ``pull`` brings sets of structures in (compute nodes often have no
+#: network); ``match`` screens, compares and classifies; ``default`` describes the campaign and
+#: adds levels, substitutes and rounds, and stands for all that a spec does not name.
 Stage = Literal["default", "pull", "train", "generate", "select", "match", "relax"]
 
 STAGES: tuple[str, ...] = get_args(Stage)

@@ -315,12 +315,10 @@ class RemoteFlow:
         with database_errors(self._project):
             docs = self.controller.jobs.find(
                 {"uuid": {"$in": flow["jobs"]}, "state": {"$in": list(_NOT_STARTED)}},
-                projection=["db_id", "job.name", "job.config_updates", "worker"],
+                projection=["db_id", "job.metadata", "worker"],
             )
             for doc in list(docs):
-                settings, updates = settings_for(doc["job"]["name"], placements)
-                kept = [u for u in doc["job"].get("config_updates") or [] if not _places(u)]
-                config = settings["manager_config"]
+                config = settings_for(doc["job"].get("metadata") or {}, placements)
                 changed = self.controller.jobs.update_one(
                     {"db_id": doc["db_id"], "state": {"$in": list(_NOT_STARTED)}, "lock_id": None},
                     {
@@ -330,7 +328,6 @@ class RemoteFlow:
                             "exec_config": config["exec_config"],
                             "job.config.manager_config": config,
                             "job.config.pass_manager_config": False,
-                            "job.config_updates": kept + updates,
                         }
                     },
                 )
@@ -380,12 +377,6 @@ class RemoteFlow:
             )
             self.controller.update_flow_state(self.uuid)
         return int(changed.modified_count)
-
-
-def _places(update: Mapping[str, Any]) -> bool:
-    """Whether an update of jobs' configuration says where they run."""
-    config = update.get("config") or {}
-    return "manager_config" in (config.get("_set") or {})
 
 
 def _state(doc: Mapping[str, Any], failed: set[str]) -> str:

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobflow import Flow, Job, JobStore, OnMissing
+from jobflow import CURRENT_JOB, Flow, Job, JobStore, OnMissing
 from maggma.stores import MemoryStore
 
 from logan_campaign.errors import InputError
 from logan_campaign.flows import CampaignMaker, RelaxLevelMaker
+from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.remote.routing import place, settings_for
-from logan_campaign.placement import Placement, with_overrides
-from logan_campaign.schemas import ScreeningDoc, Verdict
+from logan_campaign.flows.rounds import RoundMaker
+from logan_campaign.flows.stages import SETTINGS, placed, settings_of, stage
+from logan_campaign.placement import STAGES, Placement, with_overrides
+from logan_campaign.schemas import ScreeningDoc, StructureEntry, Verdict
 from logan_campaign.spec import CampaignSpec
 from logan_campaign.structures import from_arrays
 
@@ -109,22 +112,63 @@ def test_relaxations_added_later_run_on_theirs(path: Path, level: str, ntasks: i
     exported = config(relaxation)["exec_config"]["export"]
     assert exported == ({"LOGAN_CAMPAIGN_TIME_LIMIT_S": 60} if level == "cheap" else {})
     assert config(added["substitutes"])["worker"] == "login"
-    # and what those add in their turn: the updates travel with them
-    again = place(Flow([maker_for(spec).make("cand-c", molecule, "camp-1", 0)]), {})
-    again.jobs[0].name = f"relax {level} cand-c"
-    for update in added["substitutes"].config_updates:
-        again.update_config(**update)
-    assert config(again.jobs[0])["worker"] == "cpu"
+    # and what those add in their turn
+    settings = dict(config(added["substitutes"])[SETTINGS])
+    assert settings_of(stage("relax") | {"level": level}, settings) == config(relaxation)
+
+
+def test_every_job_of_a_campaign_has_its_stage(path: Path) -> None:
+    rounds = ["rounds={stop: {rounds: 3}}", "relax.reference=true"]
+    maker = CampaignMaker.from_file(path, rounds)
+    entry = StructureEntry(
+        id="struct-1",
+        label="methanol",
+        formula="CH4O",
+        structure=from_arrays([6, 8], [[0.0, 0, 0], [1.4, 0, 0]], None),
+    )
+    maker.others = [entry]
+    example = Path(__file__).parents[3] / "examples" / "sio2.yaml"
+    crystal = CampaignMaker.from_file(example, ["relax.hull={elements: true}"])
+    found = [job for m in (maker, crystal) for job, _ in m.make().iterflow()]
+    makers = RoundMaker(
+        spec=maker.spec, campaign_id="camp-1", targets=maker.targets(maker.spec.check(path.parent))
+    )
+    links = RoundLinks(training="a", known=["b"], rounds=["c"])
+    found += [job for job, _ in makers.follow(links, 1, 0).iterflow()]
+    stages = {job.name: job.metadata.get("stage") for job in found}
+    assert {name for name, stage in stages.items() if stage not in STAGES} == set()
+    assert stages["others' results"] == stages["found set"] == stages["learned set"] == "pull"
+    assert stages["training set"] == stages["known set"] == "pull"
+    assert stages["train 0"] == "train"
+    assert stages["leakage"] == stages["classify"] == stages["screen"] == "match"
+    assert stages["reference energies"] == stages["element Si"] == "relax"
+
+
+def test_a_later_round_runs_where_the_stages_say(path: Path) -> None:
+    maker = CampaignMaker.from_file(path, ["rounds={stop: {rounds: 3}}"])
+    flow = place(maker.make(), maker.spec.workers)
+    judge = next(job for job, _ in flow.iterflow() if job.name == "next round")
+    targets = maker.targets(maker.spec.check(path.parent))
+    later = RoundMaker(spec=maker.spec, campaign_id="camp-1", targets=targets).follow(
+        RoundLinks(training="a", known=["b"], rounds=["c"]), 1, 0
+    )
+    CURRENT_JOB.job = judge  # as while it runs
+    try:
+        placed(later)
+    finally:
+        CURRENT_JOB.reset()
+    workers = {job.name: config(job)["worker"] for job, _ in later.iterflow()}
+    assert workers["train 0"] == "gpu"
+    assert workers["found set"] == "login"
+    for job, _ in later.iterflow():
+        assert OnMissing(job.config.on_missing_references) is not OnMissing.ERROR, job.name
 
 
 def test_moved_jobs_get_what_submitted_ones_would(path: Path) -> None:
     maker = CampaignMaker.from_file(path)
     flow = place(maker.make(), maker.spec.workers)
     for job, _ in flow.iterflow():
-        settings, updates = settings_for(job.name, maker.spec.workers)
-        assert settings["manager_config"] == config(job)
-        placing = [u for u in job.config_updates if "manager_config" in u["config"]["_set"]]
-        assert updates == placing
+        assert settings_for(job.metadata, maker.spec.workers) == config(job)
 
 
 def test_failure_is_passed_on_instead_of_waited_for(path: Path) -> None:
