@@ -8,7 +8,9 @@ are left.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from logan_campaign import progress
 from logan_campaign.errors import InputError
 from logan_campaign.relaxation.levels import LevelSpec, XTBLevel, check_level
 from logan_campaign.relaxation.run import relax
+from logan_campaign.rounds import unseen
 from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import (
     CheapRelaxations,
@@ -34,6 +37,9 @@ from logan_campaign.structures import from_atoms, to_atoms
 
 #: Representatives of a graph or network that is in doubt.
 _PER_DOUBT = 3
+
+#: Places that 'fill' gives away for each graph or network that is estimated to be missing.
+_PER_MISSING = 3
 
 
 class PreRelaxation(SpecModel):
@@ -80,8 +86,9 @@ class KeyedSelection(SelectionBase):
     )
     fill: bool = Field(
         True,
-        description="Give the places that are left to k-means representatives of what has no "
-        "graph or network; only without 'pre_relax'",
+        description="Give places that are left to k-means representatives of what has no graph or "
+        "network: three for each graph or network that is estimated to be missing (Chao1), all of "
+        "them where none was found; only without 'pre_relax'",
     )
     pre_relax: PreRelaxation | None = Field(
         None,
@@ -129,8 +136,8 @@ class KeyedSelection(SelectionBase):
         without = np.flatnonzero(judged.keys == "")
         if self.pre_relax is not None and (len(without) or doubtful):
             self._add_relaxed(found, pool, judged, doubtful, seed)
-        elif len(without) and self.fill and len(picks) < self.n_picks:
-            self._add_clusters(found, pool, without, seed)
+        elif len(without) and (places := self._places(judged, self.n_picks - len(picks))):
+            self._add_clusters(found, pool, without, places, seed)
         elif len(without):
             found.n_unusable[self.lacking] = len(without)
         if not len(found.indices):
@@ -175,10 +182,21 @@ class KeyedSelection(SelectionBase):
         pool.descriptors(self.descriptor)  # computed once, for all of the pool
         return settings.select(pool.take(rows), seed)
 
-    def _add_clusters(self, found: Selection, pool: Pool, without: np.ndarray, seed: int) -> None:
+    def _places(self, judged: Judgement, left: int) -> int:
+        """Return how many of the places left go to structures without key: where it may pay."""
+        if not self.fill:
+            return 0
+        counts = Counter(judged.keys[judged.keys != ""].tolist())
+        if not counts:
+            return left
+        return min(left, math.ceil(_PER_MISSING * unseen(counts.values())))
+
+    def _add_clusters(
+        self, found: Selection, pool: Pool, without: np.ndarray, places: int, seed: int
+    ) -> None:
         """Fill up with k-means representatives of what has no key."""
         n = len(found.indices)
-        clusters = self._clusters(pool, without, self.n_picks - n, seed)
+        clusters = self._clusters(pool, without, places, seed)
         labels = np.array(found.labels)
         inside = clusters.labels >= 0
         labels[without[inside]] = n + clusters.labels[inside]

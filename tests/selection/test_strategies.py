@@ -95,7 +95,10 @@ def test_graph_takes_the_clearest_of_each_graph() -> None:
 
 
 def test_places_left_over_go_to_what_has_no_graph() -> None:
-    pool, _ = molecules()
+    everything, smiles = molecules()
+    # each graph once, so that others are to be expected, and what has none
+    rows = [smiles.index(text) for text in dict.fromkeys(smiles) if text]
+    pool = everything.take(np.array([*rows, *range(len(smiles) - 4, len(smiles))]))
     chosen = select(pool, GraphSelection(n_picks=9, descriptor=SMALL), seed=0)
     assert len(chosen.indices) == 9
     assert chosen.keys[7:] == [None, None]
@@ -103,6 +106,15 @@ def test_places_left_over_go_to_what_has_no_graph() -> None:
     assert chosen.represents.sum() == len(pool)
     few = select(pool, GraphSelection(n_picks=3), seed=0)
     assert len(few.indices) == 3
+
+
+def test_no_place_goes_to_what_has_no_graph_where_every_graph_was_seen_often() -> None:
+    pool, smiles = molecules()
+    chosen = select(pool, GraphSelection(n_picks=40, descriptor=SMALL), seed=0)
+    assert len(chosen.indices) == len(set(smiles) - {""})
+    assert chosen.n_unusable == {"no valid molecular graph": 4}
+    broken = pool.take(np.arange(len(pool) - 4, len(pool)))
+    assert len(select(broken, GraphSelection(n_picks=3, descriptor=SMALL), seed=0).indices) == 3
 
 
 def test_further_representatives_stand_for_themselves() -> None:
