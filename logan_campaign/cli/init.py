@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-import yaml
 from pydantic import ValidationError
 from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console
-from logan_campaign.cli.templates import CRYSTAL, MOLECULE
 from logan_campaign.errors import InputError
 
 
@@ -29,20 +27,28 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented spec for molecules or crystals."""
+    """Write a commented spec for molecules or crystals.
+
+    Training set and box or volume follow from the formula; what is not known of it is left to
+    be filled in.
+    """
+    from logan_campaign.cli.templates import starting_spec
+    from logan_campaign.spec_yaml import FILL_IN
     from logan_campaign.structures import hill_formula
 
-    template, default = (MOLECULE, "C5H12O") if kind == "molecule" else (CRYSTAL, "Si2O4")
-    formula = formula or default
+    formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # refuses what is none
     if path.exists() and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
-    text = template.format(name=path.stem, file=path, formula=formula)
+    text, sets = starting_spec(kind, formula, path.stem, str(path))
     _check(text)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise InputError(f"cannot write {path}: {err.strerror}") from err
+    console().print(escape(f"training set: {sets.about}"), soft_wrap=True)
+    if FILL_IN in sets.training:
+        console().print(f"before it runs: fill in training.source in {escape(str(path))}")
     console().print(
         escape(f"wrote {path}; edit it, then: logan-campaign run {path}"), soft_wrap=True
     )
@@ -51,9 +57,10 @@ def init(
 def _check(text: str) -> None:
     """Refuse a file name or formula that YAML or the spec would not take for one."""
     from logan_campaign.spec import CampaignSpec
+    from logan_campaign.spec_yaml import parse_yaml
 
     try:
-        CampaignSpec.model_validate(yaml.safe_load(text))
+        CampaignSpec.model_validate(parse_yaml(text, "the spec")[0])
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,28 +1,67 @@
 """Commented specs that ``logan-campaign init`` writes."""
 
-MOLECULE = """\
-# A LoGAN campaign for molecules. Run it with: logan-campaign run {file}
+from __future__ import annotations
+
+from logan_campaign.cli.starting import Sets, box_for, sets_for, volumes_for
+
+
+def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, Sets]:
+    """Return a commented spec, and the sets that it names.
+
+    Args:
+        kind: 'molecule' or 'crystal'.
+        formula: of one molecule or one cell.
+        name: of the campaign.
+        file: where the spec is going to stand.
+    """
+    sets = sets_for(kind, formula)
+    size = volumes_for(formula) if kind == "crystal" else box_for(formula)
+    text = (_CRYSTAL if kind == "crystal" else _MOLECULE).format(
+        name=name,
+        file=file,
+        formula=formula,
+        size=size,
+        training=sets.training,
+        about=sets.about,
+        known=f"\n  - {sets.known}" if sets.known else " []",
+    )
+    return text, sets
+
+
+_HEAD = """\
+# Run it with: logan-campaign run {file}
 # Relative paths are meant from the folder of this file.
 name: {name}
 seed: 0                        # every random choice follows from it
+"""
 
-target:                        # what is generated
-  kind: molecule
-  formula: {formula}
-  box: [8.0, 7.0, 6.0]         # edges of the box that holds the molecule (Å)
-
+_SETS = """\
 training:                      # what the models learn from; energies are not used
-  source:
-    type: builtin              # saturated acyclic alcohols and ethers, C2 to C6,
-    name: alcohols-and-ethers  # embedded by RDKit and relaxed with GFN2-xTB
-    formulas: [C4H10O, C6H14O]
+  # {about}
+  source: {training}
   # Other sources:
   # source: {{type: files, path: mine.extxyz}}   # a file, folder, glob or list; what ASE reads
-  # source: {{type: smiles, smiles: [CCO, COC]}}          # or path: list.smi
+"""
 
-known: []                      # further known structures: compared against, never trained on
-#  - {{type: builtin, name: alcohols-and-ethers, formulas: [{formula}]}}
+_KNOWN = """\
+# further known structures: compared against, never trained on
+known:{known}
+"""
 
+_MOLECULE = (
+    "# A LoGAN campaign for molecules.\n"
+    + _HEAD
+    + """
+target:                        # what is generated
+  kind: molecule
+  formula: "{formula}"
+  box: {size}       # edges of the box that holds the molecule (Å)
+
+"""
+    + _SETS
+    + "  # source: {{type: smiles, smiles: [CCO, COC]}}          # or path: list.smi\n\n"
+    + _KNOWN
+    + """
 models:                        # the ensemble
   count: 4                     # members; each has a seed of its own
   hyperparameters:
@@ -40,7 +79,7 @@ select:                        # one structure per molecular graph
   n_picks: 40
 
 relax:                         # levels, cheap ones first; copies are merged between levels
-  levels:
+  levels:                      # []: stop after selection
     - name: xtb
       calculator: gfn2-xtb
       fmax: 0.05               # largest force at convergence (eV/Å)
@@ -54,31 +93,23 @@ relax:                         # levels, cheap ones first; copies are merged bet
       fmax: 0.05
       max_steps: 200
 """
+)
 
-CRYSTAL = """\
-# A LoGAN campaign for crystals. Run it with: logan-campaign run {file}
-# Relative paths are meant from the folder of this file.
-name: {name}
-seed: 0                        # every random choice follows from it
-
+_CRYSTAL = (
+    "# A LoGAN campaign for crystals.\n"
+    + _HEAD
+    + """
 target:                        # what is generated
   kind: crystal
-  formula: {formula}           # one cell
-  cell:                        # lattice vectors, one per row (Å); or cell_from: a_file.cif;
-                               # or 'cell: learned' or 'drawn' where it is not known
-    - [5.136, 0.000, 0.000]
-    - [0.158, 5.133, 0.000]
-    - [-2.647, -2.567, 3.575]
+  formula: "{formula}"           # one cell
+  cell: learned                # or drawn; or three rows of lattice vectors (Å), or cell_from: a.cif
+  volume_per_atom: {size}  # lowest and highest (Å³), estimated from covalent radii
 
-training:                      # what the models learn from; energies are not used
-  source:
-    type: builtin              # the SiO2 crystals among the AFLOW prototypes
-    name: sio2-prototypes
-  # source: {{type: files, path: mine/*.cif}}    # a file, folder, glob or list; what ASE reads
-
-known: []                      # further known structures: compared against, never trained on
-#  - {{type: files, path: target.cif}}
-
+"""
+    + _SETS
+    + "\n"
+    + _KNOWN
+    + """
 models:                        # the ensemble
   count: 4                     # members; each has a seed of its own
   hyperparameters:
@@ -92,22 +123,24 @@ generate:
 
 select:                        # one structure per bonded network and space group
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
-  symmetrize: 0.4              # symmetric to this tolerance (Å) is made so; given cells only
   coverage: 0.8                # no numbers of neighbours that few training atoms have
+  # symmetrize: 0.4            # symmetric to this tolerance (Å) is made so; given cells only
   n_picks: 10
 
 match:
   tolerance: default           # strict | default | loose (pymatgen's StructureMatcher)
 
 relax:                         # levels, cheap ones first; copies are merged between levels
-  reference: true              # relax the known entries of this composition too, to compare
-  levels:
+  # reference: true            # relax the known entries of this composition too, to compare
+  levels:                      # []: stop after selection
     - name: pw
       calculator: gpaw
       mode: pw
-      ecut_ev: 400.0           # plane-wave cutoff (eV)
+      ecut_ev: 800.0           # plane-wave cutoff (eV); stresses need a high one
       xc: LDA
-      kpts: [2, 2, 2]
+      kpts: {{density: 1.5}}     # follows the cell
+      relax_cell: true         # a cell that is not given has to be relaxed
       fmax: 0.05               # largest force at convergence (eV/Å)
-      max_steps: 100
+      max_steps: 200
 """
+)
