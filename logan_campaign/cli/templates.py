@@ -79,7 +79,7 @@ select:                        # one structure per molecular graph
   n_picks: 40
 
 relax:                         # levels, cheap ones first; copies are merged between levels
-  levels:                      # []: stop after selection
+  levels:
     - name: xtb
       calculator: gfn2-xtb
       fmax: 0.05               # largest force at convergence (eV/Å)
@@ -132,7 +132,7 @@ match:
 
 relax:                         # levels, cheap ones first; copies are merged between levels
   # reference: true            # relax the known entries of this composition too, to compare
-  levels:                      # []: stop after selection
+  levels:
     - name: pw
       calculator: gpaw
       mode: pw
