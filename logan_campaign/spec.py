@@ -26,7 +26,7 @@ from logan_campaign.rounds import RoundsSpec
 from logan_campaign.screening import ScreeningSpec
 from logan_campaign.selection import SelectionSpec, steps_of
 from logan_campaign.sources import SourceSpec
-from logan_campaign.spec_yaml import apply_override, explain, load_yaml
+from logan_campaign.spec_yaml import apply_override, check_filled_in, explain, load_yaml
 from logan_campaign.stability import check_elements
 from logan_campaign.structures import hill_formula
 from logan_campaign.target import Section, TargetGeometry, TargetSpec
@@ -223,6 +223,7 @@ class CampaignSpec(Section):
         data, lines = load_yaml(path)
         overridden = {apply_override(data, text) for text in overrides}
         lines = {k: v for k, v in lines.items() if not any(k[: len(o)] == o for o in overridden)}
+        check_filled_in(data, str(path), lines)
         try:
             return cls.model_validate(data)
         except ValidationError as err:

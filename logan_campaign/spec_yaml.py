@@ -23,6 +23,9 @@ KeyPath = tuple[str | int, ...]
 #: Keys whose value tells which model of a union is meant.
 _TAG_KEYS = ("type", "calculator", "strategy", "method")
 
+#: How a value begins that ``init`` leaves to the user.
+FILL_IN = "fill in:"
+
 _MERGE = "tag:yaml.org,2002:merge"
 
 # A spec has a hundred values or so; what is far larger was not written by a person.
@@ -170,6 +173,23 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             f"{path}: a spec is a mapping of keys to values; see 'logan-campaign init'"
         )
     return data, lines
+
+
+def check_filled_in(data: Any, where: str, lines: dict[KeyPath, int], path: KeyPath = ()) -> None:
+    """Refuse a value that begins with 'fill in:', as ``init`` writes it.
+
+    Raises:
+        InputError: naming file, line, key and what is needed.
+    """
+    if isinstance(data, str) and data.startswith(FILL_IN):
+        line = f":{lines[path]}" if path in lines else ""
+        raise InputError(
+            f"{where}{line}: {'.'.join(map(str, path))}: must be filled in:"
+            f"{data.removeprefix(FILL_IN)}"
+        )
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            check_filled_in(value, where, lines, (*path, key))
 
 
 def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:

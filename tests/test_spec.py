@@ -9,10 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logan_campaign.cli.templates import write_spec
+from logan_campaign.cli.starting import volumes_for
+from logan_campaign.cli.templates import starting_spec
 from logan_campaign.errors import InputError
+from logan_campaign.sources.preview import preview
 from logan_campaign.spec import CampaignSpec
 from logan_campaign.spec_yaml import parse_yaml
+from logan_campaign.structures import hill_formula
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 
@@ -50,31 +53,48 @@ def test_every_example_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "formula", "training"),
+    ("kind", "formula"),
     [
-        ("molecule", "C2H6O", "formulas=['C3H8O', 'C4H10O']"),
-        ("molecule", "C5H12O", "formulas=['C4H10O', 'C6H14O']"),
-        ("molecule", "C6H14O", "formulas=['C4H10O', 'C5H12O']"),
-        ("crystal", "Si2O4", "sio2-prototypes"),
-        ("crystal", "Si4O8", "sio2-prototypes"),
-        *(("molecule", formula, "FILL-IN") for formula in ("C3H9N", "C5H10O", "H2O")),
-        *(("crystal", formula, "FILL-IN") for formula in ("NaCl", "MgO", "SrTiO3", "Fe", "SiO")),
+        *[("molecule", name) for name in ("C2H6O", "C5H12O", "C6H14O", "CH4O", "C7H16O")],
+        *[("molecule", name) for name in ("C3H9N", "C5H10O", "CH4", "H2O", "C6H6", "C2H5NO2")],
+        *[("crystal", name) for name in ("Si2O4", "Si4O8", "NaCl", "MgO", "SrTiO3", "Si", "Fe")],
     ],
 )
-def test_what_init_writes_learns_from_what_the_formula_needs(
-    tmp_path: Path, kind: str, formula: str, training: str
+def test_what_init_writes_is_valid_and_does_not_train_on_its_target(
+    tmp_path: Path, kind: str, formula: str
 ) -> None:
-    spec = load(tmp_path, write_spec(kind, "mine", "mine.yaml", formula))
+    text, _ = starting_spec(kind, formula, "mine", "mine.yaml")
+    spec = load(tmp_path, text)
     assert spec.target.formula == formula
+    spec.target.resolve(tmp_path)  # box or volume hold the atoms
     source = spec.training.source
-    assert training in repr(source)
-    assert formula not in repr(source)
-    if "FILL-IN" in training:
-        with pytest.raises(InputError, match=r"not complete: in place of FILL-IN"):
-            source.load(tmp_path)
+    if source.type == "optimade":
+        assert "chemical_formula_reduced!=" in source.filter
     else:
-        assert set(spec.target.symbols) <= set(source.load(tmp_path).species)
-        spec.check(tmp_path)
+        assert spec.hill_formula not in map(hill_formula, source.formulas)
+        species = preview(source, tmp_path).species
+        assert species is not None
+        assert set(spec.target.symbols) <= species
+
+
+@pytest.mark.parametrize("formula", ["C4H10Si", "C20H42"])
+def test_what_init_cannot_choose_is_to_be_filled_in(tmp_path: Path, formula: str) -> None:
+    text, _ = starting_spec("molecule", formula, "mine", "mine.yaml")
+    line = 1 + next(n for n, each in enumerate(text.splitlines()) if "fill in:" in each)
+    said = error_of(tmp_path, text)
+    assert said.startswith(f"/spec.yaml:{line}: training.source.path: must be filled in: a file")
+    load(tmp_path, text, "training.source={type: smiles, smiles: [CC]}")
+
+
+@pytest.mark.parametrize(
+    ("formula", "lowest", "highest"),
+    [("SiO2", 7.8, 14.3), ("NaCl", 22.4, 22.4), ("SrTiO3", 11.9, 11.9), ("Fe", 11.8, 11.8)],
+)
+def test_volumes_that_init_writes_hold_what_is_measured(
+    formula: str, lowest: float, highest: float
+) -> None:
+    low, high = volumes_for(formula)
+    assert low < lowest <= highest < high
 
 
 def test_members_walk_through_all_combinations(tmp_path: Path) -> None:

@@ -27,10 +27,14 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented spec for molecules or crystals."""
-    from logan_campaign.cli.templates import write_spec
+    """Write a commented spec for molecules or crystals.
+
+    Training set and box or volume follow from the formula; what is not known of it is left to
+    be filled in.
+    """
+    from logan_campaign.cli.templates import starting_spec
     from logan_campaign.matching.lewis import why_no_molecule
-    from logan_campaign.sources.base import FILL_IN
+    from logan_campaign.spec_yaml import FILL_IN
     from logan_campaign.structures import hill_formula
 
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
@@ -40,18 +44,15 @@ def init(
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
     if path.exists() and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
-    text = write_spec(kind, path.stem, str(path), formula)
+    text, sets = starting_spec(kind, formula, path.stem, str(path))
     _check(text)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise InputError(f"cannot write {path}: {err.strerror}") from err
-    if FILL_IN in text:
-        console().print(
-            f"no built-in set holds what {formula} needs: fill in 'training.source' of the spec",
-            soft_wrap=True,
-            markup=False,
-        )
+    console().print(escape(f"training set: {sets.about}"), soft_wrap=True)
+    if FILL_IN in sets.training:
+        console().print(f"before it runs: fill in training.source in {escape(str(path))}")
     console().print(
         escape(f"wrote {path}; edit it, then: logan-campaign run {path}"), soft_wrap=True
     )

@@ -49,9 +49,6 @@ def _checked_formula(text: str) -> str:
     return text
 
 
-#: Stands in a spec for a path that its writer has to give.
-FILL_IN = "FILL-IN"
-
 #: A chemical formula as people write it; checked, and kept as written.
 FormulaText = Annotated[str, AfterValidator(_checked_formula)]
 

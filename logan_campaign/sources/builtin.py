@@ -15,7 +15,7 @@ from logan_campaign.schemas import Manifest, Origin
 from logan_campaign.software import software_versions
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.smiles import SmilesSource, load_smiles
-from logan_campaign.structures import hill_formula, to_atoms
+from logan_campaign.structures import formula, hill_formula, to_atoms
 
 #: Numbers of carbon atoms for which alcohols and ethers are offered.
 CARBON_COUNTS = range(2, 7)
@@ -27,7 +27,9 @@ class BuiltinSource(Source):
     type: Literal["builtin"] = "builtin"
     name: Literal["alcohols-and-ethers", "sio2-prototypes"] = Field(description="Which list")
     formulas: list[FormulaText] | None = Field(
-        None, description="Compositions to take, C2H6O to C6H14O; all by default"
+        None,
+        description="Compositions to take: C2H6O to C6H14O, or of a cell, such as Si4O8; all by "
+        "default",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the embedding; molecules only")
 
@@ -35,12 +37,12 @@ class BuiltinSource(Source):
     def _formulas_exist(self) -> BuiltinSource:
         if self.formulas is None:
             return self
-        if self.name != "alcohols-and-ethers":
-            raise ValueError(f"'formulas' does not apply to {self.name}")
-        offered = [_alcohol_formula(n) for n in CARBON_COUNTS]
+        offered = sio2_cells()
+        if self.name == "alcohols-and-ethers":
+            offered = tuple(alcohol_formula(n) for n in CARBON_COUNTS)
         for text in self.formulas:
             if hill_formula(text) not in offered:
-                raise ValueError(f"no {text} in alcohols-and-ethers, only {', '.join(offered)}")
+                raise ValueError(f"no {text} in {self.name}, only {', '.join(offered)}")
         if not self.formulas:
             raise ValueError("'formulas' is empty")
         return self
@@ -52,13 +54,13 @@ class BuiltinSource(Source):
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Build the structures. See :meth:`Source.load`."""
-        if self.name == "sio2-prototypes":
-            return _sio2_prototypes()
         wanted = None if self.formulas is None else {hill_formula(text) for text in self.formulas}
+        if self.name == "sio2-prototypes":
+            return _sio2_prototypes(wanted)
         texts = [
             smiles
             for n in CARBON_COUNTS
-            if wanted is None or _alcohol_formula(n) in wanted
+            if wanted is None or alcohol_formula(n) in wanted
             for smiles in alcohols_and_ethers(n)
         ]
         collector = Collector(one_per_graph=True)
@@ -90,27 +92,43 @@ def alcohols_and_ethers(n_carbon: int) -> tuple[str, ...]:
     return tuple(sorted(grown))
 
 
-def _alcohol_formula(n_carbon: int) -> str:
+def alcohol_formula(n_carbon: int) -> str:
+    """Return the Hill formula of the alcohols and ethers with so many carbon atoms."""
     return f"C{n_carbon}H{2 * n_carbon + 2}O"
 
 
-def _sio2_prototypes() -> LoadedSet:
-    """Return the SiO2 crystals among pymatgen's AFLOW prototypes.
-
-    Mehl et al., doi 10.1016/j.commatsci.2017.01.017.
-    """
+@cache
+def _sio2_structures() -> tuple[tuple[str, Structure], ...]:
     # Decoding the library takes seconds, at import.
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
-    collector = Collector()
+    found = []
     for prototype in AFLOW_PROTOTYPE_LIBRARY:
         structure = prototype["snl"].structure
         if isinstance(structure, Structure) and structure.composition.reduced_formula == "SiO2":
             tags = prototype["tags"]
             label = " ".join(part for part in (tags["mineral"], tags["aflow"]) if part)
-            collector.add(to_atoms(structure), label)
-    if not collector.result.entries:
+            found.append((label, structure))
+    if not found:
         raise InputError("this version of pymatgen has no SiO2 among its AFLOW prototypes")
+    return tuple(found)
+
+
+def sio2_cells() -> tuple[str, ...]:
+    """Return the Hill formulas of the cells of the SiO2 prototypes, smallest cell first."""
+    sizes = {len(structure): formula(structure) for _, structure in _sio2_structures()}
+    return tuple(sizes[size] for size in sorted(sizes))
+
+
+def _sio2_prototypes(wanted: set[str] | None) -> LoadedSet:
+    """Return the SiO2 crystals among pymatgen's AFLOW prototypes.
+
+    Mehl et al., doi 10.1016/j.commatsci.2017.01.017.
+    """
+    collector = Collector()
+    for label, structure in _sio2_structures():
+        if wanted is None or formula(structure) in wanted:
+            collector.add(to_atoms(structure), label)
     origin = _origin("sio2-prototypes", "pymatgen")
     origin.citation = "doi:10.1016/j.commatsci.2017.01.017"
     return collector.finish("sio2-prototypes", origin)

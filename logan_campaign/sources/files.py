@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
 from logan_campaign.schemas import Manifest, Origin, TargetKind
-from logan_campaign.sources.base import FILL_IN, Collector, FormulaText, LoadedSet, Source
+from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
 
 #: What counts as a structure file when a whole folder is given, compressed or not.
@@ -123,11 +123,6 @@ def _checksum(files: list[Path]) -> str:
 
 def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
     """Return the files that ``text`` names, sorted, and those of a folder passed over."""
-    if text == FILL_IN:
-        raise InputError(
-            f"the spec is not complete: in place of {FILL_IN}, write which files hold the "
-            "structures to learn from ('training.source.path')"
-        )
     path = base / Path(text).expanduser()
     if path.is_file():
         return [path], []

@@ -181,7 +181,9 @@ def test_every_command_has_help(command: Command, arguments: list[str]) -> None:
     assert "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["2024.yaml"], ["my spec.yaml"], ["a.yaml", "--formula=NO"]])
+@pytest.mark.parametrize(
+    "arguments", [["2024.yaml"], ["my spec.yaml"], ["a b.yaml", "--formula=CH4"]]
+)
 def test_init_writes_nothing_that_run_would_refuse(refused: Refused, arguments: list[str]) -> None:
     assert "the spec would not be valid" in refused("init", *arguments)
 

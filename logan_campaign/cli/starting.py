@@ -1,0 +1,166 @@
+"""What ``init`` chooses by the formula: training set, known set, box, volume."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+from ase.data.vdw_alvarez import vdw_radii
+from ase.formula import Formula
+from pymatgen.core import Element
+
+from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
+from logan_campaign.spec_yaml import FILL_IN
+from logan_campaign.structures import hill_formula, reduced_formula
+
+#: Elements and most atoms other than hydrogen of the molecules in QM9.
+_QM9_ELEMENTS = set("CHNOF")
+_QM9_HEAVY = 9
+
+#: Volume of the box over that of the atoms' van der Waals spheres: 336 Å³ for C5H12O.
+_BOX_SHARE = 1.55
+_BOX_SHAPE = np.array([8.0, 7.0, 6.0])
+_SHORTEST_EDGE = 5.0
+
+#: Share of a crystal that spheres of the covalent radii fill (three quarters of the radii for
+#: metals): cristobalite 0.19, NaCl 0.28, stishovite 0.35, SrTiO3 0.40, tantalum 0.48.
+_FILLED = (0.48, 0.18)
+
+
+class Sets(NamedTuple):
+    """Sources, in YAML's flow style, to train on and to compare against."""
+
+    training: str
+    known: str
+    about: str
+    """What the training set is, for people."""
+
+
+def sets_for(kind: str, formula: str) -> Sets:
+    """Return the sets for a composition; the training set does not hold it.
+
+    Where no source is known to have what is needed, the training set is to be filled in.
+
+    Args:
+        kind: 'molecule' or 'crystal'.
+        formula: of one molecule or one cell.
+    """
+    return _for_crystal(formula) if kind == "crystal" else _for_molecule(formula)
+
+
+def box_for(formula: str) -> list[float]:
+    """Return edges (Å) of a box for a molecule, from its atoms' van der Waals radii.
+
+    Alvarez, doi 10.1039/c3dt50599e, as tabulated in ASE.
+    """
+    counts = Formula(formula).count()
+    spheres = 0.0
+    for symbol, n in counts.items():
+        radius = vdw_radii[atomic_numbers[symbol]]
+        if not np.isfinite(radius):
+            radius = covalent_radii[atomic_numbers[symbol]] + 0.8
+        spheres += n * 4.0 / 3.0 * np.pi * radius**3
+    scale = np.cbrt(_BOX_SHARE * spheres / _BOX_SHAPE.prod())
+    return [float(edge) for edge in np.maximum(scale * _BOX_SHAPE, _SHORTEST_EDGE).round(1)]
+
+
+def volumes_for(formula: str) -> list[float]:
+    """Return the lowest and highest volume per atom (Å³) that crystals usually have.
+
+    From the covalent radii of Cordero et al., doi 10.1039/b801115j, as tabulated in ASE.
+    """
+    counts = Formula(formula).count()
+    spheres = 0.0
+    for symbol, n in counts.items():
+        radius = covalent_radii[atomic_numbers[symbol]]
+        spheres += (
+            n * 4.0 / 3.0 * np.pi * ((0.75 if Element(symbol).is_metal else 1.0) * radius) ** 3
+        )
+    mean = spheres / sum(counts.values())
+    return [round(float(mean / share), 1) for share in _FILLED]
+
+
+def _for_molecule(formula: str) -> Sets:
+    counts = Counter(Formula(formula).count())
+    own = hill_formula(formula)
+    homologues = [_with_carbons(counts, change) for change in (-1, 1)]
+    offered = [alcohol_formula(n) for n in CARBON_COUNTS]
+    chosen = [name for name in homologues if name in offered]
+    if chosen and own in [*offered, alcohol_formula(1), alcohol_formula(CARBON_COUNTS.stop)]:
+        known = [own] if own in offered else []
+        return Sets(
+            _source(type="builtin", name="alcohols-and-ethers", formulas=chosen),
+            _source(type="builtin", name="alcohols-and-ethers", formulas=known) if known else "",
+            f"saturated acyclic alcohols and ethers: {', '.join(chosen)}",
+        )
+    chosen = [name for name in homologues if name and _in_qm9(name)]
+    covered = {symbol for name in chosen for symbol in Formula(name).count()}
+    if chosen and set(counts) <= covered:
+        known = [own] if _in_qm9(own) else []
+        return Sets(
+            _source(type="qm9", formulas=chosen),
+            _source(type="qm9", formulas=known) if known else "",
+            f"molecules of QM9, one CH2 more or less: {', '.join(chosen)}",
+        )
+    return _to_fill_in(f"molecules with {', '.join(sorted(counts))}")
+
+
+def _for_crystal(formula: str) -> Sets:
+    own = hill_formula(formula)
+    if reduced_formula(own) == "O2Si":
+        cells = sio2_cells()
+        others = [name for name in cells if name != own]
+        return Sets(
+            _source(type="builtin", name="sio2-prototypes", formulas=others),
+            _source(type="builtin", name="sio2-prototypes", formulas=[own]) if own in cells else "",
+            "SiO2 crystals among the AFLOW prototypes, with other numbers of atoms",
+        )
+    counts = Formula(reduced_formula(own)).count()
+    elements = sorted(counts)
+    named = ",".join(f'"{symbol}"' for symbol in elements)
+    reduced = "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in elements)
+    # one more element than the target has, so that there is something for every target
+    holds = f"elements HAS ALL {named} AND nelements<={len(elements) + 1} AND nsites<=20"
+    return Sets(
+        _source(
+            type="optimade",
+            providers=["mp"],
+            filter=f'{holds} AND chemical_formula_reduced!="{reduced}"',
+            max_structures=200,
+        ),
+        _source(type="optimade", providers=["mp"], filter=f'chemical_formula_reduced="{reduced}"'),
+        f"crystals with {', '.join(elements)} and at most one further element, by OPTIMADE",
+    )
+
+
+def _to_fill_in(what: str) -> Sets:
+    return Sets(_source(type="files", path=f"{FILL_IN} a file of {what}"), "", "to be filled in")
+
+
+def _with_carbons(counts: Counter[str], change: int) -> str:
+    """Return the formula with CH2 added or taken away; empty if there is none such."""
+    changed = counts + Counter()
+    changed["C"] += change
+    changed["H"] += 2 * change
+    if min(changed["C"], changed["H"]) < 0 or changed["H"] > _most_hydrogens(changed):
+        return ""
+    left = [symbol for symbol, n in changed.items() for _ in range(n)]
+    return hill_formula(left) if set(left) - {"H"} else ""
+
+
+def _most_hydrogens(counts: Counter[str]) -> int:
+    return 2 * counts["C"] + counts["N"] + 2 - counts["F"]
+
+
+def _in_qm9(formula: str) -> bool:
+    counts = Formula(formula).count()
+    heavy = sum(n for symbol, n in counts.items() if symbol != "H")
+    return set(counts) <= _QM9_ELEMENTS and heavy <= _QM9_HEAVY
+
+
+def _source(**settings: object) -> str:
+    # JSON is YAML; quoted throughout, so that nothing is taken for a number
+    return json.dumps(settings, ensure_ascii=False)
