@@ -159,8 +159,6 @@ class CampaignMaker(Maker):
         relaxed = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target)).make(
             training.output, [s.output for s in sets[1:]], links
         )
-        last_level = maker_for(spec.relax.levels[-1])
-
         jobs: list[Job | Flow] = [describe, *sets, relaxed]
         if known:
             jobs.append(
@@ -170,11 +168,12 @@ class CampaignMaker(Maker):
             )
         if spec.relax.reference:
             jobs.append(
-                ReferenceMaker(maker=last_level, formula=spec.hill_formula).make(
-                    [s.output for s in known or [training]], describe.output.id
-                )
+                ReferenceMaker(
+                    maker=maker_for(spec.relax.levels[-1]), formula=spec.hill_formula
+                ).make([s.output for s in known or [training]], describe.output.id)
             )
         if spec.relax.hull is not None:
+            last_level = maker_for(spec.relax.levels[-1])
             competing = [
                 TrainingSetMaker("competing", source=source, role="known", base=self.base).make()
                 for source in spec.relax.hull.competing

@@ -14,7 +14,7 @@ from logan_campaign.classification import (
     screen_and_match,
 )
 from logan_campaign.flows.stages import stage
-from logan_campaign.flows.substitutes import Substitutes, all_relaxed
+from logan_campaign.flows.substitutes import Later, all_relaxed
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.schemas import (
     DATA_KEYS,
@@ -45,12 +45,20 @@ class ScreenMaker(Maker):
 
     @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match"))
     def make(
-        self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str
+        self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str | None
     ) -> ScreeningDoc:
-        """Return one verdict per candidate, and the structures of those that go on."""
+        """Return one verdict per candidate, and the structures of those that go on.
+
+        Args:
+            selection: The picks.
+            known: The training set and the known sets.
+            before_level: Name of the first level; None where nothing is relaxed.
+        """
         selection = SelectionDoc.model_validate(selection)
         sets = known_sets(known)
         verdicts = screen_and_match(selection.candidates, sets, self.screening, self.matching)
+        if before_level is None:
+            verdicts = [_ends_here(verdict) for verdict in verdicts]
         return ScreeningDoc(
             campaign_id=selection.campaign_id,
             before_level=before_level,
@@ -81,7 +89,7 @@ class CompareMaker(Maker):
         campaign_id: str,
         candidate_ids: list[str],
         relaxations: list[RelaxationDoc | None],
-        substitutes: Substitutes | None,
+        more: list[Later | None] | None,
         known: list[TrainingSetDoc],
         before_level: str,
     ) -> ScreeningDoc:
@@ -91,12 +99,12 @@ class CompareMaker(Maker):
             campaign_id: Campaign.
             candidate_ids: Candidates that entered the level.
             relaxations: Their relaxations, in the same order; None where the job died.
-            substitutes: What was relaxed in place of some that failed.
+            more: What was relaxed in place of some that failed, or in its turn.
             known: The training set and the known sets.
             before_level: Name of the next level.
         """
         sets = known_sets(known)
-        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
+        ids, relaxed, copies, _ = all_relaxed(candidate_ids, relaxations, more)
         verdicts = between_levels(
             ids, relaxed, sets, self.matching, window_ev_per_atom=self.window_ev_per_atom
         )
@@ -133,7 +141,7 @@ class ClassifyMaker(Maker):
         campaign_id: str,
         candidate_ids: list[str],
         relaxations: list[RelaxationDoc | None],
-        substitutes: Substitutes | None,
+        more: list[Later | None] | None,
         known: list[TrainingSetDoc],
     ) -> ClassificationDoc:
         """Return one verdict per candidate that entered the last level.
@@ -142,16 +150,16 @@ class ClassifyMaker(Maker):
             campaign_id: Campaign.
             candidate_ids: Candidates that entered the last level.
             relaxations: Their relaxations, in the same order; None where the job died.
-            substitutes: What was relaxed in place of some that failed.
+            more: What was relaxed in place of some that failed, or in its turn.
             known: The training set and the known sets.
         """
         sets = known_sets(known)
-        ids, relaxed, copies = all_relaxed(candidate_ids, relaxations, substitutes)
+        ids, relaxed, copies, left = all_relaxed(candidate_ids, relaxations, more)
         verdicts = classify(ids, relaxed, sets, self.matching)
         return ClassificationDoc(
             campaign_id=campaign_id,
             known_set_ids=[s.id for s in sets],
-            verdicts=[*verdicts, *_of_copies(verdicts, copies)],
+            verdicts=[*verdicts, *_of_copies(verdicts, copies), *_of_left(left)],
         )
 
 
@@ -159,6 +167,14 @@ def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
     """Return the sets in the form that matching takes."""
     sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
     return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
+
+
+def _ends_here(verdict: Verdict) -> Verdict:
+    """Return the verdict of a campaign that has no level of relaxation."""
+    if verdict.state != "pending":
+        return verdict
+    change = {"state": "selected", "reason": "the campaign ends with selection"}
+    return verdict.model_copy(update=change)
 
 
 def _of_copies(verdicts: list[Verdict], copies: dict[str, list[str]]) -> list[Verdict]:
@@ -171,6 +187,14 @@ def _of_copies(verdicts: list[Verdict], copies: dict[str, list[str]]) -> list[Ve
         if substitute not in failed
         for copy in others
         if copy not in judged
+    ]
+
+
+def _of_left(candidate_ids: list[str]) -> list[Verdict]:
+    reason = "not relaxed: enough known entries were found before its turn"
+    return [
+        Verdict(candidate_id=candidate_id, state="selected", reason=reason)
+        for candidate_id in candidate_ids
     ]
 
 

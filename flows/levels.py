@@ -5,22 +5,54 @@ relaxations of each level are therefore added to the running flow by a job of it
 
     screen ─> start level ─> compare ─> start level ─> … ─> classify
                └─ relax × K              └─ relax × K
+
+Where the last level goes on only until enough known entries are found, it takes its
+candidates in turns: relax × n ─> next turn ─> relax × n ─> …
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from jobflow import Flow, Job, Maker, Response, job
+from jobflow import Flow, Job, Maker, OutputReference, Response, job
+from pydantic import BaseModel, Field
 
-from logan_campaign.flows.judge import ClassifyMaker, CompareMaker
+from logan_campaign.classification import classify
+from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, known_sets
+from logan_campaign.flows.links import OpenFlow
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
 from logan_campaign.flows.stages import placed, relaxation_of, stage
-from logan_campaign.flows.substitutes import substitutes_for
+from logan_campaign.flows.substitutes import Later, all_relaxed, substitutes_for
 from logan_campaign.flows.tolerance import tolerant
-from logan_campaign.schemas import ScreeningDoc, TrainingSetDoc
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.schemas import (
+    DATA_KEYS,
+    Geometry,
+    RelaxationDoc,
+    ScreeningDoc,
+    TrainingSetDoc,
+)
+from logan_campaign.spec import TurnsSpec
 
-_LEVEL_OUTPUT = ("campaign_id", "candidate_ids", "relaxations", "substitutes")
+_LEVEL_OUTPUT = ("campaign_id", "candidate_ids", "relaxations", "more")
+
+
+class Relaxed(BaseModel):
+    """What a level has relaxed, by the jobs that did it (uuids)."""
+
+    candidate_ids: list[str] = Field(default_factory=list, description="Candidates")
+    relaxations: list[str] = Field(default_factory=list, description="Their jobs")
+    substitutes: list[str] = Field(default_factory=list, description="Jobs of substitutes")
+
+    def after(
+        self, candidate_ids: list[str], relaxations: list[Job], substitutes: Job | None
+    ) -> Relaxed:
+        """Return this with one more turn."""
+        return Relaxed(
+            candidate_ids=[*self.candidate_ids, *candidate_ids],
+            relaxations=[*self.relaxations, *(job.uuid for job in relaxations)],
+            substitutes=[*self.substitutes, *([] if substitutes is None else [substitutes.uuid])],
+        )
 
 
 @dataclass
@@ -32,11 +64,17 @@ class RelaxLevelMaker(Maker):
         maker: The level's Maker.
         substitutes: How many others of a group of equals to try where the one that stands for
             them fails.
+        turns: When to go no further, and how many at a time; None: all at once.
+        known: Jobs that made the sets which candidates are compared against, by their uuids.
+        matching: What counts as the same structure.
     """
 
     name: str = "start level"
     maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
     substitutes: int = 1
+    turns: TurnsSpec | None = None
+    known: list[str] = field(default_factory=list)
+    matching: MatchingSpec = field(default_factory=MatchingSpec)
 
     @job(metadata=stage("default"))
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
@@ -50,38 +88,116 @@ class RelaxLevelMaker(Maker):
 
         Returns:
             ``campaign_id``, ``candidate_ids``, the ``relaxations`` in the same order, and
-            ``substitutes``.
+            ``more``, what is relaxed later.
         """
         screening = ScreeningDoc.model_validate(screening)
-        maker, campaign_id = self.maker, screening.campaign_id
         # in the order of the verdicts, which is the order that selection fixed
         entrants = [v.candidate_id for v in screening.verdicts if v.state == "pending"]
+        reserves = {c: screening.reserves[c] for c in entrants if c in screening.reserves}
+        campaign_id, structures = screening.campaign_id, screening.structures
+        return self._add(campaign_id, entrants, structures, reserves, level_index, Relaxed())
+
+    @job(name="next turn", data=DATA_KEYS, metadata=stage("match"))
+    def go_on(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        structures: dict[str, Geometry],
+        reserves: dict[str, list[str]],
+        level_index: int,
+        relaxed: Relaxed,
+        relaxations: list[RelaxationDoc | None],
+        more: list[Later | None],
+        known: list[TrainingSetDoc],
+    ) -> Response:
+        """Relax the next candidates, unless enough known entries have been found.
+
+        Args:
+            campaign_id: Campaign.
+            candidate_ids: Candidates whose turn has not come.
+            structures: Theirs, and those of their reserves.
+            reserves: For each of them its duplicates, in the order in which to try them.
+            level_index: Place of this level among the campaign's, from 0.
+            relaxed: What had its turn.
+            relaxations: Theirs; None where the job died.
+            more: What was relaxed in place of some of them.
+            known: The training set and the known sets.
+
+        Returns:
+            :class:`Later` as a dictionary.
+        """
+        assert self.turns is not None  # or there were no such job
+        relaxed = Relaxed.model_validate(relaxed)
+        sets = known_sets(known)
+        ids, documents, *_ = all_relaxed(relaxed.candidate_ids, relaxations, more)
+        targets = {s.id for s in sets if s.role == "known"}
+        found = {
+            verdict.match
+            for verdict in classify(ids, documents, sets, self.matching)
+            if verdict.state == "rediscovered" and verdict.match_set in targets
+        }
+        if len(found) >= self.turns.until_found:
+            return Response(output=Later(left=candidate_ids).model_dump())
+        return self._add(campaign_id, candidate_ids, structures, reserves, level_index, relaxed)
+
+    def _add(
+        self,
+        campaign_id: str,
+        candidate_ids: list[str],
+        structures: dict[str, Geometry],
+        reserves: dict[str, list[str]],
+        level_index: int,
+        relaxed: Relaxed,
+    ) -> Response:
+        maker, turns = self.maker, self.turns
+        n_now = len(candidate_ids) if turns is None else turns.at_a_time
+        entrants, waiting = candidate_ids[:n_now], candidate_ids[n_now:]
         relaxations = [
-            maker.make(candidate_id, screening.structures[candidate_id], campaign_id, level_index)
+            maker.make(candidate_id, structures[candidate_id], campaign_id, level_index)
             for candidate_id in entrants
         ]
         for candidate_id, relaxation in zip(entrants, relaxations, strict=True):
             relaxation_of(relaxation, candidate_id, maker.level.name)
-        output = {
-            "campaign_id": campaign_id,
-            "candidate_ids": entrants,
-            "relaxations": [relaxation.output for relaxation in relaxations],
-            "substitutes": None,
-        }
         jobs: list[Job] = [*relaxations]
+        more = []
         substitutes = substitutes_for(
             maker,
             self.substitutes,
             campaign_id,
             level_index,
             relaxations,
-            {c: screening.reserves[c] for c in entrants if c in screening.reserves},
-            screening.structures,
+            {c: reserves[c] for c in entrants if c in reserves},
+            structures,
         )
         if substitutes is not None:
             jobs.append(substitutes)
-            output["substitutes"] = substitutes.output
-        return Response(replace=placed(Flow(jobs, output=output, name=f"level {maker.name}")))
+            more.append(substitutes.output)
+        if waiting:
+            held = {*waiting, *(other for c in waiting for other in reserves.get(c, ()))}
+            relaxed = relaxed.after(entrants, relaxations, substitutes)
+            following = tolerant(
+                self.go_on(
+                    campaign_id,
+                    waiting,
+                    {c: structures[c] for c in structures if c in held},
+                    {c: reserves[c] for c in waiting if c in reserves},
+                    level_index,
+                    relaxed,
+                    [OutputReference(uuid) for uuid in relaxed.relaxations],
+                    [OutputReference(uuid) for uuid in relaxed.substitutes],
+                    [OutputReference(uuid) for uuid in self.known],
+                )
+            )
+            jobs.append(following)
+            more.append(following.output)
+        output = {
+            "campaign_id": campaign_id,
+            "candidate_ids": entrants,
+            "relaxations": [relaxation.output for relaxation in relaxations],
+            "more": more,
+        }
+        flow = OpenFlow if waiting else Flow
+        return Response(replace=placed(flow(jobs, output=output, name=f"level {maker.name}")))
 
 
 @dataclass
@@ -94,6 +210,7 @@ class RelaxLevelsMaker(Maker):
         compare: Judges the results between two levels.
         classify: Judges the results of the last level.
         substitutes: How many others of a group of equals to try where one fails.
+        turns: When the last level goes no further, and how many it takes at a time.
     """
 
     name: str = "relax"
@@ -101,6 +218,7 @@ class RelaxLevelsMaker(Maker):
     compare: CompareMaker = field(default_factory=CompareMaker)
     classify: ClassifyMaker = field(default_factory=ClassifyMaker)
     substitutes: int = 1
+    turns: TurnsSpec | None = None
 
     def make(self, screening: ScreeningDoc, known: list[TrainingSetDoc]) -> Flow:
         """Return the flow: for each level a job that starts it and one that judges it.
@@ -111,11 +229,16 @@ class RelaxLevelsMaker(Maker):
         """
         jobs: list[Job] = []
         for index, maker in enumerate(self.makers):
-            level = RelaxLevelMaker(maker=maker, substitutes=self.substitutes).make(
-                screening, index
-            )
+            is_last = index + 1 == len(self.makers)
+            starter = RelaxLevelMaker(maker=maker, substitutes=self.substitutes)
+            if is_last and self.turns is not None:
+                uuids = [s.uuid for s in known if isinstance(s, OutputReference)]
+                starter = replace(
+                    starter, turns=self.turns, known=uuids, matching=self.classify.matching
+                )
+            level = starter.make(screening, index)
             found = [level.output[k] for k in _LEVEL_OUTPUT]
-            if index + 1 == len(self.makers):
+            if is_last:
                 judge = tolerant(self.classify.make(*found, known))
             else:
                 following = self.makers[index + 1].level.name

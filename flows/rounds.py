@@ -82,6 +82,7 @@ class RoundMaker(Maker):
             target_index: Which of ``targets`` it looks for.
         """
         spec, target = self.spec, self.targets[target_index]
+        levels = spec.relax.levels
         sets = [training, *compared]
         models, pools = [], []
         starts = self._starts(links, target_index)
@@ -114,15 +115,19 @@ class RoundMaker(Maker):
             )
         )
         screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
-            selection.output, sets, before_level=spec.relax.levels[0].name
+            selection.output, sets, before_level=levels[0].name if levels else None
         )
+        jobs: list[Job | Flow] = [*models, *pools, selection, screening]
+        if not levels:
+            return Flow(jobs, output=screening.output, name=f"{self.name} {index}")
         relaxed = RelaxLevelsMaker(
-            makers=[maker_for(level) for level in spec.relax.levels],
+            makers=[maker_for(level) for level in levels],
             compare=CompareMaker(matching=spec.match),
             classify=ClassifyMaker(matching=spec.match),
             substitutes=spec.relax.substitutes,
+            turns=spec.relax.turns,
         ).make(screening.output, sets)
-        jobs: list[Job | Flow] = [*models, *pools, selection, screening, relaxed]
+        jobs.append(relaxed)
         if spec.rounds is not None:
             judge = NextRoundMaker(
                 maker=self,
@@ -350,9 +355,7 @@ def _relaxations(level: dict[str, Any] | None) -> dict[str, RelaxationDoc]:
     """Return what was relaxed at a level, by candidate; nothing if it was never started."""
     if level is None:
         return {}
-    ids, documents, _ = all_relaxed(
-        level["candidate_ids"], level["relaxations"], level["substitutes"]
-    )
+    ids, documents, _, _ = all_relaxed(level["candidate_ids"], level["relaxations"], level["more"])
     return {name: doc for name, doc in zip(ids, documents, strict=True) if doc is not None}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobflow import Flow, Job, Maker, Response, job
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,17 +16,25 @@ from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.schemas import Geometry, RelaxationDoc
 
 
-class Substitutes(BaseModel):
-    """What was relaxed in place of candidates that failed."""
+class Later(BaseModel):
+    """What one level relaxed after others: in place of those that failed, or in its turn."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    candidate_ids: list[str] = Field(default_factory=list, description="The substitutes")
+    candidate_ids: list[str] = Field(default_factory=list, description="The candidates")
     relaxations: list[Any] = Field(default_factory=list, description="Theirs, in the same order")
     copies: dict[str, list[str]] = Field(
         default_factory=dict, description="For each substitute the rest of its group, unrelaxed"
     )
-    more: Substitutes | None = Field(None, description="In place of these, where they failed too")
+    more: list[Later | None] = Field(
+        default_factory=list,
+        description="In place of these, where they failed too, and after these; None for those "
+        "whose job failed",
+    )
+    left: list[str] = Field(
+        default_factory=list, description="Not relaxed: enough known entries were found before"
+    )
+    campaign_id: str | None = Field(None, description="Campaign")
 
 
 @dataclass
@@ -64,7 +72,7 @@ class SubstituteMaker(Maker):
             structures: Structures of the reserves.
 
         Returns:
-            :class:`Substitutes` as a dictionary.
+            :class:`Later` as a dictionary.
         """
         lost = {
             candidate_id: reserves[candidate_id]
@@ -72,7 +80,7 @@ class SubstituteMaker(Maker):
             if state != "converged" or _in_pieces(structures, reserves, smiles, candidate_id)
         }
         if not lost or self.count < 1:
-            return Response(output=Substitutes().model_dump())
+            return Response(output=Later().model_dump())
         relaxations, following = [], {}
         for members in lost.values():
             first, *rest = members
@@ -84,7 +92,7 @@ class SubstituteMaker(Maker):
             "candidate_ids": list(following),
             "relaxations": [relaxation.output for relaxation in relaxations],
             "copies": following,
-            "more": None,
+            "more": [],
         }
         jobs: list[Job] = [*relaxations]
         again = substitutes_for(
@@ -92,7 +100,7 @@ class SubstituteMaker(Maker):
         )
         if again is not None:
             jobs.append(again)
-            output["more"] = again.output
+            output["more"] = [again.output]
         flow = Flow(jobs, output=output, name=f"substitutes {self.maker.name}")
         return Response(replace=placed(flow))
 
@@ -134,20 +142,39 @@ def _in_pieces(
     return is_molecule and smiles[candidate_id] is None
 
 
+class LevelOutcome(NamedTuple):
+    """All that one level has relaxed."""
+
+    candidate_ids: list[str]
+    relaxations: list[RelaxationDoc | None]
+    """In the same order; None where the job died."""
+    copies: dict[str, list[str]]
+    """For each substitute the rest of its group, unrelaxed."""
+    left: list[str]
+    """Candidates whose turn did not come."""
+
+
 def all_relaxed(
     candidate_ids: list[str],
     relaxations: list[RelaxationDoc | None] | None,
-    substitutes: Substitutes | None,
-) -> tuple[list[str], list[RelaxationDoc | None], dict[str, list[str]]]:
-    """Return all candidates that were relaxed, their documents, and copies not relaxed."""
+    more: list[Later | None] | None,
+) -> LevelOutcome:
+    """Put together what a level has relaxed at first and later."""
     if relaxations is None:
         raise InputError("the relaxations have not been started")
-    ids, found, copies = list(candidate_ids), list(relaxations), {}
-    more = None if substitutes is None else Substitutes.model_validate(substitutes)
-    while more is not None:
-        ids += more.candidate_ids
-        found += more.relaxations
-        copies.update(more.copies)
-        more = more.more
+    ids, found = list(candidate_ids), list(relaxations)
+    copies: dict[str, list[str]] = {}
+    left: list[str] = []
+    waiting = list(more or [])
+    while waiting:
+        following = waiting.pop(0)
+        if following is None:
+            continue
+        later = Later.model_validate(following)
+        ids += later.candidate_ids
+        found += later.relaxations
+        copies.update(later.copies)
+        left += later.left
+        waiting += later.more
     documents = [None if doc is None else RelaxationDoc.model_validate(doc) for doc in found]
-    return ids, documents, copies
+    return LevelOutcome(ids, documents, copies, left)

@@ -25,6 +25,7 @@ from logan_campaign.matching.molecules import conformer_rmsd, perceive
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.schemas import (
     Candidate,
+    CandidateState,
     Geometry,
     RelaxationDoc,
     RelaxationState,
@@ -87,7 +88,7 @@ class _Item:
 
     def verdict(
         self,
-        state: Literal["pending", "rejected", "duplicate", "rediscovered", "new", "failed"],
+        state: CandidateState,
         reason: str = "",
         known: _Known | None = None,
         match: str | None = None,

@@ -75,7 +75,9 @@ RelaxationState = Literal[
 #: What a candidate turned out to be. ``rejected``, ``duplicate`` and, for what equals a
 #: training entry, ``rediscovered`` may come before any relaxation; ``pending`` is still on
 #: its way.
-CandidateState = Literal["pending", "rejected", "duplicate", "rediscovered", "new", "failed"]
+CandidateState = Literal[
+    "pending", "selected", "rejected", "duplicate", "rediscovered", "new", "failed"
+]
 
 
 class Document(BaseModel):
@@ -423,7 +425,9 @@ class ScreeningDoc(Document):
 
     doc_type: Literal["screening"] = "screening"
     campaign_id: str = Field(description="Campaign")
-    before_level: str = Field(description="Name of the level that the passed candidates enter")
+    before_level: str | None = Field(
+        description="Name of the level that the passed candidates enter; None if there is none"
+    )
     known_set_ids: list[str] = Field(description="Sets compared against")
     verdicts: list[Verdict] = Field(description="One per candidate that came in, in order")
     reserves: dict[str, list[str]] = Field(

@@ -126,11 +126,29 @@ class HullSpec(Section):
     )
 
 
+class TurnsSpec(Section):
+    """Relax at the last level in the order of selection, and stop once enough is found."""
+
+    until_found: int = Field(
+        1,
+        ge=1,
+        description="Go no further once so many entries of the known sets have been found; "
+        "candidates that are left are 'selected'",
+    )
+    at_a_time: int = Field(1, ge=1, description="Candidates per turn; those of a turn all run")
+
+
 class RelaxSpec(Section):
     """Relaxation in levels, cheap ones first."""
 
     levels: list[LevelSpec] = Field(
-        min_length=1, description="Levels in the order in which they run"
+        description="Levels in the order in which they run; with none ([]) the campaign ends "
+        "with selection"
+    )
+    turns: TurnsSpec | None = Field(
+        None,
+        description="Relax at the last level by turns until enough known entries are found; all "
+        "at once if null",
     )
     reference: bool = Field(
         False,
@@ -157,6 +175,14 @@ class RelaxSpec(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"every level needs a name of its own, got {', '.join(names)}")
         return levels
+
+    @model_validator(mode="after")
+    def _what_needs_a_level(self) -> RelaxSpec:
+        needs = {"reference": self.reference, "hull": self.hull, "turns": self.turns}
+        for name, value in needs.items():
+            if value and not self.levels:
+                raise ValueError(f"{name} needs a level of relaxation: add one to 'levels'")
+        return self
 
 
 class CampaignSpec(Section):
@@ -196,6 +222,14 @@ class CampaignSpec(Section):
         "worker, resources, exec_config and time_limit_s; stages are default, pull, train, "
         "generate, select, match, relax and relax.LEVEL",
     )
+
+    @model_validator(mode="after")
+    def _rounds_relax(self) -> CampaignSpec:
+        if self.rounds is not None and not self.relax.levels:
+            raise ValueError("rounds go by what is relaxed: add a level to 'relax.levels'")
+        if self.relax.turns is not None and not self.known:
+            raise ValueError("relax.turns: there is nothing to find: add a source to 'known'")
+        return self
 
     @model_validator(mode="after")
     def _workers_name_levels(self) -> CampaignSpec:
@@ -245,6 +279,8 @@ class CampaignSpec(Section):
         if isinstance(settings, DescentHyperparameters) and "exchange" not in self.models.vary:
             said["models"]["hyperparameters"] = settings.identity()
         del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
+        if self.relax.turns is None:
+            del said["relax"]["turns"]
         if self.rounds is None:
             del said["rounds"]
         else:
@@ -279,9 +315,9 @@ class CampaignSpec(Section):
         for step in steps_of(self.select):
             step.check(species, target.kind)
         self.screen.check(target.kind)
-        last = self.relax.levels[-1]
+        last = self.relax.levels[-1] if self.relax.levels else None
         for each in (self.target, *others):
-            if each.lattice == "fixed":
+            if each.lattice == "fixed" or last is None:
                 continue
             if not last.relax_cell:
                 raise InputError(

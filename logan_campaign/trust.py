@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from logan_campaign.errors import InputError
@@ -57,9 +58,18 @@ class UntrustedError(InputError):
     """A stored document names code that nobody has said to trust."""
 
 
-def restrict(modules: Iterable[str]) -> None:
+@contextmanager
+def restricted(modules: Iterable[str]) -> Iterator[None]:
     """Let this process, and those that it starts, call these modules and no others."""
+    before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = ",".join(sorted(set(modules)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def code_named_in(spec: Any) -> list[str]:

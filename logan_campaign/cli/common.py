@@ -37,6 +37,7 @@ class StateChoice(StrEnum):
     REDISCOVERED = "rediscovered"
     DUPLICATE = "duplicate"
     PENDING = "pending"
+    SELECTED = "selected"
     REJECTED = "rejected"
     FAILED = "failed"
 

@@ -23,7 +23,7 @@ from logan_campaign.errors import InputError
 from logan_campaign.flows.control import Done
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import CampaignRecord
-from logan_campaign.trust import restrict
+from logan_campaign.trust import restricted
 
 WorkersOption = Annotated[
     int | None,
@@ -74,12 +74,11 @@ def resume(
 
     Of an imported campaign the flow is made anew from its spec.
     """
-    restrict(trusted or [])
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
             done = control.resume()
         _say(record, done, as_json)
-        _run_here(database.stores, record, workers, quiet or as_json)
+        _run_here(database.stores, record, workers, trusted or [], quiet or as_json)
 
 
 @app.command()
@@ -97,17 +96,20 @@ def retry(
     """Run failed jobs again, and what was given up because of them."""
     if not failed:
         raise InputError("say which jobs: --failed")
-    restrict(trusted or [])
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
             done = control.retry_failed()
         _say(record, done, as_json)
         if done.n_jobs:
-            _run_here(database.stores, record, workers, quiet or as_json)
+            _run_here(database.stores, record, workers, trusted or [], quiet or as_json)
 
 
 def _run_here(
-    stores: CampaignStores, record: CampaignRecord, workers: int | None, quiet: bool
+    stores: CampaignStores,
+    record: CampaignRecord,
+    workers: int | None,
+    trusted: list[str],
+    quiet: bool,
 ) -> None:
     if stores.describe().startswith(JF):
         return  # its runner goes on
@@ -117,7 +119,8 @@ def _run_here(
 
     ledger = Ledger(stores.ledger, record.id)
     spec = CampaignSpec.model_validate(record.spec)
-    go_on(stores, ledger, spec, None, workers=workers, quiet=quiet)
+    with restricted(trusted):
+        go_on(stores, ledger, spec, None, workers=workers, quiet=quiet)
 
 
 def _say(record: CampaignRecord, done: Done, as_json: bool) -> None:

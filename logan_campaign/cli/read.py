@@ -176,6 +176,7 @@ _COLOURS = {
     "rediscovered": "green",
     "duplicate": "dim",
     "pending": "cyan",
+    "selected": "cyan",
     "rejected": "yellow",
     "failed": "red",
 }

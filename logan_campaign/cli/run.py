@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from logan_campaign import trust
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import TrustOption
 from logan_campaign.errors import InputError
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
-from logan_campaign.trust import code_named_in
+from logan_campaign.trust import code_named_in, restricted
 
 
 @app.command()
@@ -55,8 +54,6 @@ def run(
     from logan_campaign.stores.known import entries_for
 
     maker = CampaignMaker.from_file(spec, overrides or [])
-    # whoever names a spec here trusts what it names
-    trust.restrict([*(trusted or []), *code_named_in(maker.spec.model_dump(mode="json"))])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks what the spec needs, before anything is written
@@ -82,7 +79,10 @@ def run(
             )
         if root is not None:
             ledger.halt("")
-        go_on(stores, ledger, maker.spec, flow, workers=workers, quiet=quiet)
+        # whoever names a spec here trusts what it names
+        named = code_named_in(maker.spec.model_dump(mode="json"))
+        with restricted([*(trusted or []), *named]):
+            go_on(stores, ledger, maker.spec, flow, workers=workers, quiet=quiet)
 
 
 def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec: dict) -> None:

@@ -174,12 +174,14 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
         for r in record.references
         if r.energy_per_atom_ev is not None and r.state == "converged" and r.role == "known"
     ]
+    if not known:
+        return None
     relaxed = [
         c
         for c in database.candidates(record.id, level=record.levels[-1], structures=False)
         if c.energy_above_min_ev is not None and c.state not in ("failed", "rejected")
     ]
-    if not known or not relaxed:
+    if not relaxed:
         return None
     best = min(relaxed, key=lambda c: c.energy_per_atom_ev or 0.0)
     lowest = min(known, key=lambda r: r.energy_per_atom_ev or 0.0)

@@ -20,10 +20,16 @@ from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
 from logan_campaign.relaxation.levels import ASELevel
 from logan_campaign.schemas import ScreeningDoc, Verdict
 from logan_campaign.sources import FilesSource, SmilesSource
+from logan_campaign.spec import TurnsSpec
 from logan_campaign.structures import to_atoms
 
 WATER = Molecule(["O", "H", "H"], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 HERE = __name__
+
+
+def to_molecule(smiles: str) -> Molecule:
+    """Return one geometry of a molecule."""
+    return SmilesSource(smiles=[smiles], relax=False).load(Path()).entries[0].structure
 
 
 def broken() -> Calculator:
@@ -118,6 +124,16 @@ def test_what_a_level_adds_refers_to_nothing_outside_itself() -> None:
     assert next(job.name for job in get_flow(response.replace).jobs) == "relax one cand-0"
 
 
+class Still(Calculator):
+    """No forces: every geometry is a minimum."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's own way
+
+    def calculate(self, atoms: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().calculate(atoms, *args, **kwargs)
+        self.results = {"energy": -1.0, "forces": 0.0 * atoms.positions}
+
+
 class Picky(Calculator):
     """Constant forces of zero; refuses atoms that stand far from the origin."""
 
@@ -197,3 +213,38 @@ def test_elements_and_competing_phases_are_relaxed_as_the_level_says(
         ("element", "Cu", "emt"),
     ]
     assert found[2]["energy_ev"] == pytest.approx(-0.007, abs=0.01)  # EMT's reference state
+
+
+@pytest.mark.parametrize(
+    ("turns", "states"),
+    [
+        (None, ["new", "rediscovered", "new", "rediscovered"]),
+        (TurnsSpec(), ["new", "rediscovered", "selected", "selected"]),
+        (TurnsSpec(until_found=2), ["new", "rediscovered", "new", "rediscovered"]),
+        (TurnsSpec(at_a_time=3), ["new", "rediscovered", "new", "selected"]),
+    ],
+)
+def test_by_turns_the_last_level_stops_once_enough_known_entries_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: TurnsSpec | None, states: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shapes = [to_molecule(smiles) for smiles in ("CCO", "COC", "CC=O", "C1CO1")]
+    screening = ScreeningDoc(
+        campaign_id="camp-0",
+        before_level="one",
+        known_set_ids=[],
+        verdicts=[Verdict(candidate_id=f"cand-{i}", state="pending") for i in range(4)],
+        structures={f"cand-{i}": shape for i, shape in enumerate(shapes)},
+    )
+    sets = [
+        TrainingSetMaker(source=SmilesSource(smiles=smiles, relax=False), role=role).make()
+        for smiles, role in ((["C"], "training"), (["COC", "C1CO1"], "known"))
+    ]
+    maker = RelaxLevelsMaker(makers=[level("one", f"{HERE}:Still")], turns=turns)
+    flow = Flow([*sets, maker.make(screening, [s.output for s in sets])])
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    (found,) = store.query({"output.doc_type": "classification"})
+    assert [v["state"] for v in found["output"]["verdicts"]] == states
+    relaxed = {d["output"]["candidate_id"] for d in store.query({"output.doc_type": "relaxation"})}
+    assert len(relaxed) == 4 - states.count("selected")

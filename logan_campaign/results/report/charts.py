@@ -35,6 +35,7 @@ STATE_COLOURS = {
     "rediscovered": "#0072B2",
     "duplicate": "#999999",
     "pending": "#56B4E9",
+    "selected": "#56B4E9",
     "rejected": "#E69F00",
     "failed": "#D55E00",
 }
@@ -132,7 +133,7 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
         hoverinfo="skip",
     )
     for name, states, symbol, size in (
-        ("picked", ("pending", "duplicate", "rejected", "failed"), "circle", 8),
+        ("picked", ("pending", "selected", "duplicate", "rejected", "failed"), "circle", 8),
         ("found: rediscovered", ("rediscovered",), "diamond", 11),
         ("found: new", ("new",), "star", 14),
     ):

@@ -82,6 +82,8 @@ def _lost(candidate: CandidateRecord) -> tuple[str, str] | None:
             return ("relaxed" if last else "picked", "equals another candidate")
         case "pending":
             return ("distinct", PENDING)
+        case "selected":
+            return ("distinct", "selected, not relaxed")
         case _:
             broken = last is not None and last.state != "converged"
             reason = last.state.replace("_", " ") if last and broken else _opening(candidate)
