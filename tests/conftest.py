@@ -10,6 +10,8 @@ import pymongo
 import pytest
 from mongod import NO_MONGOD, Server, mongod_program
 
+from logan_campaign.trust import VARIABLE
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run tests of several minutes too")
@@ -55,7 +57,11 @@ TRUSTED = ("faulty", "remote_jobs", "runner_zoo", "steerable")
 
 
 @pytest.fixture(autouse=True)
-def trusted_in_queues(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers of a queue call what the tests bring, as a user says for modules of their own."""
+def trusted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers of a queue call what the tests bring, as a user says for modules of their own.
+
+    Elsewhere nothing is set, whatever ran before.
+    """
+    monkeypatch.delenv(VARIABLE, raising=False)
     if {"remote", "faults"} & set(request.path.parts):
-        monkeypatch.setenv("LOGAN_CAMPAIGN_TRUST", ",".join(TRUSTED))
+        monkeypatch.setenv(VARIABLE, ",".join(TRUSTED))

@@ -117,8 +117,9 @@ def test_targets_of_levels_and_scores_are_refused_too(monkeypatch: pytest.Monkey
     monkeypatch.setenv(trust.VARIABLE, "")
     with pytest.raises(UntrustedError, match=r"--trust ase\.calculators\.emt"):
         load_target("ase.calculators.emt:EMT")
-    trust.restrict(["ase.calculators.emt"])
-    assert callable(load_target("ase.calculators.emt:EMT"))
+    with trust.restricted(["ase.calculators.emt"]):
+        assert callable(load_target("ase.calculators.emt:EMT"))
+    assert trust.trusted_modules() == frozenset()
 
 
 def test_a_spec_says_which_modules_it_names() -> None:
