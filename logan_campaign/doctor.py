@@ -23,6 +23,8 @@ import psutil
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from logan_campaign.redaction import redact
+
 DISTRIBUTION = "logan-campaign"
 
 #: Elements of the built-in training sets and of the shipped examples.
@@ -339,16 +341,6 @@ def _is_sqlite(file: Path) -> bool:
         return stream.read(16) == b"SQLite format 3\0"
 
 
-def masked_uri(uri: str) -> str:
-    """Return a database URI without what may be secret: user name, password, options."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        scheme, rest = "", uri
-    # A password that was not escaped may itself hold '/' or '@'.
-    userinfo, _, host = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if userinfo else ''}{host.partition('?')[0]}"
-
-
 def _reason(error: Exception, uri: str) -> str:
     """Return what a driver says is wrong, unless it quotes something secret."""
     # The driver goes on to tell its settings and its view of the servers.
@@ -368,7 +360,8 @@ def check_mongodb(uri: str) -> Check:
     Neither user name nor password are part of the result.
     """
     name = "MongoDB server"
-    where = masked_uri(uri)
+    # without a scheme it is no URI, and may hold a password all the same
+    where = redact(uri if "://" in uri else f"mongodb://{uri}")
     try:
         from pymongo import MongoClient
         from pymongo.errors import PyMongoError

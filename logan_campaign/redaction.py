@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 #: user:password@ or user@ behind a scheme; greedy, for passwords that hold an @ themselves
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*@|(?<=://)[^\s/'\"@]+@")
+#: Of a database's options any may be secret.
+_OPTIONS = re.compile(r"(mongodb(?:\+srv)?://[^\s?]*)\?[^\s'\"]*", re.IGNORECASE)
 _ENCODED = re.compile(r"(?<=%3A%2F%2F)\S+?(?=%40)", re.IGNORECASE)
 _NAME = r"(?:password|passwd|passphrase|pwd|secret|api[_-]?key|token|credentials?)"
 _VALUE = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s'",}&]+)"""
@@ -16,7 +18,7 @@ _HEADER = re.compile(
 )
 
 #: Names of environment variables that hold secrets.
-_SECRET_NAME = re.compile(r"passw|passphrase|secret|api_?key|token|credential", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|api_?key|token(?!iz)|credential", re.IGNORECASE)
 
 
 def is_secret_name(name: str) -> bool:
@@ -34,10 +36,17 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def redact(text: str) -> str:
-    """Return a text without passwords, as far as they can be told.
+    """Return a text without user names and passwords, as far as they can be told.
+
+    Of a text that is one URI, nothing before its last '@' is left; a database's options are
+    left out wherever they stand.
 
     >>> redact("cannot reach mongodb://me:secret@host/db (password='abc')")
     'cannot reach mongodb://***@host/db (password=***)'
     """
+    whole = re.fullmatch(r"([a-z][a-z0-9+.-]*://).*@([^@]*)", text, re.IGNORECASE)
+    if whole:
+        text = f"{whole[1]}***@{whole[2]}"
+    text = _OPTIONS.sub(r"\1", text)
     masked = _ENCODED.sub("***", _CREDENTIALS.sub("***@", text))
     return _NAMED.sub(r"\1***", _HEADER.sub(r"\1***", masked))

@@ -41,6 +41,9 @@ _DATA = {
         "MinimalMsgspecJSONStore",
         "MinimalMsgpackStore",
     },
+    # what a job asks of a scheduler, and what is set up before it
+    "jobflow_remote.config.base": {"ExecutionConfig"},
+    "qtoolkit.core.data_objects": {"ProcessPlacement", "QResources"},
     "maggma.stores.mongolike": {"JSONStore", "MemoryStore"},
     "pymatgen.core.composition": {"Composition"},
     "pymatgen.core.lattice": {"Lattice"},

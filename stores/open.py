@@ -32,6 +32,7 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyM
 from pymongo.uri_parser import parse_uri
 
 from logan_campaign.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.redaction import redact
 from logan_campaign.stores.blobs import SQLiteBlobStore
 from logan_campaign.stores.collections import (
     BLOBS,
@@ -49,18 +50,6 @@ from logan_campaign.stores.sqlite import SQLiteStore, transaction
 FILE_NAME = "campaign.sqlite"
 _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _MONGO = ("mongodb://", "mongodb+srv://")
-
-
-def mask_password(text: str) -> str:
-    """Return a URI without password and without options, which may hold secrets too."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return text
-    # The last @ first: a password that was not percent-encoded may hold any character.
-    credentials, at, host = rest.rpartition("@")
-    host = host.split("?", 1)[0]
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}://{user}{':***' if colon else ''}{at}{host}"
 
 
 @dataclass
@@ -228,7 +217,7 @@ def open_campaign_stores(
         return _open_mongo(text, create, timeout_s or 5.0)
     if "://" in text and not text.startswith("sqlite:///"):
         raise StoreError(
-            f"store {mask_password(text)}: unknown kind; "
+            f"store {redact(text)}: unknown kind; "
             "give a folder, an .sqlite file or a mongodb:// URI"
         )
     path = _sqlite_file(text)
@@ -294,7 +283,7 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
 @contextmanager
 def _mongo_errors(uri: str) -> Iterator[None]:
     """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
-    with _driver_errors(mask_password(uri)):
+    with _driver_errors(redact(uri)):
         yield
 
 
@@ -350,7 +339,7 @@ def _store_beside(store: MongoStore, collection: Collection) -> MongoStore:
 
 
 def _open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
-    place = mask_password(uri)
+    place = redact(uri)
     with _mongo_errors(uri):
         if not parse_uri(uri)["database"]:
             raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")

@@ -183,19 +183,6 @@ def test_a_uri_that_does_not_work_never_shows_its_password(uri, monkeypatch):
     assert "127.0.0.1" in check.detail
 
 
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("mongodb://host:1/db", "mongodb://host:1/db"),
-        ("mongodb://u:p@h1,h2:2/db?authSource=admin", "mongodb://***@h1,h2:2/db"),
-        ("mongodb+srv://u@h", "mongodb+srv://***@h"),
-        ("u:p@h", "***@h"),
-    ],
-)
-def test_masked_uri_keeps_the_hosts_alone(uri, shown):
-    assert doctor.masked_uri(uri) == shown
-
-
 def test_an_embedded_store_passes(tmp_path):
     with sqlite3.connect(tmp_path / "campaign.sqlite") as connection:
         connection.execute("CREATE TABLE t (x)")

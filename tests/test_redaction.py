@@ -34,6 +34,21 @@ def test_passwords_are_left_out(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://host:1/db", "mongodb://host:1/db"),
+        ("mongodb://host/base?key=secret", "mongodb://host/base"),
+        ("mongodb://u:p@h1,h2:2/db?authSource=admin", "mongodb://***@h1,h2:2/db"),
+        ("mongodb+srv://u@h", "mongodb+srv://***@h"),
+        ("mongodb://u:p w/with@all@h/db", "mongodb://***@h/db"),
+        ("/a/path", "/a/path"),
+    ],
+)
+def test_of_a_uri_place_and_database_are_left(uri: str, shown: str) -> None:
+    assert redact(uri) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     ["ValueError: no unit cell", "see https://example.org/a:b", "mongodb://host/db", "12:30@x"],
 )

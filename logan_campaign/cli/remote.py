@@ -124,9 +124,9 @@ def _place(uri: str, password_env: str) -> MongoPlace:
     from pymongo.uri_parser import parse_uri
 
     from logan_campaign.flows.remote.project import MongoPlace
-    from logan_campaign.stores.open import mask_password
+    from logan_campaign.redaction import redact
 
-    shown = mask_password(uri)
+    shown = redact(uri)
     try:
         parts = parse_uri(uri)
     except (InvalidURI, ConfigurationError, ValueError):

@@ -12,7 +12,7 @@ from jobflow import JobStore
 
 from logan_campaign.errors import InputError, StoreError
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.open import CampaignStores, mask_password, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
@@ -133,7 +133,7 @@ def test_an_unusable_uri_is_one_line_without_password(uri: str, message: str) ->
     text = str(caught.value)
     assert "s3cret" not in text
     assert "\n" not in text
-    assert "user:***@" in text
+    assert "***@" in text
 
 
 def test_mongodb_without_campaigns_is_not_touched(mongo_uri: str) -> None:
@@ -151,13 +151,6 @@ def test_a_wrong_password_is_told_without_it(mongo_uri: str) -> None:
     with pytest.raises(StoreError, match="authentication failed") as caught:
         open_campaign_stores(uri)
     assert "s3cret" not in str(caught.value)
-
-
-def test_masks_passwords() -> None:
-    assert mask_password("mongodb://host/base?key=secret") == "mongodb://host/base"
-    assert mask_password("mongodb://u:p@host:1/base") == "mongodb://u:***@host:1/base"
-    assert mask_password("mongodb+srv://u@host/b") == "mongodb+srv://u@host/b"
-    assert mask_password("/a/path") == "/a/path"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:

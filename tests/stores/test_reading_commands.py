@@ -150,7 +150,7 @@ def test_raw_structures_are_exported_without_the_energy_of_the_relaxed_ones(
     path = tmp_path / "out.json"
     read(MadeUpCampaign(), None, "export", str(path))
     assert all(c["energy_ev"] is not None and c["level"] for c in json.loads(path.read_text()))
-    read(MadeUpCampaign(), None, "export", str(path), "--raw")
+    read(MadeUpCampaign(), None, "export", str(path), "--raw", "--force")
     for candidate in json.loads(path.read_text()):
         assert not {"energy_ev", "energy_per_atom_ev", "level"} & candidate.keys()
 
