@@ -18,7 +18,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 from pymatgen.core import Structure
+from scipy.stats import median_abs_deviation
 
 from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
 from logan_campaign.matching.molecules import conformer_rmsd, perceive
@@ -46,6 +48,12 @@ __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "reserves",
 
 #: Relaxations that ended in one of these states count.
 DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
+
+#: Among so many energies one is a hole of the potential if it is below the median by more than
+#: this (eV/atom), and by more than so many times what the others scatter (scaled MAD).
+_FEWEST_FOR_HOLES = 5
+_HOLE_EV_PER_ATOM = 2.0
+_HOLE_SPREADS = 10.0
 
 _NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
 
@@ -304,6 +312,7 @@ def between_levels(
 
     - A relaxation that is missing or ended badly makes its candidate ``failed``.
     - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
+    - One far below all others in energy is ``failed``: a hole of the potential.
     - One whose energy is too far above the lowest is ``rejected``.
     - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
     - A candidate nearer to a training entry than to any target has ``rediscovered`` that.
@@ -324,6 +333,7 @@ def between_levels(
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    items = _above_holes(items, verdicts)
     if window_ev_per_atom is not None:
         items = _within(items, window_ev_per_atom, verdicts)
     _compare(items, identity, tolerance, verdicts)
@@ -339,7 +349,8 @@ def classify(
 ) -> list[Verdict]:
     """Judge candidates after the last level.
 
-    - ``failed``: no result, a bad end, or a molecule without a graph (dissociated).
+    - ``failed``: no result, a bad end, a molecule without a graph (dissociated), or an energy
+      far below all others (a hole of the potential).
     - ``rediscovered``: equals a known entry, of the training set or of a set of targets;
       the nearest one is named, with rms distance for crystals.
     - ``new``: equals nothing known; where no known entry has its composition, so that nothing
@@ -353,6 +364,7 @@ def classify(
     identity = _Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    items = _above_holes(items, verdicts)
     matches = [identity.known(item, tolerance) for item in items]
 
     by_entry: dict[tuple[str, str], list[int]] = {}
@@ -454,6 +466,37 @@ def _relaxed(
             continue
         items.append(item)
     return items, verdicts
+
+
+def _above_holes(items: Sequence[_Item], verdicts: dict[str, Verdict]) -> list[_Item]:
+    """Return the items without those in holes of the potential, with verdicts on these.
+
+    Minima of one composition lie within a few eV/atom; one far below all that is usual among
+    the others tells of the calculator, and would be the lowest of all.
+    """
+    energies = {
+        index: item.energy_ev / len(item.structure)
+        for index, item in enumerate(items)
+        if item.energy_ev is not None
+    }
+    if len(energies) < _FEWEST_FOR_HOLES:
+        return list(items)
+    values = np.array(list(energies.values()))
+    median = float(np.median(values))
+    spread = float(median_abs_deviation(values, scale="normal"))
+    depth = max(_HOLE_EV_PER_ATOM, _HOLE_SPREADS * spread)
+    kept = []
+    for index, item in enumerate(items):
+        below = median - energies.get(index, median)
+        if below <= depth:
+            kept.append(item)
+            continue
+        reason = (
+            f"energy implausible: {below:.2f} eV/atom below the median of the level: look at "
+            "the structure; if it is right, relax it by another calculator"
+        )
+        verdicts[item.candidate_id] = item.verdict("failed", reason)
+    return kept
 
 
 def _within(

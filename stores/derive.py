@@ -393,6 +393,8 @@ def _add_verdicts(
 def _converged_energy(record: Doc) -> float | None:
     """Return the energy of the last relaxation, if it converged and compares with others."""
     last = record["relaxations"][-1] if record["relaxations"] else None
+    if record["state"] == "failed":
+        return None  # in pieces, or in a hole of the potential
     if last is None or last["state"] != "converged" or not last.get("comparable", True):
         return None
     return record["energy_ev"]

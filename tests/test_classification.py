@@ -510,3 +510,25 @@ class TestWhatWasComparedWith:
         sets = [KnownSet("set-k", "known", [entry(QUARTZ, "q"), entry(STISHOVITE, "s")])]
         [verdict] = classify(ids(1), [relaxed(CRISTOBALITE, 0)], sets, MATCHING)
         assert (verdict.state, verdict.compared) == ("new", {"known": 2})
+
+
+@pytest.mark.parametrize("judge", [between_levels, classify])
+def test_an_energy_far_below_all_others_is_a_hole_and_stands_for_none(judge: Any) -> None:
+    shapes = [mol(text) for text in ("CCCO", "CC(C)O", "COCC", "COCC", "COCC", "CCCO")]
+    energies = [-100.0, -101.0, -99.0, -99.5, -100.5, -100.0 - 12 * 3.0]  # 12 atoms
+    relaxations = [relaxed(s, i, e) for i, (s, e) in enumerate(zip(shapes, energies, strict=True))]
+    verdicts = judge(ids(6), relaxations, [], MATCHING)
+    assert verdicts[5].state == "failed"
+    assert "2.98 eV/atom below the median" in verdicts[5].reason
+    assert verdicts[0].state in ("new", "pending")  # the other propanol stands for itself
+
+
+def test_among_few_or_widely_scattered_energies_none_is_a_hole() -> None:
+    shapes = [mol(text) for text in ("CCCO", "CC(C)O", "COCC", "CCCO", "CC(C)O", "COCC")]
+    wide = [relaxed(s, i, -100.0 - 36.0 * i) for i, s in enumerate(shapes)]
+    assert "failed" not in {v.state for v in classify(ids(6), wide, [], MATCHING)}
+    few = [
+        relaxed(s, i, e)
+        for i, (s, e) in enumerate(zip(shapes[:4], (-100.0, -101.0, -99.0, -400.0), strict=True))
+    ]
+    assert "failed" not in {v.state for v in classify(ids(4), few, [], MATCHING)}

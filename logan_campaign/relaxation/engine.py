@@ -99,7 +99,10 @@ class _Guard:
         return forces
 
     def get_stress(self, atoms: Atoms) -> np.ndarray:
-        stress = np.array(self._call(self._calculator.get_stress, atoms), dtype=float)
+        try:
+            stress = np.array(self._call(self._calculator.get_stress, atoms), dtype=float)
+        except PropertyNotImplementedError as err:
+            raise CalculatorFailure(err) from err  # nothing else could stand in for it
         if not np.isfinite(stress).all():
             raise CalculatorFailure(ArithmeticError("the stress is not finite"))
         return stress
@@ -339,6 +342,8 @@ class _Loop:
         for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
             self._record(optimizer)
             if converged:
+                if ended := self._implausible():
+                    return ended
                 self._add_stress()
                 self._add_plain_energy()
                 return "converged", ""
@@ -482,6 +487,15 @@ class _Loop:
                 return "dissociated", f"{', '.join(parts)} move apart after {self.n_steps} steps"
         if problem := geometry.collision(self.atoms):
             return "atoms_collided", f"{problem} after {self.n_steps} steps"
+        return None
+
+    def _implausible(self) -> tuple[RelaxationState, str] | None:
+        """Say what is wrong with a geometry in which the forces vanish, if anything is."""
+        cell_too = self.periodic and self.level.relax_cell
+        if cell_too and (problem := geometry.collapse(self.atoms, self.start_volume)):
+            return "cell_collapsed", problem
+        if problem := geometry.overlap(self.atoms):
+            return "atoms_collided", f"at rest {problem}"
         return None
 
     def _remedy(self, cause: BaseException) -> tuple[RelaxationState, str] | None:

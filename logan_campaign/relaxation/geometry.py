@@ -13,6 +13,9 @@ from scipy.spatial.distance import pdist, squareform
 
 #: Atoms closer than this sit on each other (Å).
 COLLISION_DISTANCE = 0.3
+#: No two atoms that a calculator can be right about are closer than this multiple of the sum of
+#: their covalent radii: Cr2, the shortest of bonds by this measure, has 0.60.
+OVERLAP_FACTOR = 0.55
 #: Two atoms are bonded up to this multiple of the sum of their covalent radii.
 BOND_FACTOR = 1.3
 #: Fragments that are further apart than this multiple will not come together again.
@@ -41,7 +44,22 @@ def collision(atoms: Atoms) -> str:
             return ""
         rows, columns = np.triu_indices(len(atoms), 1)
         i, j = int(rows[nearest]), int(columns[nearest])
-    return f"{atoms.symbols[i]} (atom {i}) and {atoms.symbols[j]} (atom {j}) are {d:.2f} Å apart"
+    return _apart(atoms, i, j, d)
+
+
+def overlap(atoms: Atoms) -> str:
+    """Return which atoms overlap as no bonded atoms do, periodic images included, or ''."""
+    reach = OVERLAP_FACTOR * covalent_radii[atoms.numbers]
+    first, second, distance = neighbor_list("ijd", atoms, reach)
+    if len(first) == 0:
+        return ""
+    nearest = int(np.argmin(distance))
+    return _apart(atoms, int(first[nearest]), int(second[nearest]), float(distance[nearest]))
+
+
+def _apart(atoms: Atoms, i: int, j: int, distance: float) -> str:
+    names = f"{atoms.symbols[i]} (atom {i}) and {atoms.symbols[j]} (atom {j})"
+    return f"{names} are {distance:.2f} Å apart"
 
 
 def _components(atoms: Atoms, factor: float) -> tuple[int, np.ndarray]:

@@ -91,3 +91,21 @@ class Spring(Calculator):
                 hoard = []
                 while True:
                     hoard.append(np.empty(2**24))  # address space is enough
+
+
+class Hole(Calculator):
+    """A soft spring between each pair of neighbours whose rest length is next to nothing."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's own way
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        length = 0.5
+        x = self.atoms.positions
+        difference = x[0] - x[1]
+        distance = float(np.linalg.norm(difference))
+        pull = -(distance - length) / distance * difference
+        self.results = {
+            "energy": 0.5 * (distance - length) ** 2,
+            "forces": np.array([pull, -pull]),
+        }

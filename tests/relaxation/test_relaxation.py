@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign import progress
 from logan_campaign.errors import InputError, StructureError
+from logan_campaign.relaxation import geometry
 from logan_campaign.relaxation.engine import describe, shorten
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
 from logan_campaign.relaxation.run import relax
@@ -250,3 +252,28 @@ def test_xtb_refuses_a_crystal():
     crystal = Structure(Lattice.cubic(4), ["Si"], [[0, 0, 0]])
     with pytest.raises(InputError, match="molecules"):
         relax(crystal, XTBLevel())
+
+
+@pytest.mark.parametrize("symbol", ["C", "Au"])
+def test_atoms_at_rest_that_overlap_have_collided(symbol):
+    pair = Molecule([symbol] * 2, [[0, 0, 0], [2.0, 0, 0]])
+    outcome = relax(pair, ASELevel(target="misbehaving:Hole", isolate=False, fmax=0.01))
+    assert outcome.state == "atoms_collided"
+    assert "at rest" in outcome.reason
+    assert "0.5" in outcome.reason
+
+
+def test_no_bond_of_nature_counts_as_an_overlap():
+    # the shortest there are, by the sum of the covalent radii
+    for name, length in (("Cr2", 1.68), ("Mo2", 1.94), ("H2", 0.74), ("N2", 1.10), ("CO", 1.13)):
+        assert not geometry.overlap(Atoms(name, [[0, 0, 0], [0, 0, length]]))
+
+
+def test_a_cell_that_cannot_be_relaxed_is_not_converged(misbehaving):
+    start = Structure(Lattice.cubic(4), ["C", "C"], [[0, 0, 0], [0.3, 0.3, 0.3]])
+    level = ASELevel(
+        target="misbehaving:Hole", isolate=False, relax_cell=True, fmax=1000.0, name="stiff"
+    )
+    outcome = relax(start, level)
+    assert outcome.state == "calculator_crashed"
+    assert "stress" in outcome.reason
