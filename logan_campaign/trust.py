@@ -29,6 +29,8 @@ _NOT_FOR_JOBS = ("logan_campaign.__main__", "logan_campaign.cli", "logan_campaig
 
 #: Data types of other packages that documents hold.
 _DATA = {
+    # a setting of atomate2's Makers
+    "emmet.core.types.enums": {"StoreTrajectoryOption"},
     "jobflow.core.flow": {"Flow", "JobOrder"},
     "jobflow.core.job": {"Job", "JobConfig", "JobOrder", "OnMissing", "store_inputs"},
     "jobflow.core.reference": {"OutputReference", "OnMissing"},

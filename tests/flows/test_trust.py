@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jobflow import Flow, Job
+from monty.json import MontyEncoder
 from pymatgen.core import Molecule
 
 from logan_campaign import trust
 from logan_campaign.flows import GPAWStaticMaker, TrainMaker
+from logan_campaign.flows.levels import RelaxLevelMaker
 from logan_campaign.flows.local.codec import loads, outline
 from logan_campaign.flows.local.worker import run_job
+from logan_campaign.flows.relax import maker_for
+from logan_campaign.flows.stages import place_jobs
+from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, LevelSpec, XTBLevel
 
 
 def stored(job: Job | Flow) -> dict[str, Any]:
@@ -26,6 +32,26 @@ def ordinary() -> dict[str, Any]:
     return stored(TrainMaker().make([Molecule("O", [[0, 0, 0]])]))
 
 
+def in_a_queue(job: Job) -> dict[str, Any]:
+    """Return a job as jobflow-remote stores it, placed on a worker."""
+    objects = pytest.importorskip("qtoolkit.core.data_objects", reason="needs 'remote'")
+    placement = objects.ProcessPlacement.SAME_NODE
+    resources = objects.QResources(queue_name="main", process_placement=placement)
+    place_jobs(job, {"default": {"worker": "one", "resources": resources}})
+    return dict(json.loads(json.dumps(job, cls=MontyEncoder)))
+
+
+@pytest.mark.parametrize(
+    "level", [XTBLevel(), GPAWLevel(), ASELevel(target="ase.calculators.emt:EMT")]
+)
+def test_what_a_campaign_stores_in_a_queue_needs_no_trust(level: LevelSpec) -> None:
+    screening = {"campaign_id": "camp-0", "verdicts": []}
+    job = in_a_queue(RelaxLevelMaker(maker=maker_for(level)).make(screening))
+    assert "QResources" in json.dumps(job)
+    trust.check_job(job, [])
+    trust.check_document(job, [])
+
+
 CALLS = [
     {"@module": "os", "@callable": "system"},
     {"@module": "builtins", "@callable": "eval"},
@@ -36,7 +62,7 @@ CALLS = [
     # of this package, but no jobs
     {"@module": "logan_campaign.flows.remote.execute", "@callable": "execute"},
     {"@module": "logan_campaign.flows.local.worker", "@callable": "main"},
-    {"@module": "logan_campaign.trust", "@callable": "restrict"},
+    {"@module": "logan_campaign.trust", "@callable": "restricted"},
     {"@module": "logan_campaign.cli.app", "@callable": "app"},
     # a name that only looks like this package's
     {"@module": "logan_campaign_evil", "@callable": "make"},

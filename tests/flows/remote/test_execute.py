@@ -20,7 +20,7 @@ pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")
 from jobflow import Job, JobStore
 from jobflow_remote.remote.data import get_remote_in_file, get_remote_store
 from maggma.stores import MemoryStore
-from remote_jobs import append
+from remote_jobs import append, environments
 
 from logan_campaign.flows.remote import execute, warm
 
@@ -108,6 +108,19 @@ def test_job_that_always_dies_or_hangs_fails_with_one_line(
     assert "killed" in error or "signal 9" in error
     assert "\n" not in error
     assert note.read_text() == "ran\nran\n"
+
+
+def test_no_process_of_a_job_has_a_secret_in_its_environment(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    folder = prepared(tmp_path / "job", environments())
+    secrets = {"LOGAN_CAMPAIGN_MONGO_PASSWORD": "s3cret", "MP_API_KEY": "s3cret"}
+    kept = {"OMP_NUM_THREADS": "1"}
+    assert started(folder, **environment, **secrets, **kept).wait(120) == 0
+    found = output(folder)
+    assert found
+    assert all("OMP_NUM_THREADS" in each for each in found)
+    assert not any("s3cret" in each or "API_KEY" in each for each in found)
 
 
 def test_job_ends_with_what_watches_over_it(tmp_path: Path, environment: dict[str, str]) -> None:
