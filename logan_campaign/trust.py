@@ -221,5 +221,5 @@ def _is_named(module: str, named: Iterable[str]) -> bool:
 def _refusal(name: str, module: str) -> str:
     return (
         f"a stored job calls {name}, which is not part of logan-campaign: if you know it, "
-        f"give --trust {module}"
+        f"give --trust {module} (for a queue, to 'remote init')"
     )

@@ -18,11 +18,13 @@ from logan_campaign.cli.common import (
     JF,
     JsonOption,
     ProjectOption,
+    TrustOption,
     console,
     print_json,
     require_remote,
 )
 from logan_campaign.errors import InputError, StoreError
+from logan_campaign.trust import VARIABLE
 
 if TYPE_CHECKING:
     from logan_campaign.flows.remote.project import MongoPlace
@@ -78,6 +80,7 @@ def init(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Set a variable for all jobs."),
     ] = None,
+    trusted: TrustOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the project.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,7 +109,10 @@ def init(
         max_jobs=max_jobs,
         batch=batch,
         warm_s=warm,
-        environment=tuple(_assignment(text) for text in export or []),
+        environment=(
+            *(_assignment(text) for text in export or []),
+            *([(VARIABLE, ",".join(sorted(set(trusted))))] if trusted else []),
+        ),
     )
     path = write_project(settings, force=force)
     with connected(load_project(project)) as controller:

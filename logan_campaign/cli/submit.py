@@ -14,6 +14,7 @@ from logan_campaign.cli.common import (
     JsonOption,
     ProjectOption,
     console,
+    err_console,
     follow,
     print_json,
     require_remote,
@@ -62,6 +63,7 @@ def submit(
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.trust import code_named_in
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     placements = with_overrides(maker.spec.workers, worker, place or [])
@@ -69,6 +71,15 @@ def submit(
     queue.check_placements(placements, configured)
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
+    named = code_named_in(maker.spec.model_dump(mode="json"))
+    set_up = "\n".join(worker.pre_run or "" for worker in configured.workers.values())
+    for module in dict.fromkeys(named):
+        if module not in set_up:
+            err_console().print(
+                f"[yellow]warning:[/] the spec calls {module}; workers run it only where "
+                f"'remote init --trust {module}' or LOGAN_CAMPAIGN_TRUST says so",
+                soft_wrap=True,
+            )
     with connected(configured) as controller, database_errors(configured.name):
         if move:
             done = queue.RemoteFlow(controller, campaign_id).move(placements)
