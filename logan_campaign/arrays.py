@@ -17,6 +17,10 @@ import numpy as np
 
 from logan_campaign.errors import LoganCampaignError
 
+#: What is unpacked to more than so many bytes, and so many times its size, is no data.
+_UNPACKED_BYTES = 2**28
+_UNPACKED_TIMES = 40
+
 
 def pack_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     """Return named arrays as base64 text of a compressed ``.npz`` archive."""
@@ -33,6 +37,10 @@ def unpack_arrays(text: str) -> dict[str, np.ndarray]:
     """
     try:
         raw = base64.b64decode(text, validate=True)
+        with zipfile.ZipFile(io.BytesIO(raw)) as entries:
+            size = sum(entry.file_size for entry in entries.infolist())
+        if size > max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(raw)):
+            raise ValueError(f"{len(raw)} bytes would become {size}")
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (binascii.Error, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as err:

@@ -36,6 +36,7 @@ from logan_campaign.sources.transfer import (
     SourceError,
     cache_folder,
     retried,
+    stay_with_host,
     write_whole,
 )
 from logan_campaign.structures import to_atoms
@@ -51,6 +52,9 @@ _FIELDS = (
     *("symmetry", "theoretical", "volume", "density", "last_updated", "builder_meta"),
 )
 _KEPT = "what was fetched until now is kept"
+#: A material id: mp-149, mvc-12.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 _STATUS = re.compile(r"status code (\d{3})")
 _LICENCES = {"BY-C": "CC BY 4.0", "BY-NC": "CC BY-NC 4.0"}
 
@@ -215,9 +219,12 @@ def _client() -> Iterator[_Client]:
         with _plain_errors(key, endpoint), warnings.catch_warnings():
             # that the client is older than the server shows in what the server answers
             warnings.simplefilter("ignore")
-            return MPRester(
+            rester = MPRester(
                 key, endpoint=endpoint, use_document_model=False, mute_progress_bars=True
             )
+            # the key is among the headers, which requests would take along
+            rester.session.hooks["response"].append(stay_with_host)
+            return rester
 
     with retried(NAME, connect, _KEPT) as rester:
         yield _Client(rester, key, endpoint)
@@ -272,7 +279,9 @@ def _legacy(name: Any) -> str:
     """
     from emmet.core.types.typing import format_identifier  # with mp_api: takes seconds
 
-    return str(format_identifier(name, legacy=True)) if isinstance(name, str) and name else ""
+    found = str(format_identifier(name, legacy=True)) if isinstance(name, str) and name else ""
+    # it becomes a file's name
+    return found if _ID.fullmatch(found) else ""
 
 
 def _by_id(found: Sequence[Any], collector: Collector) -> dict[str, dict[str, Any]]:
@@ -307,6 +316,8 @@ def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str
             if name not in batch:
                 continue
             structures[name] = found.get("structure")
+            if not _is_structure(found.get("structure")):
+                continue  # never kept: the next pull must ask anew
             stamp = content_id("summary", records[name])
             content = {"stamp": stamp, "structure": found.get("structure")}
             write_whole(folder / f"{name}.json", json.dumps(content).encode())
@@ -314,14 +325,23 @@ def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str
     return structures
 
 
+def _is_structure(document: Any) -> bool:
+    try:
+        Structure.from_dict(document)
+    except Exception:  # noqa: BLE001 - whatever a malformed document makes pymatgen raise
+        return False
+    return True
+
+
 def _cached(path: Path, stamp: str) -> Any:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):  # a damaged cache is fetched anew
+    except (OSError, ValueError, RecursionError):  # a damaged cache is fetched anew
         return None
-    return content["structure"] if content.get("stamp") == stamp else None
+    current = isinstance(content, dict) and content.get("stamp") == stamp
+    return content.get("structure") if current else None
 
 
 def _add(collector: Collector, name: str, record: dict[str, Any], document: Any) -> None:

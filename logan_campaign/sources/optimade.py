@@ -145,6 +145,16 @@ class OptimadeSource(Source):
         return result
 
 
+#: Pages and entries of one query, and bytes of one page, that are read at most.
+_MOST_PAGES = 10_000
+_MOST_ENTRIES = 10_000_000
+_MOST_BYTES = 2**27
+#: What is said where one of these, or a redirection, ends a query.
+_LIMITS = re.compile(
+    r"no end of pages after \d+|a page of more than \d+ MB|sends on to another place \([^)]*\)"
+)
+
+
 class _Session(requests.Session):
     """A session that repeats what failed for a passing reason, and keeps pages.
 
@@ -167,13 +177,21 @@ class _Session(requests.Session):
         )
         for scheme in ("http://", "https://"):
             self.mount(scheme, HTTPAdapter(max_retries=retry))
+        self.hooks["response"].append(transfer.stay_with_host)
+        self.asked: set[str] = set()
 
     def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        # the links of a server that goes in circles, or never comes to an end
+        if str(url) in self.asked or len(self.asked) >= _MOST_PAGES:
+            raise requests.ConnectionError(f"no end of pages after {len(self.asked)}")
         page = self.folder / f"{content_id('page', str(url))}.json"
         with contextlib.suppress(OSError):
             if time.time() - page.stat().st_mtime < _LONGEST_PAUSE_S:
-                return _answer(str(url), page.read_bytes())
-        answer = super().get(url, **kwargs)
+                kept = page.read_bytes()
+                self.asked.add(str(url))
+                return _answer(str(url), kept)
+        answer = super().get(url, **{**kwargs, "stream": True})
+        _read_at_most(answer, _MOST_BYTES)
         type(self).last_status = answer.status_code
         if answer.status_code == 200:
             try:
@@ -183,9 +201,25 @@ class _Session(requests.Session):
             if not _is_page(document):  # never kept: the next attempt must ask anew
                 raise requests.ConnectionError("no OPTIMADE answer")
             write_whole(page, answer.content)
+            self.asked.add(str(url))
         type(self).n_pages += 1
         progress.report("fetch", self.n_pages, 0, f"page {self.n_pages}")
         return answer
+
+
+def _read_at_most(answer: requests.Response, most: int) -> None:
+    """Read what a server sends, unless it is far more than a page.
+
+    Raises:
+        requests.ConnectionError: if it is.
+    """
+    content = bytearray()
+    for part in answer.iter_content(2**20):
+        content += part
+        if len(content) > most:
+            answer.close()
+            raise requests.ConnectionError(f"a page of more than {most >> 20} MB")
+    answer._content = bytes(content)
 
 
 def _is_page(document: Any) -> bool:
@@ -220,7 +254,8 @@ def _ask(
     session.folder = folder
     client = OptimadeClient(
         base_urls=[url],
-        max_results_per_provider=at_most,
+        # never without a limit: the client compares with it where a server states no total
+        max_results_per_provider=at_most or _MOST_ENTRIES,
         use_async=False,
         silent=True,
         http_client=session,
@@ -244,6 +279,10 @@ def _error(name: str, what: str, status: int) -> Exception:
         kind = "too many requests (HTTP 429)" if code == 429 else f"HTTP {code}"
     elif "JSON" in what:
         kind = "no whole JSON document"
+    elif found := _LIMITS.search(what):
+        kind = found[0]
+    elif "infinite loop" in what:  # pages without entries: the client's own limit
+        kind = "no end of pages"
     elif "no OPTIMADE answer" in what:
         kind = "no OPTIMADE answer (data, meta and links)"
     elif "onnection" in what or "imeout" in what:

@@ -25,6 +25,8 @@ from logan_campaign.sources.transfer import cache_folder
 #: Raised when the layout or the meaning of the index changes.
 VERSION = 1
 
+#: Bytes; what is larger is no molecule, and would be read whole.
+_LARGEST_MEMBER = 2**20
 _CHUNK = 2000
 _BUFFER = 1 << 20
 _TABLES = """
@@ -136,6 +138,8 @@ def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 if header.count(0) == block:  # marks the end
                     break
                 member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+                if not 0 <= member.size <= _LARGEST_MEMBER:
+                    raise EOFError(f"a file of {member.size} bytes, where molecules have a few kB")
                 content = stream.read(-(-member.size // block) * block)
                 if len(content) < member.size:
                     raise EOFError(f"{member.name} is cut off")

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import pooch
 
@@ -24,6 +25,26 @@ class SourceError(LoganCampaignError):
 
 class PassingError(Exception):
     """A failure that may be over at the next attempt: a lost connection, a busy server."""
+
+
+def stay_with_host(answer: Any, *args: Any, **kwargs: Any) -> None:
+    """Refuse to be sent on to another host: a hook for the responses of a session of requests.
+
+    What was meant for one server, a key among it, is for no other; nor is a server to say what
+    else this machine asks, in its own network.
+
+    Raises:
+        requests.ConnectionError: naming the other host.
+    """
+    there = answer.headers.get("location") if answer.is_redirect else None
+    if there is None:
+        return
+    here, there = urlsplit(answer.url), urlsplit(urljoin(answer.url, there))
+    safer = (here.scheme, there.scheme) in (("http", "https"), (there.scheme, here.scheme))
+    if there.hostname != here.hostname or not safer:
+        import requests
+
+        raise requests.ConnectionError(f"sends on to another place ({there.hostname})")
 
 
 def cache_folder(*parts: str) -> Path:

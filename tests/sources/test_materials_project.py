@@ -8,7 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_servers import MaterialsProjectServer, dropped, on, status, truncated_json
+from local_servers import (
+    LocalServer,
+    MaterialsProjectServer,
+    dropped,
+    on,
+    status,
+    truncated_json,
+)
 from pydantic import ValidationError
 
 from logan_campaign.errors import InputError
@@ -219,3 +226,34 @@ def test_a_damaged_cache_is_fetched_anew(mp_server: MaterialsProjectServer, tmp_
         records=first.records,
     )
     assert source().load(previous=previous).records == first.records
+
+
+def test_the_key_is_not_taken_along_to_another_host(mp_server: MaterialsProjectServer) -> None:
+    with LocalServer() as other:
+        place = other.url.replace("127.0.0.1", "localhost") + "/elsewhere"
+        mp_server.faults = [on("summary", status(307, Location=place))] * 40
+        with pytest.raises(SourceError, match="no connection"):
+            source().load()
+        assert other.requests == []
+
+
+def test_an_id_of_a_server_becomes_no_path(
+    mp_server: MaterialsProjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache = tmp_path / "a" / "b" / "c"
+    monkeypatch.setenv("LOGAN_CAMPAIGN_CACHE", str(cache))
+    one = copy.deepcopy(mp_server.documents["mp-900001"])
+    for name in ("../../../../escaped", "/tmp/escaped", "mp-1/../../../x"):
+        mp_server.documents[name] = {**one, "material_id": name}
+    loaded = source().load()
+    assert {"it has no material_id"} == {r.reason for r in loaded.rejected}
+    outside = [p for p in tmp_path.rglob("*.json") if not p.is_relative_to(cache)]
+    assert outside == []
+
+
+def test_a_malformed_structure_is_not_kept(mp_server: MaterialsProjectServer) -> None:
+    whole = mp_server.documents["mp-900001"]["structure"]
+    mp_server.documents["mp-900001"]["structure"] = {"lattice": "none"}
+    assert "mp-900001" not in labels()
+    mp_server.documents["mp-900001"]["structure"] = whole
+    assert "mp-900001" in labels()

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from logan_campaign.errors import InputError
 from logan_campaign.sources import OptimadeSource, set_id
+from logan_campaign.sources import optimade as module
 from logan_campaign.sources.optimade import PROVIDERS
 from logan_campaign.sources.transfer import SourceError
 from logan_campaign.structures import structure_id
@@ -192,3 +193,50 @@ def test_what_leaves_atoms_out_is_refused_though_the_features_may_not_say_so(
     result = collector.finish("two entries")
     assert len(result.entries) == 1
     assert [reason in rejected.reason for rejected in result.rejected] == [True]
+
+
+def pages(links: Callable[[int], object], n: int) -> Callable:
+    """Answer each request with a page of so many entries that leads on to another."""
+    count = 0
+
+    def fault(_: str) -> tuple[int, dict[str, str], bytes]:
+        nonlocal count
+        count += 1
+        entries = [{"id": f"{count}-{k}", "type": "structures", "attributes": {}} for k in range(n)]
+        page = {
+            "data": entries,
+            "meta": {"more_data_available": True},
+            "links": {"next": links(count)},
+        }
+        return 200, {"Content-Type": "application/json"}, json.dumps(page).encode()
+
+    return fault
+
+
+@pytest.mark.parametrize("n_entries", [0, 1])
+@pytest.mark.parametrize("circle", [True, False], ids=["in a circle", "without end"])
+def test_pages_that_have_no_end_are_given_up(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch, circle: bool, n_entries: int
+) -> None:
+    monkeypatch.setattr(module, "_MOST_PAGES", 20)
+    there = f"{server.url}/v1/structures?page_offset="
+    server.faults = [pages(lambda n: f"{there}{2 + n % 2 if circle else n}", n_entries)] * 1000
+    with pytest.raises(SourceError, match="no end of pages"):
+        source(server).load()
+    assert len(server.requests) < 40
+
+
+def test_a_page_far_too_large_is_not_read_to_its_end(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 2**21)
+    server.faults = [lambda _: (200, {}, bytes(2**23))] * 40
+    with pytest.raises(SourceError, match="a page of more than 2 MB"):
+        source(server).load()
+
+
+@pytest.mark.parametrize("place", ["http://169.254.169.254/v1", "http://localhost.evil.test/"])
+def test_a_server_does_not_say_which_other_host_is_asked(server: LocalServer, place: str) -> None:
+    server.faults = [status(302, Location=place)] * 40
+    with pytest.raises(SourceError, match="sends on to another place"):
+        source(server).load()

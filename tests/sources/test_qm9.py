@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +242,13 @@ def test_a_lasting_fault_is_one_clear_line(server: FileServer) -> None:
         source(server, url=f"{server.url}/elsewhere").load()
     with pytest.raises(SourceError, match="ConnectionError"):
         source(server, url="http://127.0.0.1:9/qm9.tar.bz2").load()
+
+
+def test_a_file_of_the_archive_that_is_no_molecule_is_not_read_whole(tmp_path: Path) -> None:
+    bomb = tarfile.TarInfo("dsgdb9nsd_000001.xyz")
+    for size in (2**33, 2**21):
+        bomb.size = size
+        # the header alone says how much would be read
+        content = bz2.compress(bomb.tobuf(tarfile.GNU_FORMAT) + bytes(2**16))
+        with pytest.raises(InputError, match=r"damaged \(a file of \d+ bytes"):
+            local(tmp_path, content, formulas=["CH4"]).load()
