@@ -133,7 +133,7 @@ def _prepare(folder: Path) -> None:
     shutil.copy(ROOT / "examples/quick.yaml", folder / "quick.yaml")
     quick = (ROOT / "examples/quick.yaml").read_text()
     again = re.sub(r"^name: quick", "name: again", quick, flags=re.MULTILINE)
-    again = again.replace("n_picks: 20", "n_picks: 4").replace("count: 4", "count: 1")
+    again = again.replace("count: 2", "count: 1")
     again = again[: again.index("    - {name: lcao")] + "rounds: {stop: {rounds: 2}}\n"
     (folder / "again.yaml").write_text(again)
     write(folder / "molecules.xyz", [molecule("CH3CH2OH"), molecule("CH3OCH3")])
@@ -175,7 +175,10 @@ def _shown(command: str, folder: Path) -> list[str]:
     if command.endswith("&"):
         words = shlex.split(command.removesuffix("&"))
         subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
-        time.sleep(20)  # until there is something to steer
+        name = Path(words[2]).stem
+        while not (folder / name / "campaign.sqlite").exists():
+            time.sleep(0.5)
+        time.sleep(15)  # until there is something to steer
         return [f"$ {command}"]
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"

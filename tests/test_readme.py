@@ -84,9 +84,7 @@ def test_the_first_run_finds_what_the_readme_says(
         row for row in rows(shown("logan-campaign results quick")) if row[0] == "rediscovered"
     }
     assert promised == {("rediscovered", "CCO", "lcao"), ("rediscovered", "COC", "lcao")}
-    # on another processor the last bits differ, and after a training so do the samples
-    assert found
-    assert found <= promised
+    assert found == promised  # ids and counts may differ on another processor, these do not
 
 
 def test_results_as_json_have_what_scripts_need(
@@ -100,10 +98,10 @@ def test_results_as_json_have_what_scripts_need(
 
 def test_status_says_what_was_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(folder, capsys, "status", "quick")
-    assert re.search("found [12] of 2 in alcohols-and-ethers", text)
+    assert "found 2 of 2 in alcohols-and-ethers" in text
     status = json.loads(output(folder, capsys, "status", "quick", "--json"))
     assert status["state"] == "finished"
-    assert all(model["distinct_share"] is not None for model in status["models"])
+    assert [model["state"] for model in status["models"]] == ["trained"] * 2
 
 
 def test_the_map_of_the_first_run_is_drawn(

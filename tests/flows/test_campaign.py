@@ -37,9 +37,7 @@ target:
   formula: Si2O4
   cell: [[5.136, 0.0, 0.0], [0.158, 5.133, 0.0], [-2.647, -2.567, 3.575]]
 training: {source: {type: builtin, name: sio2-prototypes}}
-models:
-  count: 1
-  hyperparameters: {steps: 100, n_max: 2, n_neighbour: 8, r_cut: 4.0, rattle_copies: 2}
+models: {count: 1, hyperparameters: {n_max: 2, n_neighbour: 8, r_cut: 4.0, keep: 1.0}}
 generate: {per_model: 40}
 select: {strategy: framework, n_picks: 2, descriptor: {n_max: 1, n_neighbour: 8}}
 screen: {allow_isolated_atoms: true, volume_per_atom: training}
