@@ -1,4 +1,4 @@
-"""Keeping a process, and the threads of its numerical libraries, on given processor cores.
+"""Processor cores: which are free, and keeping a process and its numerical libraries on them.
 
 One model trains fastest on one core, and one process per core scales; threads within one model
 do not. Import this module and call it before anything imports JAX.
@@ -6,9 +6,12 @@ do not. Import this module and call it before anything imports JAX.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from logan_campaign.errors import InputError
 
@@ -55,3 +58,45 @@ def pin_to_cores(cores: Iterable[int]) -> None:
         os.environ[name] = str(len(wanted))
     # Reading its own compilation cache, XLA logs tuning hints as missing processor features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def usable_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+class CoreClaims:
+    """Cores that this process keeps workers on, and that others therefore leave alone.
+
+    A claim is a lock on a file, so it ends with the process. Where all cores are claimed,
+    they are shared.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.gettempdir()) / f"logan-campaign-cores-{os.getuid()}"
+        self._held: list[int] = []
+
+    def take(self, n: int) -> list[int]:
+        """Return cores for so many workers: free ones first."""
+        cores = usable_cores()
+        free = [core for core in cores if len(self._held) < n and self._claim(core)]
+        return (free + [core for core in cores if core not in free])[: max(n, 1)]
+
+    def release(self) -> None:
+        """Give all claims back."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _claim(self, core: int) -> bool:
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            file = os.open(self._folder / str(core), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False  # without claims, cores are taken in order
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        self._held.append(file)
+        return True

@@ -17,9 +17,9 @@ from logan_campaign.flows.local.events import (
 from logan_campaign.flows.local.graph import Graph, JobKey, JobState, StageCount, stage_of
 from logan_campaign.flows.local.ledger import LEDGER_FIELDS, LEDGER_KEY, Ledger
 from logan_campaign.flows.local.lock import exclusive
-from logan_campaign.flows.local.pool import usable_cores
 from logan_campaign.flows.local.runner import run_flow
 from logan_campaign.flows.local.status import FlowStatus, RunningJob, flow_status
+from logan_campaign.processors import usable_cores
 
 __all__ = [
     "LEDGER_FIELDS",

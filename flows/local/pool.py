@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe, wait
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 from logan_campaign.errors import LoganCampaignError
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.graph import JobKey
-from logan_campaign.processors import single_threaded
+from logan_campaign.processors import CoreClaims, single_threaded
 
 #: How long a process may take from closing its connection to its end (s).
 _EXIT_WITHIN_S = 2.0
@@ -35,48 +33,6 @@ class Message(NamedTuple):
 
     job: JobKey
     content: dict[str, Any]
-
-
-def usable_cores() -> list[int]:
-    """Return the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0))
-
-
-class CoreClaims:
-    """Cores that this process keeps workers on, and that others therefore leave alone.
-
-    A claim is a lock on a file, so it ends with the process. Where all cores are claimed,
-    they are shared.
-    """
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.gettempdir()) / f"logan-campaign-cores-{os.getuid()}"
-        self._held: list[int] = []
-
-    def take(self, n: int) -> list[int]:
-        """Return cores for so many workers: free ones first."""
-        cores = usable_cores()
-        free = [core for core in cores if len(self._held) < n and self._claim(core)]
-        return (free + [core for core in cores if core not in free])[: max(n, 1)]
-
-    def release(self) -> None:
-        """Give all claims back."""
-        while self._held:
-            os.close(self._held.pop())
-
-    def _claim(self, core: int) -> bool:
-        try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            file = os.open(self._folder / str(core), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return False  # without claims, cores are taken in order
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            return False
-        self._held.append(file)
-        return True
 
 
 class Worker:

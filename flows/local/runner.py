@@ -41,8 +41,9 @@ from logan_campaign.flows.local.events import (
 from logan_campaign.flows.local.graph import Graph, JobKey, JobState, Node
 from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
-from logan_campaign.flows.local.pool import Message, Pool, usable_cores
+from logan_campaign.flows.local.pool import Message, Pool
 from logan_campaign.flows.local.worker import LOG_NAME, one_line
+from logan_campaign.processors import usable_cores
 from logan_campaign.progress import Progress
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from logan_campaign.errors import InputError, LoganCampaignError
-from logan_campaign.processors import pin_to_cores, single_threaded
+from logan_campaign.processors import CoreClaims, pin_to_cores, single_threaded
 
 
 def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def main() -> None:
     """Answer the request on standard input, in one line."""
     request = json.load(sys.stdin)
     if hasattr(os, "sched_getaffinity"):
-        pin_to_cores([min(os.sched_getaffinity(0))])
+        claims = CoreClaims()  # held as long as this process lives
+        pin_to_cores(claims.take(1))
     from logan_campaign.results.campaign import Results
     from logan_campaign.results.reproduce import describe, reproduce
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 from pydantic import TypeAdapter, ValidationError
+from rdkit import Chem
 
 from logan_campaign.coordination import CoordinationRanges
 from logan_campaign.errors import InputError
@@ -32,6 +33,7 @@ from logan_campaign.selection import (
 from logan_campaign.selection.diverse import farthest_points
 from logan_campaign.selection.ranking import mean_rank_of_others
 from logan_campaign.sources import BuiltinSource
+from logan_campaign.sources.smiles import embed
 from logan_campaign.structures import from_atoms, spacegroup_symbol, to_atoms
 
 SMALL = {"n_max": 1, "r_cut": 4.0, "n_neighbour": 8}
@@ -446,3 +448,24 @@ def test_the_map_places_known_structures_where_they_would_stand() -> None:
     drawn = chart(pool, chosen, [spec], known)
     np.testing.assert_allclose(drawn.places, chosen.pca, atol=1e-9)
     np.testing.assert_allclose(drawn.known, drawn.places[[0, 9]], atol=1e-3)
+
+
+def test_graphs_with_separated_charges_are_left_out_where_the_same_atoms_have_others() -> None:
+    # a carbonyl ylide, and two of the molecules that its atoms form otherwise
+    smiles = ["[CH-]=[O+]CC", "CCC=O", "CC(C)=O"]
+    shapes = [embed(Chem.MolFromSmiles(text)) for text in smiles]
+    shapes = [shape[np.argsort(shape.numbers, kind="stable")] for shape in shapes]
+    pool = Pool(
+        numbers=shapes[0].numbers,
+        positions=np.array([shape.positions for shape in shapes]),
+        cells=np.tile(10 * np.eye(3), (3, 1, 1)),
+        periodic=False,
+        group=np.zeros(3, dtype=int),
+    )
+    chosen = select(pool, GraphSelection(n_picks=3, fill=False), seed=0)
+    assert sorted(filter(None, chosen.keys)) == ["CC(C)=O", "CCC=O"]
+    every = select(pool, GraphSelection(n_picks=3, fill=False, separated_charges=True), seed=0)
+    assert len(every.keys) == 3
+    # with nothing better at hand they are what there is
+    alone = select(pool.take(np.array([0])), GraphSelection(n_picks=1, fill=False), seed=0)
+    assert len(alone.keys) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,3 +161,16 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         open_campaign_stores(tmp_path / "file" / "a", create=True)
     with pytest.raises(StoreError, match="no such file"):
         open_campaign_stores(tmp_path / "file" / "a")
+
+
+def test_projects_of_a_queue_open_without_the_command_line() -> None:
+    script = (
+        "from logan_campaign.errors import InputError\n"
+        "from logan_campaign.stores.open import open_campaign_stores\n"
+        "try:\n    open_campaign_stores('jf://there-is-no-such-project')\n"
+        "except InputError as err:\n    print(err)\n"
+    )
+    pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "no usable project 'there-is-no-such-project'" in done.stdout
