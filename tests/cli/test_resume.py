@@ -284,6 +284,7 @@ def files_up_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.long
 def test_full_disk_ends_the_run_with_one_line_and_it_goes_on_once_there_is_room(
     folder: Path, undisturbed: dict[str, Any], command: Command
 ) -> None:
