@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def relaxed(atoms: Any, plain: bool) -> dict[str, Any]:
     if plain:
         engine.frame_for = lambda level, atoms: None  # type: ignore[assignment]
     try:
-        outcome = relax(start, level)
+        with tempfile.TemporaryDirectory() as folder:  # nothing of the other is gone on with
+            outcome = relax(start, level, workdir=Path(folder))
     finally:
         engine.frame_for = kept
     return {

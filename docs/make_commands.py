@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _WIDTH, _LINES = 110, 14
+_background: list[subprocess.Popen[bytes]] = []
 
 #: Heading, what it is about, and its commands. `{new}` stands for a candidate of the campaign.
 SECTIONS: list[tuple[str, str, list[str]]] = [
@@ -172,9 +173,14 @@ def _shown(command: str, folder: Path) -> list[str]:
         assert found is not None
         command = command.replace("{set}", found[0][:8])
     print(command, file=sys.stderr, flush=True)
+    if " resume " in command:
+        while _background:  # paused or cancelled: its jobs come to their end first
+            _background.pop().wait(600)
     if command.endswith("&"):
         words = shlex.split(command.removesuffix("&"))
-        subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
+        _background.append(
+            subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
+        )
         name = Path(words[2]).stem
         while not (folder / name / "campaign.sqlite").exists():
             time.sleep(0.5)
