@@ -80,7 +80,8 @@ class RelaxLevelMaker(Maker):
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
         """Add a job per candidate to the flow, and put their outputs together.
 
-        What is added refers to nothing outside itself: jobflow-remote refuses such flows.
+        What is added refers to nothing outside itself, which jobflow-remote refuses; but by turns
+        it refers to the sets that candidates are compared against, as an :class:`OpenFlow`.
 
         Args:
             screening: Verdicts and structures of the stage before.
