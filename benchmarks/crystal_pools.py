@@ -94,7 +94,7 @@ def descent_pool(
     Raises:
         ValueError: if a member has nothing to learn from.
     """
-    from logan_campaign import models
+    from logan_campaign.generators import models
 
     settings = [models.settings_from({"method": "descent"})] * MEMBERS
     seeds = [
@@ -117,8 +117,8 @@ def wgan_pool(
     Raises:
         ValueError: if a training fails.
     """
+    from logan_campaign.campaign.spec import ModelsSpec
     from logan_campaign.flows.rounds import member_seed
-    from logan_campaign.spec import ModelsSpec
 
     settings = ModelsSpec.model_validate(WGAN).members()
     seeds = [member_seed(seed, member) for member in range(len(settings))]
@@ -134,8 +134,8 @@ def _pool(
     per_member: int,
 ) -> tuple[Any, int]:
     """Return the plausible samples of one member for each of the settings."""
-    from logan_campaign import models
-    from logan_campaign.gan import Target
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
 
     target = Target(tuple(int(z) for z in numbers), tuple(map(tuple, cell.tolist())), True)
     structures = [bare(atoms) for atoms in training]
@@ -167,9 +167,9 @@ def _plausible(
     group: np.ndarray,
 ) -> Any:
     """Return what the default screening leaves of samples, to select from."""
-    from logan_campaign.screening import ScreeningSpec, screen_pool
+    from logan_campaign.geometry.structures import from_atoms
     from logan_campaign.selection import Pool
-    from logan_campaign.structures import from_atoms
+    from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
     cells = np.repeat(np.asarray(cell, dtype=float)[None], len(samples), axis=0)
     plausible = screen_pool(samples, cells, np.asarray(numbers), True, ScreeningSpec()) == ""

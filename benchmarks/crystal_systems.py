@@ -50,8 +50,8 @@ def without_near(known: Sequence[Atoms], sought: Atoms) -> list[Atoms]:
 
     Decided by pymatgen's StructureMatcher, which :class:`CrystalMatcher` spares hopeless pairs.
     """
+    from logan_campaign.geometry.structures import from_atoms
     from logan_campaign.matching import CrystalMatcher
-    from logan_campaign.structures import from_atoms
 
     loose, like = CrystalMatcher("loose"), from_atoms(bare(sought))
     return [atoms for atoms in known if not loose.same(like, from_atoms(bare(atoms)))]
@@ -164,7 +164,7 @@ def possible_groups(numbers: np.ndarray, cell: np.ndarray) -> dict[int, tuple[li
         By number: ways to fill Wyckoff positions, each a list of (atomic number, position), and
         settings, as changes from the group's primitive cell to the given one, reduced.
     """
-    from logan_campaign.spacegroups import assignments, primitive_group, settings_in
+    from logan_campaign.geometry.spacegroups import assignments, primitive_group, settings_in
 
     reduced, _ = minkowski_reduce(cell)
     kinds, counts = np.unique(numbers, return_counts=True)

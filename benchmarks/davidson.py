@@ -26,10 +26,10 @@ from ase.build import bulk, molecule
 from records import RESULTS, append, environment, read, run_or_report
 from silica import prototypes
 
+from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.relaxation.calculators import make_calculator
 from logan_campaign.relaxation.levels import GPAWLevel, Smearing
 from logan_campaign.relaxation.run import relax
-from logan_campaign.structures import from_atoms, to_atoms
 
 #: GPAW's own, and the other.
 ITERATIONS = (2, 1)

@@ -22,11 +22,12 @@ import numpy as np
 from ase.io import read
 from crystal_pools import WGAN, WGAN_PER_MEMBER
 
-from logan_campaign import gan
-from logan_campaign.coordination import BOND_FACTOR, find_bonds, topology
+from logan_campaign.campaign.spec import ModelsSpec
 from logan_campaign.flows.rounds import member_seed
+from logan_campaign.generators import wgan
+from logan_campaign.geometry.coordination import BOND_FACTOR, find_bonds, topology
+from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import CrystalMatcher
-from logan_campaign.screening import ScreeningSpec, screen_pool
 from logan_campaign.selection import (
     DiverseSelection,
     FrameworkSelection,
@@ -35,8 +36,7 @@ from logan_campaign.selection import (
     SelectionBase,
     select,
 )
-from logan_campaign.spec import ModelsSpec
-from logan_campaign.structures import from_atoms
+from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -54,7 +54,7 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
     numbers = np.sort(target.numbers)
     said = {**WGAN, "hyperparameters": {**WGAN["hyperparameters"], "steps": options.steps}}
     settings = ModelsSpec.model_validate(said).members()
-    gan.enable_compilation_cache()
+    wgan.enable_compilation_cache()
     options.work.mkdir(parents=True, exist_ok=True)
     positions, member, cpu = [], [], 0.0
     for index, hyperparameters in enumerate(settings):
@@ -62,16 +62,16 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
         path = options.work / f"{options.target}-{options.steps}{without}-{index}.npz"
         if not path.exists():
             begun, seed = time.process_time(), member_seed(options.seed, index)
-            trained = gan.train(
+            trained = wgan.train(
                 training,
-                gan.Target(tuple(numbers.tolist()), cell, True),
+                wgan.Target(tuple(numbers.tolist()), cell, True),
                 hyperparameters,
                 seed=seed,
                 training_set_id="set-benchmark",
             )
             if trained.model is None:
                 raise SystemExit(f"member {index}: {trained.reason}")
-            made = gan.generate(trained.model, options.per_model, seed=seed).positions
+            made = wgan.generate(trained.model, options.per_model, seed=seed).positions
             np.savez_compressed(path, positions=made, cpu_s=time.process_time() - begun)
             print(f"member {index}: {time.process_time() - begun:.0f} s", flush=True)
         with np.load(path, allow_pickle=False) as kept:

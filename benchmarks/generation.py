@@ -13,8 +13,8 @@ def main() -> None:
     options = options_of(__doc__.splitlines()[0])
     import jax
 
-    from logan_campaign.gan import Hyperparameters, LoganModel, generate
-    from logan_campaign.gan.step import Problem, program_for
+    from logan_campaign.generators.wgan import Hyperparameters, LoganModel, generate
+    from logan_campaign.generators.wgan.step import Problem, program_for
 
     _, target, settings = system(options.system)
     hyperparameters = Hyperparameters(**settings)

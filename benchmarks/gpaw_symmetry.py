@@ -42,10 +42,10 @@ def starts() -> dict[int, list[list[int]]]:
 
 def relaxed(atoms: Any, plain: bool) -> dict[str, Any]:
     """Relax a pick; ``plain``: as GPAW takes it by itself."""
+    from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol
     from logan_campaign.relaxation import engine
     from logan_campaign.relaxation.levels import GPAWLevel
     from logan_campaign.relaxation.run import relax
-    from logan_campaign.structures import from_atoms, spacegroup_symbol
 
     change = {"optimizer": "BFGS", "isolate": False, "max_steps": 100, "max_time_s": 3600.0}
     level = GPAWLevel.from_preset("paper").model_copy(update=change)

@@ -27,7 +27,7 @@ from records import RESULTS, alone, append, environment, read
 from selection import random_placement
 from selection_pools import BOX, NUMBERS, PUBLISHED, load, make, training_set
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 MEMBERS = 12
 #: Structures of one model in one file of a pool.
@@ -98,9 +98,9 @@ def descend(
     work: Path, name: str, method: str, seed: int, samples: int, source: Path | None
 ) -> None:
     """Add the files of a seed's pool that are not there yet, for all members in turn."""
-    from logan_campaign import models
     from logan_campaign.flows.rounds import member_seed
-    from logan_campaign.gan import Target, enable_compilation_cache
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target, enable_compilation_cache
 
     enable_compilation_cache()
     system = SYSTEMS[name]
@@ -159,9 +159,8 @@ def pool_of(work: Path, name: str, method: str, seed: int, samples: int) -> Any:
 
 def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterator[dict[str, Any]]:
     """Yield what each strategy picks from one pool, in order, and what the pool is like."""
-    from logan_campaign.molecular_graphs import pool_graphs
+    from logan_campaign.geometry.molecular_graphs import pool_graphs
     from logan_campaign.relaxation.levels import XTBLevel
-    from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import (
         DiverseSelection,
         GraphSelection,
@@ -170,6 +169,7 @@ def picks(work: Path, name: str, method: str, seed: int, samples: int) -> Iterat
         PreRelaxation,
         select,
     )
+    from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
     system, made = SYSTEMS[name], pool_of(work, name, method, seed, samples)
     if made is None:
@@ -243,9 +243,9 @@ def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]
     """
     from ase.data import covalent_radii
 
+    from logan_campaign.geometry.structures import to_atoms
     from logan_campaign.sources import SmilesSource
     from logan_campaign.sources.builtin import alcohols_and_ethers
-    from logan_campaign.structures import to_atoms
 
     system = SYSTEMS[name]
     key = {"kind": "picks", "system": name, "method": "none", "seed": seed, "samples": 0}
@@ -280,7 +280,7 @@ def without_models(work: Path, name: str, seed: int) -> Iterator[dict[str, Any]]
 
 def keep(work: Path, system: System, found: list[np.ndarray]) -> list[str]:
     """Write structures down, by their ids, which are returned."""
-    from logan_campaign.structures import from_arrays, structure_id
+    from logan_campaign.geometry.structures import from_arrays, structure_id
 
     path, ids = work / "structures.jsonl", []
     there = {record["id"] for record in read(path)}
@@ -313,9 +313,9 @@ def relax_one(
     work: Path, results: Path, system: str, start: str, level: str, positions: Any
 ) -> None:
     """Relax one structure, write its figures down, and keep where it ended."""
+    from logan_campaign.geometry.structures import from_arrays
     from logan_campaign.matching.molecules import perceive
     from logan_campaign.relaxation.run import relax
-    from logan_campaign.structures import from_arrays
 
     structure = from_arrays(np.array(SYSTEMS[system].numbers), np.array(positions), None)
     outcome = relax(structure, levels()[level], workdir=work / "relax")
@@ -345,7 +345,7 @@ def relax_random(work: Path, results: Path, system: str, start: str, positions: 
     """
     from ase import Atoms
 
-    from logan_campaign.errors import StructureError
+    from logan_campaign.core.errors import StructureError
     from logan_campaign.matching.molecules import perceive_arrays
     from logan_campaign.sources.smiles import relax_gfn2
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from jobflow import JobStore
 
-from logan_campaign.spec import CampaignSpec
+from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase

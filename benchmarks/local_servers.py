@@ -390,7 +390,7 @@ def optimade_server(lines: Path) -> Iterator[str]:
 
 def crystals_from(paths: Sequence[str | Path]) -> list[Atoms]:
     """Return the distinct crystals of files, in the order of the files."""
-    from logan_campaign.structures import structure_id
+    from logan_campaign.geometry.structures import structure_id
 
     found: dict[str, Atoms] = {}
     for path in paths:

@@ -46,8 +46,8 @@ import silica
 from ase import Atoms
 from samplers import _CRYSTAL_WGAN, CRYSTALS
 
+from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.matching import CrystalMatcher
-from logan_campaign.structures import from_atoms, to_atoms
 
 METHODS = (
     "descent",
@@ -125,8 +125,8 @@ def samples(case: Case, method: str, seed: int) -> tuple[np.ndarray, dict[str, A
             # no room for the atoms at these distances: no samples, and so no match
             made, row = np.empty((0, len(case.numbers), 3)), {"failed": str(err)}
         return made, row | {"make_cpu_s": round(time.process_time() - began, 1)}
-    from logan_campaign import models
-    from logan_campaign.gan import Target
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
 
     said: dict[str, Any] = {"method": method}
     if method == "wgan":
@@ -158,8 +158,8 @@ def picks_of(
     """
     import crystal_pools
 
-    from logan_campaign.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection import Pool
+    from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
     cells = np.repeat(case.cell[None], len(made), axis=0)
     good = np.flatnonzero(
@@ -209,7 +209,7 @@ def figures(case: Case, method: str, seed: int) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.gan import enable_compilation_cache
+    from logan_campaign.generators.wgan import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -114,7 +114,7 @@ def _timed(function: Any) -> tuple[Any, float]:
 
 
 def _is_silica(formula: str) -> bool:
-    from logan_campaign.structures import reduced_formula
+    from logan_campaign.geometry.structures import reduced_formula
 
     return reduced_formula(formula) == "O2Si"
 
@@ -126,10 +126,10 @@ def raw_structures(n: int, steps: int, work: Path, seed: int) -> list[Any]:
     """Return plausible 12-atom SiO2 structures: half from a model, half random."""
     import numpy as np
 
-    from logan_campaign import gan
-    from logan_campaign.screening import ScreeningSpec, screen_pool
+    from logan_campaign.generators import wgan
+    from logan_campaign.geometry.structures import from_arrays, to_atoms
+    from logan_campaign.selection.screening import ScreeningSpec, screen_pool
     from logan_campaign.sources import BuiltinSource
-    from logan_campaign.structures import from_arrays, to_atoms
 
     entries = BuiltinSource(name="sio2-prototypes").load().entries
     cell = next(e for e in entries if len(e.structure) == 12).structure.lattice.matrix
@@ -142,17 +142,17 @@ def raw_structures(n: int, steps: int, work: Path, seed: int) -> list[Any]:
 
     path = work / f"model-{steps}-{seed}.npz"
     if not path.exists():
-        gan.enable_compilation_cache()
+        wgan.enable_compilation_cache()
         settings = {"r_cut": 4.0, "n_max": 4, "n_neighbour": 12, "learning_rate": 10**-3.5}
         settings |= {"rattle_copies": 10, "rattle_stdev": 0.03, "environments_per_species": 20}
-        trained = gan.train(
+        trained = wgan.train(
             [to_atoms(e.structure) for e in entries if len(e.structure) not in (12, 72)],
-            gan.Target(tuple(numbers.tolist()), tuple(map(tuple, cell.tolist())), True),
-            gan.Hyperparameters(**settings, steps=steps),
+            wgan.Target(tuple(numbers.tolist()), tuple(map(tuple, cell.tolist())), True),
+            wgan.Hyperparameters(**settings, steps=steps),
             seed=seed,
             training_set_id="set-benchmark",
         )
-        np.savez(path, positions=gan.generate(trained.model, 16_000, seed=seed).positions)
+        np.savez(path, positions=wgan.generate(trained.model, 16_000, seed=seed).positions)
     generated = plausible(np.load(path)["positions"])[: n // 2]
     rng = np.random.default_rng(seed)
     placed = np.zeros((0, 12, 3))
@@ -171,7 +171,7 @@ def known_crystals(n: int, seed: int) -> list[Any]:
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
     from pymatgen.core import Element, Lattice, Structure
 
-    from logan_campaign.structures import from_atoms
+    from logan_campaign.geometry.structures import from_atoms
 
     rng = np.random.default_rng(seed)
     prototypes = []
@@ -210,8 +210,8 @@ def known_crystals(n: int, seed: int) -> list[Any]:
 
 
 def _entry(structure: Any, label: str) -> Any:
-    from logan_campaign.schemas import StructureEntry
-    from logan_campaign.structures import hill_formula, structure_id
+    from logan_campaign.core.documents import StructureEntry
+    from logan_campaign.geometry.structures import hill_formula, structure_id
 
     name = hill_formula(structure.formula.replace(" ", ""))
     return StructureEntry(

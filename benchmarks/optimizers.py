@@ -29,9 +29,9 @@ import numpy as np
 from ase import Atoms
 from records import RESULTS, append, environment, read, run_or_report
 
+from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.relaxation.levels import ASELevel, LevelSpec, OptimizerName, XTBLevel
 from logan_campaign.relaxation.run import relax
-from logan_campaign.structures import from_atoms, to_atoms
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
@@ -53,8 +53,8 @@ SYSTEMS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
 
 def starts(system: str) -> Iterator[Atoms]:
     """Yield raw structures, the same in every run."""
-    from logan_campaign import models
-    from logan_campaign.gan import Target
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
     from logan_campaign.sources import BuiltinSource
 
     numbers, cell, source = SYSTEMS[system]

@@ -38,13 +38,13 @@ import numpy as np
 import psutil
 from jobflow import Flow, JobStore
 
+from logan_campaign.core.documents import ScreeningDoc, Verdict
 from logan_campaign.flows.levels import RelaxLevelMaker
 from logan_campaign.flows.local import Event, JobFinished, Ledger, Tick, run_flow
 from logan_campaign.flows.relax import maker_for
+from logan_campaign.geometry.structures import from_arrays
 from logan_campaign.relaxation.levels import ASELevel
-from logan_campaign.schemas import ScreeningDoc, Verdict
 from logan_campaign.stores.open import open_campaign_stores
-from logan_campaign.structures import from_arrays
 
 _RELAX = "relax instant"
 _KINDS: dict[str, tuple[str, ...]] = {

@@ -66,7 +66,7 @@ def lists(pool: Any, compared: dict[str, Any], seed: int) -> tuple[dict[str, lis
 
 def relax(atoms: Any, sought: Any, work: Path) -> dict[str, Any]:
     """Relax a structure at the cheap level; compare it with the crystal that was left out."""
-    from logan_campaign.structures import spacegroup_symbol, to_atoms
+    from logan_campaign.geometry.structures import spacegroup_symbol, to_atoms
 
     outcome = targets.relaxed(atoms, coarse(), work / "coarse")
     structure = outcome.pop("structure")
@@ -79,7 +79,7 @@ def relax(atoms: Any, sought: Any, work: Path) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
     """Generate, select by each of several settings, and relax what has not been."""
-    from logan_campaign.gan import enable_compilation_cache
+    from logan_campaign.generators.wgan import enable_compilation_cache
 
     enable_compilation_cache()
     known = crystal_systems.read_crystals(args.crystals)

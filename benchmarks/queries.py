@@ -25,10 +25,10 @@ from ase.symbols import string2symbols
 from mongod import Server, mongod_program
 from pymatgen.core import Molecule
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.documents import TrainingHistory
+from logan_campaign.core.errors import StoreError
 from logan_campaign.matching.molecules import canonical_smiles
 from logan_campaign.results import Campaign
-from logan_campaign.schemas import TrainingHistory
 from logan_campaign.stores.filters import CandidateOrder
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.schemas import (

@@ -113,7 +113,7 @@ def run_or_report(
     report: Callable[[argparse.Namespace], list[dict[str, Any]]],
 ) -> None:
     """Add the options of a benchmark without figures, whose records go to ``out``, and run it."""
-    from logan_campaign.processors import pin_to_cores
+    from logan_campaign.core.processors import pin_to_cores
 
     parser.add_argument("what", choices=("run", "report"))
     parser.add_argument("--out", type=Path, default=out, help="file of the records")
@@ -136,7 +136,7 @@ def run_report_figure(
     figure: Callable[[Path, Path], None],
 ) -> None:
     """Do what ``args.what`` says, on the results in ``args.out``."""
-    from logan_campaign.processors import pin_to_cores
+    from logan_campaign.core.processors import pin_to_cores
 
     if args.what == "run":
         pin_to_cores([args.core])

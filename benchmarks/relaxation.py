@@ -39,7 +39,7 @@ from ase.units import GPa
 from pymatgen.core import Lattice, Molecule, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from logan_campaign import progress
+from logan_campaign.core import progress
 from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, OptimizerName, XTBLevel
 from logan_campaign.relaxation.run import RelaxationOutcome, relax
 
@@ -235,20 +235,20 @@ def raw_structures(system: str, folder: Path) -> list[Molecule | Structure]:
 
 
 def _generate(system: str, folder: Path) -> Iterator[Molecule | Structure]:
-    from logan_campaign import gan
+    from logan_campaign.generators import wgan
+    from logan_campaign.geometry.structures import to_atoms
     from logan_campaign.sources import BuiltinSource
-    from logan_campaign.structures import to_atoms
 
     n, _ = SYSTEMS[system]
     if system == "c5h12o":
         source = BuiltinSource(name="alcohols-and-ethers", formulas=["C4H10O", "C6H14O"])
-        target = gan.Target((6,) * 5 + (1,) * 12 + (8,), ((8, 0, 0), (0, 7, 0), (0, 0, 6)), False)
+        target = wgan.Target((6,) * 5 + (1,) * 12 + (8,), ((8, 0, 0), (0, 7, 0), (0, 0, 6)), False)
         settings: dict[str, Any] = {"steps": 2000, "n_max": 3, "r_cut": 5.0}
     else:
         source = BuiltinSource(name="sio2-prototypes")
         units = int(system.rpartition("-")[2]) // 3
         cell = SIX_ATOMS if units == 2 else TWELVE_ATOMS
-        target = gan.Target((8,) * 2 * units + (14,) * units, cell, True)
+        target = wgan.Target((8,) * 2 * units + (14,) * units, cell, True)
         settings = {
             "steps": 1000,
             "n_max": 4,
@@ -261,17 +261,17 @@ def _generate(system: str, folder: Path) -> Iterator[Molecule | Structure]:
         }
     entries = source.load().entries
     structures = [to_atoms(entry.structure) for entry in entries]
-    result = gan.train(
+    result = wgan.train(
         structures,
         target,
-        gan.Hyperparameters(**settings),
+        wgan.Hyperparameters(**settings),
         seed=0,
         training_set_id="set-none",
         checkpoint=folder / f"{system}.checkpoint",
     )
     if result.model is None:
         raise SystemExit(f"{system}: {result.reason}")
-    pool = gan.generate(result.model, n, seed=0)
+    pool = wgan.generate(result.model, n, seed=0)
     for positions, cell in zip(pool.positions, pool.cells, strict=True):
         atoms = Atoms(target.numbers, positions=positions, cell=cell, pbc=target.periodic)
         if target.periodic:

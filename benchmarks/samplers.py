@@ -29,7 +29,7 @@ from records import append, read, show
 from selection import Truth
 from selection_pools import BOX
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 N_SAMPLES = 150
 MEMBERS = 8
@@ -69,11 +69,11 @@ _CRYSTAL_WGAN = {
 
 def molecules(out: Path, system: str, variant: str, seed: int, steps: int) -> dict[str, Any]:
     """Return the figures of one ensemble of molecules."""
-    from logan_campaign import models
-    from logan_campaign.gan import Target
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
+    from logan_campaign.geometry.structures import to_atoms
     from logan_campaign.matching.molecules import perceive_arrays
     from logan_campaign.sources import BuiltinSource
-    from logan_campaign.structures import to_atoms
 
     numbers, formulas, _ = MOLECULES[system]
     loaded = BuiltinSource(type="builtin", name="alcohols-and-ethers", formulas=formulas).load()
@@ -120,8 +120,8 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    from logan_campaign import models
-    from logan_campaign.gan import Target
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
 
     known = read_structures(file, ":")
     atoms = known[index][np.argsort(known[index].numbers, kind="stable")]
@@ -170,7 +170,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
 
 def run(args: argparse.Namespace) -> None:
     """Add the lines that are not there yet."""
-    from logan_campaign.gan import enable_compilation_cache
+    from logan_campaign.generators.wgan import enable_compilation_cache
 
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ import numpy as np
 from records import append, read, save_figure
 from selection_pools import BOX, NUMBERS, PUBLISHED, Ensemble, load, make
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 #: Numbers of picks, fixed beforehand.
 PICKS = (15, 20, 38, 50)
@@ -47,10 +47,10 @@ class Truth:
 
     def of(self, positions: np.ndarray) -> dict[str, Any]:
         """Return ``smiles`` (None where it is no isomer) and ``cpu_s`` of one structure."""
+        from logan_campaign.geometry.structures import from_arrays, structure_id
         from logan_campaign.matching.molecules import perceive
         from logan_campaign.relaxation.levels import XTBLevel
         from logan_campaign.relaxation.run import relax
-        from logan_campaign.structures import from_arrays, structure_id
 
         structure = from_arrays(np.array(self.numbers), positions, None)
         name = structure_id(structure)
@@ -73,9 +73,9 @@ class Truth:
 
 def pool_of(ensemble: Ensemble) -> Any:
     """Return what selection sees of an ensemble: what the default screening lets pass."""
-    from logan_campaign.gan import LoganModel
-    from logan_campaign.screening import ScreeningSpec, screen_pool
+    from logan_campaign.generators.wgan import LoganModel
     from logan_campaign.selection import Pool
+    from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
     numbers = np.array(NUMBERS)
     reasons = screen_pool(ensemble.positions, None, numbers, False, ScreeningSpec())
@@ -156,8 +156,8 @@ def random_placement(
 
 def compare(folder: Path, seeds: list[int], members: int, report: Callable[[str], None]) -> Any:
     """Return the figures of all strategies on all complete ensembles."""
-    from logan_campaign.gan import enable_compilation_cache
-    from logan_campaign.molecular_graphs import pool_graphs
+    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.geometry.molecular_graphs import pool_graphs
     from logan_campaign.selection import Selection, select
 
     enable_compilation_cache()
@@ -300,7 +300,7 @@ def show(result: Any) -> None:
 
 def speed(folder: Path, seeds: list[int], members: int) -> Any:
     """Return the time that the graphs of all structures take."""
-    from logan_campaign.molecular_graphs import pool_graphs
+    from logan_campaign.geometry.molecular_graphs import pool_graphs
 
     positions = []
     for seed in seeds:
@@ -324,7 +324,7 @@ def speed(folder: Path, seeds: list[int], members: int) -> Any:
 
 def draw(folder: Path, seed: int, members: int) -> Path:
     """Draw the map of 20 k-means clusters of one ensemble, with the known isomers."""
-    from logan_campaign.plots import plot_map
+    from logan_campaign.results.plots import plot_map
     from logan_campaign.selection import KMeansSelection, chart, select
     from logan_campaign.sources import BuiltinSource
 

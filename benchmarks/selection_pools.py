@@ -42,8 +42,8 @@ class Ensemble:
 
 def training_set(path: Path | None) -> tuple[str, list[object]]:
     """Return id and structures of the training set: the published one or the built-in one."""
+    from logan_campaign.geometry.structures import to_atoms
     from logan_campaign.sources import BuiltinSource, FilesSource, set_id
-    from logan_campaign.structures import to_atoms
 
     if path is not None:
         loaded = FilesSource(type="files", path=str(path), kind="molecule").load(Path())
@@ -59,9 +59,9 @@ def make(
     folder: Path, seeds: list[int], members: int, steps: int, samples: int, source: Path | None
 ) -> None:
     """Train and generate what is not in ``folder`` yet."""
+    from logan_campaign.campaign.spec import ModelsSpec
     from logan_campaign.flows.rounds import member_seed
-    from logan_campaign.gan import Target, enable_compilation_cache, generate, train
-    from logan_campaign.spec import ModelsSpec
+    from logan_campaign.generators.wgan import Target, enable_compilation_cache, generate, train
 
     enable_compilation_cache()
     folder.mkdir(parents=True, exist_ok=True)

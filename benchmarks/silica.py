@@ -10,11 +10,11 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from logan_campaign.coordination import Bonds, count_neighbours, find_bonds, topology
+from logan_campaign.core.documents import StructureEntry
+from logan_campaign.geometry.coordination import Bonds, count_neighbours, find_bonds, topology
+from logan_campaign.geometry.structures import from_atoms, structure_id
 from logan_campaign.matching import CrystalMatcher
-from logan_campaign.schemas import StructureEntry
 from logan_campaign.sources import BuiltinSource
-from logan_campaign.structures import from_atoms, structure_id
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 

@@ -33,7 +33,7 @@ from ase import Atoms
 from records import RESULTS, alone, append, environment, read, save_figure
 from sio2_targets import GRAIN, METHODS, N_PICKS, NEAR, TARGETS, Row
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 #: How many of a row's coarse minima are relaxed at the paper's level; fixed beforehand.
 N_COSTLY = 3
@@ -76,7 +76,7 @@ def lowest_distinct(
     """Return coarse minima by energy, less those that equal a lower one at strict tolerances."""
     import crystal_systems
 
-    from logan_campaign.structures import from_atoms
+    from logan_campaign.geometry.structures import from_atoms
 
     same = crystal_systems.matcher(crystal_systems.STRICT)
     kept: list[tuple[dict[str, Any], Any]] = []

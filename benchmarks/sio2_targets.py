@@ -47,7 +47,7 @@ import psutil
 from ase import Atoms
 from records import RESULTS, alone, append, environment, read
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 TARGETS = ("mp-546794", "mp-554151", "mp-555235")
 METHODS = (
@@ -135,8 +135,8 @@ def plan(args: argparse.Namespace) -> None:
     import crystal_pools
     import crystal_systems
 
-    from logan_campaign.gan import enable_compilation_cache
-    from logan_campaign.structures import structure_id
+    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.geometry.structures import structure_id
 
     enable_compilation_cache()
     done = plans_of(args.plan)
@@ -197,7 +197,7 @@ def starts(args: argparse.Namespace, planned: dict[str, Any]) -> list[Atoms]:
     """
     import crystal_systems
 
-    from logan_campaign.structures import structure_id
+    from logan_campaign.geometry.structures import structure_id
 
     target = crystal_systems.read_crystals(args.data / f"{planned['target']}_target.extxyz")[0]
     grains = planned["positions"]
@@ -218,7 +218,7 @@ def raw(args: argparse.Namespace) -> None:
     """Print which starts of the plan match the published target as they are, by rank."""
     import crystal_systems
 
-    from logan_campaign.structures import from_atoms
+    from logan_campaign.geometry.structures import from_atoms
 
     for planned in read(args.plan):
         file = args.data / f"{planned['target']}_target.extxyz"
@@ -277,9 +277,9 @@ def relaxed(atoms: Atoms, level: Any, folder: Path) -> dict[str, Any]:
     Processor time of all pieces counts; it is noted after each ionic step, so that what a kill
     took is less than one step's.
     """
-    from logan_campaign import progress
+    from logan_campaign.core import progress
+    from logan_campaign.geometry.structures import from_atoms
     from logan_campaign.relaxation.run import relax, relaxation_key
-    from logan_campaign.structures import from_atoms
 
     structure = from_atoms(atoms)
     clock = folder / f"{relaxation_key(structure, level)}.cpu"
@@ -328,7 +328,7 @@ def target_of(
     """Return the record of a target's own relaxation to 0.01 eV/Å, with its structure."""
     import crystal_systems
 
-    from logan_campaign.structures import spacegroup_symbol
+    from logan_campaign.geometry.structures import spacegroup_symbol
 
     atoms = crystal_systems.read_crystals(data / f"{name}_target.extxyz")[0]
     outcome = relaxed(atoms, paper(0.01, optimizer), work / "targets")
@@ -352,7 +352,7 @@ def tried(
     work: Path, target: dict[str, Any], atoms: Atoms, optimizer: str = "FIRE"
 ) -> dict[str, Any]:
     """Relax a structure at the paper's level; return whether it is the target, and all figures."""
-    from logan_campaign.structures import from_atoms, spacegroup_symbol, to_atoms
+    from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol, to_atoms
 
     outcome = relaxed(atoms, paper(0.05, optimizer), work / "starts")
     structure = outcome.pop("structure")

@@ -26,9 +26,9 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
 
-    from logan_campaign.gan import Hyperparameters
-    from logan_campaign.gan.environments import real_environments, training_species
-    from logan_campaign.gan.step import Problem, Program
+    from logan_campaign.generators.wgan import Hyperparameters
+    from logan_campaign.generators.wgan.environments import real_environments, training_species
+    from logan_campaign.generators.wgan.step import Problem, Program
 
     structures, target, settings = system(options.system)
     hyperparameters = Hyperparameters(**settings)

@@ -21,7 +21,7 @@ from typing import Any
 
 from systems import SYSTEMS, Probe, step_flops, system
 
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 
 
 def measure(name: str, core: int, steps: int, repeats: int, cache: Path) -> dict[str, object]:
@@ -30,10 +30,10 @@ def measure(name: str, core: int, steps: int, repeats: int, cache: Path) -> dict
     import jax
     import jax.numpy as jnp
 
-    from logan_campaign.gan import Hyperparameters, enable_compilation_cache
-    from logan_campaign.gan.environments import real_environments, training_species
-    from logan_campaign.gan.step import Problem, Program
-    from logan_campaign.gan.stored import stored_run
+    from logan_campaign.generators.wgan import Hyperparameters, enable_compilation_cache
+    from logan_campaign.generators.wgan.environments import real_environments, training_species
+    from logan_campaign.generators.wgan.step import Problem, Program
+    from logan_campaign.generators.wgan.stored import stored_run
 
     structures, target, settings = system(name)
     hyperparameters = Hyperparameters(**settings)

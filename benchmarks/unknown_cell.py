@@ -37,8 +37,8 @@ import silica
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.matching import CrystalMatcher, KnownCrystals
-from logan_campaign.structures import from_atoms, to_atoms
 
 #: In the order in which they are run.
 SETS = ("without known", "other sizes", "whole")
@@ -88,9 +88,9 @@ class Known:
 
 def descent(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """Return positions, cells and times of structures made by descent."""
-    from logan_campaign import models
-    from logan_campaign.gan import Target
-    from logan_campaign.target import volume_range
+    from logan_campaign.campaign.target import volume_range
+    from logan_campaign.generators import models
+    from logan_campaign.generators.wgan import Target
 
     structures = [to_atoms(e.structure) for e in chosen]
     volumes = volume_range(structures)
@@ -122,9 +122,9 @@ def at_random(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[st
     import jax
     from crystal_systems import random_placement
 
-    from logan_campaign.gan import Target
-    from logan_campaign.gan.postprocessing import post_processing
-    from logan_campaign.target import volume_range
+    from logan_campaign.campaign.target import volume_range
+    from logan_campaign.generators.cells import post_processing
+    from logan_campaign.generators.wgan import Target
 
     structures = [to_atoms(e.structure) for e in chosen]
     volumes = volume_range(structures)
@@ -177,7 +177,7 @@ def symmetric(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[st
     from pyxtal.msg import Comp_CompatibilityError, VolumeError
     from pyxtal.tolerance import Tol_matrix
 
-    from logan_campaign.target import volume_range
+    from logan_campaign.campaign.target import volume_range
 
     structures = [to_atoms(e.structure) for e in chosen]
     low, high = volume_range(structures)
@@ -275,7 +275,7 @@ def judge(known: Known, numbers: np.ndarray, positions: Any, cells: Any) -> dict
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.gan import enable_compilation_cache
+    from logan_campaign.generators.wgan import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

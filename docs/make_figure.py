@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from logan_campaign.arrays import unpack_arrays
+from logan_campaign.core.arrays import unpack_arrays
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
 

@@ -10,7 +10,11 @@ from typing import Any, Self
 
 from jobflow import Flow, Job, Maker, job
 
-from logan_campaign.errors import InputError
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.documents import CampaignDoc, StructureEntry
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.ids import content_id
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.links import RoundLinks
@@ -18,12 +22,8 @@ from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.flows.stages import stage
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import CampaignDoc, StructureEntry
 from logan_campaign.sources import set_id
 from logan_campaign.sources.preview import Preview, preview
-from logan_campaign.spec import CampaignSpec
-from logan_campaign.target import TargetGeometry
 
 
 @dataclass

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from jobflow import Maker, job
 
+from logan_campaign.core.documents import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
 from logan_campaign.flows.stages import stage
-from logan_campaign.leakage import find_leaks
+from logan_campaign.matching.leakage import find_leaks
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.schemas import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
 from logan_campaign.sources import BuiltinSource, LoadedSet, SourceSpec, set_id
 
 

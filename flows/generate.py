@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from jobflow import Maker, job
 
-from logan_campaign import gan, models
-from logan_campaign.arrays import pack_arrays
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.documents import DATA_KEYS, ModelDoc, PoolDoc
+from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import stage
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import DATA_KEYS, ModelDoc, PoolDoc
-from logan_campaign.target import TargetGeometry
+from logan_campaign.generators import models, wgan
 
 
 @dataclass
@@ -37,7 +37,7 @@ class GenerateMaker(Maker):
         model = ModelDoc.model_validate(model)
         started = time.perf_counter()
         if model.state == "trained":
-            gan.enable_compilation_cache()
+            wgan.enable_compilation_cache()
             trained = models.load(base64.b64decode(model.weights))
             generated = models.generate(trained, self.n_structures, seed=self.seed)
             positions, cells = generated.positions, generated.cells

@@ -6,17 +6,14 @@ from dataclasses import dataclass, field
 
 from jobflow import Maker, job
 
-from logan_campaign.classification import (
+from logan_campaign.campaign.classification import (
     KnownSet,
     between_levels,
     classify,
     reserves,
     screen_and_match,
 )
-from logan_campaign.flows.stages import stage
-from logan_campaign.flows.substitutes import Later, all_relaxed
-from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.schemas import (
+from logan_campaign.core.documents import (
     DATA_KEYS,
     ClassificationDoc,
     Geometry,
@@ -26,7 +23,10 @@ from logan_campaign.schemas import (
     TrainingSetDoc,
     Verdict,
 )
-from logan_campaign.screening import ScreeningSpec
+from logan_campaign.flows.stages import stage
+from logan_campaign.flows.substitutes import Later, all_relaxed
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.selection.screening import ScreeningSpec
 
 
 @dataclass

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from jobflow import Maker, job
 
-from logan_campaign.arrays import pack_arrays, unpack_arrays
-from logan_campaign.errors import InputError
+from logan_campaign.core.arrays import pack_arrays, unpack_arrays
+from logan_campaign.core.documents import DATA_KEYS, StructureEntry, TrainingSetDoc
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.data import set_document
 from logan_campaign.flows.stages import stage
-from logan_campaign.schemas import DATA_KEYS, StructureEntry, TrainingSetDoc
+from logan_campaign.geometry.structures import from_arrays, kind_of
 from logan_campaign.sources import LoadedSet
-from logan_campaign.structures import from_arrays, kind_of
 
 # Characters of packed entries that may stand in a job's input: MongoDB refuses 16 MB.
 _MAX_PACKED = 8_000_000

@@ -8,11 +8,11 @@ from typing import Literal
 
 from jobflow import Maker, job
 
+from logan_campaign.core.documents import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
 from logan_campaign.flows.data import set_document
 from logan_campaign.flows.stages import stage
-from logan_campaign.schemas import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
+from logan_campaign.geometry.structures import reduced_formula
 from logan_campaign.sources import LoadedSet
-from logan_campaign.structures import reduced_formula
 
 
 @dataclass

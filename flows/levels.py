@@ -17,7 +17,15 @@ from dataclasses import dataclass, field, replace
 from jobflow import Flow, Job, Maker, OutputReference, Response, job
 from pydantic import BaseModel, Field
 
-from logan_campaign.classification import classify
+from logan_campaign.campaign.classification import classify
+from logan_campaign.campaign.spec import TurnsSpec
+from logan_campaign.core.documents import (
+    DATA_KEYS,
+    Geometry,
+    RelaxationDoc,
+    ScreeningDoc,
+    TrainingSetDoc,
+)
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, known_sets
 from logan_campaign.flows.links import OpenFlow
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
@@ -25,14 +33,6 @@ from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.flows.substitutes import Later, all_relaxed, substitutes_for
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.schemas import (
-    DATA_KEYS,
-    Geometry,
-    RelaxationDoc,
-    ScreeningDoc,
-    TrainingSetDoc,
-)
-from logan_campaign.spec import TurnsSpec
 
 _LEVEL_OUTPUT = ("campaign_id", "candidate_ids", "relaxations", "more")
 

@@ -8,12 +8,8 @@ from typing import Literal
 
 from jobflow import Maker, job
 
-from logan_campaign.flows.judge import known_sets
-from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, XTBRelaxMaker
-from logan_campaign.flows.stages import stage
-from logan_campaign.relaxation.levels import LevelSpec
-from logan_campaign.relaxation.run import relax
-from logan_campaign.schemas import (
+from logan_campaign.campaign.stability import element_level, element_structure
+from logan_campaign.core.documents import (
     DATA_KEYS,
     Geometry,
     ReferenceDoc,
@@ -21,8 +17,12 @@ from logan_campaign.schemas import (
     StructureEntry,
     TrainingSetDoc,
 )
-from logan_campaign.stability import element_level, element_structure
-from logan_campaign.structures import formula, structure_id
+from logan_campaign.flows.judge import known_sets
+from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, XTBRelaxMaker
+from logan_campaign.flows.stages import stage
+from logan_campaign.geometry.structures import formula, structure_id
+from logan_campaign.relaxation.levels import LevelSpec
+from logan_campaign.relaxation.run import relax
 
 
 @dataclass

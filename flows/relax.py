@@ -16,10 +16,12 @@ from jobflow import Response, job
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule, Structure
 
-from logan_campaign.arrays import pack_arrays
-from logan_campaign.errors import InputError
+from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
-from logan_campaign.ids import content_id
+from logan_campaign.geometry.structures import spacegroup_symbol
 from logan_campaign.matching.molecules import perceive_smiles
 from logan_campaign.relaxation.calculators import make_calculator
 from logan_campaign.relaxation.functionals import data_sets, setups_name
@@ -32,8 +34,6 @@ from logan_campaign.relaxation.levels import (
     parse_level,
 )
 from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key, to_atoms
-from logan_campaign.schemas import DATA_KEYS, RelaxationDoc
-from logan_campaign.structures import spacegroup_symbol
 
 
 class EarlierWork(BaseModel):

@@ -15,7 +15,29 @@ from typing import Any
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.campaign.rounds import (
+    StopSpec,
+    coverage,
+    next_target,
+    sightings,
+    stop_reason,
+    unseen,
+)
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.documents import (
+    DATA_KEYS,
+    ClassificationDoc,
+    FoundStructure,
+    RelaxationDoc,
+    RoundDoc,
+    ScreeningDoc,
+    SelectionDoc,
+    StructureEntry,
+    TrainingSetDoc,
+    Verdict,
+)
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
 from logan_campaign.flows.learned import LearnedSetMaker, now
@@ -28,24 +50,9 @@ from logan_campaign.flows.stages import placed, stage
 from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
+from logan_campaign.generators.models import Settings
+from logan_campaign.geometry.structures import formula, reduced_formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.models import Settings
-from logan_campaign.rounds import StopSpec, coverage, next_target, sightings, stop_reason, unseen
-from logan_campaign.schemas import (
-    DATA_KEYS,
-    ClassificationDoc,
-    FoundStructure,
-    RelaxationDoc,
-    RoundDoc,
-    ScreeningDoc,
-    SelectionDoc,
-    StructureEntry,
-    TrainingSetDoc,
-    Verdict,
-)
-from logan_campaign.spec import CampaignSpec
-from logan_campaign.structures import formula, reduced_formula, structure_id
-from logan_campaign.target import TargetGeometry
 
 
 @dataclass

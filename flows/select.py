@@ -11,13 +11,9 @@ from pathlib import Path
 import numpy as np
 from jobflow import Maker, job
 
-from logan_campaign import models as trained_models
-from logan_campaign.arrays import pack_arrays, unpack_arrays
-from logan_campaign.errors import LoganCampaignError
-from logan_campaign.flows.stages import stage
-from logan_campaign.ids import content_id
-from logan_campaign.molecular_graphs import pool_graphs
-from logan_campaign.schemas import (
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.arrays import pack_arrays, unpack_arrays
+from logan_campaign.core.documents import (
     DATA_KEYS,
     Candidate,
     CheapRelaxationCount,
@@ -26,7 +22,12 @@ from logan_campaign.schemas import (
     SelectionDoc,
     TrainingSetDoc,
 )
-from logan_campaign.screening import ScreeningSpec, screen_pool
+from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.core.ids import content_id
+from logan_campaign.flows.stages import stage
+from logan_campaign.generators import models as trained_models
+from logan_campaign.geometry.molecular_graphs import pool_graphs
+from logan_campaign.geometry.structures import structure_id
 from logan_campaign.selection import (
     KMeansSelection,
     Pool,
@@ -37,8 +38,7 @@ from logan_campaign.selection import (
     select,
     steps_of,
 )
-from logan_campaign.structures import structure_id
-from logan_campaign.target import TargetGeometry
+from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
 #: Clarity of bonds from which a raw molecule is taken for what it looks like: no unbonded atoms
 #: are closer than its longest bond, both in sums of covalent radii.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from jobflow import CURRENT_JOB, Flow, Job
 from jobflow.core.reference import OnMissing
 
-from logan_campaign.placement import Stage
+from logan_campaign.campaign.placement import Stage
 
 #: Key of ``manager_config`` under which the settings of all stages stand. jobflow-remote
 #: ignores keys that it does not know.

@@ -9,11 +9,11 @@ from jobflow import Flow, Job, Maker, Response, job
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import Geometry, RelaxationDoc
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
 from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.flows.tolerance import tolerant
-from logan_campaign.schemas import Geometry, RelaxationDoc
 
 
 class Later(BaseModel):

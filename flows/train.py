@@ -10,11 +10,11 @@ import jax
 from ase import Atoms
 from jobflow import Maker, job
 
-from logan_campaign import gan, models
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.documents import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
 from logan_campaign.flows.stages import stage
-from logan_campaign.schemas import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
-from logan_campaign.structures import to_atoms
-from logan_campaign.target import TargetGeometry
+from logan_campaign.generators import models, wgan
+from logan_campaign.geometry.structures import to_atoms
 
 #: Stands in the job's own folder, so that a job that was killed goes on where it stopped.
 CHECKPOINT = Path("checkpoint.safetensors")
@@ -33,7 +33,7 @@ class TrainMaker(Maker):
     """
 
     name: str = "train"
-    hyperparameters: models.Settings = field(default_factory=gan.Hyperparameters)
+    hyperparameters: models.Settings = field(default_factory=wgan.Hyperparameters)
     seed: int = 0
     index: int = 0
     round: int = 0
@@ -57,7 +57,7 @@ class TrainMaker(Maker):
             InputError: the training set does not cover the target's species.
         """
         training_set = TrainingSetDoc.model_validate(training_set)
-        gan.enable_compilation_cache()
+        wgan.enable_compilation_cache()
         # a set is the same in any order, and so must be what is trained on it
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
         structures = [to_atoms(entry.structure) for entry in entries]

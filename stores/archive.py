@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from logan_campaign.errors import InputError, StoreError
-from logan_campaign.ids import CAMPAIGN_NAME
-from logan_campaign.software import software_versions
+from logan_campaign.core.errors import InputError, StoreError
+from logan_campaign.core.ids import CAMPAIGN_NAME
+from logan_campaign.core.software import software_versions
 from logan_campaign.stores import encoding
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores

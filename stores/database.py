@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 
 #: Marks the files as ours (``PRAGMA application_id``): "LoGA".
 APPLICATION_ID = 0x4C6F4741

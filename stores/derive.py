@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from logan_campaign.errors import StoreError
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import SCHEMA_VERSION, RoundSummary, expand
-from logan_campaign.stability import HullEntry, above_hull
+from logan_campaign.campaign.stability import HullEntry, above_hull
+from logan_campaign.core.documents import SCHEMA_VERSION, RoundSummary, expand
+from logan_campaign.core.errors import StoreError
+from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.structures import hill_formula
 from logan_campaign.stores.schemas import RECORD_VERSION
-from logan_campaign.structures import hill_formula
 
 Doc = dict[str, Any]
 

@@ -27,7 +27,7 @@ from typing import Any
 from bson import ObjectId
 from monty.json import jsanitize
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 
 _RESERVED = frozenset({"$date", "$oid", "$binary", "$numberDouble", "$text", "$literal"})
 _INT64 = 2**63

@@ -13,9 +13,9 @@ from typing import Any, Literal, TypedDict, cast, get_args
 
 from maggma.core.store import Sort
 
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import CandidateState
-from logan_campaign.structures import hill_formula
+from logan_campaign.core.documents import CandidateState
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import hill_formula
 
 Criteria = dict[str, Any]
 Order = dict[str, Sort | int]

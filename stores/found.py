@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from logan_campaign.schemas import StructureEntry
-from logan_campaign.spec import CampaignSpec
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.core.documents import StructureEntry
+from logan_campaign.geometry.structures import formula, reduced_formula, structure_id
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.structures import formula, reduced_formula, structure_id
 
 
 def found_by_others(

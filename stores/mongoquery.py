@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from mongomock import OperationFailure
 from mongomock.filtering import filter_applies
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.stores.encoding import date_text
 
 # Kinds, numbered in MongoDB's sort order (null sorts with missing).

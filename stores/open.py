@@ -31,8 +31,8 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from logan_campaign.errors import InputError, LoganCampaignError, StoreError
-from logan_campaign.redaction import redact
+from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.redaction import redact
 from logan_campaign.stores.blobs import SQLiteBlobStore
 from logan_campaign.stores.collections import (
     BLOBS,

@@ -8,9 +8,9 @@ from typing import Any
 
 from maggma.core import Builder, Store
 
-from logan_campaign.errors import InputError, StoreError
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import Manifest, PulledRecord, StructureEntry
+from logan_campaign.core.documents import Manifest, PulledRecord, StructureEntry
+from logan_campaign.core.errors import InputError, StoreError
+from logan_campaign.core.ids import content_id
 from logan_campaign.sources.changes import compare
 from logan_campaign.stores.derive import Doc, blob_ref, latest, training_set
 from logan_campaign.stores.open import CampaignStores

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar, Unpack, get_args
 
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError, StoreError
-from logan_campaign.schemas import CandidateState
+from logan_campaign.core.documents import CandidateState
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.collections import CollectionName
 from logan_campaign.stores.filters import (
     CandidateFilters,

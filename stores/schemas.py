@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from logan_campaign.schemas import (
+from logan_campaign.core.documents import (
     CandidateState,
     Changes,
     CheapRelaxationCount,
@@ -25,7 +25,7 @@ from logan_campaign.schemas import (
     TargetLeaks,
     TrainingHistory,
 )
-from logan_campaign.structures import reduced_formula
+from logan_campaign.geometry.structures import reduced_formula
 
 RECORD_VERSION = 1
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from maggma.stores import GridFSStore, MongoStore
 
-from logan_campaign.errors import StoreError
-from logan_campaign.redaction import is_secret_name
+from logan_campaign.core.errors import StoreError
+from logan_campaign.core.redaction import is_secret_name
 
 #: Secrets that this process has taken out of its environment.
 _taken: dict[str, str] = {}

@@ -29,7 +29,7 @@ from maggma.core import Sort, Store
 from mongomock.filtering import resolve_sort_key
 from pydash import get, has, set_
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores import encoding
 from logan_campaign.stores.database import Database, acquire, release
 from logan_campaign.stores.mongoquery import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 from logan_campaign.stores.database import Database, fold_case, restore_case, table_name
 from logan_campaign.stores.mongoquery import (
     OBJECT,

@@ -10,7 +10,7 @@ import pymongo
 import pytest
 from mongod import NO_MONGOD, Server, mongod_program
 
-from logan_campaign.trust import VARIABLE
+from logan_campaign.core.trust import VARIABLE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from logan_campaign.arrays import pack_arrays, unpack_arrays
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.arrays import pack_arrays, unpack_arrays
+from logan_campaign.core.errors import LoganCampaignError
 
 
 def test_arrays_come_back_as_they_were() -> None:

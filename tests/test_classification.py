@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign.classification import (
+from logan_campaign.campaign.classification import (
     KnownSet,
     between_levels,
     classify,
     reserves,
     screen_and_match,
 )
-from logan_campaign.matching import MatchingSpec
-from logan_campaign.matching.molecules import parse_smiles
-from logan_campaign.schemas import (
+from logan_campaign.core.documents import (
     Candidate,
     Geometry,
     RelaxationDoc,
     StructureEntry,
     Verdict,
 )
-from logan_campaign.screening import ScreeningSpec
+from logan_campaign.geometry.structures import formula, from_atoms, kind_of, structure_id, to_atoms
+from logan_campaign.matching import MatchingSpec
+from logan_campaign.matching.molecules import parse_smiles
+from logan_campaign.selection.screening import ScreeningSpec
 from logan_campaign.sources.smiles import embed
-from logan_campaign.structures import formula, from_atoms, kind_of, structure_id, to_atoms
 
 QUARTZ = Structure.from_spacegroup(
     "P3_121",

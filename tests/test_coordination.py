@@ -10,14 +10,14 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 
-from logan_campaign.coordination import (
+from logan_campaign.geometry.coordination import (
     CoordinationRanges,
     bonds_of,
     count_neighbours,
     find_bonds,
     topology,
 )
-from logan_campaign.structures import from_atoms
+from logan_campaign.geometry.structures import from_atoms
 
 
 def quartz() -> Atoms:

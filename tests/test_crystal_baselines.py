@@ -19,8 +19,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from sio2_coarse import lowest_distinct
 from sio2_targets import GRAIN, Row, alike, first_alike, next_start, progress_of
 
+from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol
 from logan_campaign.selection import Pool
-from logan_campaign.structures import from_atoms, spacegroup_symbol
 
 QUARTZ = crystal(
     ("Si", "O"),

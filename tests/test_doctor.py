@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from logan_campaign import doctor
+from logan_campaign.core import doctor
 
 
 def diagnose_elsewhere(code: str, **variables: str) -> str:
     """Run code in a fresh Python, with the names of doctor and other variables."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from logan_campaign.doctor import *\n{code}"],
+        [sys.executable, "-c", f"from logan_campaign.core.doctor import *\n{code}"],
         env=os.environ | variables,
         capture_output=True,
         text=True,
@@ -255,7 +255,7 @@ def test_a_planted_file_in_the_compilation_cache_fails(tmp_path):
 
 def test_the_cache_folder_is_the_one_that_trainings_use(tmp_path):
     out = diagnose_elsewhere(
-        "from logan_campaign.gan import enable_compilation_cache\n"
+        "from logan_campaign.generators.wgan import enable_compilation_cache\n"
         "print(check_compilation_cache().detail, enable_compilation_cache(), sep='\\n')\n"
         "print(check_compilation_cache().detail)",
         XDG_CACHE_HOME=str(tmp_path),

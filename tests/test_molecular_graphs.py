@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from logan_campaign.geometry.molecular_graphs import pool_graphs
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.matching.molecules import perceive_arrays
-from logan_campaign.molecular_graphs import pool_graphs
 from logan_campaign.sources import BuiltinSource
-from logan_campaign.structures import to_atoms
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from logan_campaign.errors import InputError
-from logan_campaign.processors import pin_to_cores, usable_cores
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.processors import pin_to_cores, usable_cores
 
 SCRIPT = """
 import os
-from logan_campaign.processors import pin_to_cores, usable_cores
+from logan_campaign.core.processors import pin_to_cores, usable_cores
 core = min(os.sched_getaffinity(0))
 pin_to_cores([core])
 import jax
@@ -43,7 +43,7 @@ def test_cores_that_the_process_may_not_use_are_refused() -> None:
 CLAIM = """
 import sys
 from pathlib import Path
-from logan_campaign.processors import CoreClaims
+from logan_campaign.core.processors import CoreClaims
 claims = CoreClaims()
 print(*claims.take(1), flush=True)
 sys.stdin.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logan_campaign.redaction import redact, without_secrets
+from logan_campaign.core.redaction import redact, without_secrets
 
 
 @pytest.mark.parametrize(

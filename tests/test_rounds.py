@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
-from logan_campaign.rounds import (
+from logan_campaign.campaign.rounds import (
     RoundsSpec,
     StopSpec,
     coverage,
@@ -18,8 +17,9 @@ from logan_campaign.rounds import (
     stop_reason,
     unseen,
 )
-from logan_campaign.schemas import FoundStructure, RoundSummary
-from logan_campaign.spec import CampaignSpec
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.core.documents import FoundStructure, RoundSummary
+from logan_campaign.core.errors import InputError
 
 NEVER = StopSpec(rounds=1000, barren_rounds=None)
 

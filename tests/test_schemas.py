@@ -9,9 +9,9 @@ import pytest
 from ase.build import bulk, molecule
 from monty.json import MontyDecoder, MontyEncoder
 
-from logan_campaign.arrays import pack_arrays, pack_numbers, unpack_numbers
-from logan_campaign.schemas import Candidate, Geometry, SelectionDoc, compact, expand
-from logan_campaign.structures import from_atoms, structure_id
+from logan_campaign.core.arrays import pack_arrays, pack_numbers, unpack_numbers
+from logan_campaign.core.documents import Candidate, Geometry, SelectionDoc, compact, expand
+from logan_campaign.geometry.structures import from_atoms, structure_id
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -10,9 +10,10 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import perceive_smiles
-from logan_campaign.screening import (
+from logan_campaign.selection.screening import (
     ScreeningReason,
     ScreeningSpec,
     _periodic_distances,
@@ -20,7 +21,6 @@ from logan_campaign.screening import (
     screen_pool,
 )
 from logan_campaign.sources import relax_gfn2
-from logan_campaign.structures import from_atoms
 
 SPEC = ScreeningSpec()
 
@@ -108,7 +108,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     rng = np.random.default_rng(0)
     positions = rng.uniform(0, 4, (50, 6, 3))
     whole = screen_pool(positions, None, [6] * 6, False, SPEC)
-    monkeypatch.setattr("logan_campaign.screening._CHUNK_VECTORS", 1)
+    monkeypatch.setattr("logan_campaign.selection.screening._CHUNK_VECTORS", 1)
     np.testing.assert_array_equal(screen_pool(positions, None, [6] * 6, False, SPEC), whole)
     assert len(set(whole)) > 1
 

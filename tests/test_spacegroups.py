@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.lattice import reduced_cell
-from logan_campaign.errors import InputError
-from logan_campaign.spacegroups import (
+from logan_campaign.geometry.spacegroups import (
     assignments,
     group_number,
     group_symbol,

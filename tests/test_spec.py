@@ -9,13 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.spec_yaml import parse_yaml
 from logan_campaign.cli.starting import volumes_for
 from logan_campaign.cli.templates import starting_spec
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import hill_formula
 from logan_campaign.sources.preview import preview
-from logan_campaign.spec import CampaignSpec
-from logan_campaign.spec_yaml import parse_yaml
-from logan_campaign.structures import hill_formula
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from logan_campaign.errors import InputError
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.stability import (
+    HullEntry,
+    above_hull,
+    element_level,
+    element_structure,
+)
+from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
-from logan_campaign.spec import CampaignSpec
-from logan_campaign.stability import HullEntry, above_hull, element_level, element_structure
 
 SILICON, OXYGEN = HullEntry("si", "Si2", -10.0), HullEntry("o", "O2", -10.0)
 

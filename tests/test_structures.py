@@ -11,8 +11,8 @@ from ase.constraints import FixAtoms
 from ase.data import chemical_symbols, reference_states
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.structures import (
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.structures import (
     cell_problem,
     formula,
     from_arrays,

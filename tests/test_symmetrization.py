@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
-from logan_campaign.structures import from_atoms, spacegroup_symbol
-from logan_campaign.symmetrization import find_operations, symmetrized
+from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol
+from logan_campaign.geometry.symmetrization import find_operations, symmetrized
 
 
 def quartz() -> Atoms:

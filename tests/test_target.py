@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ase.build import bulk, molecule
 
-from logan_campaign.errors import InputError
-from logan_campaign.target import TargetGeometry, TargetSpec
+from logan_campaign.campaign.target import TargetGeometry, TargetSpec
+from logan_campaign.core.errors import InputError
 
 
 def resolved(**said: object) -> TargetGeometry:

@@ -1,5 +1,6 @@
 """Running flows on this machine: parallel processes, progress, resume after any end."""
 
+from logan_campaign.core.processors import usable_cores
 from logan_campaign.flows.local.control import LocalFlow
 from logan_campaign.flows.local.display import Display
 from logan_campaign.flows.local.events import (
@@ -19,7 +20,6 @@ from logan_campaign.flows.local.ledger import LEDGER_FIELDS, LEDGER_KEY, Ledger
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.runner import run_flow
 from logan_campaign.flows.local.status import FlowStatus, RunningJob, flow_status
-from logan_campaign.processors import usable_cores
 
 __all__ = [
     "LEDGER_FIELDS",

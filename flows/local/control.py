@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.flows.control import Done
 from logan_campaign.flows.local.ledger import Ledger
 from logan_campaign.flows.local.status import FlowStatus, flow_status, runner_pid

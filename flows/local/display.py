@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.events import (
     Event,
     JobFailed,
@@ -21,7 +22,6 @@ from logan_campaign.flows.local.events import (
     RunStarted,
 )
 from logan_campaign.flows.local.graph import JobKey, StageCount, stage_of
-from logan_campaign.progress import Progress
 
 _REDRAW_EVERY_S = 0.25
 _LINE_EVERY_S = 5.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 from typing import NamedTuple
 
+from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.graph import JobKey, StageCount
-from logan_campaign.progress import Progress
 
 
 class RunStarted(NamedTuple):

@@ -23,7 +23,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 
 Document = dict[str, Any]
 
@@ -48,7 +48,7 @@ TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, J
 FLOW_KINDS = ("replace", "detour", "addition")
 
 
-#: A number, or an id as :func:`logan_campaign.ids.content_id` makes them.
+#: A number, or an id as :func:`logan_campaign.core.ids.content_id` makes them.
 _LAST_NUMBER = re.compile(r"(?<=\S)\s+(\d+|\w+-[0-9a-f]{16})$")
 
 

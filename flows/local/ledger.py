@@ -15,7 +15,7 @@ from typing import Any
 from jobflow import Flow, Job
 from jobflow.core.flow import get_flow
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.flows.local.codec import loads, outline, pack, unpack
 from logan_campaign.flows.local.graph import FLOW_KINDS, Graph, JobKey, flow_edges
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.core.processors import CoreClaims, single_threaded
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.graph import JobKey
-from logan_campaign.processors import CoreClaims, single_threaded
 
 #: How long a process may take from closing its connection to its end (s).
 _EXIT_WITHIN_S = 2.0

@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 
 from jobflow import Flow, Job, JobStore
 
-from logan_campaign.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.processors import usable_cores
+from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.codec import dumps, loads, references
 from logan_campaign.flows.local.events import (
     Event,
@@ -43,8 +45,6 @@ from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.pool import Message, Pool
 from logan_campaign.flows.local.worker import LOG_NAME, one_line
-from logan_campaign.processors import usable_cores
-from logan_campaign.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.events import Failure
 from logan_campaign.flows.local.graph import JobKey, stage_of
 from logan_campaign.flows.local.ledger import Ledger, halted_of
 from logan_campaign.flows.local.runner import PROGRESS_NAME
-from logan_campaign.progress import Progress
 
 _OPEN = ("waiting", "ready", "running", "paused")
 

@@ -24,11 +24,11 @@ from typing import Any
 from jobflow import CURRENT_JOB, JobStore
 from monty.json import MontyDecoder
 
-from logan_campaign import trust
+from logan_campaign.core import trust
+from logan_campaign.core.progress import Progress, listening
 from logan_campaign.flows.local.codec import dumps, loads, outline
 from logan_campaign.flows.local.graph import FLOW_KINDS
 from logan_campaign.flows.local.ledger import now
-from logan_campaign.progress import Progress, listening
 
 #: Least time between two reports of progress (s).
 REPORT_EVERY_S = 0.2

@@ -14,10 +14,10 @@ import tomlkit
 import yaml
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.core.errors import InputError, LoganCampaignError
+from logan_campaign.core.redaction import redact
 from logan_campaign.flows.remote.project import DATA, database_errors, projects_folder
 from logan_campaign.flows.remote.registry import is_alive, registered
-from logan_campaign.redaction import redact
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project, WorkerBase

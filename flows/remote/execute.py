@@ -32,10 +32,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from logan_campaign import trust
+from logan_campaign.core import trust
+from logan_campaign.core.processors import single_threaded
+from logan_campaign.core.redaction import without_secrets
 from logan_campaign.flows.processes import die_with_runner
-from logan_campaign.processors import single_threaded
-from logan_campaign.redaction import without_secrets
 
 #: Files of jobflow-remote in the directory of a job.
 IN_NAME, OUT_NAME = "jfremote_in.json", "jfremote_out.json"

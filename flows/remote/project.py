@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from logan_campaign.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project

@@ -16,7 +16,9 @@ from jobflow_remote.jobs.data import FlowDoc
 from jobflow_remote.jobs.state import RUNNING_STATES, JobState
 from jobflow_remote.remote.data import check_additional_stores
 
-from logan_campaign.errors import InputError
+from logan_campaign.campaign.placement import Placement
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.redaction import redact
 from logan_campaign.flows.control import Done
 from logan_campaign.flows.local.events import Failure
 from logan_campaign.flows.local.graph import JobKey, stage_of
@@ -24,8 +26,6 @@ from logan_campaign.flows.local.status import FlowStatus, RunningJob
 from logan_campaign.flows.remote.project import database_errors
 from logan_campaign.flows.remote.registry import HALTED, is_alive, registered
 from logan_campaign.flows.remote.routing import place, settings_for
-from logan_campaign.placement import Placement
-from logan_campaign.redaction import redact
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project

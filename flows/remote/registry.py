@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow_remote.jobs.state import JobState
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project

@@ -11,8 +11,8 @@ from typing import Any
 
 from jobflow import Flow
 
+from logan_campaign.campaign.placement import Placement
 from logan_campaign.flows.stages import place_jobs, settings_of
-from logan_campaign.placement import Placement
 
 #: Read by :mod:`logan_campaign.flows.remote.execute`.
 TIME_LIMIT = "LOGAN_CAMPAIGN_TIME_LIMIT_S"

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from logan_campaign import __version__
 from logan_campaign.cli.common import err_console
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
 
 app = typer.Typer(
     name="logan-campaign",

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JsonOption, err_console, print_json
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 from logan_campaign.stores.open import open_campaign_stores
 
 #: Building takes at most one part in so many of the time.

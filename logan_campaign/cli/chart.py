@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, Results
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -24,7 +24,7 @@ def map_(
     store: StoreOption = None,
 ) -> None:
     """Draw the PCA map: clusters, picks, known structures and what was found."""
-    from logan_campaign.plots import plot_map  # brings matplotlib, which takes its time
+    from logan_campaign.results.plots import plot_map  # brings matplotlib, which takes its time
 
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"cannot draw {path}: give a name that ends in {', '.join(_FORMATS)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.open import (
     CampaignStores,
     open_campaign_stores,
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class StateChoice(StrEnum):
-    """The values of :data:`logan_campaign.schemas.CandidateState`, as typer wants them."""
+    """The values of :data:`logan_campaign.core.documents.CandidateState`, as typer wants them."""
 
     NEW = "new"
     REDISCOVERED = "rediscovered"

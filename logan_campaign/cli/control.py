@@ -19,11 +19,11 @@ from logan_campaign.cli.common import (
     opened,
     print_json,
 )
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.trust import restricted
 from logan_campaign.flows.control import Done
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.schemas import CampaignRecord
-from logan_campaign.trust import restricted
 
 WorkersOption = Annotated[
     int | None,
@@ -113,9 +113,9 @@ def _run_here(
 ) -> None:
     if stores.describe().startswith(JF):
         return  # its runner goes on
+    from logan_campaign.campaign.spec import CampaignSpec
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger
-    from logan_campaign.spec import CampaignSpec
 
     ledger = Ledger(stores.ledger, record.id)
     spec = CampaignSpec.model_validate(record.spec)

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JsonOption, console, print_json
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import StructureEntry, TargetLeaks
+from logan_campaign.core.documents import StructureEntry, TargetLeaks
+from logan_campaign.core.errors import InputError
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.pulls import PullBuilder, PulledSets
 from logan_campaign.stores.schemas import PullRecord
@@ -148,7 +148,7 @@ def check(
     Crystals are compared at strict (length 0.1, sites 0.1, angle 3°), default (0.2, 0.3, 5°)
     and loose (0.3, 0.5, 10°) tolerances; molecules by their graph.
     """
-    from logan_campaign.leakage import find_leaks
+    from logan_campaign.matching.leakage import find_leaks
 
     wanted, trained_on = _structures(targets, store), _structures(against, store)
     kinds = {entry.structure.__class__.__name__ for entry in (wanted[0], trained_on[0])}

@@ -12,7 +12,6 @@ from jobflow import Job, JobStore
 from pydantic import TypeAdapter, ValidationError
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from logan_campaign import progress
 from logan_campaign.cli.common import JsonOption, console, err_console, print_json
 from logan_campaign.cli.data import (
     DEFAULT_STORE,
@@ -21,8 +20,9 @@ from logan_campaign.cli.data import (
     data_app,
     describe,
 )
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import Manifest
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest
+from logan_campaign.core.errors import InputError
 from logan_campaign.sources import SourceSpec
 from logan_campaign.stores.open import open_campaign_stores, store_exists
 from logan_campaign.stores.pulls import PullBuilder, PulledSets
@@ -166,7 +166,7 @@ def pull_spec(
     as_json: JsonOption = False,
 ) -> None:
     """Pull the training set that a campaign's spec names."""
-    from logan_campaign.spec import CampaignSpec
+    from logan_campaign.campaign.spec import CampaignSpec
 
     source = CampaignSpec.from_file(spec).training.source
     pull(source, store, as_json, base=spec.absolute().parent)

@@ -13,7 +13,7 @@ from logan_campaign.cli.common import JsonOption, StoreOption, console, print_js
 @app.command()
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Check the installation: packages, devices, GPAW and its data sets, stores."""
-    from logan_campaign.doctor import diagnose
+    from logan_campaign.core.doctor import diagnose
 
     checks = diagnose(store)
     broken = [check for check in checks if check.required and not check.ok]

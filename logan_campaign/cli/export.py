@@ -18,7 +18,7 @@ from logan_campaign.cli.common import (
     opened,
     refuse_existing,
 )
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, Results
 
 if TYPE_CHECKING:

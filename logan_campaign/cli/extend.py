@@ -22,15 +22,15 @@ from logan_campaign.cli.common import (
     opened,
     print_json,
 )
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger
 from logan_campaign.flows.local.codec import dumps, loads
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.schemas import CampaignRecord
 
 if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
-    from logan_campaign.rounds import StopSpec
-    from logan_campaign.spec import CampaignSpec
+    from logan_campaign.campaign.rounds import StopSpec
+    from logan_campaign.campaign.spec import CampaignSpec
 
 #: Note in the ledger that holds the rules in force.
 _NOTE = "stop"
@@ -57,7 +57,7 @@ def extend(
     A running campaign heeds the change when its round is over. One that has stopped goes on
     with the next 'logan-campaign run' of its spec. Nothing that it has found is lost.
     """
-    from logan_campaign.spec import CampaignSpec
+    from logan_campaign.campaign.spec import CampaignSpec
 
     with opened(campaign, store) as (database, record):
         spec = CampaignSpec.model_validate(record.spec)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 
 
 @app.command()
@@ -32,10 +32,10 @@ def init(
     Training set and box or volume follow from the formula; what is not known of it is left to
     be filled in.
     """
+    from logan_campaign.campaign.spec_yaml import FILL_IN
     from logan_campaign.cli.templates import starting_spec
-    from logan_campaign.matching.lewis import why_no_molecule
-    from logan_campaign.spec_yaml import FILL_IN
-    from logan_campaign.structures import hill_formula
+    from logan_campaign.geometry.lewis import why_no_molecule
+    from logan_campaign.geometry.structures import hill_formula
 
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # refuses what is none
@@ -60,8 +60,8 @@ def init(
 
 def _check(text: str) -> None:
     """Refuse a file name or formula that YAML or the spec would not take for one."""
-    from logan_campaign.spec import CampaignSpec
-    from logan_campaign.spec_yaml import parse_yaml
+    from logan_campaign.campaign.spec import CampaignSpec
+    from logan_campaign.campaign.spec_yaml import parse_yaml
 
     try:
         CampaignSpec.model_validate(parse_yaml(text))

@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 from jobflow import Flow, JobStore
 
+from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.common import console, err_console, work_folder
 from logan_campaign.flows.local.ledger import Ledger
-from logan_campaign.spec import CampaignSpec
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores
 

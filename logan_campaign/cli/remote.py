@@ -23,8 +23,8 @@ from logan_campaign.cli.common import (
     print_json,
     require_remote,
 )
-from logan_campaign.errors import InputError, StoreError
-from logan_campaign.trust import VARIABLE
+from logan_campaign.core.errors import InputError, StoreError
+from logan_campaign.core.trust import VARIABLE
 
 if TYPE_CHECKING:
     from logan_campaign.flows.remote.project import MongoPlace
@@ -129,8 +129,8 @@ def _place(uri: str, password_env: str) -> MongoPlace:
     from pymongo.errors import ConfigurationError, InvalidURI
     from pymongo.uri_parser import parse_uri
 
+    from logan_campaign.core.redaction import redact
     from logan_campaign.flows.remote.project import MongoPlace
-    from logan_campaign.redaction import redact
 
     shown = redact(uri)
     try:

@@ -9,9 +9,9 @@ import typer
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import TrustOption
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.trust import code_named_in, restricted
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
-from logan_campaign.trust import code_named_in, restricted
 
 
 @app.command()

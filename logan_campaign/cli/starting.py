@@ -12,9 +12,9 @@ from ase.data.vdw_alvarez import vdw_radii
 from ase.formula import Formula
 from pymatgen.core import Element
 
+from logan_campaign.campaign.spec_yaml import FILL_IN
+from logan_campaign.geometry.structures import hill_formula, reduced_formula
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
-from logan_campaign.spec_yaml import FILL_IN
-from logan_campaign.structures import hill_formula, reduced_formula
 
 #: Elements and most atoms other than hydrogen of the molecules in QM9.
 _QM9_ELEMENTS = set("CHNOF")

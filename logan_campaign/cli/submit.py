@@ -56,14 +56,14 @@ def submit(
     that is in the queue already is not put there twice.
     """
     require_remote()
+    from logan_campaign.campaign.placement import with_overrides
+    from logan_campaign.core.trust import code_named_in
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.remote import queue
     from logan_campaign.flows.remote.project import connected, database_errors, load_project
-    from logan_campaign.placement import with_overrides
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_campaign_stores
-    from logan_campaign.trust import code_named_in
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     placements = with_overrides(maker.spec.workers, worker, place or [])

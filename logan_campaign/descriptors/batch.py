@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from logan_campaign import progress
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.environments import make_descriptor, species_indices
 from logan_campaign.descriptors.kernel import Descriptor, spectrum
 from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.descriptors.neighbours import all_pairs, nearest_images
-from logan_campaign.errors import InputError
 
 #: Up to here, neighbours are ranked by counting closer ones: no sorting, no gathering.
 _RANK_LIMIT = 64

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.descriptors.kernel import Descriptor, fading_shares, spectrum
 from logan_campaign.descriptors.lattice import Surroundings
 from logan_campaign.descriptors.radial import MAX_N_MAX
-from logan_campaign.errors import InputError, StructureError
 
 #: Environments at a time: their factors fit into a processor's second-level cache.
 _LANES = 512

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from logan_campaign.core.documents import StructureEntry
+from logan_campaign.geometry.structures import structure_id
 from logan_campaign.matching.bucket import Bucket
 from logan_campaign.matching.fingerprint import distances, fingerprint
 from logan_campaign.matching.reduction import Reduced, reduce_crystal
 from logan_campaign.matching.rejection import Rejector
 from logan_campaign.matching.spec import MatchingMode, Tolerance
-from logan_campaign.schemas import StructureEntry
-from logan_campaign.structures import structure_id
 
 #: Named tolerances: fractional length, site (in mean free length per atom), angle (degrees).
 TOLERANCES: dict[Tolerance, tuple[float, float, float]] = {

@@ -2,7 +2,7 @@
 
 Atoms are joined by distance (RDKit's connect-the-dots, which drops the longest bonds of an
 atom that has too many), and the graph is written as the canonical SMILES of its valence
-structure (:mod:`~logan_campaign.matching.lewis`). A geometry has a graph here only if it is
+structure (:mod:`~logan_campaign.geometry.lewis`). A geometry has a graph here only if it is
 one whole neutral closed-shell molecule: fragments, radicals and impossible valences give
 None with a reason.
 
@@ -22,8 +22,9 @@ from ase.data import chemical_symbols, covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds, rdMolAlign, rdMolDescriptors
 
-from logan_campaign.errors import InputError
-from logan_campaign.matching.lewis import (
+from logan_campaign.core.documents import Geometry
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.lewis import (
     Named,
     highest_valence,
     name_of,
@@ -31,7 +32,6 @@ from logan_campaign.matching.lewis import (
     with_valences,
 )
 from logan_campaign.matching.spec import MoleculeIdentity
-from logan_campaign.schemas import Geometry
 
 # Bonds of relaxed molecules are at most this long, in sums of covalent radii.
 _REACH = 1.3

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from logan_campaign.structures import from_atoms, in_compact_cell, structure_id, to_atoms
+from logan_campaign.geometry.structures import from_atoms, in_compact_cell, structure_id, to_atoms
 
 # pymatgen's tolerance of a translation onto itself (Å), as StructureMatcher leaves it
 _PRIMITIVE_TOLERANCE = 0.25

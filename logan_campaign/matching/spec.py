@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from logan_campaign.spec_model import SpecModel
+from logan_campaign.core.settings import SpecModel
 
 Tolerance = Literal["strict", "default", "loose"]
 MatchingMode = Literal["exact", "prefilter"]

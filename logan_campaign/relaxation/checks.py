@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Never
 
-from logan_campaign.errors import InputError
-from logan_campaign.trust import check_callable
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.trust import check_callable
 
 ENTRY_POINT_GROUP = "logan_campaign.calculators"
 

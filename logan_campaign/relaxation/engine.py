@@ -35,7 +35,7 @@ from logan_campaign.relaxation.optimizers import OPTIMIZERS
 from logan_campaign.relaxation.symmetry import SymmetryFrame
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
-    from logan_campaign.schemas import RelaxationState
+    from logan_campaign.core.documents import RelaxationState
 
 #: What FIRE carries from step to step. BFGS has its Hessian from the frames; the others start
 #: anew after an interruption.

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.io.trajectory import TrajectoryReader
 from ase.io.ulm import InvalidULMFileError
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.relaxation import worker
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.engine import LoopResult, shorten, with_advice

@@ -17,11 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from logan_campaign.core.settings import SpecModel
 from logan_campaign.relaxation import checks
-from logan_campaign.spec_model import SpecModel
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
-    from logan_campaign.schemas import TargetKind
+    from logan_campaign.core.documents import TargetKind
 
 OptimizerName = Literal["FIRE", "FIRE2", "LBFGS", "BFGS"]
 

@@ -12,18 +12,18 @@ import numpy as np
 from ase import Atoms
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, LoganCampaignError, StructureError
-from logan_campaign.ids import content_id
+from logan_campaign.core import progress
+from logan_campaign.core.documents import RelaxationState
+from logan_campaign.core.errors import InputError, LoganCampaignError, StructureError
+from logan_campaign.core.ids import content_id
 from logan_campaign.relaxation.engine import LoopResult, max_force, precheck, relax_atoms
 from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated, take_over
 from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
-from logan_campaign.schemas import RelaxationState
 
 
 @dataclass(frozen=True)
 class RelaxationOutcome:
-    """One relaxation; see :class:`logan_campaign.schemas.RelaxationDoc` for the fields.
+    """One relaxation; see :class:`logan_campaign.core.documents.RelaxationDoc` for the fields.
 
     ``trajectory`` holds positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, energy (n,) eV and
     forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and where

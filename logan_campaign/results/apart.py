@@ -8,8 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
-from logan_campaign.errors import InputError, LoganCampaignError
-from logan_campaign.processors import CoreClaims, pin_to_cores, single_threaded
+from logan_campaign.core.errors import InputError, LoganCampaignError
+from logan_campaign.core.processors import CoreClaims, pin_to_cores, single_threaded
 
 
 def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from logan_campaign.arrays import unpack_arrays
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.arrays import unpack_arrays
+from logan_campaign.core.documents import CandidateState, StructureEntry, TargetKind
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
 from logan_campaign.results.graph import lineage_graph
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
-from logan_campaign.schemas import CandidateState, StructureEntry, TargetKind
 from logan_campaign.stores.filters import CandidateFilters, MaterialFilters
 from logan_campaign.stores.lineage import Lineage
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
@@ -32,7 +32,7 @@ from logan_campaign.stores.schemas import (
 if TYPE_CHECKING:
     import networkx as nx
 
-    from logan_campaign.models import Model
+    from logan_campaign.generators.models import Model
 
 
 class Results:
@@ -217,7 +217,7 @@ class Results:
             ModelFileError: if it is of another version of the algorithm, or damaged.
             StoreError: if the store does not hold its weights.
         """
-        from logan_campaign.models import load  # brings JAX
+        from logan_campaign.generators.models import load  # brings JAX
 
         return load(self.weights(model_id))
 

@@ -7,10 +7,10 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import Geometry
+from logan_campaign.core.documents import Geometry
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.stores.schemas import CandidateRecord
-from logan_campaign.structures import to_atoms
 
 _NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
 _NOT_IN_TABLES = (*_NESTED, "compared")

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from ase.io import write as write_atoms
 
-from logan_campaign import citation
-from logan_campaign.errors import InputError
-from logan_campaign.results import export
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import to_atoms
+from logan_campaign.results import citation, export
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.stores.archive import SUFFIX, write_archive
 from logan_campaign.stores.schemas import ModelRecord, TrainingSetRecord
-from logan_campaign.structures import to_atoms
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate

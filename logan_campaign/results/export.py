@@ -16,9 +16,9 @@ from monty.json import jsanitize
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert, optimade
-from logan_campaign.schemas import TargetKind
 from logan_campaign.stores.schemas import CandidateRecord
 
 #: 'json' is one list, 'jsonl' one line per candidate with its relaxations; 'optimade' is

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ase import Atoms
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import Geometry
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert
-from logan_campaign.schemas import Geometry
 from logan_campaign.stores.filters import (
     CandidateFilters,
     CandidateOrder,

@@ -12,6 +12,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
+from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.settings import SpecModel
 from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.descriptors.settings import (
     CutoffRadius,
@@ -19,12 +22,9 @@ from logan_campaign.descriptors.settings import (
     RadialBasis,
     RadialOrder,
 )
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import Geometry, TargetKind
-from logan_campaign.spec_model import SpecModel
 
 if TYPE_CHECKING:  # JAX is slow to import, and few strategies need a model
-    from logan_campaign.models import Model
+    from logan_campaign.generators.models import Model
 
 
 class DescriptorSettings(SpecModel):
@@ -93,7 +93,7 @@ class Pool:
 
         Lower looks more real; scales differ between critics.
         """
-        from logan_campaign.models import scores
+        from logan_campaign.generators.models import scores
 
         if "critics" not in self._computed:
             self._computed["critics"] = np.stack(

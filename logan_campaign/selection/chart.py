@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logan_campaign.coordination import CoordinationRanges
+from logan_campaign.core.documents import Geometry
 from logan_campaign.descriptors import structure_descriptors
-from logan_campaign.schemas import Geometry
+from logan_campaign.geometry.coordination import CoordinationRanges
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 from logan_campaign.selection.framework import FrameworkSelection
 from logan_campaign.selection.keyed import KeyedSelection
 from logan_campaign.selection.kmeans import KMeansSelection, Projection
-from logan_campaign.structures import to_atoms
 
 
 class Chart(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 from logan_campaign.selection.kmeans import Projection
 

@@ -9,8 +9,10 @@ from ase import Atoms
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pymatgen.core import Structure
 
-from logan_campaign import progress
-from logan_campaign.coordination import (
+from logan_campaign.core import progress
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.coordination import (
     BOND_FACTOR,
     Bonds,
     CoordinationRanges,
@@ -18,14 +20,12 @@ from logan_campaign.coordination import (
     find_bonds,
     topology,
 )
-from logan_campaign.errors import InputError
+from logan_campaign.geometry.structures import from_atoms, structure_id
+from logan_campaign.geometry.symmetrization import find_operations, symmetrized
 from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import Tolerance
-from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import Pool, Selection
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
-from logan_campaign.structures import from_atoms, structure_id
-from logan_campaign.symmetrization import find_operations, symmetrized
 
 #: Structures between two reports of progress.
 _REPORT_EVERY = 500

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from logan_campaign.molecular_graphs import pool_graphs
-from logan_campaign.schemas import TargetKind
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.geometry.molecular_graphs import pool_graphs
 from logan_campaign.selection.base import Pool
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
 

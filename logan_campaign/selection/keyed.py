@@ -18,12 +18,14 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError
+from logan_campaign.campaign.rounds import unseen
+from logan_campaign.core import progress
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.settings import SpecModel
+from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.relaxation.levels import LevelSpec, XTBLevel, check_level
 from logan_campaign.relaxation.run import relax
-from logan_campaign.rounds import unseen
-from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import (
     CheapRelaxations,
     DescriptorSettings,
@@ -32,8 +34,6 @@ from logan_campaign.selection.base import (
     SelectionBase,
 )
 from logan_campaign.selection.kmeans import KMeansSelection
-from logan_campaign.spec_model import SpecModel
-from logan_campaign.structures import from_atoms, to_atoms
 
 #: Representatives of a graph or network that is in doubt.
 _PER_DOUBT = 3

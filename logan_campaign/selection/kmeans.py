@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
 
 # Restarts of k-means; fixed, since scikit-learn's default is not.

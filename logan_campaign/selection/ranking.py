@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field, JsonValue
 from scipy.stats import rankdata
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.checks import load_target
-from logan_campaign.schemas import TargetKind
 from logan_campaign.selection.base import Pool, Selection, SelectionBase
 
 # Structures handed to a user's function at a time, to bound memory.

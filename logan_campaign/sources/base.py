@@ -16,10 +16,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 from pymatgen.core import Molecule, Structure
 
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.ids import content_id
-from logan_campaign.matching.molecules import perceive
-from logan_campaign.schemas import (
+from logan_campaign.core.documents import (
     Manifest,
     Origin,
     PulledRecord,
@@ -27,8 +24,10 @@ from logan_campaign.schemas import (
     StructureEntry,
     TargetKind,
 )
-from logan_campaign.spec_model import SpecModel
-from logan_campaign.structures import (
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.ids import content_id
+from logan_campaign.core.settings import SpecModel
+from logan_campaign.geometry.structures import (
     formula,
     from_atoms,
     hill_formula,
@@ -39,6 +38,7 @@ from logan_campaign.structures import (
     structure_id,
     validate_atoms,
 )
+from logan_campaign.matching.molecules import perceive
 
 
 def _checked_formula(text: str) -> str:

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from pymatgen.core import Structure
 from rdkit import Chem
 
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import Manifest, Origin
-from logan_campaign.software import software_versions
+from logan_campaign.core.documents import Manifest, Origin
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.software import software_versions
+from logan_campaign.geometry.structures import formula, hill_formula, to_atoms
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.smiles import SmilesSource, load_smiles
-from logan_campaign.structures import formula, hill_formula, to_atoms
 
 #: Numbers of carbon atoms for which alcohols and ethers are offered.
 CARBON_COUNTS = range(2, 7)

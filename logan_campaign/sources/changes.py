@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from logan_campaign.schemas import Change, Changes, PulledRecord
+from logan_campaign.core.documents import Change, Changes, PulledRecord
 
 
 def compare(before: Sequence[PulledRecord], now: Sequence[PulledRecord]) -> Changes:

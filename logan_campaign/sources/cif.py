@@ -18,8 +18,8 @@ from ase.data import atomic_numbers
 from pymatgen.core import Composition, Structure
 from pymatgen.io.cif import CifBlock, CifParser
 
-from logan_campaign.errors import StructureError
-from logan_campaign.structures import to_atoms
+from logan_campaign.core.errors import StructureError
+from logan_campaign.geometry.structures import to_atoms
 
 #: Occupancies differ from 1 by at most this where a site counts as full.
 OCCUPANCY_TOLERANCE = 1e-3

@@ -19,9 +19,9 @@ import pooch
 import requests
 from urllib3.exceptions import HTTPError
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError
-from logan_campaign.ids import content_id
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.ids import content_id
 from logan_campaign.sources.transfer import (
     PassingError,
     SourceError,

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from ase import Atoms
 from pydantic import Field, field_validator, model_validator
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.schemas import Manifest, Origin, TargetKind
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest, Origin, TargetKind
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
 

@@ -26,10 +26,11 @@ from ase.data import chemical_symbols
 from pydantic import AfterValidator, Field, model_validator
 from pymatgen.core import Composition, Structure
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import Manifest, Origin
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest, Origin
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.transfer import (
     PassingError,
@@ -39,7 +40,6 @@ from logan_campaign.sources.transfer import (
     stay_with_host,
     write_whole,
 )
-from logan_campaign.structures import to_atoms
 
 NAME = "the Materials Project"
 

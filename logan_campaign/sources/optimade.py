@@ -23,14 +23,14 @@ from pymatgen.core import Structure
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.ids import content_id
-from logan_campaign.schemas import Manifest, Origin, TargetKind
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest, Origin, TargetKind
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.sources import transfer
 from logan_campaign.sources.base import Collector, LoadedSet, Source, without_credentials
 from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
-from logan_campaign.structures import to_atoms
 
 #: Providers by the names that their communities use.
 PROVIDERS = {

@@ -9,9 +9,9 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from rdkit import Chem
 
-from logan_campaign.ids import content_id
+from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.ids import content_id
 from logan_campaign.matching.molecules import parse_smiles
-from logan_campaign.schemas import TargetKind
 from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.download import checksum

@@ -15,10 +15,11 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from pydantic import AfterValidator, Field, model_validator
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest, Origin
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.structures import from_atoms, hill_formula
 from logan_campaign.matching.molecules import canonical_smiles, perceive_smiles
-from logan_campaign.schemas import Manifest, Origin
 from logan_campaign.sources.base import (
     Collector,
     FormulaText,
@@ -29,7 +30,6 @@ from logan_campaign.sources.base import (
 from logan_campaign.sources.download import checksum, discard, fetch
 from logan_campaign.sources.qm9_format import parse, to_record
 from logan_campaign.sources.qm9_index import DamagedArchiveError, QM9Index
-from logan_campaign.structures import from_atoms, hill_formula
 
 NAME = "QM9"
 

@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 from ase.formula import Formula
 from ase.units import Hartree
 
-from logan_campaign.errors import StructureError
+from logan_campaign.core.errors import StructureError
 
 #: The properties in their order: name with its unit here, and what the raw number is
 #: multiplied with to get there.

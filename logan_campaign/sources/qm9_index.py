@@ -17,8 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources.qm9_format import summarise
 from logan_campaign.sources.transfer import cache_folder
 

@@ -33,9 +33,9 @@ from pymatgen.core import Molecule, Structure
 from pymatgen.io.xyz import XYZ
 from rdkit import Chem, rdBase
 
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.sources.cif import OCCUPANCY_TOLERANCE, cif_blocks, is_full
-from logan_campaign.structures import to_atoms
 
 #: Files larger than this, unpacked where they are compressed, are refused (bytes).
 MAX_FILE_BYTES = 256 * 2**20

@@ -14,11 +14,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdDistGeom
 from rdkit.Chem import rdForceFieldHelpers as force_fields
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.ids import content_id
+from logan_campaign.core import progress
+from logan_campaign.core.documents import Manifest, Origin
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.ids import content_id
 from logan_campaign.matching.molecules import canonical, parse_smiles, perceive
-from logan_campaign.schemas import Manifest, Origin
 from logan_campaign.sources.base import Collector, LoadedSet, Source
 
 _FORCE_FIELD_STEPS = 2000

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pooch
 
-from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.core.errors import InputError, LoganCampaignError
 
 #: Waiting times (s) before a request that failed for a passing reason is repeated.
 BACKOFF_S = (1.0, 2.0, 4.0)

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from logan_campaign import __version__
-from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.results import Results
 from logan_campaign.stores.schemas import CampaignRecord
 from logan_campaign.web.guard import LOOPBACK, Guard

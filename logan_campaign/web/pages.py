@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from logan_campaign.errors import InputError, LoganCampaignError
+from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.results import Campaign, Results
 from logan_campaign.results.report import charts, gather, render
 from logan_campaign.results.report.discoveries import material_names

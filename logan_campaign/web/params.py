@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from logan_campaign.schemas import CandidateState
+from logan_campaign.core.documents import CandidateState
 from logan_campaign.stores.filters import (
     CandidateFilters,
     CandidateOrder,

@@ -10,10 +10,10 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from logan_campaign import doctor
 from logan_campaign.cli import main
 from logan_campaign.cli.common import StateChoice
-from logan_campaign.schemas import CandidateState
+from logan_campaign.core import doctor
+from logan_campaign.core.documents import CandidateState
 
 SPEC = """\
 name: small

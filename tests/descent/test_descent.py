@@ -11,14 +11,14 @@ from ase.build import molecule
 from pydantic import ValidationError
 from scipy.spatial.distance import cdist, pdist
 
-from logan_campaign import models
-from logan_campaign.descent import DescentHyperparameters, DescentModel, model_id
-from logan_campaign.descent.exchange import Family, exchange_groups, groups
-from logan_campaign.descent.program import program_for
-from logan_campaign.errors import InputError, ModelFileError
-from logan_campaign.gan import Hyperparameters, Target
-from logan_campaign.gan.postprocessing.fixed import FixedCell
-from logan_campaign.molecular_graphs import pool_graphs
+from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.generators import models
+from logan_campaign.generators.cells.fixed import FixedCell
+from logan_campaign.generators.descent import DescentHyperparameters, DescentModel, model_id
+from logan_campaign.generators.descent.exchange import Family, exchange_groups, groups
+from logan_campaign.generators.descent.program import program_for
+from logan_campaign.generators.wgan import Hyperparameters, Target
+from logan_campaign.geometry.molecular_graphs import pool_graphs
 
 BOX = ((5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 5.0))
 WATER = Target((1, 1, 8), BOX, periodic=False)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from logan_campaign import progress
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors import batch_spectra, power_spectrum, structure_descriptors
 from logan_campaign.descriptors.environments import make_descriptor
 from logan_campaign.descriptors.lattice import translations
-from logan_campaign.errors import InputError
 
 SYSTEMS = ["molecule", "crystal", "large molecule"]
 

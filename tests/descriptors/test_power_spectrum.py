@@ -13,9 +13,9 @@ from ase.build import bulk, make_supercell, molecule
 from scipy.spatial.transform import Rotation
 from scipy.special import eval_legendre
 
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.descriptors import power_spectrum
 from logan_campaign.descriptors.radial import radial_functions
-from logan_campaign.errors import InputError, StructureError
 
 VECTORS = Path(__file__).parents[3] / "shared" / "reference" / "descriptor_vectors.json"
 

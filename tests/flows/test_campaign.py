@@ -11,10 +11,10 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
 from logan_campaign import flows
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import Candidate
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows import CampaignMaker
-from logan_campaign.schemas import Candidate
-from logan_campaign.structures import spacegroup_symbol
+from logan_campaign.geometry.structures import spacegroup_symbol
 
 TINY = """\
 name: tiny

@@ -13,15 +13,15 @@ from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Molecule, Structure
 
+from logan_campaign.campaign.spec import TurnsSpec
+from logan_campaign.core.documents import ScreeningDoc, Verdict
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
 from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.relaxation.levels import ASELevel
-from logan_campaign.schemas import ScreeningDoc, Verdict
 from logan_campaign.sources import FilesSource, SmilesSource
-from logan_campaign.spec import TurnsSpec
-from logan_campaign.structures import to_atoms
 
 WATER = Molecule(["O", "H", "H"], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 HERE = __name__

@@ -12,8 +12,8 @@ from jobflow import Flow, Job, JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
+from logan_campaign.core.documents import LeakageDoc, Manifest
 from logan_campaign.flows import CampaignMaker, LeakageMaker, TrainingSetMaker
-from logan_campaign.schemas import LeakageDoc, Manifest
 from logan_campaign.sources import FilesSource, set_id
 
 SPEC = """\

@@ -13,8 +13,9 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign.arrays import unpack_arrays
-from logan_campaign.errors import InputError
+from logan_campaign.core.arrays import unpack_arrays
+from logan_campaign.core.documents import RelaxationDoc
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.relax import (
     ASECalculatorRelaxMaker,
     GPAWRelaxMaker,
@@ -26,7 +27,6 @@ from logan_campaign.flows.relax import (
 )
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
 from logan_campaign.relaxation.run import relax
-from logan_campaign.schemas import RelaxationDoc
 
 pytestmark = [
     # jobflow 0.4 runs jobs inside monty's cd(), which monty deprecates.

@@ -15,14 +15,14 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
 from logan_campaign.cli import main
+from logan_campaign.core.documents import RoundDoc, StructureEntry, TrainingSetDoc
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.flows.learned import LearnedSetMaker
 from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.rounds import RoundMaker
-from logan_campaign.schemas import RoundDoc, StructureEntry, TrainingSetDoc
+from logan_campaign.geometry.structures import formula, from_atoms, structure_id
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.structures import formula, from_atoms, structure_id
 
 SPEC = """\
 name: again

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from logan_campaign.campaign.target import TargetGeometry
+from logan_campaign.core.documents import ModelDoc, TrainingSetDoc
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.train import TrainMaker
-from logan_campaign.gan import Hyperparameters
-from logan_campaign.schemas import ModelDoc, TrainingSetDoc
+from logan_campaign.generators.wgan import Hyperparameters
 from logan_campaign.sources import SmilesSource
-from logan_campaign.target import TargetGeometry
 
 TARGET = TargetGeometry(
     kind="molecule", symbols=["H"] * 4 + ["C", "O"], cell=((5, 0, 0), (0, 5, 0), (0, 0, 5))

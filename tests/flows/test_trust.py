@@ -12,7 +12,7 @@ from jobflow import Flow, Job
 from monty.json import MontyEncoder
 from pymatgen.core import Molecule
 
-from logan_campaign import trust
+from logan_campaign.core import trust
 from logan_campaign.flows import GPAWStaticMaker, TrainMaker
 from logan_campaign.flows.levels import RelaxLevelMaker
 from logan_campaign.flows.local.codec import loads, outline
@@ -57,12 +57,12 @@ CALLS = [
     {"@module": "builtins", "@callable": "eval"},
     {"@module": "subprocess", "@callable": "Popen"},
     # reached through this package, defined elsewhere
-    {"@module": "logan_campaign.trust", "@callable": "os.system"},
-    {"@module": "logan_campaign.trust", "@callable": "importlib.import_module"},
+    {"@module": "logan_campaign.core.trust", "@callable": "os.system"},
+    {"@module": "logan_campaign.core.trust", "@callable": "importlib.import_module"},
     # of this package, but no jobs
     {"@module": "logan_campaign.flows.remote.execute", "@callable": "execute"},
     {"@module": "logan_campaign.flows.local.worker", "@callable": "main"},
-    {"@module": "logan_campaign.trust", "@callable": "restricted"},
+    {"@module": "logan_campaign.core.trust", "@callable": "restricted"},
     {"@module": "logan_campaign.cli.app", "@callable": "app"},
     # a name that only looks like this package's
     {"@module": "logan_campaign_evil", "@callable": "make"},

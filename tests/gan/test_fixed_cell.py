@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from systems import TARGET, crystal_target
 
-from logan_campaign.gan.postprocessing import FixedCell, post_processing
+from logan_campaign.generators.cells import FixedCell, post_processing
 
 
 def fractional(target: object, outputs: jax.Array) -> np.ndarray:

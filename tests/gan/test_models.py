@@ -10,10 +10,11 @@ import pytest
 from ase import Atoms
 from systems import TARGET, crystal_target, hyperparameters, same_bits
 
-from logan_campaign import progress
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.descriptors import power_spectrum
-from logan_campaign.errors import InputError, ModelFileError
-from logan_campaign.gan import (
+from logan_campaign.generators.cells import FixedCell
+from logan_campaign.generators.wgan import (
     LoganModel,
     Symmetry,
     Target,
@@ -22,9 +23,8 @@ from logan_campaign.gan import (
     generate,
     generation,
 )
-from logan_campaign.gan.networks import init_generator, score
-from logan_campaign.gan.postprocessing import FixedCell
-from logan_campaign.gan.step import Program
+from logan_campaign.generators.wgan.networks import init_generator, score
+from logan_campaign.generators.wgan.step import Program
 
 #: A fixed cell leaves nothing to be drawn.
 NOTHING = jnp.zeros((0, 0))

@@ -11,9 +11,9 @@ from ase import Atoms
 from systems import SETTINGS, TARGET, crystal_target, crystals, hyperparameters, training_set
 
 from logan_campaign.descriptors.radial import bessel_roots
-from logan_campaign.gan import Hyperparameters, Target
-from logan_campaign.gan.environments import real_environments, training_species
-from logan_campaign.gan.networks import (
+from logan_campaign.generators.wgan import Hyperparameters, Target
+from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.wgan.networks import (
     CRITIC_SLOPE,
     apply_network,
     critic_gradient,
@@ -21,7 +21,7 @@ from logan_campaign.gan.networks import (
     penalty_gradient,
     score,
 )
-from logan_campaign.gan.step import Problem, Program, RealEnvironments
+from logan_campaign.generators.wgan.step import Problem, Program, RealEnvironments
 
 
 def plain_penalty(critic: Any, y: jax.Array) -> jax.Array:

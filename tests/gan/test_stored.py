@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from systems import TARGET, crystal_target, crystals, hyperparameters, training_set
 
-from logan_campaign.gan import enable_compilation_cache
-from logan_campaign.gan.environments import real_environments, training_species
-from logan_campaign.gan.step import Problem, Program
-from logan_campaign.gan.stored import stored_program, stored_run
+from logan_campaign.generators.wgan import enable_compilation_cache
+from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.wgan.step import Problem, Program
+from logan_campaign.generators.wgan.stored import stored_program, stored_run
 
 
 @pytest.fixture

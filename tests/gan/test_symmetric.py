@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import spglib
 
-from logan_campaign.errors import InputError
-from logan_campaign.gan import Symmetry, Target
-from logan_campaign.gan.postprocessing import SymmetricCrystal, check_symmetry, post_processing
-from logan_campaign.spacegroups import primitive_group
+from logan_campaign.core.errors import InputError
+from logan_campaign.generators.cells import SymmetricCrystal, check_symmetry, post_processing
+from logan_campaign.generators.wgan import Symmetry, Target
+from logan_campaign.geometry.spacegroups import primitive_group
 
 #: mp-546794: I-42d, primitive (Å).
 CELL = (

@@ -12,13 +12,13 @@ from ase.build import molecule
 from pydantic import ValidationError
 from systems import TARGET, hyperparameters, same_bits, training_set
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.gan import Hyperparameters, Target, TrainingResult, model_id, train
-from logan_campaign.gan import training as training_module
-from logan_campaign.gan.environments import real_environments, training_species
-from logan_campaign.gan.step import Problem, RealEnvironments, program_for
-from logan_campaign.gan.training import distinct_share
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.generators.wgan import Hyperparameters, Target, TrainingResult, model_id, train
+from logan_campaign.generators.wgan import training as training_module
+from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.wgan.step import Problem, RealEnvironments, program_for
+from logan_campaign.generators.wgan.training import distinct_share
 
 
 def run(**more: Any) -> TrainingResult:

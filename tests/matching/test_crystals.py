@@ -12,11 +12,11 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
+from logan_campaign.core.documents import StructureEntry
+from logan_campaign.geometry.structures import formula, from_atoms, structure_id
 from logan_campaign.matching import CrystalMatcher
 from logan_campaign.matching.crystals import TOLERANCES
-from logan_campaign.schemas import StructureEntry
 from logan_campaign.sources import BuiltinSource
-from logan_campaign.structures import formula, from_atoms, structure_id
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

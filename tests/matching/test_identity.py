@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from logan_campaign.classification import KnownSet, classify
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.matching.lewis import name_of, skeleton, why_no_molecule
+from logan_campaign.campaign.classification import KnownSet, classify
+from logan_campaign.core.documents import RelaxationDoc, StructureEntry
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.lewis import name_of, skeleton, why_no_molecule
 from logan_campaign.matching.molecules import canonical_smiles, parse_smiles, perceive_arrays
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.schemas import RelaxationDoc, StructureEntry
 from logan_campaign.sources import SmilesSource
 from logan_campaign.sources.smiles import embed
 

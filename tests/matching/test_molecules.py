@@ -14,7 +14,8 @@ from pymatgen.core import Molecule
 from rdkit import Chem
 from rdkit.Chem import AllChem, rdMolTransforms
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import (
     canonical_smiles,
     conformer_rmsd,
@@ -24,7 +25,6 @@ from logan_campaign.matching import (
 from logan_campaign.matching.molecules import parse_smiles, perceive_arrays
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed
-from logan_campaign.structures import from_atoms
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

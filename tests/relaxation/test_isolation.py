@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.levels import XTBLevel
 from logan_campaign.relaxation.run import relax, relaxation_key, to_atoms
@@ -131,7 +131,7 @@ def test_a_worker_that_is_always_killed_is_given_up(misbehaving, triangle, tmp_p
 RUNNER = """
 import json, sys
 from pymatgen.core import Molecule
-from logan_campaign import progress
+from logan_campaign.core import progress
 from logan_campaign.relaxation.levels import parse_level
 from logan_campaign.relaxation.run import relax
 job = json.loads(sys.argv[1])

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.levels import (
     ASELevel,
     GPAWLevel,

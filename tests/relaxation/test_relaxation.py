@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.relaxation import geometry
 from logan_campaign.relaxation.engine import describe, shorten
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel

@@ -15,8 +15,8 @@ import pytest
 from jobflow import JobStore
 
 from logan_campaign.cli import main
-from logan_campaign.gan import LoganModel
-from logan_campaign.processors import single_threaded
+from logan_campaign.core.processors import single_threaded
+from logan_campaign.generators.wgan import LoganModel
 from logan_campaign.results import Results
 from logan_campaign.results.reproduce import describe, reproduce
 from logan_campaign.stores.builders import CampaignBuilder
@@ -25,20 +25,20 @@ from logan_campaign.stores.open import open_campaign_stores
 #: Trains and generates as a job of a campaign does: in a process of one core and thread.
 MAKE = """
 import json, os, sys
-from logan_campaign.processors import pin_to_cores
+from logan_campaign.core.processors import pin_to_cores
 pin_to_cores([min(os.sched_getaffinity(0))])
 import base64
 from dataclasses import replace
 import jax
-from logan_campaign import gan
+from logan_campaign.generators import wgan
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.train import TrainMaker
-from logan_campaign.gan import Hyperparameters
-from logan_campaign.schemas import CampaignDoc, Candidate, ModelDoc, SelectionDoc, TrainingHistory
-from logan_campaign.arrays import pack_arrays, unpack_arrays
+from logan_campaign.generators.wgan import Hyperparameters
+from logan_campaign.core.documents import CampaignDoc, Candidate, ModelDoc, SelectionDoc, TrainingHistory
+from logan_campaign.core.arrays import pack_arrays, unpack_arrays
 from logan_campaign.sources import SmilesSource
-from logan_campaign.target import TargetGeometry
+from logan_campaign.campaign.target import TargetGeometry
 
 target = TargetGeometry(
     kind="molecule", symbols=["H"] * 4 + ["C", "O"], cell=((5, 0, 0), (0, 5, 0), (0, 0, 5))
@@ -49,12 +49,12 @@ training = TrainingSetMaker.make.original(TrainingSetMaker(source=source))
 if sys.argv[1] == "trained":
     model = TrainMaker.make.original(TrainMaker(hyperparameters=tiny, seed=1), training, target)
 else:  # fresh weights generate as well as trained ones, and cost no compilation
-    blank = gan.LoganModel((), (), tiny, (1, 6, 8), target.to_gan(), training.id, 1, 0)
-    state = gan.step.program_for(blank.problem).init(jax.random.key(1))
+    blank = wgan.LoganModel((), (), tiny, (1, 6, 8), target.to_gan(), training.id, 1, 0)
+    state = wgan.step.program_for(blank.problem).init(jax.random.key(1))
     fresh = replace(blank, generator=state.generator, critic=state.critic)
     model = ModelDoc(
         id=fresh.id, index=0, state="trained", reason="", training_set_id=training.id,
-        algorithm_version=gan.ALGORITHM_VERSION, seed=1, formula="CH4O",
+        algorithm_version=wgan.ALGORITHM_VERSION, seed=1, formula="CH4O",
         hyperparameters=tiny.model_dump(mode="json"), steps=0, elapsed_s=0,
         history=dict.fromkeys(TrainingHistory.model_fields, []), device="cpu",
         weights=base64.b64encode(fresh.to_bytes()).decode(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.selection import KMeansSelection, select_kmeans
 
 CENTRES = np.array([[0.0, 0], [10, 0], [0, 10], [10, 10]])

@@ -15,8 +15,9 @@ from ase.spacegroup import crystal
 from pydantic import TypeAdapter, ValidationError
 from rdkit import Chem
 
-from logan_campaign.coordination import CoordinationRanges
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.coordination import CoordinationRanges
+from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol, to_atoms
 from logan_campaign.selection import (
     CriticSelection,
     DiverseSelection,
@@ -34,7 +35,6 @@ from logan_campaign.selection.diverse import farthest_points
 from logan_campaign.selection.ranking import mean_rank_of_others
 from logan_campaign.sources import BuiltinSource
 from logan_campaign.sources.smiles import embed
-from logan_campaign.structures import from_atoms, spacegroup_symbol, to_atoms
 
 SMALL = {"n_max": 1, "r_cut": 4.0, "n_neighbour": 8}
 

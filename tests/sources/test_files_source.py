@@ -21,13 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from pymatgen.core import Lattice, Structure
 from rdkit import Chem
 
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.matching.crystals import CrystalMatcher
-from logan_campaign.sources import FilesSource, SourceSpec, readers, set_id
-from logan_campaign.sources.base import Collector
-from logan_campaign.sources.cif import cif_blocks
-from logan_campaign.sources.readers import MAX_LINE_LENGTH, Entry, read_entries
-from logan_campaign.structures import (
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.structures import (
     formula,
     from_atoms,
     hill_formula,
@@ -35,6 +30,11 @@ from logan_campaign.structures import (
     structure_id,
     validate_atoms,
 )
+from logan_campaign.matching.crystals import CrystalMatcher
+from logan_campaign.sources import FilesSource, SourceSpec, readers, set_id
+from logan_campaign.sources.base import Collector
+from logan_campaign.sources.cif import cif_blocks
+from logan_campaign.sources.readers import MAX_LINE_LENGTH, Entry, read_entries
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(

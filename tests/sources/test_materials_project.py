@@ -18,8 +18,8 @@ from local_servers import (
 )
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
-from logan_campaign.schemas import Manifest
+from logan_campaign.core.documents import Manifest
+from logan_campaign.core.errors import InputError
 from logan_campaign.sources import MaterialsProjectSource, set_id
 from logan_campaign.sources import materials_project as module
 from logan_campaign.sources.changes import compare

@@ -20,12 +20,12 @@ from local_servers import (
 )
 from pydantic import ValidationError
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.structures import structure_id
 from logan_campaign.sources import OptimadeSource, set_id
 from logan_campaign.sources import optimade as module
 from logan_campaign.sources.optimade import PROVIDERS
 from logan_campaign.sources.transfer import SourceError
-from logan_campaign.structures import structure_id
 
 ZNO = [bulk("ZnO", "zincblende", a=4.2 + 0.1 * k) for k in range(5)]
 FILTER = 'chemical_formula_reduced="OZn" AND nsites<=2'

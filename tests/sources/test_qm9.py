@@ -15,8 +15,8 @@ from local_servers import FileServer, status
 from pydantic import ValidationError
 from qm9_archive import Molecule, embed, raw_text, uncharacterized_text, write_archive
 
-from logan_campaign.errors import InputError, StructureError
-from logan_campaign.schemas import Manifest
+from logan_campaign.core.documents import Manifest
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources import QM9Source, set_id
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.qm9_format import PROPERTIES, parse, summarise

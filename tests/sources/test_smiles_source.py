@@ -11,14 +11,14 @@ from ase.build import molecule
 from pydantic import TypeAdapter, ValidationError
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from logan_campaign import progress
-from logan_campaign.errors import InputError, StructureError
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.matching import canonical_smiles, perceive_smiles
 from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.sources import BuiltinSource, SmilesSource, SourceSpec, relax_gfn2
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed
-from logan_campaign.structures import to_atoms
 
 # All constitutional isomers, drawn by hand: alcohols first, then ethers.
 BY_HAND = {

@@ -8,8 +8,8 @@ from typing import Any
 from jobflow import JobStore
 from pymatgen.core import Lattice, Molecule, Structure
 
-from logan_campaign.arrays import pack_arrays
-from logan_campaign.schemas import (
+from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.documents import (
     DATA_KEYS,
     CampaignDoc,
     Candidate,

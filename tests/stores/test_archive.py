@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jobflow import JobStore
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.archive import check_archive, read_archive, write_archive
 from logan_campaign.stores.builders import CampaignBuilder
@@ -153,7 +153,7 @@ def test_bytes_that_are_no_archive_are_one_line(
 _READ_WITH_BOUNDED_MEMORY = """
 import sys
 from pathlib import Path
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.stores.archive import check_archive
 try:
     check_archive(Path(sys.argv[1]))

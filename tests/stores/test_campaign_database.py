@@ -12,7 +12,7 @@ import pytest
 from jobflow import JobStore
 from pymatgen.core import Molecule
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.lineage import LineageNode

@@ -12,7 +12,7 @@ import pytest
 from jobflow import JobStore
 
 from logan_campaign.cli.app import app, load_commands
-from logan_campaign.errors import LoganCampaignError, StoreError
+from logan_campaign.core.errors import LoganCampaignError, StoreError
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_campaign_stores
 

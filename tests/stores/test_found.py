@@ -7,7 +7,7 @@ from typing import Any
 
 from jobflow import JobStore
 
-from logan_campaign.spec import CampaignSpec
+from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.found import found_by_others
 from logan_campaign.stores.open import open_campaign_stores

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jobflow import JobStore
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 
@@ -165,7 +165,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 
 def test_projects_of_a_queue_open_without_the_command_line() -> None:
     script = (
-        "from logan_campaign.errors import InputError\n"
+        "from logan_campaign.core.errors import InputError\n"
         "from logan_campaign.stores.open import open_campaign_stores\n"
         "try:\n    open_campaign_stores('jf://there-is-no-such-project')\n"
         "except InputError as err:\n    print(err)\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jobflow import JobStore
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows import TrainingSetMaker
 from logan_campaign.sources import SmilesSource
 from logan_campaign.sources.changes import compare

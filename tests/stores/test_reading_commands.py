@@ -12,8 +12,8 @@ import pytest
 from jobflow import Flow, JobStore, job
 
 from logan_campaign.cli import main
+from logan_campaign.core.documents import Document, ModelDoc, ReferenceDoc, ReferenceEnergy, Verdict
 from logan_campaign.flows.local import Ledger
-from logan_campaign.schemas import Document, ModelDoc, ReferenceDoc, ReferenceEnergy, Verdict
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_campaign_stores
 

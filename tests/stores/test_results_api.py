@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from jobflow import JobStore
 
-from logan_campaign.arrays import pack_arrays
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.documents import Document, PoolDoc, RelaxationDoc, SelectionDoc
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results import Campaign, Results
-from logan_campaign.schemas import Document, PoolDoc, RelaxationDoc, SelectionDoc
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.open import open_campaign_stores

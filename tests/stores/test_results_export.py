@@ -23,10 +23,10 @@ from rdkit import Chem
 from logan_campaign.cli import main
 from logan_campaign.cli.export import FormatChoice
 from logan_campaign.cli.read import SortChoice
-from logan_campaign.errors import InputError
+from logan_campaign.core.documents import Document, ModelDoc
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, export
 from logan_campaign.results.crate import write_crate
-from logan_campaign.schemas import Document, ModelDoc
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.filters import CandidateOrder
 from logan_campaign.stores.open import open_campaign_stores

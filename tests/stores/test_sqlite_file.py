@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 from logan_campaign.stores.database import APPLICATION_ID, FORMAT_VERSION
 from logan_campaign.stores.sqlite import SQLiteStore, transaction
 

@@ -13,7 +13,7 @@ from maggma.core.store import Sort
 from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.sqlite import SQLiteStore
 
 from .conftest import MakeStore

@@ -9,9 +9,8 @@ import numpy as np
 from jobflow import Flow, JobStore, job
 from stores.made_up import MadeUpCampaign, MadeUpCrystals  # tests/stores
 
-from logan_campaign.arrays import pack_arrays
-from logan_campaign.flows.local import Ledger
-from logan_campaign.schemas import (
+from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.documents import (
     Document,
     KnownLeak,
     LeakageDoc,
@@ -19,6 +18,7 @@ from logan_campaign.schemas import (
     SelectionDoc,
     TargetLeaks,
 )
+from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_campaign_stores
 

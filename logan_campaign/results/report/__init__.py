@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.results.report.data import ReportData, gather
 from logan_campaign.results.report.page import Chart, render, report_charts

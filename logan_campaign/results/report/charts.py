@@ -14,6 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from logan_campaign.core.documents import ReferenceEnergy
 from logan_campaign.results.arrays import PcaMap
 from logan_campaign.results.report.discoveries import (
     Discoveries,
@@ -22,7 +23,6 @@ from logan_campaign.results.report.discoveries import (
     expected_distinct,
 )
 from logan_campaign.results.report.funnel import Stage
-from logan_campaign.schemas import ReferenceEnergy
 from logan_campaign.stores.schemas import CandidateRecord, ModelRecord
 
 #: Generated structures that a map shows at most; picks and known ones are all shown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from logan_campaign import citation
+from logan_campaign.results import citation
 from logan_campaign.stores.schemas import CampaignRecord, ModelRecord, TrainingSetRecord
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.results.arrays import PcaMap
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.results.report.discoveries import material_names, n_targets

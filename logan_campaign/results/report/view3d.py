@@ -9,9 +9,9 @@ from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 from pymatgen.core import Structure
 
-from logan_campaign.coordination import bonds_of
-from logan_campaign.schemas import Geometry
-from logan_campaign.structures import to_atoms
+from logan_campaign.core.documents import Geometry
+from logan_campaign.geometry.coordination import bonds_of
+from logan_campaign.geometry.structures import to_atoms
 
 _BRIGHTEST = 0.9
 _DIGITS = 3  # 1 mÅ is far below what a picture shows

@@ -8,9 +8,9 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from logan_campaign import __version__, citation
-from logan_campaign.errors import InputError
-from logan_campaign.results import Results
+from logan_campaign import __version__
+from logan_campaign.core.errors import InputError
+from logan_campaign.results import Results, citation
 from logan_campaign.results.optimade import PREFIX, PROVIDER_FIELDS
 
 if TYPE_CHECKING:

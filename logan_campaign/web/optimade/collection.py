@@ -10,7 +10,7 @@ from optimade.server.config import ServerConfig
 from optimade.server.entry_collections import EntryCollection
 from optimade.server.mappers import StructureMapper
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import Results
 from logan_campaign.results.optimade import PROVIDER_FIELDS, attributes
 from logan_campaign.stores.filters import Order

@@ -19,7 +19,7 @@ from ase import Atoms
 from optimade.exceptions import BadRequest
 from optimade.filtertransformers.mongo import MongoTransformer
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.results import Results
 from logan_campaign.results.optimade import PROVIDER_FIELDS, structure_attributes
 from logan_campaign.stores.mongoquery import matches

@@ -13,7 +13,7 @@ from pathlib import Path
 import runner_zoo
 from jobflow import JobStore
 
-from logan_campaign.errors import LoganCampaignError
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.flows.local import JobFinished, JobStarted, Ledger, RunStarted, run_flow
 from logan_campaign.stores.open import open_campaign_stores
 

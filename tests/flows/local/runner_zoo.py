@@ -24,8 +24,8 @@ from jobflow.core.flow import JobOrder
 from pydantic import BaseModel
 from pymatgen.core import Molecule
 
+from logan_campaign.core.progress import report
 from logan_campaign.flows.local.codec import dumps
-from logan_campaign.progress import report
 
 
 @job

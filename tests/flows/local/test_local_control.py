@@ -11,7 +11,7 @@ from jobflow import Flow
 from runner_tools import memory_jobstore, memory_ledger, wait_until
 from runner_zoo import add, fail, nap
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger, LocalFlow, run_flow
 from logan_campaign.stores.open import open_campaign_stores
 

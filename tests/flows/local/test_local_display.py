@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local import (
     Display,
     JobFailed,
@@ -20,7 +21,6 @@ from logan_campaign.flows.local import (
     Tick,
     display,
 )
-from logan_campaign.progress import Progress
 
 
 @pytest.fixture

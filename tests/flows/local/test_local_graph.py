@@ -7,7 +7,7 @@ import runner_zoo as zoo
 from jobflow import Flow
 from runner_tools import run_by_jobflow, run_in_any_order
 
-from logan_campaign.errors import InputError
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local.graph import Graph, JobKey, JobState, flow_edges, stage_of
 from logan_campaign.flows.local.ledger import serialise
 

@@ -15,7 +15,7 @@ import runner_zoo
 from jobflow import JobStore
 from runner_tools import live_processes, outputs, run_by_jobflow, wait_until
 
-from logan_campaign.errors import StoreError
+from logan_campaign.core.errors import StoreError
 from logan_campaign.flows.local import Ledger, flow_status, run_flow
 from logan_campaign.stores.open import open_campaign_stores
 

@@ -18,7 +18,7 @@ from runner_tools import (
     wait_until,
 )
 
-from logan_campaign.errors import InputError, StoreError
+from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.flows.local import (
     JobFailed,
     JobFinished,

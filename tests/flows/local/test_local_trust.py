@@ -10,12 +10,12 @@ import pytest
 from jobflow import Flow, Job
 from runner_tools import memory_jobstore, memory_ledger
 
-from logan_campaign import trust
+from logan_campaign.core import trust
+from logan_campaign.core.trust import UntrustedError, check_document, check_job
 from logan_campaign.flows.local import run_flow
 from logan_campaign.flows.local.codec import loads, outline
 from logan_campaign.flows.local.worker import run_job
 from logan_campaign.relaxation.checks import load_target
-from logan_campaign.trust import UntrustedError, check_document, check_job
 
 
 def serialised(job: Job) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def test_a_campaign_with_such_a_job_fails_with_that_reason(tmp_path: Path) -> No
         {"@module": "subprocess", "@class": "Popen"},
         {"@module": "ase.calculators.calculator", "@class": "FileIOCalculator"},
         # reached through this package, not part of it
-        {"@module": "logan_campaign.trust", "@callable": "os.system"},
-        {"@module": "logan_campaign.trust", "@callable": "importlib.import_module"},
+        {"@module": "logan_campaign.core.trust", "@callable": "os.system"},
+        {"@module": "logan_campaign.core.trust", "@callable": "importlib.import_module"},
         {"@module": "logan_campaign.cli.app", "@callable": "main"},
         {"@module": "logan_campaign.__main__", "@class": "X"},
         {"@module": "logan_campaign.no_such", "@class": "X"},

@@ -9,17 +9,17 @@ import pytest
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, OnMissing
 from maggma.stores import MemoryStore
 
-from logan_campaign.errors import InputError
+from logan_campaign.campaign.placement import STAGES, Placement, with_overrides
+from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.core.documents import ScreeningDoc, StructureEntry, Verdict
+from logan_campaign.core.errors import InputError
 from logan_campaign.flows import CampaignMaker, RelaxLevelMaker
 from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.remote.routing import place, settings_for
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.flows.stages import SETTINGS, placed, settings_of, stage
-from logan_campaign.placement import STAGES, Placement, with_overrides
-from logan_campaign.schemas import ScreeningDoc, StructureEntry, Verdict
-from logan_campaign.spec import CampaignSpec
-from logan_campaign.structures import from_arrays
+from logan_campaign.geometry.structures import from_arrays
 
 SPEC = """\
 name: small

@@ -1,0 +1,1 @@
+"""A campaign's definition: its spec, targets, rounds, verdicts and stability."""

@@ -1,0 +1,603 @@
+"""What a candidate is: implausible, a duplicate, a known structure, or new.
+
+Three pure functions, called before any relaxation, between two levels, and at the end.
+Molecules are the same if their molecular graphs are, crystals if StructureMatcher says so.
+
+Three rules hold throughout. A raw or half-relaxed candidate is never dropped for being like
+a *target* (a ``known`` entry): whether it is one is for the last level to show. One that
+equals a *training* entry goes no further: it is ``rediscovered``, or a ``duplicate`` of the
+candidate that is. And of equal candidates the one with the lowest energy goes on, the
+earliest where that is equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pymatgen.core import Structure
+from scipy.stats import median_abs_deviation
+
+from logan_campaign.core.documents import (
+    Candidate,
+    CandidateState,
+    Geometry,
+    RelaxationDoc,
+    RelaxationState,
+    StructureEntry,
+    TargetKind,
+    Verdict,
+)
+from logan_campaign.geometry.structures import (
+    formula,
+    kind_of,
+    reduced_formula,
+    spacegroup_symbol,
+    structure_id,
+)
+from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
+from logan_campaign.matching.molecules import conformer_rmsd, perceive
+from logan_campaign.matching.spec import MatchingSpec, Tolerance
+from logan_campaign.selection.screening import ScreeningSpec, screen
+
+__all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "reserves", "screen_and_match"]
+
+#: Relaxations that ended in one of these states count.
+DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
+
+#: Among so many energies one is a hole of the potential if it is below the median by more than
+#: this (eV/atom), and by more than so many times what the others scatter (scaled MAD).
+_FEWEST_FOR_HOLES = 5
+_HOLE_EV_PER_ATOM = 2.0
+_HOLE_SPREADS = 10.0
+
+_NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
+
+
+class KnownSet(NamedTuple):
+    """A set that candidates are compared against."""
+
+    id: str
+    role: Literal["training", "known", "found"]
+    """Models were trained on it, it holds targets that they never saw, or what earlier rounds
+    found; labels of the latter are candidates."""
+    entries: Sequence[StructureEntry]
+
+
+#: Normalised rms distance (None for molecules) and distance in Å.
+_Apart = tuple[float | None, float]
+
+
+class _Known(NamedTuple):
+    """The known entry that a candidate equals."""
+
+    known_set: KnownSet
+    entry: StructureEntry
+    distance: _Apart | None
+    """None for molecules whose conformers all count as the same."""
+
+
+@dataclass
+class _Item:
+    """One structure under comparison, at its place in the order of candidates."""
+
+    candidate_id: str
+    structure: Geometry
+    energy_ev: float | None = None  # None too where it compares with none
+    smiles: str | None = None
+    spacegroup: str | None = None
+    key: str | None = None
+    reason: str = ""
+    compared: dict[str, int] | None = None
+
+    def verdict(
+        self,
+        state: CandidateState,
+        reason: str = "",
+        known: _Known | None = None,
+        match: str | None = None,
+        distance: _Apart | None = None,
+    ) -> Verdict:
+        distance = known.distance if known else distance
+        return Verdict(
+            candidate_id=self.candidate_id,
+            state=state,
+            reason=reason,
+            match=known.entry.id if known else match,
+            match_label=known.entry.label if known else None,
+            match_set=known.known_set.id if known else None,
+            rms=distance[0] if distance else None,
+            rms_angstrom=distance[1] if distance else None,
+            smiles=self.smiles,
+            spacegroup=self.spacegroup,
+            compared=self.compared,
+        )
+
+
+class _Identity:
+    """Equality of structures of one kind: the one thing that differs between kinds."""
+
+    def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
+        # What was found before is a copy, whatever else it equals. Then targets: where a target
+        # is in the training set too, it is a target.
+        order = ("found", "known", "training")
+        self._known = sorted(known, key=lambda known_set: order.index(known_set.role))
+        self._matching = matching
+        self.kind = kind
+        self._matchers: dict[Tolerance, CrystalMatcher] = {}
+        self._reductions = CrystalMatcher()
+        self._crystals = [
+            (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
+        ]
+        self._by_key: dict[str, dict[str, list[_Known]]] = {}
+        self._compositions = {
+            known_set.role: Counter(
+                _composition(entry.formula, kind)
+                for other in self._known
+                if other.role == known_set.role
+                for entry in other.entries
+            )
+            for known_set in self._known
+        }
+
+    def describe(self, item: _Item) -> None:
+        """Fill in SMILES and key, or the space group, and how many entries may be equal."""
+        composition = _composition(formula(item.structure), self.kind)
+        item.compared = {role: names[composition] for role, names in self._compositions.items()}
+        if isinstance(item.structure, Structure):
+            item.spacegroup = spacegroup_symbol(item.structure)
+        else:
+            found = perceive(item.structure, self._matching.identity)
+            item.smiles, item.key, item.reason = found
+
+    def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
+        """Return the known entry that ``item`` equals; the nearest, then a target."""
+        if self.kind == "molecule":
+            return self._known_molecule(item)
+        best: _Known | None = None
+        nearest = math.inf
+        for known_set, crystals in self._crystals:
+            if best is not None and best.known_set.role == "found":
+                break
+            match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
+            if match is None:
+                continue
+            if match.rms < nearest:
+                best, nearest = (
+                    _Known(known_set, match.entry, (match.rms, match.rms_angstrom)),
+                    match.rms,
+                )
+        return best
+
+    def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
+        """Group equal items: lists of indices."""
+        if self.kind == "crystal":
+            return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
+        groups: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            # Without a graph it equals nothing but itself.
+            name = f"key {item.key}" if item.key is not None else f"item {index}"
+            groups.setdefault(name, []).append(index)
+        if self._matching.conformer_rmsd is None:
+            return list(groups.values())
+        return [part for members in groups.values() for part in self._conformers(items, members)]
+
+    def _conformers(self, items: Sequence[_Item], members: Sequence[int]) -> list[list[int]]:
+        """Split a group of molecules with one graph: leaders in the order of content hash."""
+        groups: list[list[int]] = []
+        for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
+            for group in groups:
+                if self._same_conformer(items[group[0]].structure, items[index].structure):
+                    group.append(index)
+                    break
+            else:
+                groups.append([index])
+        return groups
+
+    def _same_conformer(self, first: Geometry, second: Geometry) -> bool:
+        limit = self._matching.conformer_rmsd
+        apart = conformer_rmsd(first, second)
+        return limit is not None and apart is not None and apart <= limit
+
+    def distance(self, first: _Item, second: _Item, tolerance: Tolerance) -> _Apart | None:
+        """Return the rms distance of two items that may be equal."""
+        if self.kind == "molecule":
+            if self._matching.conformer_rmsd is None:
+                return None
+            apart = conformer_rmsd(first.structure, second.structure)
+            return None if apart is None else (None, apart)
+        one, two = _crystal(first.structure), _crystal(second.structure)
+        return self._matcher(tolerance).distance(one, two)
+
+    def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
+        if tolerance not in self._matchers:
+            self._matchers[tolerance] = CrystalMatcher(
+                tolerance, share=self._reductions, mode=self._matching.mode
+            )
+        return self._matchers[tolerance]
+
+    def _known_molecule(self, item: _Item) -> _Known | None:
+        """Return the known molecule that an item equals: the nearest conformer, if asked."""
+        if item.key is None:
+            return None
+        found = self._index(formula(item.structure)).get(item.key, [])
+        if self._matching.conformer_rmsd is None:
+            return found[0] if found else None
+        best: _Known | None = None
+        nearest = self._matching.conformer_rmsd
+        for known in found:
+            apart = conformer_rmsd(item.structure, known.entry.structure)
+            if apart is not None and (apart < nearest or (best is None and apart <= nearest)):
+                best, nearest = known._replace(distance=(None, apart)), apart
+        return best
+
+    def _index(self, composition: str) -> dict[str, list[_Known]]:
+        """Return the known molecules of a composition by key; targets before training sets.
+
+        Keys are perceived from geometries, as those of candidates are.
+        """
+        if composition not in self._by_key:
+            by_key = self._by_key.setdefault(composition, {})
+            for known_set in self._known:
+                for entry in known_set.entries:
+                    if entry.formula != composition:
+                        continue
+                    key = perceive(entry.structure, self._matching.identity).key
+                    if key is not None:
+                        by_key.setdefault(key, []).append(_Known(known_set, entry, None))
+        return self._by_key[composition]
+
+
+def screen_and_match(
+    candidates: Sequence[Candidate],
+    known: Sequence[KnownSet],
+    screening: ScreeningSpec,
+    matching: MatchingSpec,
+) -> list[Verdict]:
+    """Judge raw candidates before any relaxation.
+
+    - Implausible geometry is ``rejected`` with its reason.
+    - With ``matching.before_relaxation``, the first candidate that equals a training entry
+      has ``rediscovered`` it, and one that equals an earlier candidate is its ``duplicate``;
+      crystals are compared at ``tolerance_before_relaxation``, molecules by the graph of the
+      raw geometry.
+    - Everything else is ``pending``: also molecules whose raw geometry has no graph, and
+      candidates that look like a target.
+
+    Args:
+        candidates: the picks, in order.
+        known: training set and sets of targets.
+        screening: limits of plausible geometry.
+        matching: when structures are the same.
+
+    Returns:
+        One verdict per candidate, in order.
+    """
+    kind = _kind([candidate.goes_on for candidate in candidates])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance_before_relaxation
+    learned = screening.learn(
+        entry.structure for s in known if s.role == "training" for entry in s.entries
+    )
+    verdicts: dict[str, Verdict] = {}
+    plausible: list[_Item] = []
+    for candidate in candidates:
+        item = _Item(candidate.id, candidate.goes_on)
+        reason = screen(candidate.goes_on, screening, kind == "crystal", learned)
+        if reason is not None:
+            verdicts[item.candidate_id] = item.verdict("rejected", reason)
+            continue
+        identity.describe(item)
+        plausible.append(item)
+    if matching.before_relaxation:
+        _compare(plausible, identity, tolerance, verdicts)
+    else:
+        verdicts.update({item.candidate_id: item.verdict("pending") for item in plausible})
+    return _in_order(verdicts, [candidate.id for candidate in candidates])
+
+
+def between_levels(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
+    matching: MatchingSpec,
+    good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
+    window_ev_per_atom: float | None = None,
+) -> list[Verdict]:
+    """Judge candidates after one level of relaxation and before the next.
+
+    - A relaxation that is missing or ended badly makes its candidate ``failed``.
+    - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
+    - One far below all others in energy is ``failed``: a hole of the potential.
+    - One whose energy is too far above the lowest is ``rejected``.
+    - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
+    - A candidate nearer to a training entry than to any target has ``rediscovered`` that.
+    - The rest is ``pending``, those that equal a target among them.
+
+    Args:
+        candidate_ids: the candidates.
+        relaxations: one per candidate, in order; None where the job ended without result.
+        known: training set and sets of targets.
+        matching: when structures are the same; crystals at ``tolerance``.
+        good_states: relaxation states that may go on.
+        window_ev_per_atom: how far above the lowest of this level an energy may be (eV/atom).
+
+    Returns:
+        One verdict per candidate, in order.
+    """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    items = _above_holes(items, verdicts)
+    if window_ev_per_atom is not None:
+        items = _within(items, window_ev_per_atom, verdicts)
+    _compare(items, identity, tolerance, verdicts)
+    return _in_order(verdicts, candidate_ids)
+
+
+def classify(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    known: Sequence[KnownSet],
+    matching: MatchingSpec,
+    good_states: Collection[RelaxationState] = DEFAULT_GOOD_STATES,
+) -> list[Verdict]:
+    """Judge candidates after the last level.
+
+    - ``failed``: no result, a bad end, a molecule without a graph (dissociated), or an energy
+      far below all others (a hole of the potential).
+    - ``rediscovered``: equals a known entry, of the training set or of a set of targets;
+      the nearest one is named, with rms distance for crystals.
+    - ``new``: equals nothing known; where no known entry has its composition, so that nothing
+      could be equal, the reason says so.
+    - ``duplicate``: equals another candidate, which is named. Every known entry is
+      rediscovered once, by the candidate of lowest energy; every new structure likewise.
+
+    Arguments and order of results as in :func:`between_levels`.
+    """
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
+    identity = _Identity(known, matching, kind)
+    tolerance = matching.tolerance
+    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
+    items = _above_holes(items, verdicts)
+    matches = [identity.known(item, tolerance) for item in items]
+
+    by_entry: dict[tuple[str, str], list[int]] = {}
+    for index, found in enumerate(matches):
+        if found is not None:
+            by_entry.setdefault((found.known_set.id, found.entry.id), []).append(index)
+    representative: dict[int, int] = {}
+    for members in by_entry.values():
+        best = _lowest(items, members)
+        representative.update(dict.fromkeys(members, best))
+
+    # Matching is not transitive: a structure that matches no entry may still equal a
+    # candidate that does, and is then a copy of that candidate and not a discovery.
+    for members in identity.groups(items, tolerance):
+        matched = [index for index in members if matches[index] is not None]
+        best = representative[_lowest(items, matched)] if matched else _lowest(items, members)
+        for index in members:
+            representative.setdefault(index, best)
+
+    for index, item in enumerate(items):
+        found, best = matches[index], representative[index]
+        if found is not None and found.known_set.role == "found":
+            verdict = _found_before(item, found)
+        elif best != index:
+            verdict = _duplicate(identity, item, items[best], tolerance)
+        elif found is not None:
+            verdict = item.verdict("rediscovered", known=found)
+        else:
+            verdict = item.verdict("new", _unsupported(item))
+        verdicts[item.candidate_id] = verdict
+    return _in_order(verdicts, candidate_ids)
+
+
+def _compare(
+    items: Sequence[_Item], identity: _Identity, tolerance: Tolerance, verdicts: dict[str, Verdict]
+) -> None:
+    """Add verdicts on plausible candidates before the last level.
+
+    Those that equal a training entry, or what an earlier round has found, are set apart
+    first: what equals one of them, but no such entry itself, may still be a target.
+    """
+    found = [identity.known(item, tolerance) for item in items]
+    by_entry: dict[tuple[str, str], list[int]] = {}
+    left: list[int] = []
+    for index, known in enumerate(found):
+        if known is not None and known.known_set.role != "known":
+            by_entry.setdefault((known.known_set.id, known.entry.id), []).append(index)
+        else:
+            left.append(index)
+    groups = [
+        [left[place] for place in members]
+        for members in identity.groups([items[index] for index in left], tolerance)
+    ]
+    for members in [*by_entry.values(), *groups]:
+        best = _lowest(items, members)
+        known = found[best]
+        for index in members:
+            item = items[index]
+            if known is not None and known.known_set.role == "found":
+                verdict = _found_before(item, known)
+            elif index != best:
+                verdict = _duplicate(identity, item, items[best], tolerance)
+            elif known is not None and known.known_set.role == "training":
+                verdict = item.verdict("rediscovered", known=known)
+            else:
+                verdict = item.verdict("pending")
+            verdicts[item.candidate_id] = verdict
+
+
+def _relaxed(
+    candidate_ids: Sequence[str],
+    relaxations: Sequence[RelaxationDoc | None],
+    identity: _Identity,
+    good_states: Collection[RelaxationState],
+) -> tuple[list[_Item], dict[str, Verdict]]:
+    """Return the usable relaxed structures, and verdicts on those that are not."""
+    if len(relaxations) != len(candidate_ids):
+        raise ValueError("one relaxation (or None) per candidate is needed")
+    items: list[_Item] = []
+    verdicts: dict[str, Verdict] = {}
+    for candidate_id, relaxation in zip(candidate_ids, relaxations, strict=True):
+        if relaxation is None:
+            verdicts[candidate_id] = Verdict(
+                candidate_id=candidate_id, state="failed", reason=_NO_JOB
+            )
+            continue
+        if relaxation.candidate_id != candidate_id:
+            raise ValueError(f"relaxation of {relaxation.candidate_id} given for {candidate_id}")
+        energy = relaxation.energy_ev if relaxation.comparable else None
+        item = _Item(candidate_id, relaxation.structure, energy)
+        if relaxation.state not in good_states:
+            state = relaxation.state.replace("_", " ")
+            reason = f"{state}: {relaxation.reason}" if relaxation.reason else state
+            verdicts[candidate_id] = item.verdict("failed", reason)
+            continue
+        identity.describe(item)
+        if identity.kind == "molecule" and item.key is None:
+            verdicts[candidate_id] = item.verdict("failed", f"dissociated: {item.reason}")
+            continue
+        items.append(item)
+    return items, verdicts
+
+
+def _above_holes(items: Sequence[_Item], verdicts: dict[str, Verdict]) -> list[_Item]:
+    """Return the items without those in holes of the potential, with verdicts on these.
+
+    Minima of one composition lie within a few eV/atom; one far below all that is usual among
+    the others tells of the calculator, and would be the lowest of all.
+    """
+    energies = {
+        index: item.energy_ev / len(item.structure)
+        for index, item in enumerate(items)
+        if item.energy_ev is not None
+    }
+    if len(energies) < _FEWEST_FOR_HOLES:
+        return list(items)
+    values = np.array(list(energies.values()))
+    median = float(np.median(values))
+    spread = float(median_abs_deviation(values, scale="normal"))
+    depth = max(_HOLE_EV_PER_ATOM, _HOLE_SPREADS * spread)
+    kept = []
+    for index, item in enumerate(items):
+        below = median - energies.get(index, median)
+        if below <= depth:
+            kept.append(item)
+            continue
+        reason = (
+            f"energy implausible: {below:.2f} eV/atom below the median of the level: look at "
+            "the structure; if it is right, relax it by another calculator"
+        )
+        verdicts[item.candidate_id] = item.verdict("failed", reason)
+    return kept
+
+
+def _within(
+    items: Sequence[_Item], window_ev_per_atom: float, verdicts: dict[str, Verdict]
+) -> list[_Item]:
+    """Return the items within an energy window, and add verdicts on the others."""
+    energies = {
+        item.candidate_id: item.energy_ev / len(item.structure)
+        for item in items
+        if item.energy_ev is not None
+    }
+    lowest = min(energies.values(), default=0.0)
+    kept = []
+    for item in items:
+        above = energies.get(item.candidate_id, lowest) - lowest
+        if above <= window_ev_per_atom:
+            kept.append(item)
+            continue
+        reason = (
+            f"{above:.3f} eV/atom above the lowest of the level, "
+            f"energy_window_ev_per_atom is {window_ev_per_atom:g}"
+        )
+        verdicts[item.candidate_id] = item.verdict("rejected", reason)
+    return kept
+
+
+def reserves(
+    verdicts: Sequence[Verdict], relaxations: Sequence[RelaxationDoc | None] = ()
+) -> dict[str, list[str]]:
+    """Return the duplicates of each candidate that goes on, in the order of their energies.
+
+    Args:
+        verdicts: of one stage.
+        relaxations: the stage's relaxations, if it comes after a level.
+
+    Returns:
+        From the id of each candidate that stands for others, the ids of these.
+    """
+    energies = {
+        doc.candidate_id: doc.energy_per_atom_ev
+        for doc in relaxations
+        if doc is not None and doc.comparable and doc.energy_per_atom_ev is not None
+    }
+    pending = {verdict.candidate_id for verdict in verdicts if verdict.state == "pending"}
+    found: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.state == "duplicate" and verdict.match in pending:
+            found.setdefault(str(verdict.match), []).append(verdict.candidate_id)
+    for members in found.values():
+        members.sort(key=lambda member: energies.get(member, math.inf))
+    return found
+
+
+def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
+    """Return the member of lowest energy; those without energy last, then by order."""
+
+    def rank(index: int) -> tuple[bool, float, int]:
+        energy = items[index].energy_ev
+        if energy is None:
+            return True, 0.0, index
+        # Per atom, since equal crystals may come in cells of different size.
+        return False, energy / len(items[index].structure), index
+
+    return min(members, key=rank)
+
+
+def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
+    distance = identity.distance(item, of, tolerance)
+    return item.verdict("duplicate", match=of.candidate_id, distance=distance)
+
+
+def _found_before(item: _Item, known: _Known) -> Verdict:
+    """Return the verdict on a copy of what an earlier round has found."""
+    return item.verdict("duplicate", match=known.entry.label, distance=known.distance)
+
+
+def _unsupported(item: _Item) -> str:
+    """Return what is to be said of a new structure that no entry could have equalled, or ''."""
+    if item.compared and any(item.compared.values()):
+        return ""
+    return f"no known entry of {formula(item.structure)} to compare with"
+
+
+def _composition(hill: str, kind: TargetKind) -> str:
+    """Return what equal structures have in common; crystals come in cells of any size."""
+    return hill if kind == "molecule" else reduced_formula(hill)
+
+
+def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:
+    return [verdicts[candidate_id] for candidate_id in candidate_ids]
+
+
+def _kind(structures: Sequence[Geometry]) -> TargetKind:
+    """Return the one kind of the candidates; without any, which one does not matter."""
+    kinds = {kind_of(structure) for structure in structures}
+    if len(kinds) > 1:
+        raise ValueError("candidates of one campaign are molecules or crystals, not both")
+    return kinds.pop() if kinds else "molecule"
+
+
+def _crystal(structure: Geometry) -> Structure:
+    if not isinstance(structure, Structure):
+        raise ValueError("a crystal is needed to match crystals")
+    return structure

@@ -1,0 +1,208 @@
+"""Rounds of a continuous campaign: what they pass on, how they stop, what comes next.
+
+Pure functions on the documents of past rounds. How many structures remain unseen is
+estimated from how often those that were found have been seen: Chao's lower bound
+(doi:10.2307/4615964, in its bias-corrected form) and Good's coverage
+(doi:10.1093/biomet/40.3-4.237).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from logan_campaign.campaign.target import Section, TargetSpec
+from logan_campaign.core.documents import RoundSummary
+
+__all__ = [
+    "LearnSpec",
+    "RoundsSpec",
+    "StopSpec",
+    "coverage",
+    "next_target",
+    "sightings",
+    "stop_reason",
+    "unseen",
+]
+
+
+class StopSpec(Section):
+    """When a campaign stops; whatever comes first. May be changed while it goes on."""
+
+    rounds: int = Field(10, ge=1, description="After so many rounds")
+    relaxations: int | None = Field(
+        None, ge=1, description="Once so many relaxations at the last level have been done"
+    )
+    cpu_hours: float | None = Field(
+        None, gt=0, description="Once jobs have taken so much processor time (h)"
+    )
+    wall_hours: float | None = Field(None, gt=0, description="So long after its first round began")
+    barren_rounds: int | None = Field(
+        2, ge=1, description="After so many rounds in a row that found nothing; null: never"
+    )
+    all_targets: bool = Field(
+        False, description="Once every known entry of the targets' compositions has been found"
+    )
+    unseen: float | None = Field(
+        None, ge=0, description="Once so few structures are estimated to remain unseen (Chao1)"
+    )
+    coverage: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Once so large a share of sightings is estimated to fall on structures that "
+        "have been seen (Good-Turing)",
+    )
+
+
+class LearnSpec(Section):
+    """What later rounds learn from earlier ones."""
+
+    feed_back: bool = Field(
+        True, description="Train on the structures found as well as on the training set"
+    )
+    energy_window_ev_per_atom: float | None = Field(
+        None,
+        gt=0,
+        description="Train only on what is at most so far above the lowest energy found of its "
+        "composition (eV/atom)",
+    )
+
+
+class RoundsSpec(Section):
+    """How a campaign goes on by itself."""
+
+    stop: StopSpec = Field(default_factory=StopSpec, description="When it stops")
+    learn: LearnSpec = Field(default_factory=LearnSpec, description="What is learned from")
+    models: Literal["fresh", "continue"] = Field(
+        "fresh",
+        description="Whether the models of a round start from fresh weights or go on from those "
+        "of the last round with the same target",
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Generator updates of models that go on; as in 'models' if null"
+    )
+    targets: list[TargetSpec] = Field(
+        default_factory=list,
+        description="Further compositions and cells, which rounds look for by turns with 'target'",
+    )
+    policy: Literal["round_robin", "most_new"] = Field(
+        "round_robin",
+        description="Which target comes next: each in turn, or, once each has had its turn, the "
+        "one whose last round found most",
+    )
+
+    @model_validator(mode="after")
+    def _steps_are_for_models_that_go_on(self) -> RoundsSpec:
+        if self.steps is not None and self.models != "continue":
+            raise ValueError("'steps' is for models that go on: set 'models: continue', or leave")
+        return self
+
+
+def sightings(history: Iterable[RoundSummary]) -> Counter[str]:
+    """Return how often each structure found has been seen, by the candidate that found it."""
+    total: Counter[str] = Counter()
+    for past in history:
+        total.update(past.sightings)
+    return total
+
+
+def unseen(counts: Iterable[int]) -> float:
+    """Return a lower bound on how many kinds have not been seen (Chao1, bias-corrected).
+
+    Args:
+        counts: how often each kind has been seen; zeros are left out.
+
+    >>> unseen([1, 1, 1, 2, 5])
+    1.5
+    """
+    found = [n for n in counts if n > 0]
+    once, twice = found.count(1), found.count(2)
+    return once * (once - 1) / (2 * (twice + 1))
+
+
+def coverage(counts: Iterable[int]) -> float:
+    """Return the estimated share of all sightings that fall on kinds seen before (Good-Turing).
+
+    Args:
+        counts: how often each kind has been seen.
+
+    >>> coverage([1, 1, 2, 6])
+    0.8
+    """
+    found = [n for n in counts if n > 0]
+    return 1.0 - found.count(1) / sum(found) if found else 0.0
+
+
+def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collection[str]) -> str:
+    """Return why a campaign stops after the rounds so far; empty if it goes on.
+
+    Args:
+        history: the rounds so far, the last one last.
+        stop: its rules.
+        targets: ids of the known entries of the targets' compositions.
+    """
+    counts = list(sightings(history).values())
+    relaxed = sum(past.n_last_level for past in history)
+    cpu_h = sum(past.cpu_s for past in history) / 3600
+    wall_h = _hours(history[0].started_at, history[-1].finished_at)
+    barren = 0
+    for past in reversed(history):
+        if past.found:
+            break
+        barren += 1
+    reached = {s.known_id for past in history for s in past.found} & set(targets)
+    if not history[-1].n_generated:
+        return "nothing was generated: " + (history[-1].problem or "all trainings failed")
+    rules: list[tuple[bool, str]] = [
+        (len(history) >= stop.rounds, f"{len(history)} rounds done"),
+        (
+            stop.relaxations is not None and relaxed >= stop.relaxations,
+            f"{relaxed} relaxations at the last level done",
+        ),
+        (stop.cpu_hours is not None and cpu_h >= stop.cpu_hours, f"{cpu_h:.2f} CPU hours used"),
+        (stop.wall_hours is not None and wall_h >= stop.wall_hours, f"{wall_h:.2f} hours passed"),
+        (
+            stop.barren_rounds is not None and barren >= stop.barren_rounds,
+            f"{barren} rounds in a row found nothing",
+        ),
+        (
+            stop.all_targets and 0 < len(targets) <= len(reached),
+            f"all {len(targets)} known entries found",
+        ),
+        (
+            stop.unseen is not None and bool(counts) and unseen(counts) <= stop.unseen,
+            f"about {unseen(counts):.1f} structures remain unseen",
+        ),
+        (
+            stop.coverage is not None and bool(counts) and coverage(counts) >= stop.coverage,
+            f"{coverage(counts):.0%} of sightings fall on what has been seen",
+        ),
+    ]
+    return next((reason for holds, reason in rules if holds), "")
+
+
+def next_target(history: Sequence[RoundSummary], rounds: RoundsSpec) -> int:
+    """Return which target the next round looks for: 0 for 'target', then 'rounds.targets'.
+
+    Args:
+        history: the rounds so far.
+        rounds: the spec's section.
+    """
+    n_targets = 1 + len(rounds.targets)
+    if rounds.policy == "round_robin" or len(history) < n_targets:
+        return len(history) % n_targets
+    last = {past.target: len(past.found) for past in history}
+    turn = {past.target: past.index for past in history}
+    # of those that found equally many, the one that waits longest
+    return min(range(n_targets), key=lambda place: (-last[place], turn[place]))
+
+
+def _hours(start: str, end: str) -> float:
+    if not start or not end:
+        return 0.0
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() / 3600

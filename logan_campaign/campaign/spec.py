@@ -1,0 +1,390 @@
+"""The spec: what a campaign looks for and how, as one validated document.
+
+A spec is YAML. Every key is known (``extra="forbid"``), every value is checked before
+anything runs, and an error names the line, the key, the value and what is accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from logan_campaign.campaign.placement import Placements
+from logan_campaign.campaign.rounds import RoundsSpec
+from logan_campaign.campaign.spec_yaml import apply_override, check_filled_in, explain, load_yaml
+from logan_campaign.campaign.stability import check_elements
+from logan_campaign.campaign.target import Section, TargetGeometry, TargetSpec
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.ids import CAMPAIGN_NAME, content_id
+from logan_campaign.generators.descent import DescentHyperparameters
+from logan_campaign.generators.models import DEFAULT_METHOD, SETTINGS, Settings
+from logan_campaign.generators.wgan import Hyperparameters
+from logan_campaign.geometry.lewis import why_no_molecule
+from logan_campaign.geometry.structures import hill_formula
+from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, check_level
+from logan_campaign.selection import SelectionSpec, steps_of
+from logan_campaign.selection.screening import ScreeningSpec
+from logan_campaign.sources import SourceSpec
+
+
+class TrainingSpec(Section):
+    """What the models learn from."""
+
+    source: SourceSpec = Field(description="Where the training structures come from")
+
+
+#: What only networks have: who sets it means them, as every record of a trained network does.
+_OF_NETWORKS = set(Hyperparameters.model_fields) - set(DescentHyperparameters.model_fields)
+
+
+def _method(value: Any) -> str:
+    """Return which kind of settings a value is meant for."""
+    if not isinstance(value, dict):
+        return str(getattr(value, "method", DEFAULT_METHOD))
+    if value.get("method") is not None:
+        return str(value["method"])
+    return "wgan" if _OF_NETWORKS & set(value) else DEFAULT_METHOD
+
+
+class ModelsSpec(Section):
+    """The ensemble."""
+
+    count: int = Field(4, ge=1, le=1000, description="Number of members")
+    hyperparameters: Annotated[
+        Annotated[DescentHyperparameters, Tag("descent")] | Annotated[Hyperparameters, Tag("wgan")],
+        Discriminator(
+            _method,
+            custom_error_type="unknown_method",
+            custom_error_message=f"method must be {' or '.join(SETTINGS)}",
+        ),
+    ] = Field(
+        default_factory=DescentHyperparameters,
+        description="Settings shared by all members; without 'method', one that only networks "
+        "have, such as 'steps', means 'wgan'",
+    )
+    vary: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        description="Hyperparameters that differ between members: name to list of values; "
+        "members walk through all combinations in turn",
+    )
+
+    @model_validator(mode="after")
+    def _every_variation_is_valid(self) -> ModelsSpec:
+        kind = type(self.hyperparameters)
+        for name, values in self.vary.items():
+            if name not in kind.model_fields or name == "method":
+                accepted = ", ".join(sorted(set(kind.model_fields) - {"method"}))
+                raise ValueError(
+                    f"vary: {name!r} is no hyperparameter of method "
+                    f"{self.hyperparameters.method!r}; accepted: {accepted}"
+                )
+            if not values:
+                raise ValueError(f"vary: {name} needs at least one value")
+        for name, values in self.vary.items():
+            for value in values:
+                try:
+                    kind(**{name: value})
+                except ValidationError as err:
+                    what = err.errors(include_url=False)[0]["msg"]
+                    raise ValueError(f"vary: {name}: {what} (got {value!r})") from err
+        self.members()  # what holds between hyperparameters
+        return self
+
+    def combinations(self) -> Iterator[Settings]:
+        """Yield the hyperparameters of one pass through all combinations."""
+        kind = type(self.hyperparameters)
+        for values in itertools.product(*self.vary.values()):
+            changed = dict(zip(self.vary, values, strict=True))
+            yield kind(**{**self.hyperparameters.model_dump(), **changed})
+
+    def members(self) -> list[Settings]:
+        """Return the hyperparameters of each member."""
+        return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
+
+
+class GenerateSpec(Section):
+    """How many structures each model generates."""
+
+    per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
+
+
+class HullSpec(Section):
+    """What the hull of a level is made of besides the candidates."""
+
+    elements: bool = Field(
+        True, description="Relax the elements too; without them there is no hull"
+    )
+    competing: list[SourceSpec] = Field(
+        default_factory=list,
+        description="Sources of competing phases: whatever holds no other elements than the "
+        "target is relaxed at the last level",
+    )
+
+
+class TurnsSpec(Section):
+    """Relax at the last level in the order of selection, and stop once enough is found."""
+
+    until_found: int = Field(
+        1,
+        ge=1,
+        description="Go no further once so many entries of the known sets have been found; "
+        "candidates that are left are 'selected'",
+    )
+    at_a_time: int = Field(1, ge=1, description="Candidates per turn; those of a turn all run")
+
+
+class RelaxSpec(Section):
+    """Relaxation in levels, cheap ones first."""
+
+    levels: list[LevelSpec] = Field(
+        description="Levels in the order in which they run; with none ([]) the campaign ends "
+        "with selection"
+    )
+    turns: TurnsSpec | None = Field(
+        None,
+        description="Relax at the last level by turns until enough known entries are found; all "
+        "at once if null",
+    )
+    reference: bool = Field(
+        False,
+        description="Relax the known entries of the target composition (without 'known': the "
+        "training structures) at the last level too, so that energies compare at equal settings",
+    )
+
+    hull: HullSpec | None = Field(
+        None,
+        description="Energy above the hull of everything computed at the last level; crystals",
+    )
+    substitutes: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Of candidates that were merged as equal one is relaxed; where it fails, so "
+        "many others of its group are tried in its place, lowest energy first",
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _names_differ(cls, levels: list[Any]) -> list[Any]:
+        names = [level.name for level in levels]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every level needs a name of its own, got {', '.join(names)}")
+        return levels
+
+    @model_validator(mode="after")
+    def _what_needs_a_level(self) -> RelaxSpec:
+        needs = {"reference": self.reference, "hull": self.hull, "turns": self.turns}
+        for name, value in needs.items():
+            if value and not self.levels:
+                raise ValueError(f"{name} needs a level of relaxation: add one to 'levels'")
+        return self
+
+
+class CampaignSpec(Section):
+    """A whole campaign."""
+
+    name: str = Field(
+        pattern=CAMPAIGN_NAME,
+        description="Name of the campaign; letters, digits, '.', '_' and '-'",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed that every random choice follows from")
+    target: TargetSpec = Field(description="What is generated")
+    training: TrainingSpec = Field(description="What the models learn from")
+    known: list[SourceSpec] = Field(
+        default_factory=list,
+        description="Further known structures: compared against, never trained on",
+    )
+    models: ModelsSpec = Field(default_factory=ModelsSpec, description="The ensemble")
+    generate: GenerateSpec = Field(default_factory=GenerateSpec, description="Generation")
+    select: SelectionSpec = Field(
+        description="How candidates are picked: a strategy, or a list of them, each of which "
+        "picks from the picks of the one before"
+    )
+    screen: ScreeningSpec = Field(
+        default_factory=ScreeningSpec, description="What counts as implausible"
+    )
+    match: MatchingSpec = Field(
+        default_factory=MatchingSpec, description="What counts as the same structure"
+    )
+    relax: RelaxSpec = Field(description="Relaxation in levels")
+    rounds: RoundsSpec | None = Field(
+        None, description="Repeat the campaign with what it has found; one round without this"
+    )
+    workers: Placements = Field(
+        default_factory=dict,
+        exclude=True,  # on other machines, it is the same campaign
+        description="Where the stages run when the campaign is submitted: a worker's name, or "
+        "worker, resources, exec_config and time_limit_s; stages are default, pull, train, "
+        "generate, select, match, relax and relax.LEVEL",
+    )
+
+    @model_validator(mode="after")
+    def _rounds_relax(self) -> CampaignSpec:
+        if self.rounds is not None and not self.relax.levels:
+            raise ValueError("rounds go by what is relaxed: add a level to 'relax.levels'")
+        if self.relax.turns is not None and not self.known:
+            raise ValueError("relax.turns: there is nothing to find: add a source to 'known'")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_name_levels(self) -> CampaignSpec:
+        levels = [level.name for level in self.relax.levels]
+        for key in self.workers:
+            level = key.partition(".")[2]
+            if level and level not in levels:
+                raise ValueError(
+                    f"workers: {key}: no level {level!r}; there are {', '.join(levels)}"
+                )
+        return self
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> CampaignSpec:
+        """Read and validate a spec.
+
+        Args:
+            path: YAML file.
+            overrides: assignments ``a.b=VALUE``, applied before validation.
+
+        Raises:
+            InputError: one line per mistake, naming file and line, key and value.
+        """
+        path = Path(path)
+        data, lines = load_yaml(path)
+        overridden = {apply_override(data, text) for text in overrides}
+        lines = {k: v for k, v in lines.items() if not any(k[: len(o)] == o for o in overridden)}
+        check_filled_in(data, str(path), lines)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as err:
+            raise InputError(explain(err, str(path), lines, data, _all_keys())) from err
+
+    @property
+    def id(self) -> str:
+        """Content id of everything that the spec says about results ('spec-…').
+
+        When to stop is no part of it: a campaign that goes on for longer is the same one.
+        """
+        return content_id("spec", self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the spec says, as JSON, without what leaves the results as they are."""
+        said = self.model_dump(mode="json")
+        settings = self.models.hyperparameters
+        if isinstance(settings, DescentHyperparameters) and "exchange" not in self.models.vary:
+            said["models"]["hyperparameters"] = settings.identity()
+        del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
+        if self.relax.turns is None:
+            del said["relax"]["turns"]
+        if self.rounds is None:
+            del said["rounds"]
+        else:
+            del said["rounds"]["stop"]
+        return said
+
+    def check(self, base: Path) -> TargetGeometry:
+        """Check what needs more than the text: files, cells, calculators, data sets.
+
+        Args:
+            base: folder that relative paths in the spec are meant from.
+
+        Returns:
+            The resolved target.
+
+        Raises:
+            InputError: with one line that says what is missing and how to get it.
+        """
+        target = self.target.resolve(base)
+        others = self.rounds.targets if self.rounds is not None else []
+        _check_recognisable("target", target)
+        for other in others:
+            further = other.resolve(base)
+            self._check_other(target, further)
+            _check_recognisable("rounds.targets", further)
+        species = sorted(set(target.symbols))
+        for level in self.relax.levels:
+            check_level(level, species, target.kind)
+        for settings in self.models.combinations():
+            if isinstance(settings, DescentHyperparameters):
+                settings.check(species, target.kind == "crystal")
+        for step in steps_of(self.select):
+            step.check(species, target.kind)
+        self.screen.check(target.kind)
+        last = self.relax.levels[-1] if self.relax.levels else None
+        for each in (self.target, *others):
+            if each.lattice == "fixed" or last is None:
+                continue
+            if not last.relax_cell:
+                raise InputError(
+                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, so the last "
+                    "level must relax it: set 'relax_cell: true' there"
+                )
+            if isinstance(last, GPAWLevel) and isinstance(last.kpts, tuple):
+                raise InputError(
+                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, and one mesh "
+                    "of k-points is fine in some cells and coarse in others, so that energies do "
+                    "not compare: set 'kpts: {density: 2.0}' there"
+                )
+        if self.relax.hull is not None:
+            if target.kind != "crystal":
+                raise InputError("relax.hull: molecules have no hull; remove it")
+            if self.relax.hull.elements:
+                check_elements(self.relax.levels[-1], species)
+        return target
+
+    @staticmethod
+    def _check_other(target: TargetGeometry, other: TargetGeometry) -> None:
+        if other.kind != target.kind:
+            raise InputError(
+                f"rounds.targets: {other.hill_formula} is a {other.kind}, the first target a "
+                f"{target.kind}; one campaign looks for one kind"
+            )
+        foreign = sorted(set(other.symbols) - set(target.symbols))
+        if foreign:
+            raise InputError(
+                f"rounds.targets: {other.hill_formula} has {', '.join(foreign)}, which the first "
+                f"target {target.hill_formula} has not; put the one with most elements first"
+            )
+
+    @property
+    def further_formulas(self) -> list[str]:
+        """Hill formulas of what rounds look for besides the target."""
+        others = self.rounds.targets if self.rounds is not None else []
+        return [hill_formula(other.formula) for other in others]
+
+    @property
+    def hill_formula(self) -> str:
+        """Hill formula of the target."""
+        return hill_formula(self.target.formula)
+
+
+def _check_recognisable(where: str, target: TargetGeometry) -> None:
+    """Refuse molecules of which every candidate would end as 'dissociated'."""
+    reason = why_no_molecule(target.hill_formula) if target.kind == "molecule" else None
+    if reason is not None:
+        raise InputError(
+            f"{where}: {target.hill_formula} {reason}; only neutral closed-shell molecules are "
+            "recognised, so no candidate could count as found"
+        )
+
+
+def _all_keys() -> set[str]:
+    """Every key that any section knows, for 'did you mean'."""
+    keys: set[str] = set()
+
+    def collect(schema: Any) -> None:
+        if isinstance(schema, dict):
+            keys.update(schema.get("properties", {}))
+            for value in schema.values():
+                collect(value)
+        elif isinstance(schema, list):
+            for value in schema:
+                collect(value)
+
+    collect(CampaignSpec.model_json_schema())
+    return keys

@@ -1,0 +1,128 @@
+"""Energy above the convex hull of what a campaign itself computed at one level.
+
+Only energies of one level compare: same functional, cutoff and data sets. The hull here is
+therefore made of the campaign's own candidates, of its known entries and competing phases
+relaxed at that level, and of the elements. It is not the hull of the Materials Project, whose
+energies come from other settings and thousands of phases; a phase that nobody computed here
+is missing from it, so the energy above it is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from pymatgen.core import Composition, Element, Lattice, Structure
+
+from logan_campaign.core.errors import InputError
+from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, KPointDensity
+
+if TYPE_CHECKING:
+    from logan_campaign.relaxation.levels import LevelSpec
+
+#: Edges of the cell in which molecules of elements stand (Å); no symmetry among images.
+_BOX = (8.0, 8.25, 8.5)
+#: Elements that are magnetic as they come, and are computed with spin therefore.
+_MAGNETIC = frozenset({"O", "Cr", "Mn", "Fe", "Co", "Ni", "Gd"})
+#: k-points for the small cells of elements where a level has a mesh made for its own (Å⁻¹).
+_DENSE = 5.0
+
+
+class HullEntry(NamedTuple):
+    """Something computed."""
+
+    id: str
+    formula: str
+    energy_ev: float  # of that formula
+
+
+def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
+    """Return each entry's energy above the hull of all of them (eV/atom).
+
+    S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
+
+    Args:
+        entries: of one level.
+
+    Returns:
+        Per id; empty if not every element among them has an entry of its own.
+    """
+    # it takes a second to import, and few campaigns have a hull
+    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+
+    made = [PDEntry(Composition(e.formula), e.energy_ev, name=e.id) for e in entries]
+    elements = {element for entry in made for element in entry.composition.elements}
+    pure = {entry.composition.elements[0] for entry in made if entry.is_element}
+    if not made or elements - pure:
+        return {}
+    diagram = PhaseDiagram(made)
+    above = {entry.name: diagram.get_e_above_hull(entry, on_error="raise") for entry in made}
+    return {name: max(0.0, energy) for name, energy in above.items() if energy is not None}
+
+
+def element_structure(symbol: str) -> Structure:
+    """Return an element as it comes: a crystal with the measured lattice, or a molecule in a box.
+
+    The data are ASE's ``reference_states``.
+
+    Raises:
+        InputError: if ASE does not know the structure.
+    """
+    from ase import Atoms
+    from ase.build import bulk
+    from ase.data import atomic_numbers, reference_states
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    state: Mapping[str, Any] | None = reference_states[atomic_numbers[symbol]]
+    if state is not None and state["symmetry"] == "diatom":
+        middle = np.array(_BOX) / 2
+        half = np.array([0.0, 0.0, state["d"] / 2])
+        return Structure(
+            Lattice.orthorhombic(*_BOX),
+            [symbol] * 2,
+            [middle - half, middle + half],
+            coords_are_cartesian=True,
+        )
+    try:
+        atoms: Atoms = bulk(symbol)
+    except (ValueError, KeyError, RuntimeError, NotImplementedError) as err:
+        raise InputError(
+            f"relax.hull: no structure is known for the element {symbol}; set elements: false and "
+            "give it among 'competing'"
+        ) from err
+    return AseAtomsAdaptor.get_structure(atoms)
+
+
+def element_level(level: LevelSpec, symbol: str) -> GPAWLevel | ASELevel:
+    """Return a level as an element needs it: same energies, but a relaxed cell and spin.
+
+    A crystal's cell is relaxed where the level has a stress, and a mesh of k-points that was
+    made for the candidates' cell gives way to a density. Magnetic elements are spin-polarised.
+
+    Raises:
+        InputError: for a level that is not for crystals.
+    """
+    in_box = len(element_structure(symbol)) == 2 and element_structure(symbol).volume > 500
+    if isinstance(level, ASELevel):
+        return level.model_copy(update={"relax_cell": not in_box})
+    if not isinstance(level, GPAWLevel):
+        raise InputError(f"relax.hull: level '{level.name}' is not for crystals")
+    changes: dict[str, Any] = {"relax_cell": level.mode == "pw" and not in_box}
+    if in_box:
+        changes["kpts"] = (1, 1, 1)
+    elif not isinstance(level.kpts, KPointDensity):
+        changes["kpts"] = KPointDensity(density=_DENSE)
+    if symbol in _MAGNETIC:
+        changes["spinpol"] = True
+    return level.model_copy(update=changes)
+
+
+def check_elements(level: LevelSpec, species: Iterable[str]) -> None:
+    """Make sure that every element has a structure and the level is for crystals.
+
+    Raises:
+        InputError: if not.
+    """
+    for symbol in species:
+        element_level(level, Element(symbol).symbol)

@@ -1,0 +1,337 @@
+"""What is generated, resolved: the element of every atom and the cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.formula import Formula
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from spglib import get_symmetry_dataset
+
+from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.settings import SpecModel
+from logan_campaign.generators.wgan import LatticeKind, Symmetry, Target, check_symmetry
+from logan_campaign.geometry.spacegroups import group_number
+from logan_campaign.geometry.structures import (
+    cell_problem,
+    from_arrays,
+    hill_formula,
+    in_compact_cell,
+)
+from logan_campaign.sources.readers import read_entries
+
+Vector = tuple[float, float, float]
+
+#: Volumes per atom of the training set are widened by this share to either side.
+VOLUME_MARGIN = 0.1
+
+#: Tolerance (Å) with which the space groups of training structures are found.
+SYMMETRY_TOLERANCE = 0.01
+
+
+class Section(SpecModel):
+    """A section of a spec: every key is known, and nothing changes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SymmetrySpec(Section):
+    """Space groups that generated crystals have."""
+
+    groups: Literal["training"] | list[int | str] = Field(
+        "training",
+        description="Numbers or Hermann-Mauguin symbols, each as likely as the others; or "
+        "'training': those of the training set, as often as there",
+    )
+    max_assignments: int = Field(
+        100,
+        ge=1,
+        le=2000,
+        description="Ways to put the atoms on Wyckoff positions, at most, per space group; of "
+        "more than that, some are drawn",
+    )
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_exist(cls, value: Any) -> Any:
+        if value == "training":
+            return value
+        if not value:
+            raise ValueError("name at least one space group, or 'training'")
+        try:
+            numbers = [group_number(group) for group in value]
+        except InputError as err:
+            raise ValueError(str(err)) from err
+        return sorted(set(numbers))
+
+    def resolve(self, training: Sequence[Atoms]) -> Symmetry:
+        """Return the numbers of the space groups and how likely each is.
+
+        Raises:
+            InputError: if the groups of a training set are asked for that has no crystals.
+        """
+        if self.groups != "training":
+            groups = [(group_number(group), 1.0) for group in self.groups]
+            return Symmetry(tuple(groups), self.max_assignments)
+        found: Counter[int] = Counter()
+        for atoms in training:
+            if atoms.pbc.all():
+                cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+                dataset = get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE)
+                found[1 if dataset is None else int(dataset.number)] += 1
+        if not found:
+            raise InputError("target.symmetry: the training set has no crystals with space groups")
+        groups = [(number, float(count)) for number, count in sorted(found.items())]
+        return Symmetry(tuple(groups), self.max_assignments)
+
+
+class _Open(Section):
+    """What a target says of cells that are not given and of symmetry; nothing by default."""
+
+    volume_per_atom: tuple[float, float] | None = Field(
+        None,
+        description="Lowest and highest volume per atom of drawn and learned cells (Å³); by "
+        "default that of the training set's crystals, 10 % wider to either side",
+    )
+    symmetry: SymmetrySpec | None = Field(
+        None, description="Space groups that generated crystals have; none are imposed without"
+    )
+
+    @field_validator("volume_per_atom")
+    @classmethod
+    def _volumes_are_a_range(cls, value: Any) -> Any:
+        if value is not None and not 0 < value[0] <= value[1]:
+            raise ValueError("lowest and highest volume per atom (Å³), the lowest first")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # ids of specs and of jobs' inputs rest on this form, which older ones have, too
+        said: dict[str, Any] = handler(self)
+        for name in ("volume_per_atom", "symmetry", "lattice"):
+            if name in said and said[name] in (None, "fixed"):
+                del said[name]
+        return said
+
+
+class TargetGeometry(_Open):
+    """Composition and cell of what is generated."""
+
+    kind: TargetKind = Field(description="Molecule in a box, or crystal")
+    symbols: list[str] = Field(description="Element of each atom, in the generator's order")
+    cell: tuple[Vector, Vector, Vector] | None = Field(
+        description="Box or lattice vectors, one per row (Å); null unless the cell is fixed"
+    )
+    lattice: LatticeKind = Field("fixed", description="Where cells come from")
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers, shape (n_atoms,)."""
+        return np.array([atomic_numbers[symbol] for symbol in self.symbols])
+
+    @property
+    def hill_formula(self) -> str:
+        """Hill formula of all atoms."""
+        return hill_formula(self.symbols)
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the training set settles what the spec leaves open."""
+        return (self.lattice != "fixed" and self.volume_per_atom is None) or (
+            self.symmetry is not None and self.symmetry.groups == "training"
+        )
+
+    def to_gan(self, training: Sequence[Atoms] = (), like: Target | None = None) -> Target:
+        """Return the form that the GAN trains for.
+
+        Args:
+            training: training set, where :attr:`needs_training`.
+            like: target of a model to go on from: what this target leaves open is taken from
+                there, so that a training set that has grown changes nothing.
+
+        Raises:
+            InputError: the training set does not settle what is open, or the atoms fit on no
+                Wyckoff positions of the space groups.
+        """
+        volumes, symmetry = self.volume_per_atom, None
+        if self.lattice != "fixed" and volumes is None:
+            volumes = like.volumes if like is not None else None
+            volumes = volumes or volume_range(training)
+        if self.symmetry is not None:
+            is_open = self.symmetry.groups == "training" and like is not None
+            symmetry = like.symmetry if is_open and like is not None else None
+            symmetry = symmetry or self.symmetry.resolve(training)
+        target = Target(
+            numbers=tuple(self.numbers.tolist()),
+            cell=self.cell,
+            periodic=self.kind == "crystal",
+            lattice=self.lattice,
+            volumes=volumes,
+            symmetry=symmetry,
+        )
+        check_symmetry(target)
+        return target
+
+    def geometry(self, positions: np.ndarray, cell: np.ndarray) -> Geometry:
+        """Return one generated structure.
+
+        Args:
+            positions: shape (n_atoms, 3), Å.
+            cell: shape (3, 3), Å; not kept for molecules, whose box is only a container.
+        """
+        return from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
+
+
+class TargetSpec(_Open):
+    """What is generated."""
+
+    formula: str = Field(description="Composition of one molecule or one cell, e.g. C5H12O, Si2O4")
+    kind: Literal["molecule", "crystal"] = Field(description="molecule in a box, or crystal")
+    box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box that holds a molecule (Å)")
+    cell: tuple[Vector, Vector, Vector] | Literal["drawn", "learned"] | None = Field(
+        None,
+        description="Lattice vectors of a crystal, one per row (Å); 'fixed': those of "
+        "'cell_from'; 'drawn': at random, within the range of volumes, for each structure; "
+        "'learned': generated with the positions",
+    )
+    cell_from: str | None = Field(
+        None, description="File whose first structure gives the lattice vectors"
+    )
+
+    @field_validator("formula")
+    @classmethod
+    def _is_formula(cls, value: str) -> str:
+        try:
+            hill_formula(value)
+        except InputError as err:
+            raise ValueError(f"{err}; write it like C5H12O or Si2O4") from err
+        return value
+
+    @field_validator("box")
+    @classmethod
+    def _box_is_positive(cls, value: Vector) -> Vector:
+        if min(value) <= 0:
+            raise ValueError("edges must be positive lengths in Å")
+        return value
+
+    @field_validator("cell", mode="before")
+    @classmethod
+    def _says_what_it_means(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in ("fixed", "drawn", "learned"):
+            raise ValueError("three rows (Å), 'fixed' (with 'cell_from'), 'drawn' or 'learned'")
+        return None if value == "fixed" else value  # the cell that 'cell_from' gives
+
+    @model_validator(mode="after")
+    def _cell_belongs_to_crystals(self) -> TargetSpec:
+        given = (self.cell is not None) + (self.cell_from is not None)
+        if self.kind == "crystal" and given != 1:
+            raise ValueError(
+                "a crystal needs either 'cell' (three rows, Å, or 'drawn' or 'learned') or "
+                "'cell_from' (a file)"
+            )
+        if self.kind == "molecule" and given:
+            raise ValueError("a molecule has a 'box', no 'cell'")
+        if self.kind == "molecule" and self.symmetry is not None:
+            raise ValueError("'symmetry' is for crystals: a molecule has no space group")
+        if self.lattice == "fixed" and self.volume_per_atom is not None:
+            raise ValueError("'volume_per_atom' is for cells that are drawn or learned")
+        return self
+
+    @property
+    def lattice(self) -> LatticeKind:
+        """Where cells come from."""
+        return self.cell if isinstance(self.cell, str) else "fixed"
+
+    @property
+    def symbols(self) -> list[str]:
+        """Element of every atom, by atomic number; the order the generator uses."""
+        counts = Formula(self.formula).count()
+        ordered = sorted(counts, key=lambda symbol: int(atomic_numbers[symbol]))
+        return [symbol for symbol in ordered for _ in range(counts[symbol])]
+
+    def resolve(self, base: Path) -> TargetGeometry:
+        """Return the element of every atom and the cell (Å).
+
+        Args:
+            base: folder that a relative ``cell_from`` is meant from.
+
+        Raises:
+            InputError: the cell's file cannot be read, or the cell cannot hold the atoms.
+        """
+        if self.kind == "molecule":
+            cell: Any = np.diag(self.box).tolist()
+        elif self.lattice != "fixed":
+            cell = None
+        elif self.cell is not None:
+            cell = self.cell
+        else:
+            assert self.cell_from is not None  # by the validator above
+            cell = lattice_from(base / Path(self.cell_from).expanduser())
+        target = TargetGeometry(
+            kind=self.kind,
+            symbols=self.symbols,
+            cell=cell,
+            lattice=self.lattice,
+            volume_per_atom=self.volume_per_atom,
+            symmetry=self.symmetry,
+        )
+        if cell is None and self.volume_per_atom is not None:
+            # the most compact cell of the smallest volume
+            edge = (self.volume_per_atom[0] * len(target.symbols)) ** (1.0 / 3.0)
+            cell = (edge * np.eye(3)).tolist()
+        if cell is not None:
+            problem = cell_problem(target.numbers, cell, periodic=self.kind == "crystal")
+            if problem:
+                raise InputError(f"target: {problem}")
+        if not target.needs_training:
+            target.to_gan()
+        return target
+
+
+def volume_range(training: Sequence[Atoms]) -> tuple[float, float]:
+    """Return the range of volumes per atom (Å³) of a training set's crystals, widened.
+
+    Raises:
+        InputError: if there are none.
+    """
+    found = [atoms.get_volume() / len(atoms) for atoms in training if atoms.pbc.all()]
+    if not found:
+        raise InputError(
+            "target.volume_per_atom: the training set has no crystals to take it from; give it"
+        )
+    # rounded, so that it follows from the structures and not from the last bits of a sum
+    low, high = (1.0 - VOLUME_MARGIN) * min(found), (1.0 + VOLUME_MARGIN) * max(found)
+    return round(low, 6), round(high, 6)
+
+
+def lattice_from(path: Path) -> list[list[float]]:
+    """Return the lattice vectors (Å, one per row) of the first structure in a file.
+
+    Raises:
+        InputError: the file is missing, unreadable, or its structure has no cell.
+    """
+    if not path.is_file():
+        raise InputError(f"target.cell_from: there is no file {path}")
+    try:
+        atoms = next(read_entries(path)).structure
+    except InputError as err:
+        raise InputError(f"target.cell_from: {err}") from err
+    if isinstance(atoms, StructureError):
+        raise InputError(f"target.cell_from: cannot read {path}: {atoms}")
+    if atoms.cell.rank < 3:
+        raise InputError(f"target.cell_from: the first structure in {path} has no cell")
+    return [[float(x) for x in row] for row in in_compact_cell(atoms).cell.array]

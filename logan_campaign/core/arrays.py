@@ -1,0 +1,72 @@
+"""Arrays inside JSON documents.
+
+Pools and maps are large; they travel between jobs as one compressed text each, which
+every store can hold (jobflow puts it in the additional store ``data``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from logan_campaign.core.errors import LoganCampaignError
+
+#: What is unpacked to more than so many bytes, and so many times its size, is no data.
+_UNPACKED_BYTES = 2**28
+_UNPACKED_TIMES = 40
+
+
+def pack_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return named arrays as base64 text of a compressed ``.npz`` archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def unpack_arrays(text: str) -> dict[str, np.ndarray]:
+    """Return the arrays that :func:`pack_arrays` packed.
+
+    Raises:
+        LoganCampaignError: if the text is truncated or not such an archive.
+    """
+    try:
+        raw = base64.b64decode(text, validate=True)
+        with zipfile.ZipFile(io.BytesIO(raw)) as entries:
+            size = sum(entry.file_size for entry in entries.infolist())
+        if size > max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(raw)):
+            raise ValueError(f"{len(raw)} bytes would become {size}")
+        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (binascii.Error, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as err:
+        raise LoganCampaignError(f"packed arrays are damaged: {err}") from err
+
+
+def pack_numbers(values: np.ndarray) -> str:
+    """Return numbers as base64 text: in single precision where that loses nothing."""
+    exact = np.asarray(values, dtype="<f8").ravel()
+    short = exact.astype("<f4")
+    lossless = np.array_equal(short.astype("<f8"), exact, equal_nan=True)
+    kind, raw = ("f", short.tobytes()) if lossless else ("d", exact.tobytes())
+    return f"{kind}:{base64.b64encode(raw).decode('ascii')}"
+
+
+def unpack_numbers(text: str) -> np.ndarray:
+    """Return the numbers that :func:`pack_numbers` packed, in one dimension.
+
+    Raises:
+        ValueError: if the text is truncated or none of its.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind not in ("f", "d"):
+            raise ValueError(f"unknown kind {kind!r}")
+        raw = base64.b64decode(rest, validate=True)
+        return np.frombuffer(raw, dtype="<f4" if kind == "f" else "<f8").astype(np.float64)
+    except ValueError as err:  # binascii.Error is one too
+        raise ValueError(f"packed numbers are damaged: {err}") from err

@@ -1,0 +1,102 @@
+"""Processor cores: which are free, and keeping a process and its numerical libraries on them.
+
+One model trains fastest on one core, and one process per core scales; threads within one model
+do not. Import this module and call it before anything imports JAX.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from logan_campaign.core.errors import InputError
+
+#: One thread per process: members and relaxations run side by side, and threads inside
+#: one of them would only fight over its core. Besides, sums come out the same everywhere: whoever
+#: wants the bits of a campaign must set these, too.
+SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    # size of XLA's pool of threads, else the number of cores: sums would depend on it
+    "NPROC": "1",
+}
+_XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def single_threaded(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with the settings for one thread put over it."""
+    flags = f"{environment.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
+    return {**environment, **SINGLE_THREAD, "XLA_FLAGS": flags}
+
+
+def pin_to_cores(cores: Iterable[int]) -> None:
+    """Let this process use these cores only, with one thread per core.
+
+    JAX counts the cores that its process may use when it starts its threads; OpenMP and BLAS
+    read environment variables. Both happen at import, so this has to come first.
+
+    Args:
+        cores: numbers of the cores, among those that the process may use already.
+
+    Raises:
+        InputError: if there are none, or one that the process may not use.
+        RuntimeError: if JAX is imported already.
+    """
+    wanted, allowed = set(cores), os.sched_getaffinity(0)
+    if not wanted or not wanted <= allowed:
+        raise InputError(f"cores {sorted(wanted)} are not among the usable {sorted(allowed)}")
+    if "jax" in sys.modules:
+        raise RuntimeError("pin_to_cores comes too late: JAX is imported already")
+    os.sched_setaffinity(0, wanted)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(len(wanted))
+    # Reading its own compilation cache, XLA logs tuning hints as missing processor features.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def usable_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+class CoreClaims:
+    """Cores that this process keeps workers on, and that others therefore leave alone.
+
+    A claim is a lock on a file, so it ends with the process. Where all cores are claimed,
+    they are shared.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.gettempdir()) / f"logan-campaign-cores-{os.getuid()}"
+        self._held: list[int] = []
+
+    def take(self, n: int) -> list[int]:
+        """Return cores for so many workers: free ones first."""
+        cores = usable_cores()
+        free = [core for core in cores if len(self._held) < n and self._claim(core)]
+        return (free + [core for core in cores if core not in free])[: max(n, 1)]
+
+    def release(self) -> None:
+        """Give all claims back."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _claim(self, core: int) -> bool:
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            file = os.open(self._folder / str(core), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False  # without claims, cores are taken in order
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        self._held.append(file)
+        return True

@@ -1,0 +1,25 @@
+"""What turns raw numbers into structures: cells and boxes, and what holds for all of them."""
+
+from __future__ import annotations
+
+from logan_campaign.generators.cells.base import PostProcessing
+from logan_campaign.generators.cells.fixed import FixedCell
+from logan_campaign.generators.cells.symmetric import SymmetricCrystal, check_symmetry
+from logan_campaign.generators.cells.varied import VariedCell
+from logan_campaign.generators.wgan.settings import Target
+
+__all__ = [
+    "FixedCell",
+    "PostProcessing",
+    "SymmetricCrystal",
+    "VariedCell",
+    "check_symmetry",
+    "post_processing",
+]
+
+
+def post_processing(target: Target) -> PostProcessing:
+    """Return what places the atoms of a target."""
+    if target.symmetry is not None:
+        return SymmetricCrystal(target)
+    return FixedCell(target) if target.lattice == "fixed" else VariedCell(target)

@@ -1,0 +1,82 @@
+"""Atoms in one cell or box, which stays as it is."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import covalent_radii
+from scipy.special import logit
+
+from logan_campaign.descriptors.lattice import reduced_cell, translations
+from logan_campaign.generators.wgan.settings import Target
+
+#: Volume that atoms placed at random in a box are spread over, over that of their spheres of
+#: covalent radius: about the van der Waals volume of a small molecule.
+_SPREAD_VOLUME = 10.0
+
+
+class FixedCell:
+    """Atoms in the target's cell, which stays as it is.
+
+    Molecules: sigmoid of the outputs times the box, so that no atom leaves it. Crystals:
+    fractional coordinates 1/2 + output/4 (the slope that the sigmoid has at its centre)
+    modulo 1, so that atoms cross cell faces freely.
+    """
+
+    n_drawn = 0
+
+    def __init__(self, target: Target) -> None:
+        self.n_atoms = len(target.numbers)
+        self.n_outputs = 3 * self.n_atoms
+        self.periodic = target.periodic
+        self.numbers = np.array(target.numbers)
+        self.exact_cell = target.cell_array
+        self.cell: np.ndarray | None = target.cell_array.astype(np.float32)
+
+    def __call__(self, outputs: jax.Array, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+        outputs = outputs.reshape(len(outputs), self.n_atoms, 3)
+        fractional = (0.5 + outputs / 4.0) % 1.0 if self.periodic else jax.nn.sigmoid(outputs)
+        cell = jnp.asarray(self.cell)
+        # Written out: a matrix product with three rows is slower and less exact on some devices.
+        positions = sum(fractional[..., k, None] * cell[k] for k in range(3))
+        return jnp.asarray(positions), cell
+
+    def outputs_of(self, positions: np.ndarray) -> jax.Array:
+        """Return the outputs (n, n_outputs) that a molecule's positions follow from.
+
+        Molecules are moved to the middle of the box; what would stick out is drawn to its wall.
+
+        Args:
+            positions: (n, N, 3) (Å).
+        """
+        middle = self.exact_cell.sum(axis=0) / 2.0
+        moved = positions - positions.mean(axis=1, keepdims=True) + middle
+        inside = np.clip(moved @ np.linalg.inv(self.exact_cell), 0.01, 0.99)
+        return jnp.asarray(logit(inside).reshape(len(positions), -1), jnp.float32)
+
+    def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
+        """See :class:`PostProcessing`."""
+        return jnp.float32(spread) * jax.random.normal(key, (self.n_outputs,), jnp.float32)
+
+    def initial_outputs(self, key: jax.Array, n: int) -> jax.Array:
+        """See :class:`PostProcessing`.
+
+        Crystals: uniformly in the cell. Molecules: uniformly in a box of the same shape about
+        the same centre, ten times as large as the atoms' spheres of covalent radius together,
+        or in the whole box where that is smaller.
+        """
+        uniform = jax.random.uniform(key, (n, self.n_outputs), jnp.float32, -0.5, 0.5)
+        if self.periodic:
+            return 4.0 * uniform
+        spheres = 4.0 / 3.0 * np.pi * (covalent_radii[self.numbers] ** 3).sum()
+        box = abs(np.linalg.det(self.exact_cell))
+        edge = np.float32(min(0.98, (_SPREAD_VOLUME * spheres / box) ** (1.0 / 3.0)))
+        inside = 0.5 + edge * uniform
+        return jnp.log(inside) - jnp.log1p(-inside)
+
+    def translations(self, r_cut: float) -> np.ndarray | None:
+        """See :class:`PostProcessing`."""
+        if not self.periodic:
+            return None
+        return translations(reduced_cell(self.exact_cell, np.ones(3, dtype=bool)), r_cut)

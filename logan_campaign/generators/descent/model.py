@@ -1,0 +1,205 @@
+"""Models without weights: the environments to descend to, stored as safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+from pydantic import ValidationError
+
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.core.ids import content_id
+from logan_campaign.generators.cells.fixed import FixedCell
+from logan_campaign.generators.descent.exchange import Family
+from logan_campaign.generators.descent.program import BLOCK, Problem, program_for
+from logan_campaign.generators.descent.reference import SpeciesReference, fit
+from logan_campaign.generators.descent.settings import DescentHyperparameters
+from logan_campaign.generators.wgan import GeneratedPool, Target
+from logan_campaign.generators.wgan.environments import training_species
+from logan_campaign.generators.wgan.generation import model_arrays
+from logan_campaign.generators.wgan.model import read_model, write_tensors
+
+FORMAT = "logan-campaign descent model"
+
+#: Raised by hand whenever the same inputs give other results.
+ALGORITHM_VERSION = 1
+
+
+def model_id(
+    training_set_id: str, target: Target, hyperparameters: DescentHyperparameters, seed: int
+) -> str:
+    """Return the id of the model that follows from these inputs and this algorithm version."""
+    inputs = {
+        "training_set_id": training_set_id,
+        "target": target.as_dict(),
+        "hyperparameters": hyperparameters.identity(),
+        "seed": int(seed),
+        "algorithm_version": ALGORITHM_VERSION,
+    }
+    return content_id("model", inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class DescentModel:
+    """What structures are made from by descent.
+
+    Attributes:
+        references: environments of each species of the target, by ascending atomic number.
+        hyperparameters: everything that can be set.
+        species: atomic numbers in the training set, ascending.
+        target: what it generates.
+        training_set_id: set that the environments come from.
+        seed: of rattling and choice of environments.
+        algorithm_version: version of the algorithm.
+    """
+
+    references: tuple[SpeciesReference, ...]
+    hyperparameters: DescentHyperparameters
+    species: tuple[int, ...]
+    target: Target
+    training_set_id: str
+    seed: int
+    algorithm_version: int = ALGORITHM_VERSION
+
+    @classmethod
+    def fit(
+        cls,
+        structures: Sequence[Atoms],
+        target: Target,
+        hyperparameters: DescentHyperparameters,
+        *,
+        seed: int,
+        training_set_id: str,
+    ) -> DescentModel:
+        """Return the model of a training set; see :func:`fit`.
+
+        Raises:
+            InputError: for structures or a target that cannot be used.
+        """
+        hyperparameters.check(target.numbers, target.periodic)
+        references = fit(structures, target, hyperparameters, seed=seed)
+        species = training_species(structures, target)
+        return cls(references, hyperparameters, species, target, training_set_id, seed)
+
+    @property
+    def id(self) -> str:
+        """Content id of the inputs that the model follows from."""
+        return model_id(self.training_set_id, self.target, self.hyperparameters, self.seed)
+
+    @property
+    def problem(self) -> Problem:
+        """What shapes the program that runs the model."""
+        return Problem(self.target, self.hyperparameters, self.species)
+
+    def generate(self, n: int, *, seed: int) -> GeneratedPool:
+        """Return ``n`` structures; the first ones are the same for every ``n``.
+
+        Args:
+            n: how many.
+            seed: of the random starts.
+
+        Raises:
+            InputError: if ``n`` is negative.
+        """
+        if n < 0:
+            raise InputError(f"cannot generate {n} structures")
+        program = program_for(self.problem)
+        key = jax.random.key(seed % 2**63)
+        positions = np.empty((n, len(self.target.numbers), 3), dtype=np.float32)
+        cells = np.empty((n, 3, 3))
+        family = Family(np.array(self.target.numbers), self.hyperparameters.exchange, seed)
+        for block, start in enumerate(range(0, n, program.n_kept)):
+            stop = min(start + program.n_kept, n)
+            begun = family.starts(block, BLOCK)
+            if begun is None:
+                p, c = program.jit_block(self.references, jax.random.fold_in(key, block))
+            else:
+                assert isinstance(program.place, FixedCell)  # a molecule's
+                p, c = program.jit_again(self.references, program.place.outputs_of(begun))
+            if self.hyperparameters.exchange:
+                family.add(np.asarray(p))
+            positions[start:stop] = np.asarray(p)[: stop - start]
+            cells[start:stop] = np.asarray(c)[: stop - start]
+            progress.report("generate", stop, n)
+        if self.target.lattice == "fixed":
+            cells[:] = self.target.cell_array
+        return GeneratedPool(positions, cells)
+
+    def scores(self, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Return how far each structure's atoms are from the training set's; lower is nearer.
+
+        Args:
+            positions: (n, N, 3) of the target's atoms (Å).
+            cells: (n, 3, 3) or (3, 3) cell vectors (Å), of the kind that the model makes.
+
+        Returns:
+            Array of shape (n,).
+
+        Raises:
+            InputError: if the shapes do not fit or crystals have another cell.
+        """
+        program = program_for(self.problem)
+        positions, each = model_arrays(
+            self.target, program.images, program.descriptor.r_cut, positions, cells
+        )
+        bandwidth = jnp.float32(self.hyperparameters.last_bandwidth)
+        output = np.empty(len(positions), dtype=np.float32)
+        for start in range(0, len(positions), BLOCK):
+            stop = min(start + BLOCK, len(positions))
+            rows = np.minimum(np.arange(start, start + BLOCK), len(positions) - 1)
+            part = program.jit_misfit(
+                self.references, positions[rows], None if each is None else each[rows], bandwidth
+            )
+            output[start:stop] = np.asarray(part)[: stop - start]
+        return output
+
+    def to_bytes(self) -> bytes:
+        """Return the model as the contents of a safetensors file."""
+        header = {
+            "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+            "species": list(self.species),
+            "target": self.target.as_dict(),
+            "training_set_id": self.training_set_id,
+            "seed": self.seed,
+            "algorithm_version": self.algorithm_version,
+        }
+        return write_tensors(FORMAT, header, self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the references' arrays, by name."""
+        return {
+            f"{name}.{k}": np.asarray(array)
+            for k, reference in enumerate(self.references)
+            for name, array in reference._asdict().items()
+        }
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> DescentModel:
+        """Return the model that :meth:`to_bytes` wrote.
+
+        Raises:
+            ModelFileError: if the bytes are truncated, foreign or of an unknown version.
+        """
+        header, tensors = read_model(FORMAT, ALGORITHM_VERSION, content)
+        try:
+            target = Target(**header["target"])
+            return cls(
+                references=tuple(
+                    SpeciesReference(
+                        *(jnp.asarray(tensors[f"{n}.{k}"]) for n in SpeciesReference._fields)
+                    )
+                    for k in range(len(set(target.numbers)))
+                ),
+                hyperparameters=DescentHyperparameters.model_validate(header["hyperparameters"]),
+                species=tuple(int(z) for z in header["species"]),
+                target=target,
+                training_set_id=str(header["training_set_id"]),
+                seed=int(header["seed"]),
+            )
+        except (KeyError, TypeError, ValueError, ValidationError, InputError) as err:
+            raise ModelFileError(f"the model file's header is incomplete: {err!r}") from err

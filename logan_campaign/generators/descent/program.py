@@ -1,0 +1,237 @@
+"""Descents from random starts, as pure functions with explicit keys.
+
+A structure is made by moving the raw outputs of the post-processing, without any network,
+until its atoms look like atoms of the training set: the mean of :func:`misfits` over its atoms
+falls along Adam's steps, while bandwidth and step size shrink. Every structure starts on its
+own, so that no two of them share what a generator would have collapsed to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from logan_campaign.descriptors.batch import batch_spectra
+from logan_campaign.descriptors.lattice import reduced_cell
+from logan_campaign.generators.cells import post_processing
+from logan_campaign.generators.descent.reference import SpeciesReference, misfits
+from logan_campaign.generators.descent.settings import DescentHyperparameters
+from logan_campaign.generators.wgan import Target
+
+#: Descents that run together, and among which those to keep are chosen.
+BLOCK = 64
+
+#: The bandwidth reaches its last value after this share of the steps.
+_NARROWED = 0.8
+
+
+class State(NamedTuple):
+    """Everything that changes during a block of descents.
+
+    Attributes:
+        step: steps done.
+        outputs: (n, n_outputs) raw outputs.
+        drawn: (n, n_drawn) numbers that stay as drawn.
+        optimizer: Adam's moments.
+    """
+
+    step: jax.Array
+    outputs: jax.Array
+    drawn: jax.Array
+    optimizer: Any
+
+
+class Schedule(NamedTuple):
+    """How a descent begins, and its length; it ends with ``last_bandwidth`` and ``last_step``.
+
+    Attributes:
+        steps: of the optimiser.
+        bandwidth: of the kernels at the start.
+        step: of the optimiser at the start, in raw outputs.
+    """
+
+    steps: int
+    bandwidth: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What shapes a program."""
+
+    target: Target
+    hyperparameters: DescentHyperparameters
+    species: tuple[int, ...]
+
+
+class Program:
+    """Pure functions of one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        target, h = problem.target, problem.hyperparameters
+        self.problem = problem
+        self.descriptor = h.descriptor(problem.species)
+        self.place = post_processing(target)
+        self.images = self.place.translations(h.r_cut)
+        self.cell = None
+        if target.periodic and self.place.cell is not None:
+            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
+        numbers = np.array(target.numbers)
+        self.rows = [np.flatnonzero(numbers == z) for z in sorted(set(target.numbers))]
+        #: How many structures are kept of each block of descents.
+        self.n_kept = max(1, round(h.keep * BLOCK))
+        self.optimizer = optax.scale_by_adam()
+        self.jit_block = jax.jit(self.block)
+        self.jit_again = jax.jit(self.again)
+        self.jit_misfit = jax.jit(self.misfit)
+
+    def init(self, key: jax.Array, n: int) -> State:
+        """Return ``n`` structures placed at random; in crystals, atoms then push each other apart.
+
+        Atoms that start on top of each other rarely find their way out again. In the box of a
+        molecule, they would only flee to its walls.
+        """
+        k_outputs, k_drawn = jax.random.split(key)
+        drawn = jax.random.normal(k_drawn, (n, self.place.n_drawn), jnp.float32)
+        outputs = self.place.initial_outputs(k_outputs, n)
+        if self.problem.target.periodic:
+            outputs = self._pushed_apart(outputs, drawn)
+        return State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
+
+    def _pushed_apart(self, outputs: jax.Array, drawn: jax.Array) -> jax.Array:
+        h = self.problem.hyperparameters
+        slope = jax.grad(lambda o: self.crowding(*self.place(o, drawn)).sum())
+
+        def push(_: int, carry: Any) -> Any:
+            outputs, optimizer = carry
+            gradient = slope(outputs)
+            update, optimizer = self.optimizer.update(gradient, optimizer)
+            return outputs - h.first_step * update, optimizer
+
+        start = (outputs, self.optimizer.init(outputs))
+        return jnp.asarray(jax.lax.fori_loop(0, h.spread_steps, push, start)[0])
+
+    def crowding(self, positions: jax.Array, cells: jax.Array) -> jax.Array:
+        """Return the sum of (1 - r/d)² over pairs of atoms nearer than d in crystals, shape (n,).
+
+        d is the edge of the cube that each atom has for itself.
+
+        Args:
+            positions: (n, N, 3) (Å).
+            cells: (3, 3) or (n, 3, 3) cell vectors (Å).
+        """
+        n_atoms = positions.shape[1]
+        cells = jnp.broadcast_to(cells, (len(positions), 3, 3))
+        edge = (jnp.abs(jnp.linalg.det(cells)) / n_atoms) ** (1.0 / 3.0)
+        images = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+        shifts = jnp.einsum("ik,nkc->nic", jnp.asarray(images, positions.dtype), cells)
+        itself = np.eye(n_atoms)[:, :, None] * (images == 0).all(axis=1)
+        between = positions[:, :, None] - positions[:, None]
+        vectors = between[:, :, :, None] + shifts[:, None, None]
+        square = (vectors**2).sum(axis=-1)
+        # the root has no slope at 0, where an atom meets itself
+        distance = jnp.sqrt(jnp.where(itself > 0, 1.0, jnp.maximum(square, 1e-6)))
+        near = jnp.maximum(0.0, 1.0 - distance / edge[:, None, None, None])
+        return (jnp.where(itself > 0, 0.0, near) ** 2).sum(axis=(1, 2, 3)) / 2.0
+
+    def misfit(
+        self,
+        references: tuple[SpeciesReference, ...],
+        positions: jax.Array,
+        cells: jax.Array | None,
+        bandwidth: jax.Array,
+    ) -> jax.Array:
+        """Return the mean over each structure's atoms of :func:`misfits`, shape (n,).
+
+        Args:
+            references: of each species of the target, by ascending atomic number.
+            positions: (n, N, 3) (Å).
+            cells: (n, 3, 3) cell vectors (Å) where they differ between structures.
+            bandwidth: of the kernels.
+        """
+        cell = cells if self.cell is None else jnp.asarray(self.cell, positions.dtype)
+        if self.images is None:
+            cell = None
+        spectra = batch_spectra(
+            self.descriptor, self.problem.target.numbers, positions, cell, self.images
+        )
+        total = jnp.zeros(len(positions), positions.dtype)
+        for reference, rows in zip(references, self.rows, strict=True):
+            own = misfits(reference, spectra[:, rows].reshape(-1, spectra.shape[-1]), bandwidth)
+            total = total + own.reshape(len(positions), len(rows)).sum(axis=1)
+        return total / len(self.problem.target.numbers)
+
+    def step(
+        self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
+    ) -> State:
+        """Return the state after one step of every descent."""
+        h = self.problem.hyperparameters
+        done = state.step / schedule.steps
+        narrowed = jnp.minimum(1.0, done / _NARROWED)
+        bandwidth = schedule.bandwidth * (h.last_bandwidth / schedule.bandwidth) ** narrowed
+        length = schedule.step * (h.last_step / schedule.step) ** done
+
+        def loss(outputs: jax.Array) -> jax.Array:
+            return self.misfit(references, *self.place(outputs, state.drawn), bandwidth).sum()
+
+        gradient = jax.grad(loss)(state.outputs)
+        # A structure that has left the range of numbers stays as it is; its loss tells.
+        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
+        update, optimizer = self.optimizer.update(gradient, state.optimizer)
+        return State(state.step + 1, state.outputs - length * update, state.drawn, optimizer)
+
+    def block(
+        self, references: tuple[SpeciesReference, ...], key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells of those of a block of descents that are kept.
+
+        They stand in the order in which they started, so that any number of them is as good
+        as any other.
+        """
+        h = self.problem.hyperparameters
+        schedule = Schedule(h.descent_steps, h.first_bandwidth, h.first_step)
+        return self.kept(self.init(key, BLOCK), references, schedule)
+
+    def again(
+        self, references: tuple[SpeciesReference, ...], outputs: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells as :meth:`block` does, from starts that are given.
+
+        Args:
+            references: of each species of the target, by ascending atomic number.
+            outputs: (BLOCK, n_outputs) raw outputs.
+        """
+        h = self.problem.hyperparameters
+        drawn = jnp.zeros((BLOCK, self.place.n_drawn), outputs.dtype)
+        state = State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
+        schedule = Schedule(h.exchange_steps, h.exchange_bandwidth, h.exchange_step)
+        return self.kept(state, references, schedule)
+
+    def kept(
+        self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return positions and cells of the descents that end with the lowest misfits."""
+        state = jax.lax.fori_loop(
+            0, schedule.steps, lambda _, s: self.step(s, references, schedule), state
+        )
+        positions, cells = self.place(state.outputs, state.drawn)
+        cells = jnp.broadcast_to(cells, (BLOCK, 3, 3))
+        last = jnp.float32(self.problem.hyperparameters.last_bandwidth)
+        misfit = self.misfit(references, positions, cells, last)
+        misfit = jnp.where(jnp.isfinite(misfit), misfit, jnp.inf)
+        kept = jnp.sort(jnp.argsort(misfit)[: self.n_kept])
+        return positions[kept], cells[kept]
+
+
+@lru_cache(maxsize=8)
+def program_for(problem: Problem) -> Program:
+    """Return the program of a problem, compiled at most once per process."""
+    return Program(problem)

@@ -1,0 +1,143 @@
+"""What a user can set for structures that are made by descent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from logan_campaign.core.errors import InputError
+from logan_campaign.core.settings import SpecModel
+from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.descriptors.settings import (
+    CutoffRadius,
+    NeighbourCount,
+    RadialBasis,
+    RadialOrder,
+)
+
+
+class DescentHyperparameters(SpecModel):
+    """Everything that can be set for one model; docs/generation.md says how it was chosen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Literal["descent"] = Field("descent", description="How structures are made")
+    radial: RadialBasis = "bessel"
+    r_cut: CutoffRadius = 6.0
+    n_max: RadialOrder = 3
+    n_neighbour: NeighbourCount = 40
+    cutoff: Literal["faithful", "smooth"] = Field(
+        "faithful",
+        description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': atoms fade out "
+        "before they leave",
+    )
+    rattle_copies: int = Field(
+        2, ge=1, le=1000, description="Copies of each training structure, each rattled anew"
+    )
+    rattle_stdev: float = Field(
+        0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
+    )
+    environments_per_species: int | None = Field(
+        8,
+        ge=1,
+        description="Environments drawn per species from each copy; null takes all of them",
+    )
+    references: int = Field(
+        500, ge=1, le=100_000, description="Environments per species that are kept, at most"
+    )
+    variance_floor: float = Field(
+        1e-2,
+        gt=0,
+        le=1,
+        description="Directions of the descriptors' space that vary by less than this share of "
+        "the largest variance count as varying by it",
+    )
+    first_bandwidth: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Width of the kernels at the start, in standard deviations of the "
+        "training set's environments",
+    )
+    last_bandwidth: float = Field(
+        0.2, gt=0, le=100, description="Width of the kernels at the end, in the same units"
+    )
+    first_step: float = Field(
+        0.1, gt=0, le=10, description="Step of the optimiser (Adam) at the start, in raw outputs"
+    )
+    last_step: float = Field(
+        5e-3, gt=0, le=10, description="Step of the optimiser at the end, in raw outputs"
+    )
+    spread_steps: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Steps that push crowded atoms of crystals apart before the descent",
+    )
+    descent_steps: int = Field(400, ge=1, le=100_000, description="Steps of one descent")
+    keep: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the descents that are kept: those that end nearest to the training "
+        "set's environments",
+    )
+
+    exchange: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Molecules: share of the descents that begin with an earlier structure in "
+        "which two groups of atoms have changed places, its molecular graph drawn evenly from "
+        "those found so far",
+    )
+    exchange_bandwidth: float = Field(
+        0.3, gt=0, le=100, description="Width of the kernels at the start of such a descent"
+    )
+    exchange_step: float = Field(
+        0.03, gt=0, le=10, description="Step of the optimiser at the start of such a descent"
+    )
+    exchange_steps: int = Field(100, ge=1, le=100_000, description="Steps of such a descent")
+
+    @model_validator(mode="after")
+    def _schedules_fall(self) -> DescentHyperparameters:
+        for name in ("bandwidth", "step"):
+            last = getattr(self, f"last_{name}")
+            for start in ("first", "exchange"):
+                first = getattr(self, f"{start}_{name}")
+                if last > first:
+                    raise ValueError(
+                        f"last_{name} ({last}) is larger than {start}_{name} ({first})"
+                    )
+        return self
+
+    def check(self, elements: Collection[object], periodic: bool) -> None:
+        """Check that the settings suit a target.
+
+        Args:
+            elements: of the target's atoms, by symbol or number.
+            periodic: whether the target is a crystal.
+
+        Raises:
+            InputError: if they do not.
+        """
+        if self.exchange and (periodic or len(set(elements)) == 1):
+            raise InputError(
+                "models.hyperparameters: 'exchange' is for molecules of several elements; leave "
+                "it out for this target"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the structures depend on, for ids."""
+        said = self.model_dump(mode="json")
+        if not self.exchange:
+            said = {name: value for name, value in said.items() if not name.startswith("exchange")}
+        return said
+
+    def descriptor(self, species: tuple[int, ...]) -> Descriptor:
+        """Return the descriptor that these hyperparameters define for some species."""
+        return Descriptor(
+            species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
+        )

@@ -1,0 +1,114 @@
+"""Real environments: descriptors of rattled copies of the training structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+
+from logan_campaign.core.errors import InputError
+from logan_campaign.descriptors.environments import (
+    check_structure,
+    environment_spectra,
+    one_hot,
+    species_indices,
+)
+from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.descriptors.lattice import Surroundings
+from logan_campaign.generators.wgan.settings import Target
+from logan_campaign.generators.wgan.step import RealEnvironments
+
+
+class EnvironmentSettings(Protocol):
+    """What settings say of real environments, whatever method they are for."""
+
+    @property
+    def r_cut(self) -> float: ...
+    @property
+    def rattle_copies(self) -> int: ...
+    @property
+    def rattle_stdev(self) -> float: ...
+    @property
+    def environments_per_species(self) -> int | None: ...
+
+    def descriptor(self, species: tuple[int, ...]) -> Descriptor: ...
+
+
+def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, ...]:
+    """Return the atomic numbers in the training set, ascending.
+
+    Raises:
+        InputError: if there are no structures or they lack a species of the target.
+    """
+    if not structures:
+        raise InputError("there are no structures to train on")
+    for k, atoms in enumerate(structures):
+        check_structure(atoms, f"training structure {k}")
+    species = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    missing = sorted(set(target.numbers) - set(species))
+    if missing:
+        raise InputError(
+            f"no training structure holds atomic numbers {missing}, which the target needs"
+        )
+    return tuple(species)
+
+
+def real_environments(
+    structures: Sequence[Atoms],
+    target: Target,
+    hyperparameters: EnvironmentSettings,
+    species: tuple[int, ...],
+    *,
+    seed: int,
+) -> RealEnvironments:
+    """Return the descriptors that the critic takes as real, by central species.
+
+    Each structure is copied ``rattle_copies`` times, each copy rattled differently;
+    ``environments_per_species`` of its atoms (or all) are drawn from each copy.
+
+    Args:
+        structures: training set; periodic where their ``pbc`` says so.
+        target: what to generate; only its species are kept as central atoms.
+        hyperparameters: descriptor and rattling.
+        species: from :func:`training_species`.
+        seed: of the rattling and drawing.
+
+    Returns:
+        Descriptors sorted by species and where each target atom's species stands.
+    """
+    h = hyperparameters
+    descriptor = h.descriptor(species)
+    wanted = species_indices(np.array(target.numbers), species)
+    vectors, kinds, centres = [], [], []
+    for k, atoms in enumerate(structures):
+        indices = species_indices(atoms.numbers, species)
+        surroundings = Surroundings(atoms, h.r_cut)
+        positions = atoms.get_positions()
+        for copy in range(h.rattle_copies):
+            rng = np.random.default_rng([seed, k, copy])
+            rattled = positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)
+            chosen = []
+            for s in sorted(set(wanted.tolist())):
+                members = np.nonzero(indices == s)[0]
+                if h.environments_per_species is not None:
+                    members = rng.permutation(members)[: h.environments_per_species]
+                chosen.append(members)
+            atoms_chosen = np.concatenate(chosen)
+            if not len(atoms_chosen):
+                continue
+            found, neighbours = surroundings.nearest(rattled, atoms_chosen, descriptor.n_slots)
+            vectors.append(found.astype(np.float32))
+            kinds.append(np.where(neighbours >= 0, indices[neighbours], -1))
+            centres.append(indices[atoms_chosen])
+    centre = np.concatenate(centres)
+    order = np.argsort(centre, kind="stable")
+    spectra = environment_spectra(descriptor, np.concatenate(vectors), np.concatenate(kinds))
+    features = np.hstack([spectra, one_hot(centre, len(species), np.float32)])[order]
+    bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
+    return RealEnvironments(
+        features,  # type: ignore[arg-type]
+        bounds[:-1][wanted].astype(np.int32),
+        np.diff(bounds)[wanted].astype(np.int32),
+    )

@@ -1,0 +1,135 @@
+"""The training program in the compiler's language, kept beside its compiled form.
+
+Compiled programs are kept on disk by JAX, but to find one, a process has to trace the Python
+code anew, which takes longer than everything else that it does before the first step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from logan_campaign.generators.wgan.model import write_atomically
+from logan_campaign.generators.wgan.step import Problem, Program, RealEnvironments, State
+
+logger = logging.getLogger(__name__)
+
+#: Takes state, real environments, key and the step to stop at; returns the state there.
+Run = Callable[[State, RealEnvironments, jax.Array, jax.Array], State]
+
+
+def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.Array) -> Run:
+    """Return the program's ``run``, compiled for arguments like these; the first is donated.
+
+    With a compilation cache on a CPU the program is read from there, or traced and written;
+    otherwise, and for crystals, whose program calls LAPACK, it is traced. It is the same
+    program, whose results agree bit for bit.
+
+    Args:
+        program: what to run.
+        state, real, key: arguments of ``run``; only shapes and types matter.
+    """
+    run_traced: Run = program.jit_run
+    directory = jax.config.values["jax_compilation_cache_dir"]
+    if directory is None or jax.default_backend() != "cpu" or program.images is not None:
+        return run_traced
+    # Compiled here and once: the call itself would be compiled again for arguments that only
+    # differ in whether they are bound to the device, as results are and a first state is not.
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), _flat(state, real, key, jnp.int32(0))
+    )
+    stored = stored_program(program, Path(directory), state, real, key)
+    if stored is None:
+        return run_traced
+    call = jax.jit(stored.call, donate_argnums=(0,)).lower(*shapes).compile()
+    structure = jax.tree.structure(state)
+
+    def run(state: State, real: RealEnvironments, key: jax.Array, stop: jax.Array) -> State:
+        result: State = jax.tree.unflatten(structure, call(*_flat(state, real, key, stop)))
+        return result
+
+    return run
+
+
+def stored_program(
+    program: Program, directory: Path, state: State, real: RealEnvironments, key: jax.Array
+) -> export.Exported | None:
+    """Return the program's ``run`` on flat arguments from a directory, or trace and write it.
+
+    None if it calls functions outside itself, such as LAPACK's: those JAX makes ready while
+    it traces, and a process that only reads the program would jump to nowhere.
+    """
+    structures = jax.tree.structure(state), jax.tree.structure(real)
+    implementation = jax.random.key_impl(key)
+    example = _flat(state, real, key, jnp.int32(0))
+    path = directory / f"{_name(program.problem, str(implementation), example)}.stablehlo"
+    found = _read(path)
+    if found is not None:
+        return found
+
+    def on_leaves(state: list[Any], real: list[Any], key: jax.Array, stop: jax.Array) -> list[Any]:
+        first, second = map(jax.tree.unflatten, structures, (state, real))
+        typed = jax.random.wrap_key_data(key, impl=implementation)
+        return jax.tree.leaves(program.run(first, second, typed, stop))
+
+    traced = export.export(jax.jit(on_leaves))(*example)
+    if "custom_call" in traced.mlir_module():
+        return None
+    _write(path, bytes(traced.serialize()))
+    return traced
+
+
+def _flat(state: State, real: RealEnvironments, key: jax.Array, stop: jax.Array) -> tuple[Any, ...]:
+    return jax.tree.leaves(state), jax.tree.leaves(real), jax.random.key_data(key), stop
+
+
+def _name(problem: Problem, implementation: str, example: Any) -> str:
+    """Return a name that changes with everything that the program follows from."""
+    return hashlib.sha256(
+        json.dumps(
+            [
+                problem.hyperparameters.model_dump(mode="json"),
+                repr((problem.target, problem.species, implementation)),
+                [(str(x.dtype), x.shape) for x in jax.tree.leaves(example)],
+                [version("jax"), version("jaxlib"), jax.config.values["jax_enable_x64"]],
+                _sources(),
+            ]
+        ).encode()
+    ).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """Return the hash of the code that is traced."""
+    generators = Path(__file__).parents[1]
+    files = sorted([*generators.rglob("*.py"), *(generators.parent / "descriptors").glob("*.py")])
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _read(path: Path) -> export.Exported | None:
+    """Return the program in a file, whose first 32 bytes are the hash of the others."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None  # not there yet, the usual case
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        logger.warning("ignoring %s, which is damaged; the program is traced anew", path)
+        return None
+    return export.deserialize(bytearray(content[32:]))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, hashlib.sha256(content).digest() + content)
+    except OSError as err:
+        logger.warning("the training program is not kept: %s", err)

@@ -1,0 +1,262 @@
+"""Training of one member of the ensemble, with checkpoints and named failures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+
+from logan_campaign.core import progress
+from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.wgan.model import (
+    LoganModel,
+    read_tensors,
+    write_atomically,
+    write_tensors,
+)
+from logan_campaign.generators.wgan.settings import Hyperparameters, Target, model_id
+from logan_campaign.generators.wgan.step import N_DISTINCT, Metrics, Problem, State, program_for
+from logan_campaign.generators.wgan.stored import stored_run
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_FORMAT = "logan-campaign checkpoint"
+
+#: Records of the history over a whole training.
+_RECORDS = 100
+
+#: The first checkpoint comes after this time (s), later ones take this share of it at most.
+_FIRST_CHECKPOINT_S = 1.0
+_CHECKPOINT_SHARE = 0.01
+
+#: Samples whose mean descriptors differ by less than this share of their norm are equal.
+DISTINCT_TOLERANCE = 1e-3
+
+HISTORY_KEYS = ("step", *Metrics._fields, "distinct_share")
+
+
+AnyModel = TypeVar("AnyModel", covariant=True)
+
+
+@dataclass(frozen=True)
+class TrainingResult(Generic[AnyModel]):
+    """What came out of a training.
+
+    Attributes:
+        model: the trained model; None if the training failed.
+        history: lists of one length: step, generator_loss, critic_loss, penalty, wasserstein,
+            critic_gradient_norm and distinct_share.
+        state: 'trained' or 'failed'.
+        reason: why it failed and what to do; empty if it did not.
+        steps: generator updates done.
+        elapsed_s: wall time, earlier parts of a continued training included (s).
+    """
+
+    model: AnyModel | None
+    history: dict[str, list[Any]]
+    state: Literal["trained", "failed"]
+    reason: str
+    steps: int
+    elapsed_s: float
+
+
+def train(
+    structures: Sequence[Atoms],
+    target: Target,
+    hyperparameters: Hyperparameters,
+    *,
+    seed: int,
+    training_set_id: str,
+    start: LoganModel | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every_s: float = 20.0,
+) -> TrainingResult[LoganModel]:
+    """Train one model; the same inputs and seed give the same model on one device.
+
+    Args:
+        structures: training set, periodic where their ``pbc`` says so.
+        target: atoms and cell to generate.
+        hyperparameters: everything that can be set.
+        seed: of weights, rattling, resampling and latents.
+        training_set_id: id of ``structures``, kept in the model.
+        start: model whose weights to go on from, see :func:`can_start`; the optimiser's state
+            is not kept. None for fresh weights.
+        checkpoint: file to continue from if it fits and to write now and then; a finished
+            training leaves its last one. Continuing changes no bit of the result.
+        checkpoint_every_s: seconds between checkpoints at most; they come sooner as long as
+            writing them takes less than a hundredth of the time.
+
+    Returns:
+        The model and its history; a training that diverges or collapses is returned as
+        failed with its reason, it does not raise.
+
+    Raises:
+        InputError: for structures, a target or a start that cannot be used.
+    """
+    begun = time.monotonic()
+    species = training_species(structures, target)
+    program = program_for(Problem.of(target, hyperparameters, species))
+    if start is not None and start.problem != program.problem:
+        raise InputError(
+            f"training cannot go on from {start.id}: that was trained for other atoms, another "
+            "cell, other elements or other hyperparameters; leave out the start"
+        )
+    start_id = None if start is None else start.id
+    identity = model_id(training_set_id, target, hyperparameters, seed, start_id)
+    real = jax.device_put(
+        real_environments(structures, target, hyperparameters, species, seed=seed)
+    )
+    key = jax.random.key(seed % 2**63)
+    init_key, run_key, sample_key = jax.random.split(key, 3)
+    state = program.jit_init(init_key)
+    if start is not None:
+        state = state._replace(
+            generator=jax.tree.map(jnp.asarray, start.generator),
+            critic=jax.tree.map(jnp.asarray, start.critic),
+        )
+    history: dict[str, list[Any]] = {name: [] for name in HISTORY_KEYS}
+    earlier_s = 0.0
+    if checkpoint is not None:
+        found = _read_checkpoint(Path(checkpoint), identity, state)
+        if found is not None:
+            state, history, earlier_s = found
+            logger.info("continuing %s from step %d", identity, int(state.step))
+    run = stored_run(program, state, real, run_key)
+    total = hyperparameters.steps
+    every = max(1, total // _RECORDS)
+    chunk, saved = 1, time.monotonic()
+    pause = min(_FIRST_CHECKPOINT_S, checkpoint_every_s)
+    reason = ""
+    done = int(state.step)
+    progress.report("train", done, total)
+    while done < total and not reason:
+        stop = min(done + chunk, (done // every + 1) * every, total)
+        started = time.monotonic()
+        state = jax.block_until_ready(run(state, real, run_key, jnp.int32(stop)))
+        took = time.monotonic() - started
+        # About one report per second, whatever the machine; the chunks change no result.
+        chunk = int(np.clip((stop - done) / max(took, 1e-6), 1, 2 * chunk + 1))
+        done = stop
+        metrics = [float(value) for value in state.metrics]
+        if not np.isfinite(metrics).all():
+            reason = (
+                f"diverged: the losses are not finite at step {done}; "
+                "lower the learning rate or use another seed"
+            )
+        if done % every == 0 or done == total or reason:
+            share = (
+                0.0
+                if reason
+                else distinct_share(
+                    np.asarray(program.jit_fingerprints(state.generator, sample_key))
+                )
+            )
+            for name, value in zip(HISTORY_KEYS, [done, *metrics, share], strict=True):
+                history[name].append(value)
+        progress.report("train", done, total, f"wasserstein {metrics[3]:.3f}")
+        if checkpoint is not None and (time.monotonic() - saved > pause or done == total):
+            started = time.monotonic()
+            elapsed = earlier_s + started - begun
+            _write_checkpoint(Path(checkpoint), identity, state, history, elapsed)
+            saved = time.monotonic()
+            pause = min((saved - started) / _CHECKPOINT_SHARE, checkpoint_every_s)
+    if not reason and history["distinct_share"][-1] * N_DISTINCT <= 1.0:
+        reason = (
+            f"collapsed: all samples are the same structure after {done} steps; "
+            "use another seed, more steps or a lower learning rate"
+        )
+    model = None
+    if not reason:
+        model = LoganModel(
+            jax.tree.map(np.asarray, state.generator),
+            jax.tree.map(np.asarray, state.critic),
+            hyperparameters,
+            species,
+            target,
+            training_set_id,
+            seed,
+            done,
+            start_id,
+        )
+    return TrainingResult(
+        model,
+        history,
+        "failed" if reason else "trained",
+        reason,
+        done,
+        earlier_s + time.monotonic() - begun,
+    )
+
+
+def can_start(
+    start: LoganModel,
+    structures: Sequence[Atoms],
+    target: Target,
+    hyperparameters: Hyperparameters,
+) -> bool:
+    """Return whether a training can go on from the weights of a model.
+
+    It can where the atoms, the cell, the elements of the training set and all
+    hyperparameters but the number of steps are the same.
+    """
+    species = training_species(structures, target)
+    return start.problem == Problem.of(target, hyperparameters, species)
+
+
+def distinct_share(fingerprints: np.ndarray) -> float:
+    """Return the number of distinct rows, up to a tolerance, over the number of rows.
+
+    Args:
+        fingerprints: (n, n_features) structure descriptors.
+    """
+    scale = float(np.linalg.norm(fingerprints, axis=1).mean())
+    representatives: list[np.ndarray] = []
+    for row in fingerprints:
+        if not any(
+            np.linalg.norm(row - other) < DISTINCT_TOLERANCE * scale for other in representatives
+        ):
+            representatives.append(row)
+    return len(representatives) / len(fingerprints)
+
+
+def _write_checkpoint(
+    path: Path, identity: str, state: State, history: dict[str, list[Any]], elapsed_s: float
+) -> None:
+    leaves = jax.tree.leaves(state)
+    # NaN has no JSON form; a diverged training is not worth continuing, nor is it saved.
+    if not all(np.isfinite(value) for value in state.metrics):
+        return
+    header = {"model_id": identity, "history": history, "elapsed_s": elapsed_s}
+    tensors = {f"leaf.{k}": np.asarray(leaf) for k, leaf in enumerate(leaves)}
+    write_atomically(path, write_tensors(CHECKPOINT_FORMAT, header, tensors))
+
+
+def _read_checkpoint(
+    path: Path, identity: str, template: State
+) -> tuple[State, dict[str, list[Any]], float] | None:
+    """Return state, history and elapsed time; None, with a warning, if they do not fit."""
+    if not path.exists():
+        return None
+    try:
+        header, tensors = read_tensors(CHECKPOINT_FORMAT, path.read_bytes())
+        if header["model_id"] != identity:
+            raise ModelFileError(f"it belongs to {header['model_id']}")
+        leaves, structure = jax.tree.flatten(template)
+        found = [tensors[f"leaf.{k}"] for k in range(len(leaves))]
+        for a, b in zip(found, leaves, strict=True):
+            if a.shape != b.shape or a.dtype != b.dtype:
+                raise ModelFileError("its arrays have other shapes")
+        state = jax.tree.unflatten(structure, [jnp.asarray(a) for a in found])
+        return state, dict(header["history"]), float(header["elapsed_s"])
+    except (ModelFileError, OSError, KeyError, ValueError, TypeError) as err:
+        logger.warning("ignoring checkpoint %s, training starts anew: %s", path, err)
+        return None

@@ -1,0 +1,1 @@
+"""Structures as such: formulas, cells, bonds, molecular graphs, coordination, symmetry."""

@@ -1,0 +1,292 @@
+"""Coordination and bonded networks, learned from a training set and judged for many structures.
+
+Two atoms are bonded if they are nearer than ``bond_factor`` sums of their covalent radii
+(Cordero et al., doi 10.1039/b801115j); periodic images count one by one. How many neighbours of
+each species an atom of each species has is learned from the training set, not typed in.
+
+Networks are told apart by their coordination sequences: the number of atoms 1, 2, 3, … bonds
+away from each atom (Brunner and Laves 1971; used for zeolite frameworks by Meier and Moeck,
+doi 10.1016/0022-4596(79)90177-4). They do not depend on the choice of cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+
+from logan_campaign.core.documents import Geometry
+from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.structures import to_atoms
+
+#: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
+BOND_FACTOR = 1.3
+
+#: Shells of a coordination sequence that are compared.
+SHELLS = 10
+
+# Distance vectors held at a time, to bound memory.
+_CHUNK_VECTORS = 2_000_000
+
+
+class Bonds(NamedTuple):
+    """Bonds of n structures, each seen from both of its ends.
+
+    Attributes:
+        structure: (n_bonds,) which structure.
+        first, second: (n_bonds,) atoms; an atom may be bonded to an image of itself.
+        image: (n_bonds, 3) cell that the second atom stands in, from the first one's.
+        ratio: (n_bonds,) length in sums of covalent radii.
+    """
+
+    structure: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    image: np.ndarray
+    ratio: np.ndarray
+
+    def shorter_than(self, factor: float) -> Bonds:
+        """Return the bonds below ``factor`` sums of covalent radii."""
+        keep = self.ratio < factor
+        return Bonds(*(part[keep] for part in self))
+
+
+def find_bonds(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    cells: np.ndarray | None,
+    factor: float = BOND_FACTOR,
+) -> Bonds:
+    """Find the bonds of many structures with the same atoms.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n, n_atoms, 3) finite positions (Å).
+        cells: (n, 3, 3) cell vectors with a volume (Å); None for molecules.
+        factor: bonds are shorter than this many sums of covalent radii.
+    """
+    radii = covalent_radii[np.asarray(numbers, dtype=int)]
+    sums = radii[:, None] + radii[None, :]
+    reach = factor * float(sums.max(initial=0.0))
+    n, n_atoms = positions.shape[:2]
+    parts = []
+    size = max(1, _CHUNK_VECTORS // max(1, n_atoms**2))
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
+        part = _bonds(positions[rows], None if cells is None else cells[rows], sums, reach, factor)
+        parts.append(part._replace(structure=part.structure + start))
+    if not parts:
+        empty = np.zeros(0, dtype=int)
+        return Bonds(empty, empty, empty, np.zeros((0, 3), dtype=int), np.zeros(0))
+    return Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _bonds(
+    positions: np.ndarray, cells: np.ndarray | None, sums: np.ndarray, reach: float, factor: float
+) -> Bonds:
+    n, n_atoms = positions.shape[:2]
+    if cells is None:
+        vectors = positions[:, None, :, :] - positions[:, :, None, :]
+        wrapped = np.zeros((n, n_atoms, n_atoms, 3), dtype=int)
+        counts = np.zeros(3, dtype=int)
+        cells = np.zeros((n, 3, 3))
+    else:
+        inverse = np.linalg.inv(cells)
+        heights = 1.0 / np.linalg.norm(inverse, axis=1)  # columns of the inverse are normals
+        fractional = np.einsum("nai,nij->naj", positions, inverse)
+        separation = fractional[:, None, :, :] - fractional[:, :, None, :]
+        whole = np.rint(separation)
+        wrapped = -whole.astype(int)
+        vectors = np.einsum("nabi,nij->nabj", separation - whole, cells)
+        # as far as a vector shorter than ``reach`` can lie after wrapping to [-1/2, 1/2]
+        counts = np.floor(reach / heights.min(axis=0) + 0.5).astype(int)
+    diagonal = np.arange(n_atoms)
+    parts = []
+    for shift in np.ndindex(*(2 * counts + 1)):
+        step = np.array(shift) - counts
+        moved = vectors + np.einsum("i,nij->nj", step, cells)[:, None, None, :]
+        ratio = np.linalg.norm(moved, axis=3) / sums
+        if not step.any():
+            ratio[:, diagonal, diagonal] = np.inf  # an atom is no neighbour of itself
+        found = np.nonzero(ratio < factor)
+        structure, first, second = found
+        parts.append(Bonds(structure, first, second, wrapped[found] + step, ratio[found]))
+    bonds = Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    order = np.lexsort((*bonds.image.T, bonds.second, bonds.first, bonds.structure))
+    return Bonds(*(part[order] for part in bonds))
+
+
+def count_neighbours(numbers: np.ndarray, bonds: Bonds, n: int) -> np.ndarray:
+    """Return (n, n_atoms, n_species) numbers of bonded neighbours, species ascending."""
+    species, kinds = np.unique(numbers, return_inverse=True)
+    counts = np.zeros((n, len(numbers), len(species)), dtype=int)
+    np.add.at(counts, (bonds.structure, bonds.first, kinds[bonds.second]), 1)
+    return counts
+
+
+@dataclass(frozen=True)
+class CoordinationRanges:
+    """How many neighbours of each species atoms of each species have.
+
+    Attributes:
+        bond_factor: what counts as a neighbour, in sums of covalent radii.
+        ranges: (fewest, most) by (atomic number, neighbour's atomic number); no entry means
+            that the training set has no such species.
+        volume: (smallest, largest) volume per atom (Å³); None without crystals.
+    """
+
+    bond_factor: float
+    ranges: dict[tuple[int, int], tuple[int, int]]
+    volume: tuple[float, float] | None
+
+    @classmethod
+    def learn(
+        cls,
+        structures: Iterable[Geometry],
+        bond_factor: float = BOND_FACTOR,
+        coverage: float = 1.0,
+    ) -> CoordinationRanges:
+        """Learn the ranges from structures.
+
+        Args:
+            structures: the training set.
+            bond_factor: what counts as a neighbour, in sums of covalent radii.
+            coverage: share of the atoms that a range has to hold, the rarest left out.
+        """
+        found: dict[tuple[int, int], Counter[int]] = {}
+        volumes = []
+        all_atoms = [to_atoms(structure) for structure in structures]
+        present = sorted({int(z) for atoms in all_atoms for z in atoms.numbers})
+        for atoms in all_atoms:
+            numbers = atoms.numbers
+            cells = atoms.cell.array[None] if atoms.pbc.all() else None
+            if cells is not None:
+                volumes.append(float(atoms.get_volume()) / len(atoms))
+            bonds = find_bonds(numbers, atoms.positions[None], cells, bond_factor)
+            counts = count_neighbours(numbers, bonds, 1)[0]
+            column = {int(z): k for k, z in enumerate(np.unique(numbers))}
+            for atom, z in enumerate(numbers):
+                for other in present:
+                    k = column.get(other)
+                    number = 0 if k is None else int(counts[atom, k])
+                    found.setdefault((int(z), other), Counter())[number] += 1
+        return cls(
+            bond_factor,
+            {pair: _range(counted, coverage) for pair, counted in found.items()},
+            (min(volumes), max(volumes)) if volumes else None,
+        )
+
+    def accepts(self, numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return (n,) whether all atoms are within the ranges.
+
+        Args:
+            numbers: (n_atoms,) atomic numbers.
+            counts: (n, n_atoms, n_species) of :func:`count_neighbours`.
+        """
+        species = np.unique(numbers)
+        low = np.zeros((len(numbers), len(species)), dtype=int)
+        high = np.full((len(numbers), len(species)), np.iinfo(int).max)
+        for atom, z in enumerate(numbers):
+            for k, other in enumerate(species):
+                low[atom, k], high[atom, k] = self.ranges.get(
+                    (int(z), int(other)), (0, np.iinfo(int).max)
+                )
+        return np.asarray(((counts >= low) & (counts <= high)).all(axis=(1, 2)))
+
+    def describe(self) -> str:
+        """Return the ranges for people: ``'Si: 4 O; O: 2 Si'``, without neighbours never seen."""
+        texts: dict[str, list[str]] = {}
+        for (z, other), (low, high) in sorted(self.ranges.items()):
+            if high:
+                text = f"{low}" if low == high else f"{low}-{high}"
+                texts.setdefault(chemical_symbols[z], []).append(
+                    f"{text} {chemical_symbols[other]}"
+                )
+        return "; ".join(f"{symbol}: {', '.join(found)}" for symbol, found in texts.items())
+
+
+def _range(counted: Counter[int], coverage: float) -> tuple[int, int]:
+    """Return the narrowest range of numbers that holds a share of what was counted."""
+    total, values = sum(counted.values()), sorted(counted)
+    best = values[0], values[-1]
+    for i, low in enumerate(values):
+        held = 0
+        for high in values[i:]:
+            held += counted[high]
+            if held >= coverage * total - 1e-9:
+                if (high - low, -held) < (best[1] - best[0], -_held(counted, best)):
+                    best = low, high
+                break
+    return best
+
+
+def _held(counted: Counter[int], limits: tuple[int, int]) -> int:
+    return sum(number for value, number in counted.items() if limits[0] <= value <= limits[1])
+
+
+def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SHELLS) -> str:
+    """Return a short name of a bonded network, ``'net-…'``.
+
+    Networks with the same coordination sequences, in the same proportions and with the same
+    species, have the same name, whatever the cell, origin or order of the atoms.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        bonds: those of one structure.
+        shells: how far the sequences go.
+    """
+    numbers = np.asarray(numbers, dtype=int)
+    targets: list[np.ndarray] = [
+        np.concatenate([bonds.second[mine, None], bonds.image[mine]], axis=1)
+        for mine in (bonds.first == atom for atom in range(len(numbers)))
+    ]
+    sequences = Counter(
+        (int(numbers[atom]), tuple(_sequence(atom, targets, numbers, shells)))
+        for atom in range(len(numbers))
+    )
+    common = math.gcd(*sequences.values()) if sequences else 1
+    return content_id(
+        "net", [[z, [*walk], count // common] for (z, walk), count in sorted(sequences.items())]
+    )
+
+
+def _sequence(atom: int, targets: list[np.ndarray], numbers: np.ndarray, shells: int) -> list[int]:
+    """Return the numbers of atoms in each shell, species by species ascending."""
+    species = np.unique(numbers)
+    # An atom of the crystal is one number: its image in a box of cells, then its place there.
+    width = 2 * shells * (1 + max(int(np.abs(t[:, 1:]).max(initial=0)) for t in targets)) + 1
+    weights = np.array([1, width**2, width, 1]) * np.array([1, *[len(numbers)] * 3])
+    steps = [t @ weights for t in targets]
+    before = np.zeros(0, dtype=int)
+    shell = np.array([atom]) + (np.array([1, 1, 1]) * (width // 2)) @ weights[1:]
+    sequence: list[int] = []
+    for _ in range(shells):
+        places = shell % len(numbers)
+        reached = np.unique(
+            np.concatenate(
+                [
+                    (shell[places == other, None] - other + steps[other]).ravel()
+                    for other in np.unique(places)
+                ]
+            )
+        )
+        # in an undirected graph, new atoms are those not in this shell or the one before
+        fresh = reached[~np.isin(reached, np.concatenate([before, shell]))]
+        before, shell = shell, fresh
+        kinds = numbers[shell % len(numbers)]
+        sequence.extend(int((kinds == z).sum()) for z in species)
+        if not len(shell):
+            break
+    return sequence
+
+
+def bonds_of(atoms: Atoms, factor: float = BOND_FACTOR) -> Bonds:
+    """Return the bonds of one structure."""
+    cells = atoms.cell.array[None] if atoms.pbc.all() else None
+    return find_bonds(atoms.numbers, atoms.positions[None], cells, factor)

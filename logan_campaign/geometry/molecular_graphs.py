@@ -1,0 +1,128 @@
+"""Molecular graphs of many raw geometries of one composition at once.
+
+The rule is that of :func:`logan_campaign.matching.molecules.perceive` for rough geometries:
+atoms are joined nearest first, in sums of covalent radii, as far as their valences allow,
+out to the shortest reach at which the whole is one neutral closed-shell molecule. Joining is
+done for all structures together, and RDKit is asked once per distinct connectivity.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import chemical_symbols, covalent_radii
+from rdkit import rdBase
+
+from logan_campaign.geometry.lewis import Named, highest_valence
+from logan_campaign.matching.molecules import (
+    REACHES,
+    molecule_of_bonds,
+)
+
+#: Structures joined at a time, to bound memory.
+_CHUNK = 4096
+
+
+class PoolGraphs(NamedTuple):
+    """The graphs of n structures.
+
+    Attributes:
+        smiles: (n,) canonical SMILES without stereo; empty where there is no valid graph.
+        clarity: (n,) shortest distance between unbonded atoms over the longest bond, both in
+            sums of covalent radii; the larger, the less doubt about the bonds. 0 without graph.
+        separated: (n,) whether the graph has separated charges, as an ylide has.
+    """
+
+    smiles: np.ndarray
+    clarity: np.ndarray
+    separated: np.ndarray
+
+    def preferred(self) -> np.ndarray:
+        """Return the SMILES without those of separated charges, if any other is there."""
+        if not ((self.smiles != "") & ~self.separated).any():
+            return self.smiles
+        return np.where(self.separated, "", self.smiles)
+
+
+def pool_graphs(numbers: np.ndarray, positions: np.ndarray) -> PoolGraphs:
+    """Find the molecular graph of every structure.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n, n_atoms, 3) positions (Å); those that are not finite have no graph.
+    """
+    numbers = np.asarray(numbers, dtype=int)
+    positions = np.asarray(positions, dtype=np.float64)
+    smiles = np.full(len(positions), "", dtype=object)
+    clarity = np.zeros(len(positions))
+    separated = np.zeros(len(positions), dtype=bool)
+    known: dict[bytes, Named | None] = {}
+    usable = np.flatnonzero(np.isfinite(positions).all(axis=(1, 2)))
+    with rdBase.BlockLogs():
+        for start in range(0, len(usable), _CHUNK):
+            rows = usable[start : start + _CHUNK]
+            smiles[rows], clarity[rows], separated[rows] = _graphs(numbers, positions[rows], known)
+    return PoolGraphs(smiles, clarity, separated)
+
+
+def _graphs(
+    numbers: np.ndarray, positions: np.ndarray, known: dict[bytes, Named | None]
+) -> PoolGraphs:
+    """Return the graphs; ``known`` maps connectivity to what it is called, and is added to."""
+    n = len(positions)
+    pairs, ratio, joined = _join(numbers, positions)
+    smiles, clarity = np.full(n, "", dtype=object), np.zeros(n)
+    separated = np.zeros(n, dtype=bool)
+    pending = np.arange(n)
+    tried = np.full(n, -1)
+    for reach in REACHES:
+        bonds = joined & (ratio < reach)
+        count = bonds.sum(axis=1)
+        # fewer bonds than a tree has, or the same as at the shorter reach
+        for row in pending[
+            (count[pending] >= len(numbers) - 1) & (count[pending] != tried[pending])
+        ]:
+            key = np.packbits(bonds[row]).tobytes()
+            if key not in known:
+                known[key] = molecule_of_bonds(numbers, positions[row], pairs[bonds[row]])
+            named = known[key]
+            # one with separated charges only where no reach gives another
+            if named is not None and (smiles[row] == "" or not named.separated):
+                smiles[row], separated[row] = named
+                apart = np.where(bonds[row], np.inf, ratio[row]).min(initial=np.inf)
+                clarity[row] = apart / max(ratio[row][bonds[row]].max(initial=0.0), 1e-9)
+        tried = count
+        pending = pending[(smiles[pending] == "") | separated[pending]]
+    if len(numbers) == 1:
+        clarity[:] = np.where(smiles != "", 1.0, 0.0)
+    return PoolGraphs(smiles, clarity, separated)
+
+
+def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join atoms nearest first, in all structures together.
+
+    Returns:
+        (n_pairs, 2) the pairs of atoms; (n, n_pairs) their distances in sums of covalent
+        radii; (n, n_pairs) whether they are joined.
+    """
+    first, second = np.triu_indices(len(numbers), 1)
+    radii = covalent_radii[numbers]
+    ratio = np.linalg.norm(positions[:, first] - positions[:, second], axis=2)
+    ratio /= radii[first] + radii[second]
+    # hydrogens do not pair up: they are never looked at, but count as atoms near each other
+    may = ~((numbers[first] == 1) & (numbers[second] == 1))
+    looked_at = np.where(may, ratio, np.inf)
+    order = np.argsort(looked_at, axis=1, kind="stable")
+    within = int((looked_at < REACHES[-1]).sum(axis=1).max(initial=0))
+    free = np.tile([highest_valence(chemical_symbols[z]) for z in numbers], (len(positions), 1))
+    joined = np.zeros(ratio.shape, dtype=bool)
+    rows = np.arange(len(positions))
+    for rank in range(within):
+        pair = order[:, rank]
+        i, j = first[pair], second[pair]
+        bond = (looked_at[rows, pair] < REACHES[-1]) & (free[rows, i] > 0) & (free[rows, j] > 0)
+        joined[rows, pair] = bond
+        free[rows, i] -= bond
+        free[rows, j] -= bond
+    return np.stack([first, second], axis=1), ratio, joined

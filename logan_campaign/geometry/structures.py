@@ -1,0 +1,352 @@
+"""Structures at the boundary: ASE and pymatgen, identity, formula, validity.
+
+Documents hold pymatgen's ``Molecule`` (no cell) and ``Structure`` (three periodic
+directions); calculators and file readers speak ASE. Only species, positions and cell
+cross between the two: results, constraints, tags and comment-line entries stay behind,
+so that the same geometry is the same document wherever it came from.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.formula import Formula
+from ase.geometry import minkowski_reduce
+from ase.neighborlist import neighbor_list
+from numpy.typing import ArrayLike
+from pymatgen.core import Element, Molecule, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+
+from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.ids import content_id
+
+#: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
+MIN_DISTANCE_FACTOR = 0.5
+
+#: Largest share of a cell that closest-packed equal spheres fill, π/√18.
+CLOSEST_PACKING = np.pi / np.sqrt(18.0)
+
+# Positions and cells are hashed as whole multiples of this length (Å). The offset keeps
+# coordinates that a file gives with few digits away from the places where rounding flips.
+_ID_RESOLUTION = 1e-5
+_ID_OFFSET = 0.1234567
+
+# Metals pack closer than touching covalent spheres (Cordero's radii are those of bonds to
+# light elements), so their spheres are counted at three quarters of the radius.
+_METAL_RADIUS_FACTOR = 0.75
+
+_MIN_VOLUME = 1e-3  # Å³
+
+#: Largest number of atoms in a structure or formula, and its longest text (characters).
+MAX_ATOMS = 10_000
+MAX_FORMULA_LENGTH = 200
+
+
+def kind_of(structure: Geometry) -> TargetKind:
+    """Return ``'crystal'`` for a periodic structure and ``'molecule'`` for one without cell."""
+    return "crystal" if isinstance(structure, Structure) else "molecule"
+
+
+def to_atoms(structure: Geometry) -> Atoms:
+    """Return the bare ASE ``Atoms`` (species, positions in Å, cell) of a pymatgen structure.
+
+    Raises:
+        StructureError: for dummy species or partial occupancy, which ASE cannot hold.
+    """
+    if not structure.is_ordered:
+        raise StructureError("structure has disordered sites (partial occupancy)")
+    for site in structure:
+        symbol = getattr(site.specie, "symbol", str(site.specie))
+        if symbol not in chemical_symbols or symbol == "X":
+            raise StructureError(f"unknown species {symbol!r}")
+    atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+    return _bare(atoms)
+
+
+def from_atoms(atoms: Atoms) -> Geometry:
+    """Return the pymatgen structure of ``atoms``: species, positions and cell only.
+
+    Periodic in all three directions gives a ``Structure``, in none a ``Molecule``
+    (neutral; a box around it is dropped).
+
+    Raises:
+        StructureError: for an unknown species, or when only some directions are periodic.
+    """
+    _check_species(atoms.numbers)
+    if _is_periodic(atoms):
+        return AseAtomsAdaptor.get_structure(_bare(atoms))
+    # Not AseAtomsAdaptor.get_molecule, which refuses odd numbers of electrons.
+    return Molecule(atoms.get_chemical_symbols(), atoms.positions)
+
+
+def from_arrays(numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike | None) -> Geometry:
+    """Return a structure from arrays; with ``cell`` a crystal, without one a molecule.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n_atoms, 3) Cartesian positions (Å).
+        cell: (3, 3) lattice vectors as rows (Å), or None.
+    """
+    if cell is None:
+        return from_atoms(Atoms(np.asarray(numbers), np.asarray(positions, dtype=float)))
+    return from_atoms(
+        Atoms(np.asarray(numbers), np.asarray(positions, dtype=float), cell=cell, pbc=True)
+    )
+
+
+def formula(structure: Geometry | Atoms) -> str:
+    """Return the Hill formula of all atoms without spaces, e.g. ``'C4H10O'``, ``'O4Si2'``."""
+    atoms = structure if isinstance(structure, Atoms) else to_atoms(structure)
+    return atoms.get_chemical_formula(mode="hill", empirical=False)
+
+
+def hill_formula(formula_or_symbols: str | Sequence[str]) -> str:
+    """Return a composition in Hill order: ``'SiO2'`` and ``['Si', 'O', 'O']`` give ``'O2Si'``.
+
+    Raises:
+        InputError: if it is not a chemical formula of known elements.
+    """
+    counted: dict[str, int]
+    if isinstance(formula_or_symbols, str):
+        # SiO₂ is SiO2
+        text = unicodedata.normalize("NFKC", formula_or_symbols.strip())
+        counted = _count_formula(text)
+    else:
+        text, counted = "", Counter(formula_or_symbols)
+    for symbol in counted:
+        if symbol not in chemical_symbols[1:]:
+            raise InputError(f"unknown species {symbol!r} in formula {text!r}")
+    if not counted or min(counted.values()) < 1:
+        raise InputError(f"not a chemical formula: {text!r}")
+    return Formula.from_dict(counted).format("hill")
+
+
+def _count_formula(text: str) -> dict[str, int]:
+    if re.search(r"[-+]|\^", text):
+        raise InputError(f"not a chemical formula: {text!r}: charges are not supported")
+    # ASE would take a sum, a product or a phase for a formula.
+    if len(text) > MAX_FORMULA_LENGTH or not re.fullmatch(r"[A-Za-z0-9()]+", text):
+        raise InputError(f"not a chemical formula: {_shortened(text)!r}")
+    try:
+        counted: dict[str, int] = Formula(text, strict=True).count()
+    except ValueError as err:
+        raise InputError(f"not a chemical formula: {text!r}") from err
+    if sum(counted.values()) > MAX_ATOMS:
+        raise InputError(f"formula {text!r} has more than {MAX_ATOMS} atoms")
+    return counted
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def reduced_formula(hill: str) -> str:
+    """Return a Hill formula divided by its common factor: ``'O4Si2'`` becomes ``'O2Si'``."""
+    return Formula(hill).reduce()[0].format("hill")
+
+
+def structure_id(structure: Geometry | Atoms) -> str:
+    """Return ``'struct-…'``, the content hash of species, positions and cell.
+
+    Positions and cell are rounded to 1e-5 Å, so that storing and reading back, or the last
+    bits of a float, do not matter; order of atoms, origin and choice of cell do (whether
+    two structures are the same material is for the matchers to say).
+
+    Raises:
+        StructureError: if positions or cell are not finite.
+    """
+    if isinstance(structure, Structure):
+        numbers, positions = structure.atomic_numbers, structure.cart_coords
+        cell: np.ndarray | None = structure.lattice.matrix
+    elif isinstance(structure, Molecule):
+        numbers, positions, cell = structure.atomic_numbers, structure.cart_coords, None
+    else:
+        numbers, positions = structure.numbers, structure.positions
+        cell = structure.cell.array if _is_periodic(structure) else None
+    return content_id(
+        "struct",
+        {
+            "numbers": [int(z) for z in numbers],
+            "positions": _rounded(positions),
+            "cell": None if cell is None else _rounded(cell),
+        },
+    )
+
+
+def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
+    """Return the international space-group symbol within ``symprec`` (Å), or None.
+
+    None is returned where spglib finds no symmetry at all, as for colliding atoms.
+    """
+    try:
+        return SpacegroupAnalyzer(structure, symprec=symprec).get_space_group_symbol()
+    except (SymmetryUndeterminedError, ValueError, TypeError):
+        return None
+
+
+def validate_atoms(atoms: Atoms) -> None:
+    """Check that ``atoms`` is a structure one can train on or relax.
+
+    At least one atom; known species; finite positions and cell; periodic in all directions
+    or none; a cell of nonzero volume that can hold the atoms; no two atoms, periodic
+    images included, closer than half the sum of their covalent radii (Cordero et al.,
+    doi 10.1039/b801115j, as tabulated in ASE).
+
+    Raises:
+        StructureError: with the reason in one line.
+    """
+    if len(atoms) == 0:
+        raise StructureError("structure has no atoms")
+    if len(atoms) > MAX_ATOMS:
+        raise StructureError(f"structure has {len(atoms)} atoms, more than {MAX_ATOMS}")
+    _check_species(atoms.numbers)
+    if not np.isfinite(atoms.positions).all():
+        raise StructureError("positions are not finite")
+    periodic = _is_periodic(atoms)
+    if periodic:
+        if not np.isfinite(atoms.cell.array).all():
+            raise StructureError("cell is not finite")
+        problem = cell_problem(atoms.numbers, atoms.cell.array, periodic=True)
+        if problem:
+            raise StructureError(problem)
+    collision = closest_collision(atoms, MIN_DISTANCE_FACTOR)
+    if collision is not None:
+        raise StructureError(f"atoms too close: {collision}")
+
+
+def in_compact_cell(atoms: Atoms) -> Atoms:
+    """Return the same crystal in a cell whose vectors are short; molecules as they are.
+
+    A lattice has as many cells as one likes, and the work of a neighbour search grows with
+    how far a cell leans. Cells whose longest vector is at most twice that of the reduced
+    cell (Minkowski) are left as they are.
+
+    Args:
+        atoms: with a cell of nonzero volume, or none.
+    """
+    if not atoms.pbc.all():
+        return atoms
+    reduced, _ = minkowski_reduce(atoms.cell.array)
+    if _longest(atoms.cell.array) <= 2.0 * _longest(reduced):
+        return atoms
+    compact = atoms.copy()
+    compact.set_cell(reduced, scale_atoms=False)
+    compact.wrap()
+    return compact
+
+
+def _longest(cell: np.ndarray) -> float:
+    return float(np.linalg.norm(cell, axis=1).max())
+
+
+def closest_collision(atoms: Atoms, factor: float) -> str | None:
+    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
+
+    Periodic images count. Atoms are numbered from 0 in the text.
+    """
+    radii = covalent_radii[atoms.numbers]
+    bare = in_compact_cell(_bare(atoms))
+    first, second, distance = neighbor_list("ijd", bare, factor * radii)
+    if len(distance) == 0:
+        return None
+    limits = factor * (radii[first] + radii[second])
+    worst = int(np.argmin(distance / limits))
+    i, j = sorted((int(first[worst]), int(second[worst])))
+    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+    if i == j:
+        names = f"{atoms.symbols[i]}{i} and its periodic image"
+    return f"{names} are {distance[worst]:.2f} Å apart (limit {limits[worst]:.2f} Å)"
+
+
+def cell_problem(
+    numbers: Sequence[int] | np.ndarray, cell: ArrayLike, periodic: bool
+) -> str | None:
+    """Return why a cell or box cannot hold the atoms, whatever their arrangement, or None.
+
+    Two conditions, each necessary for any material that can be made:
+
+    - Spheres of the covalent radii (three quarters of them for metals, which pack closer
+      than that) fill no more of the cell than closest packing does, π/√18 = 0.74. For
+      comparison: diamond fills 0.34, stishovite 0.35, tantalum 0.48.
+    - In a periodic cell no lattice vector, after reduction, is shorter than the largest
+      covalent radius: an atom would be closer to its own image than half the sum of radii.
+
+    Args:
+        numbers: atomic numbers of all atoms.
+        cell: (3, 3) lattice vectors as rows, or (3,) lengths (Å).
+        periodic: crystal cell, or box around a molecule.
+
+    Returns:
+        The reason in one line, or None.
+    """
+    numbers = np.asarray(numbers, dtype=int)
+    cell = np.asarray(cell, dtype=float)
+    if cell.shape == (3,):
+        cell = np.diag(cell)
+    name = "cell" if periodic else "box"
+    if cell.shape != (3, 3) or not np.isfinite(cell).all():
+        return f"{name} is not three finite vectors"
+    volume = abs(float(np.linalg.det(cell)))
+    if volume < _MIN_VOLUME:
+        return f"{name} has no volume ({volume:.3g} Å³)"
+    radii = covalent_radii[numbers]
+    scale = np.array(
+        [_METAL_RADIUS_FACTOR if Element.from_Z(int(z)).is_metal else 1.0 for z in numbers]
+    )
+    filled = float(4.0 / 3.0 * np.pi * ((scale * radii) ** 3).sum())
+    if filled > CLOSEST_PACKING * volume:
+        return (
+            f"{name} of {volume:.1f} Å³ cannot hold {_count(numbers)}: "
+            f"at least {filled / CLOSEST_PACKING:.1f} Å³ are needed"
+        )
+    if periodic:
+        reduced, _ = minkowski_reduce(cell)
+        shortest = float(np.linalg.norm(reduced, axis=1).min())
+        if shortest < radii.max():
+            symbol = chemical_symbols[int(numbers[radii.argmax()])]
+            return (
+                f"cell cannot hold {_count(numbers)}: its shortest lattice vector is "
+                f"{shortest:.2f} Å, and {symbol} needs {radii.max():.2f} Å to its own image"
+            )
+    return None
+
+
+def _count(numbers: np.ndarray) -> str:
+    return Formula.from_list([chemical_symbols[int(z)] for z in numbers]).format("hill")
+
+
+def _check_species(numbers: np.ndarray) -> None:
+    for z in numbers:
+        if not 1 <= z < len(chemical_symbols):
+            raise StructureError(f"unknown species (atomic number {int(z)})")
+
+
+def _is_periodic(atoms: Atoms) -> bool:
+    if atoms.pbc.all():
+        return True
+    if atoms.pbc.any():
+        raise StructureError("periodic in some directions only; give all three or none")
+    return False
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Return a copy with species, positions and (where periodic) cell, and nothing else."""
+    if atoms.pbc.any():
+        return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
+    return Atoms(atoms.numbers, atoms.positions)
+
+
+def _rounded(values: ArrayLike) -> list[list[int]]:
+    array = np.asarray(values, dtype=float)
+    if not np.isfinite(array).all():
+        raise StructureError("positions or cell are not finite")
+    # Whole numbers have no -0.0 and no trailing digits.
+    return [[int(x) for x in row] for row in np.rint(array / _ID_RESOLUTION + _ID_OFFSET).tolist()]
