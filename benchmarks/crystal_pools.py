@@ -135,7 +135,7 @@ def _pool(
 ) -> tuple[Any, int]:
     """Return the plausible samples of one member for each of the settings."""
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     target = Target(tuple(int(z) for z in numbers), tuple(map(tuple, cell.tolist())), True)
     structures = [bare(atoms) for atoms in training]

@@ -25,6 +25,8 @@ from crystal_pools import WGAN, WGAN_PER_MEMBER
 from logan_campaign.campaign.spec import ModelsSpec
 from logan_campaign.flows.rounds import member_seed
 from logan_campaign.generators import wgan
+from logan_campaign.generators.cache import enable_compilation_cache
+from logan_campaign.generators.target import Target
 from logan_campaign.geometry.coordination import BOND_FACTOR, find_bonds, topology
 from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import CrystalMatcher
@@ -54,7 +56,7 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
     numbers = np.sort(target.numbers)
     said = {**WGAN, "hyperparameters": {**WGAN["hyperparameters"], "steps": options.steps}}
     settings = ModelsSpec.model_validate(said).members()
-    wgan.enable_compilation_cache()
+    enable_compilation_cache()
     options.work.mkdir(parents=True, exist_ok=True)
     positions, member, cpu = [], [], 0.0
     for index, hyperparameters in enumerate(settings):
@@ -64,7 +66,7 @@ def pool_of(options: argparse.Namespace) -> tuple[Pool, Any, dict[str, Any]]:
             begun, seed = time.process_time(), member_seed(options.seed, index)
             trained = wgan.train(
                 training,
-                wgan.Target(tuple(numbers.tolist()), cell, True),
+                Target(tuple(numbers.tolist()), cell, True),
                 hyperparameters,
                 seed=seed,
                 training_set_id="set-benchmark",

@@ -100,7 +100,8 @@ def descend(
     """Add the files of a seed's pool that are not there yet, for all members in turn."""
     from logan_campaign.flows.rounds import member_seed
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target, enable_compilation_cache
+    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.generators.target import Target
 
     enable_compilation_cache()
     system = SYSTEMS[name]
@@ -313,8 +314,8 @@ def relax_one(
     work: Path, results: Path, system: str, start: str, level: str, positions: Any
 ) -> None:
     """Relax one structure, write its figures down, and keep where it ended."""
+    from logan_campaign.geometry.molecules import perceive
     from logan_campaign.geometry.structures import from_arrays
-    from logan_campaign.matching.molecules import perceive
     from logan_campaign.relaxation.run import relax
 
     structure = from_arrays(np.array(SYSTEMS[system].numbers), np.array(positions), None)
@@ -346,7 +347,7 @@ def relax_random(work: Path, results: Path, system: str, start: str, positions: 
     from ase import Atoms
 
     from logan_campaign.core.errors import StructureError
-    from logan_campaign.matching.molecules import perceive_arrays
+    from logan_campaign.geometry.molecules import perceive_arrays
     from logan_campaign.sources.smiles import relax_gfn2
 
     begun, numbers = time.process_time(), np.array(SYSTEMS[system].numbers)

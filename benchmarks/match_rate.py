@@ -126,7 +126,7 @@ def samples(case: Case, method: str, seed: int) -> tuple[np.ndarray, dict[str, A
             made, row = np.empty((0, len(case.numbers), 3)), {"failed": str(err)}
         return made, row | {"make_cpu_s": round(time.process_time() - began, 1)}
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     said: dict[str, Any] = {"method": method}
     if method == "wgan":
@@ -209,7 +209,7 @@ def figures(case: Case, method: str, seed: int) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.generators.cache import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from logan_campaign.core.processors import pin_to_cores
+from logan_campaign.generators.cache import enable_compilation_cache
+from logan_campaign.generators.target import Target
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"
 
@@ -142,12 +144,12 @@ def raw_structures(n: int, steps: int, work: Path, seed: int) -> list[Any]:
 
     path = work / f"model-{steps}-{seed}.npz"
     if not path.exists():
-        wgan.enable_compilation_cache()
+        enable_compilation_cache()
         settings = {"r_cut": 4.0, "n_max": 4, "n_neighbour": 12, "learning_rate": 10**-3.5}
         settings |= {"rattle_copies": 10, "rattle_stdev": 0.03, "environments_per_species": 20}
         trained = wgan.train(
             [to_atoms(e.structure) for e in entries if len(e.structure) not in (12, 72)],
-            wgan.Target(tuple(numbers.tolist()), tuple(map(tuple, cell.tolist())), True),
+            Target(tuple(numbers.tolist()), tuple(map(tuple, cell.tolist())), True),
             wgan.Hyperparameters(**settings, steps=steps),
             seed=seed,
             training_set_id="set-benchmark",

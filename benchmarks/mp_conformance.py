@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import support  # noqa: F401  makes the next importable
 from ase.build import bulk
 from local_servers import LOCAL_KEY, MaterialsProjectServer, summary_documents
 from mongod import NO_MONGOD, Server, free_port, mongod_program

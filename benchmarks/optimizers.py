@@ -54,7 +54,7 @@ SYSTEMS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
 def starts(system: str) -> Iterator[Atoms]:
     """Yield raw structures, the same in every run."""
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
     from logan_campaign.sources import BuiltinSource
 
     numbers, cell, source = SYSTEMS[system]
@@ -104,8 +104,8 @@ def figures(system: str, atoms: Atoms, optimizer: OptimizerName) -> tuple[dict[s
 
 def same(system: str, first: Atoms, second: Atoms) -> bool:
     """Return whether two relaxed structures are one: molecule, or strict match of crystals."""
+    from logan_campaign.geometry.molecules import perceive_arrays
     from logan_campaign.matching import CrystalMatcher
-    from logan_campaign.matching.molecules import perceive_arrays
 
     if system == "SiO2":
         return CrystalMatcher("strict").same(from_atoms(first), from_atoms(second))

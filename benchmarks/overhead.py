@@ -156,6 +156,7 @@ def local(n: int) -> dict[str, Any]:
 
 def remote(n: int, kind: str) -> dict[str, Any]:
     """Run ``n`` relaxations through jobflow-remote."""
+    import support  # noqa: F401  makes the next importable
     from mongod import Server
     from remote_rig import Rig
 

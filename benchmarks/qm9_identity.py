@@ -28,7 +28,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from rdkit import Chem, rdBase
 
-from logan_campaign.matching.molecules import canonical, neutral, parse_smiles, perceive_arrays
+from logan_campaign.geometry.molecules import canonical, neutral, parse_smiles, perceive_arrays
 
 RESULTS = Path(__file__).parent / "results" / "qm9_identity.jsonl"
 CHUNK = 5000

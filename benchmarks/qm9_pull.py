@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import support  # noqa: F401  makes the next importable
 from ase.formula import Formula
 from qm9_archive import QM9_SIZE, Molecule, embed, filler, grow, uncharacterized_text, write_archive
 

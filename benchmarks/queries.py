@@ -21,13 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import support  # noqa: F401  makes the next importable
 from ase.symbols import string2symbols
 from mongod import Server, mongod_program
 from pymatgen.core import Molecule
 
 from logan_campaign.core.documents import TrainingHistory
 from logan_campaign.core.errors import StoreError
-from logan_campaign.matching.molecules import canonical_smiles
+from logan_campaign.geometry.molecules import canonical_smiles
 from logan_campaign.results import Campaign
 from logan_campaign.stores.filters import CandidateOrder
 from logan_campaign.stores.open import open_campaign_stores

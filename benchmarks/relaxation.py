@@ -28,6 +28,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from logan_campaign.generators.target import Target
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -242,13 +244,13 @@ def _generate(system: str, folder: Path) -> Iterator[Molecule | Structure]:
     n, _ = SYSTEMS[system]
     if system == "c5h12o":
         source = BuiltinSource(name="alcohols-and-ethers", formulas=["C4H10O", "C6H14O"])
-        target = wgan.Target((6,) * 5 + (1,) * 12 + (8,), ((8, 0, 0), (0, 7, 0), (0, 0, 6)), False)
+        target = Target((6,) * 5 + (1,) * 12 + (8,), ((8, 0, 0), (0, 7, 0), (0, 0, 6)), False)
         settings: dict[str, Any] = {"steps": 2000, "n_max": 3, "r_cut": 5.0}
     else:
         source = BuiltinSource(name="sio2-prototypes")
         units = int(system.rpartition("-")[2]) // 3
         cell = SIX_ATOMS if units == 2 else TWELVE_ATOMS
-        target = wgan.Target((8,) * 2 * units + (14,) * units, cell, True)
+        target = Target((8,) * 2 * units + (14,) * units, cell, True)
         settings = {
             "steps": 1000,
             "n_max": 4,

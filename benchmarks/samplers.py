@@ -70,9 +70,9 @@ _CRYSTAL_WGAN = {
 def molecules(out: Path, system: str, variant: str, seed: int, steps: int) -> dict[str, Any]:
     """Return the figures of one ensemble of molecules."""
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
+    from logan_campaign.geometry.molecules import perceive_arrays
     from logan_campaign.geometry.structures import to_atoms
-    from logan_campaign.matching.molecules import perceive_arrays
     from logan_campaign.sources import BuiltinSource
 
     numbers, formulas, _ = MOLECULES[system]
@@ -121,7 +121,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
     from pymatgen.io.ase import AseAtomsAdaptor
 
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     known = read_structures(file, ":")
     atoms = known[index][np.argsort(known[index].numbers, kind="stable")]
@@ -170,7 +170,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
 
 def run(args: argparse.Namespace) -> None:
     """Add the lines that are not there yet."""
-    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.generators.cache import enable_compilation_cache
 
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)

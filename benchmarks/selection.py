@@ -47,8 +47,8 @@ class Truth:
 
     def of(self, positions: np.ndarray) -> dict[str, Any]:
         """Return ``smiles`` (None where it is no isomer) and ``cpu_s`` of one structure."""
+        from logan_campaign.geometry.molecules import perceive
         from logan_campaign.geometry.structures import from_arrays, structure_id
-        from logan_campaign.matching.molecules import perceive
         from logan_campaign.relaxation.levels import XTBLevel
         from logan_campaign.relaxation.run import relax
 
@@ -156,7 +156,7 @@ def random_placement(
 
 def compare(folder: Path, seeds: list[int], members: int, report: Callable[[str], None]) -> Any:
     """Return the figures of all strategies on all complete ensembles."""
-    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.generators.cache import enable_compilation_cache
     from logan_campaign.geometry.molecular_graphs import pool_graphs
     from logan_campaign.selection import Selection, select
 

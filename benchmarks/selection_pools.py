@@ -61,7 +61,9 @@ def make(
     """Train and generate what is not in ``folder`` yet."""
     from logan_campaign.campaign.spec import ModelsSpec
     from logan_campaign.flows.rounds import member_seed
-    from logan_campaign.generators.wgan import Target, enable_compilation_cache, generate, train
+    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.generators.target import Target
+    from logan_campaign.generators.wgan import generate, train
 
     enable_compilation_cache()
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ def molecules() -> tuple[list[Any], Any, dict[str, Any]]:
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     structures = []
     for smiles in ("CCCCO", "CCOCC", "CC(C)CO", "CCCCCCO", "CC(C)OC(C)C", "CCC(O)(C)CC"):
@@ -43,7 +43,7 @@ def crystals(radial: str) -> tuple[list[Any], Any, dict[str, Any]]:
     """Return SiO2 crystals, an 18-atom target and the paper's hyperparameters."""
     from ase.spacegroup import crystal
 
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     quartz = crystal(
         ("Si", "O"),

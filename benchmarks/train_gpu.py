@@ -26,8 +26,8 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
 
+    from logan_campaign.generators.environments import real_environments, training_species
     from logan_campaign.generators.wgan import Hyperparameters
-    from logan_campaign.generators.wgan.environments import real_environments, training_species
     from logan_campaign.generators.wgan.step import Problem, Program
 
     structures, target, settings = system(options.system)

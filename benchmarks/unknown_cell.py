@@ -90,7 +90,7 @@ def descent(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[str,
     """Return positions, cells and times of structures made by descent."""
     from logan_campaign.campaign.target import volume_range
     from logan_campaign.generators import models
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     structures = [to_atoms(e.structure) for e in chosen]
     volumes = volume_range(structures)
@@ -124,7 +124,7 @@ def at_random(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[st
 
     from logan_campaign.campaign.target import volume_range
     from logan_campaign.generators.cells import post_processing
-    from logan_campaign.generators.wgan import Target
+    from logan_campaign.generators.target import Target
 
     structures = [to_atoms(e.structure) for e in chosen]
     volumes = volume_range(structures)
@@ -275,7 +275,7 @@ def judge(known: Known, numbers: np.ndarray, positions: Any, cells: Any) -> dict
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.generators.wgan import enable_compilation_cache
+    from logan_campaign.generators.cache import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

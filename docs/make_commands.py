@@ -138,7 +138,7 @@ def _prepare(folder: Path) -> None:
     again = again[: again.index("    - {name: lcao")] + "rounds: {stop: {rounds: 2}}\n"
     (folder / "again.yaml").write_text(again)
     write(folder / "molecules.xyz", [molecule("CH3CH2OH"), molecule("CH3OCH3")])
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from qm9_archive import embed, write_archive
 
     molecules = [found for smiles in ("CCO", "COC", "CCC") if (found := embed(smiles))]

@@ -14,7 +14,8 @@ from logan_campaign.core.arrays import pack_arrays
 from logan_campaign.core.documents import DATA_KEYS, ModelDoc, PoolDoc
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import stage
-from logan_campaign.generators import models, wgan
+from logan_campaign.generators import models
+from logan_campaign.generators.cache import enable_compilation_cache
 
 
 @dataclass
@@ -37,7 +38,7 @@ class GenerateMaker(Maker):
         model = ModelDoc.model_validate(model)
         started = time.perf_counter()
         if model.state == "trained":
-            wgan.enable_compilation_cache()
+            enable_compilation_cache()
             trained = models.load(base64.b64decode(model.weights))
             generated = models.generate(trained, self.n_structures, seed=self.seed)
             positions, cells = generated.positions, generated.cells

@@ -21,8 +21,8 @@ from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
+from logan_campaign.geometry.molecules import perceive_smiles
 from logan_campaign.geometry.structures import spacegroup_symbol
-from logan_campaign.matching.molecules import perceive_smiles
 from logan_campaign.relaxation.calculators import make_calculator
 from logan_campaign.relaxation.functionals import data_sets, setups_name
 from logan_campaign.relaxation.levels import (

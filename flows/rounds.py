@@ -15,14 +15,7 @@ from typing import Any
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
-from logan_campaign.campaign.rounds import (
-    StopSpec,
-    coverage,
-    next_target,
-    sightings,
-    stop_reason,
-    unseen,
-)
+from logan_campaign.campaign.rounds import StopSpec, next_target, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import (
@@ -53,6 +46,7 @@ from logan_campaign.flows.train import TrainMaker
 from logan_campaign.generators.models import Settings
 from logan_campaign.geometry.structures import formula, reduced_formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
+from logan_campaign.selection.estimates import coverage, unseen
 
 
 @dataclass

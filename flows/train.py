@@ -14,6 +14,7 @@ from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models, wgan
+from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 
 #: Stands in the job's own folder, so that a job that was killed goes on where it stopped.
@@ -57,7 +58,7 @@ class TrainMaker(Maker):
             InputError: the training set does not cover the target's species.
         """
         training_set = TrainingSetDoc.model_validate(training_set)
-        wgan.enable_compilation_cache()
+        enable_compilation_cache()
         # a set is the same in any order, and so must be what is trained on it
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
         structures = [to_atoms(entry.structure) for entry in entries]

@@ -206,7 +206,7 @@ def _equal(filters: Mapping[str, Any], fields: Mapping[str, str]) -> Criteria:
         if name == "formula":
             value = hill_formula(value)
         elif name == "smiles":
-            from logan_campaign.matching.molecules import canonical_smiles  # brings RDKit
+            from logan_campaign.geometry.molecules import canonical_smiles  # brings RDKit
 
             value = canonical_smiles(value)
         criteria[field] = value

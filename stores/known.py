@@ -19,14 +19,13 @@ import numpy as np
 from maggma.core import Store
 from pymatgen.core import Composition, Element, Lattice, Molecule, Structure
 
-from logan_campaign.core.documents import StructureEntry, TargetKind
+from logan_campaign.core.documents import MoleculeIdentity, StructureEntry, TargetKind
 from logan_campaign.core.errors import StoreError
+from logan_campaign.geometry.molecules import perceive
 from logan_campaign.geometry.structures import formula
 from logan_campaign.matching.bucket import Bucket
 from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher
-from logan_campaign.matching.molecules import perceive
 from logan_campaign.matching.reduction import Reduced, reduce_crystal
-from logan_campaign.matching.spec import MoleculeIdentity
 from logan_campaign.stores.open import open_campaign_stores
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from logan_campaign.core.documents import (
     TargetKind,
     Verdict,
 )
+from logan_campaign.geometry.molecules import conformer_rmsd, perceive
 from logan_campaign.geometry.structures import (
     formula,
     kind_of,
@@ -40,7 +41,6 @@ from logan_campaign.geometry.structures import (
     structure_id,
 )
 from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
-from logan_campaign.matching.molecules import conformer_rmsd, perceive
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.selection.screening import ScreeningSpec, screen
 

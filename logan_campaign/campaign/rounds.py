@@ -17,16 +17,15 @@ from pydantic import Field, model_validator
 
 from logan_campaign.campaign.target import Section, TargetSpec
 from logan_campaign.core.documents import RoundSummary
+from logan_campaign.selection.estimates import coverage, unseen
 
 __all__ = [
     "LearnSpec",
     "RoundsSpec",
     "StopSpec",
-    "coverage",
     "next_target",
     "sightings",
     "stop_reason",
-    "unseen",
 ]
 
 
@@ -109,33 +108,6 @@ def sightings(history: Iterable[RoundSummary]) -> Counter[str]:
     for past in history:
         total.update(past.sightings)
     return total
-
-
-def unseen(counts: Iterable[int]) -> float:
-    """Return a lower bound on how many kinds have not been seen (Chao1, bias-corrected).
-
-    Args:
-        counts: how often each kind has been seen; zeros are left out.
-
-    >>> unseen([1, 1, 1, 2, 5])
-    1.5
-    """
-    found = [n for n in counts if n > 0]
-    once, twice = found.count(1), found.count(2)
-    return once * (once - 1) / (2 * (twice + 1))
-
-
-def coverage(counts: Iterable[int]) -> float:
-    """Return the estimated share of all sightings that fall on kinds seen before (Good-Turing).
-
-    Args:
-        counts: how often each kind has been seen.
-
-    >>> coverage([1, 1, 2, 6])
-    0.8
-    """
-    found = [n for n in counts if n > 0]
-    return 1.0 - found.count(1) / sum(found) if found else 0.0
 
 
 def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collection[str]) -> str:

@@ -24,7 +24,8 @@ from spglib import get_symmetry_dataset
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.generators.wgan import LatticeKind, Symmetry, Target, check_symmetry
+from logan_campaign.generators.cells import check_symmetry
+from logan_campaign.generators.target import LatticeKind, Symmetry, Target
 from logan_campaign.geometry.spacegroups import group_number
 from logan_campaign.geometry.structures import (
     cell_problem,

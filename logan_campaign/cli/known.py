@@ -12,8 +12,8 @@ from rich.table import Table
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JsonOption, console, print_json
-from logan_campaign.core.documents import StructureEntry
-from logan_campaign.matching.spec import MatchingMode, MoleculeIdentity, Tolerance
+from logan_campaign.core.documents import MoleculeIdentity, StructureEntry
+from logan_campaign.matching.spec import MatchingMode, Tolerance
 from logan_campaign.sources.files import FilesSource
 from logan_campaign.stores.open import open_campaign_stores
 

@@ -405,7 +405,7 @@ def check_materials_project_key() -> Check:
 
 def compilation_cache_folder() -> Path:
     """Return the folder in which trainings keep what JAX compiled."""
-    # As logan_campaign.generators.wgan.enable_compilation_cache has it, which makes the folder.
+    # As logan_campaign.generators.cache.enable_compilation_cache has it, which makes the folder.
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "logan-campaign" / "jax"
 

@@ -59,6 +59,9 @@ CompactGeometry = Annotated[Geometry, BeforeValidator(expand), PlainSerializer(c
 
 TargetKind = Literal["molecule", "crystal"]
 
+#: What makes two molecules the same: canonical SMILES without or with stereo, or InChI.
+MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
+
 #: How a relaxation ended.
 RelaxationState = Literal[
     "converged",

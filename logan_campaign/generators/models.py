@@ -19,13 +19,10 @@ from ase import Atoms
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.generators import descent, wgan
 from logan_campaign.generators.descent import DescentHyperparameters, DescentModel
-from logan_campaign.generators.wgan import (
-    GeneratedPool,
-    Hyperparameters,
-    LoganModel,
-    Target,
-    TrainingResult,
-)
+from logan_campaign.generators.model_files import file_kind
+from logan_campaign.generators.pools import GeneratedPool
+from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan import Hyperparameters, LoganModel, TrainingResult
 
 Method = Literal["wgan", "descent"]
 Settings = Hyperparameters | DescentHyperparameters
@@ -135,7 +132,7 @@ def load(content: bytes) -> Model:
     Raises:
         ModelFileError: if the bytes are truncated, foreign or of an unknown version.
     """
-    kind = wgan.file_kind(content)
+    kind = file_kind(content)
     if kind == descent.FORMAT:
         return DescentModel.from_bytes(content)
     if kind == wgan.FORMAT:

@@ -1,6 +1,6 @@
 """Molecular graphs of many raw geometries of one composition at once.
 
-The rule is that of :func:`logan_campaign.matching.molecules.perceive` for rough geometries:
+The rule is that of :func:`logan_campaign.geometry.molecules.perceive` for rough geometries:
 atoms are joined nearest first, in sums of covalent radii, as far as their valences allow,
 out to the shortest reach at which the whole is one neutral closed-shell molecule. Joining is
 done for all structures together, and RDKit is asked once per distinct connectivity.
@@ -15,7 +15,7 @@ from ase.data import chemical_symbols, covalent_radii
 from rdkit import rdBase
 
 from logan_campaign.geometry.lewis import Named, highest_valence
-from logan_campaign.matching.molecules import (
+from logan_campaign.geometry.molecules import (
     REACHES,
     molecule_of_bonds,
 )

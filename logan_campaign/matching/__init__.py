@@ -1,4 +1,4 @@
-"""When two structures are the same: molecules by graph, crystals by lattice and sites."""
+"""When two crystals are the same, by lattice and sites; what both kinds are matched by."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ if TYPE_CHECKING:
         Distance,
         KnownCrystals,
     )
-    from logan_campaign.matching.molecules import (
-        canonical_smiles,
-        conformer_rmsd,
-        perceive,
-        perceive_smiles,
-    )
     from logan_campaign.matching.spec import MatchingSpec
 
 __all__ = [
@@ -26,15 +20,10 @@ __all__ = [
     "Distance",
     "KnownCrystals",
     "MatchingSpec",
-    "canonical_smiles",
-    "conformer_rmsd",
-    "perceive",
-    "perceive_smiles",
 ]
 
 _MODULES = {
     "crystals": ("CrystalMatch", "CrystalMatcher", "Distance", "KnownCrystals"),
-    "molecules": ("canonical_smiles", "conformer_rmsd", "perceive", "perceive_smiles"),
     "spec": ("MatchingSpec",),
 }
 

@@ -13,10 +13,10 @@ from typing import get_args
 from pymatgen.core import Structure
 
 from logan_campaign.core import progress
-from logan_campaign.core.documents import KnownLeak, StructureEntry, TargetLeaks
+from logan_campaign.core.documents import KnownLeak, MoleculeIdentity, StructureEntry, TargetLeaks
+from logan_campaign.geometry.molecules import perceive
 from logan_campaign.matching.crystals import CrystalMatcher
-from logan_campaign.matching.molecules import perceive
-from logan_campaign.matching.spec import MoleculeIdentity, Tolerance
+from logan_campaign.matching.spec import Tolerance
 
 #: From the tightest to the loosest.
 TOLERANCES: tuple[Tolerance, ...] = get_args(Tolerance)

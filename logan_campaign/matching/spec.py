@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from logan_campaign.core.documents import MoleculeIdentity
 from logan_campaign.core.settings import SpecModel
 
 Tolerance = Literal["strict", "default", "loose"]
 MatchingMode = Literal["exact", "prefilter"]
-MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
 
 
 class MatchingSpec(SpecModel):

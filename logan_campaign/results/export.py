@@ -183,7 +183,7 @@ def _poscar(record: CandidateRecord, raw: bool) -> str:
 def _sdf(record: CandidateRecord, raw: bool) -> str:
     from rdkit import Chem
 
-    from logan_campaign.matching.molecules import bonded  # brings RDKit
+    from logan_campaign.geometry.molecules import bonded  # brings RDKit
 
     check_format("sdf", record.kind)
     mol = bonded(convert.geometry(record, raw))

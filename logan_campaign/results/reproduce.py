@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.software import software_versions
-from logan_campaign.generators import models, wgan
+from logan_campaign.generators import models
+from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.results.campaign import Results
 from logan_campaign.stores.schemas import CandidateRecord, ModelRecord, PoolRecord
@@ -78,7 +79,7 @@ def reproduce(results: Results, candidate_id: str, *, retrain: bool = False) -> 
     record = results.candidate(candidate_id)
     model_record = results.database.model(record.model_id)
     pool_record = _pool(model_record, record.pool_id)
-    wgan.enable_compilation_cache()
+    enable_compilation_cache()
     model = results.load_model(model_record.id)
     training = None
     if retrain:

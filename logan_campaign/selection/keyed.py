@@ -18,7 +18,6 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from logan_campaign.campaign.rounds import unseen
 from logan_campaign.core import progress
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
@@ -33,6 +32,7 @@ from logan_campaign.selection.base import (
     Selection,
     SelectionBase,
 )
+from logan_campaign.selection.estimates import unseen
 from logan_campaign.selection.kmeans import KMeansSelection
 
 #: Representatives of a graph or network that is in doubt.

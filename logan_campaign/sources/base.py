@@ -27,6 +27,7 @@ from logan_campaign.core.documents import (
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.settings import SpecModel
+from logan_campaign.geometry.molecules import perceive
 from logan_campaign.geometry.structures import (
     formula,
     from_atoms,
@@ -38,7 +39,6 @@ from logan_campaign.geometry.structures import (
     structure_id,
     validate_atoms,
 )
-from logan_campaign.matching.molecules import perceive
 
 
 def _checked_formula(text: str) -> str:

@@ -11,7 +11,7 @@ from rdkit import Chem
 
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.ids import content_id
-from logan_campaign.matching.molecules import parse_smiles
+from logan_campaign.geometry.molecules import parse_smiles
 from logan_campaign.sources.base import Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.download import checksum

@@ -18,7 +18,7 @@ from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
-from logan_campaign.matching.molecules import canonical, parse_smiles, perceive
+from logan_campaign.geometry.molecules import canonical, parse_smiles, perceive
 from logan_campaign.sources.base import Collector, LoadedSet, Source
 
 _FORCE_FIELD_STEPS = 2000

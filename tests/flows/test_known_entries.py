@@ -15,8 +15,8 @@ from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.flows import CampaignMaker, KnownEntriesMaker
 from logan_campaign.flows import known as known_module
 from logan_campaign.flows.known import pack_entries, unpack_entries
+from logan_campaign.geometry.molecules import parse_smiles
 from logan_campaign.geometry.structures import formula, from_atoms, structure_id
-from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.sources.smiles import embed
 from logan_campaign.stores.known import KnownIndex, entries_for
 from logan_campaign.stores.open import open_campaign_stores

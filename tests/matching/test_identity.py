@@ -12,7 +12,7 @@ from logan_campaign.campaign.classification import KnownSet, classify
 from logan_campaign.core.documents import RelaxationDoc, StructureEntry
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.geometry.lewis import name_of, skeleton, why_no_molecule
-from logan_campaign.matching.molecules import canonical_smiles, parse_smiles, perceive_arrays
+from logan_campaign.geometry.molecules import canonical_smiles, parse_smiles, perceive_arrays
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.sources import SmilesSource
 from logan_campaign.sources.smiles import embed

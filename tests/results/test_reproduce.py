@@ -35,7 +35,8 @@ from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.generators.wgan import Hyperparameters
-from logan_campaign.core.documents import CampaignDoc, Candidate, ModelDoc, SelectionDoc, TrainingHistory
+from logan_campaign.core.documents import CampaignDoc, Candidate, ModelDoc, SelectionDoc
+from logan_campaign.core.documents import TrainingHistory
 from logan_campaign.core.arrays import pack_arrays, unpack_arrays
 from logan_campaign.sources import SmilesSource
 from logan_campaign.campaign.target import TargetGeometry

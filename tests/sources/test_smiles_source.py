@@ -13,9 +13,8 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.molecules import canonical_smiles, parse_smiles, perceive_smiles
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.matching import canonical_smiles, perceive_smiles
-from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.sources import BuiltinSource, SmilesSource, SourceSpec, relax_gfn2
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed

@@ -16,9 +16,9 @@ from pymatgen.core.operations import SymmOp
 from logan_campaign.cli import main
 from logan_campaign.core.documents import Geometry, StructureEntry
 from logan_campaign.core.errors import StoreError
+from logan_campaign.geometry.molecules import parse_smiles, perceive_smiles
 from logan_campaign.geometry.structures import formula, from_atoms, kind_of, structure_id, to_atoms
 from logan_campaign.matching import CrystalMatcher
-from logan_campaign.matching.molecules import parse_smiles, perceive_smiles
 from logan_campaign.sources.smiles import embed
 from logan_campaign.stores.known import KnownIndex
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores

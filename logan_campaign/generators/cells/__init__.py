@@ -6,7 +6,7 @@ from logan_campaign.generators.cells.base import PostProcessing
 from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.cells.symmetric import SymmetricCrystal, check_symmetry
 from logan_campaign.generators.cells.varied import VariedCell
-from logan_campaign.generators.wgan.settings import Target
+from logan_campaign.generators.target import Target
 
 __all__ = [
     "FixedCell",

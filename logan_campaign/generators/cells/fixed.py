@@ -9,7 +9,7 @@ from ase.data import covalent_radii
 from scipy.special import logit
 
 from logan_campaign.descriptors.lattice import reduced_cell, translations
-from logan_campaign.generators.wgan.settings import Target
+from logan_campaign.generators.target import Target
 
 #: Volume that atoms placed at random in a box are spread over, over that of their spheres of
 #: covalent radius: about the van der Waals volume of a small molecule.

@@ -14,7 +14,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.lattice import reduced_cell, translations
 from logan_campaign.generators.cells.lattices import STRAINS, product
 from logan_campaign.generators.cells.varied import CellShapes, in_reduced_cells
-from logan_campaign.generators.wgan.settings import Target
+from logan_campaign.generators.target import Target
 from logan_campaign.geometry.spacegroups import (
     PrimitiveGroup,
     WyckoffPosition,

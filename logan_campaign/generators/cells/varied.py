@@ -18,7 +18,7 @@ from logan_campaign.generators.cells.lattices import (
     strained,
     unimodular_inverse,
 )
-from logan_campaign.generators.wgan.settings import Target
+from logan_campaign.generators.target import Target
 
 #: Cells that the table of translations is made from, per reference cell.
 _SAMPLED = 2000

@@ -19,10 +19,10 @@ from logan_campaign.generators.descent.exchange import Family
 from logan_campaign.generators.descent.program import BLOCK, Problem, program_for
 from logan_campaign.generators.descent.reference import SpeciesReference, fit
 from logan_campaign.generators.descent.settings import DescentHyperparameters
-from logan_campaign.generators.wgan import GeneratedPool, Target
-from logan_campaign.generators.wgan.environments import training_species
-from logan_campaign.generators.wgan.generation import model_arrays
-from logan_campaign.generators.wgan.model import read_model, write_tensors
+from logan_campaign.generators.environments import training_species
+from logan_campaign.generators.model_files import read_model, write_tensors
+from logan_campaign.generators.pools import GeneratedPool, model_arrays
+from logan_campaign.generators.target import Target
 
 FORMAT = "logan-campaign descent model"
 

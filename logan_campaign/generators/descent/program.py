@@ -23,7 +23,7 @@ from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells import post_processing
 from logan_campaign.generators.descent.reference import SpeciesReference, misfits
 from logan_campaign.generators.descent.settings import DescentHyperparameters
-from logan_campaign.generators.wgan import Target
+from logan_campaign.generators.target import Target
 
 #: Descents that run together, and among which those to keep are chosen.
 BLOCK = 64

@@ -12,8 +12,8 @@ from ase import Atoms
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.generators.descent.settings import DescentHyperparameters
-from logan_campaign.generators.wgan import Target
-from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.environments import real_environments, training_species
+from logan_campaign.generators.target import Target
 
 
 class SpeciesReference(NamedTuple):

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.lattice import reduced_cell
-from logan_campaign.generators.cells.lattices import covering_translations
+from logan_campaign.generators.pools import GeneratedPool, model_arrays
 from logan_campaign.generators.wgan.model import LoganModel
-from logan_campaign.generators.wgan.settings import Target
 from logan_campaign.generators.wgan.step import program_for
 
 _CHUNK = 512
-
-
-class GeneratedPool(NamedTuple):
-    """Generated structures of one composition.
-
-    Attributes:
-        positions: (n, N, 3) float32 (Å).
-        cells: (n, 3, 3) float64 cell vectors as rows (Å).
-    """
-
-    positions: np.ndarray
-    cells: np.ndarray
 
 
 def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
@@ -86,50 +70,3 @@ def critic_scores(model: LoganModel, positions: np.ndarray, cells: np.ndarray) -
         )
         output[start:stop] = np.asarray(part)[: stop - start]
     return output
-
-
-def model_arrays(
-    target: Target,
-    images: np.ndarray | None,
-    r_cut: float,
-    positions: np.ndarray,
-    cells: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Check that structures are of the kind that a model makes, and return them for its program.
-
-    Args:
-        target: what the model makes.
-        images: lattice translations (n_images, 3) that the program counts neighbours over.
-        r_cut: cutoff radius (Å).
-        positions: (n, N, 3) of the target's atoms (Å).
-        cells: (n, 3, 3) or (3, 3) cell vectors (Å).
-
-    Returns:
-        Positions as float32, and the reduced cells (n, 3, 3), None where the target has one.
-
-    Raises:
-        InputError: if the shapes do not fit or crystals have another cell.
-    """
-    n_atoms = len(target.numbers)
-    positions = np.asarray(positions, dtype=np.float32)
-    if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3):
-        raise InputError(f"positions of shape {positions.shape} do not fit {n_atoms} atoms")
-    if target.lattice != "fixed":
-        each = np.broadcast_to(cells, (len(positions), 3, 3))
-        return positions, _reduced(images, r_cut, each)
-    if target.periodic and not np.allclose(cells, target.cell_array, atol=1e-4):
-        raise InputError("the structures' cells are not the cell that the model was trained for")
-    return positions, None
-
-
-def _reduced(images: np.ndarray | None, r_cut: float, cells: np.ndarray) -> np.ndarray:
-    """Return the reduced cells of the same lattices, if the translations hold for them."""
-    if not len(cells):
-        return cells
-    reduced = np.stack([reduced_cell(cell, np.ones(3, dtype=bool)) for cell in cells])
-    table = set(map(tuple, ([] if images is None else images)))
-    if not {tuple(row) for row in covering_translations(reduced, r_cut)} <= table:
-        raise InputError(
-            "some structures have cells smaller or flatter than any that the model was trained for"
-        )
-    return reduced.astype(np.float32)

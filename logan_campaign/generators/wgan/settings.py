@@ -1,15 +1,11 @@
-"""What a user can set: hyperparameters and the target to generate."""
+"""What a user can set for the networks of the paper."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from ase.data import covalent_radii
 from pydantic import ConfigDict, Field
 
-from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.descriptors.kernel import Descriptor
@@ -19,6 +15,7 @@ from logan_campaign.descriptors.settings import (
     RadialBasis,
     RadialOrder,
 )
+from logan_campaign.generators.target import Target
 
 #: Raised by hand whenever the same inputs give other results.
 ALGORITHM_VERSION = 1
@@ -83,119 +80,6 @@ class Hyperparameters(SpecModel):
         return Descriptor(
             species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
         )
-
-
-#: Where cells come from: given, drawn at random, or learned with the positions.
-LatticeKind = Literal["fixed", "drawn", "learned"]
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """Space groups to impose.
-
-    Attributes:
-        groups: number (1 to 230) and weight of each.
-        max_assignments: ways to put the atoms on Wyckoff positions, at most, per group.
-    """
-
-    groups: tuple[tuple[int, float], ...]
-    max_assignments: int
-
-    def __post_init__(self) -> None:
-        groups = tuple((int(number), float(weight)) for number, weight in self.groups)
-        if not groups:
-            raise InputError("the target's symmetry names no space group")
-        if any(not 1 <= number <= 230 or not weight > 0 for number, weight in groups):
-            raise InputError("space groups have numbers 1 … 230 and positive weights")
-        if self.max_assignments < 1:
-            raise InputError("at least one assignment of atoms to Wyckoff positions is needed")
-        object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "max_assignments", int(self.max_assignments))
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to generate: atoms and the cell that holds them.
-
-    Attributes:
-        numbers: atomic number of each atom.
-        cell: three cell vectors as rows (Å); the box for molecules; None unless fixed.
-        periodic: whether the structure repeats along all cell vectors.
-        lattice: where the cell comes from.
-        volumes: lowest and highest volume per atom of cells that are not fixed (Å³).
-        symmetry: space groups to impose; None for none.
-    """
-
-    numbers: tuple[int, ...]
-    cell: tuple[tuple[float, float, float], ...] | None
-    periodic: bool
-    lattice: LatticeKind = "fixed"
-    volumes: tuple[float, float] | None = None
-    symmetry: Symmetry | None = None
-
-    def __post_init__(self) -> None:
-        numbers = tuple(int(z) for z in self.numbers)
-        if not numbers:
-            raise InputError("the target has no atoms")
-        if any(not 1 <= z <= 118 for z in numbers):
-            raise InputError("the target has atomic numbers outside 1 … 118")
-        if self.lattice == "fixed":
-            cell = np.asarray(self.cell, dtype=float)
-            if cell.shape != (3, 3) or not np.isfinite(cell).all():
-                raise InputError("the target's cell must be three finite vectors (Å)")
-            volume = abs(float(np.linalg.det(cell)))
-            object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
-        else:
-            volume = self._smallest(len(numbers))
-        # Hard spheres of covalent radius: real structures have at least about this volume.
-        needed = float(sum(4.0 / 3.0 * np.pi * covalent_radii[z] ** 3 for z in numbers)) / 2.0
-        if volume < needed:
-            raise InputError(
-                f"the target's cell of {volume:.1f} Å³ is too small for its {len(numbers)} atoms, "
-                f"which need at least {needed:.1f} Å³"
-            )
-        if self.symmetry is not None and not self.periodic:
-            raise InputError("space groups are for crystals, not for a molecule in a box")
-        if isinstance(self.symmetry, dict):
-            object.__setattr__(self, "symmetry", Symmetry(**self.symmetry))
-        object.__setattr__(self, "numbers", numbers)
-        object.__setattr__(self, "periodic", bool(self.periodic))
-
-    def _smallest(self, n_atoms: int) -> float:
-        """Check what cells that are not fixed need; return the smallest volume (Å³)."""
-        if self.lattice not in ("drawn", "learned") or not self.periodic:
-            raise InputError("a cell is fixed, drawn or learned; a molecule's box is fixed")
-        if self.cell is not None:
-            raise InputError(f"a cell that is {self.lattice} cannot be given")
-        low, high = (float(v) for v in self.volumes or (0.0, 0.0))
-        if not 0 < low <= high < np.inf:
-            raise InputError("the volume per atom must be a range of positive numbers (Å³)")
-        object.__setattr__(self, "volumes", (low, high))
-        return low * n_atoms
-
-    @property
-    def cell_array(self) -> np.ndarray:
-        """The cell vectors of a fixed cell as an array of shape (3, 3) (Å)."""
-        assert self.cell is not None  # only what is fixed is asked for
-        return np.array(self.cell)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-able form, the arguments of the constructor."""
-        said: dict[str, Any] = {
-            "numbers": list(self.numbers),
-            "cell": None if self.cell is None else [list(row) for row in self.cell],
-            "periodic": self.periodic,
-        }
-        # What is at its default is left out: the ids of models rest on this form.
-        if self.lattice != "fixed":
-            said["lattice"] = self.lattice
-            said["volumes"] = list(self.volumes or ())
-        if self.symmetry is not None:
-            said["symmetry"] = {
-                "groups": [list(group) for group in self.symmetry.groups],
-                "max_assignments": self.symmetry.max_assignments,
-            }
-        return said
 
 
 def model_id(

@@ -20,6 +20,8 @@ from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells import post_processing
+from logan_campaign.generators.environments import RealEnvironments
+from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan.networks import (
     Parameters,
     critic_gradient,
@@ -29,7 +31,7 @@ from logan_campaign.generators.wgan.networks import (
     penalty_gradient,
     score,
 )
-from logan_campaign.generators.wgan.settings import Hyperparameters, Target
+from logan_campaign.generators.wgan.settings import Hyperparameters
 
 #: Decay of RMSProp's running mean of squared gradients.
 RMSPROP_DECAY = 0.9
@@ -57,20 +59,6 @@ class State(NamedTuple):
     generator_optimizer: Any
     critic_optimizer: Any
     metrics: Metrics
-
-
-class RealEnvironments(NamedTuple):
-    """Descriptors of the training set, by central species.
-
-    Attributes:
-        features: (n_environments, n_features), sorted by species.
-        starts: (n_atoms,) first row of each target atom's species.
-        counts: (n_atoms,) number of rows of each target atom's species.
-    """
-
-    features: jax.Array
-    starts: jax.Array
-    counts: jax.Array
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from logan_campaign.generators.wgan.model import write_atomically
-from logan_campaign.generators.wgan.step import Problem, Program, RealEnvironments, State
+from logan_campaign.core.files import write_atomically
+from logan_campaign.generators.environments import RealEnvironments
+from logan_campaign.generators.wgan.step import Problem, Program, State
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.structures import hill_formula
 from logan_campaign.sources.preview import preview
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 MINIMAL = """\
 name: small

@@ -13,16 +13,10 @@ from systems import TARGET, crystal_target, hyperparameters, same_bits
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.descriptors import power_spectrum
+from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.generators.cells import FixedCell
-from logan_campaign.generators.wgan import (
-    LoganModel,
-    Symmetry,
-    Target,
-    critic_scores,
-    enable_compilation_cache,
-    generate,
-    generation,
-)
+from logan_campaign.generators.target import Symmetry, Target
+from logan_campaign.generators.wgan import LoganModel, critic_scores, generate, generation
 from logan_campaign.generators.wgan.networks import init_generator, score
 from logan_campaign.generators.wgan.step import Program
 

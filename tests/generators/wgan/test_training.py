@@ -14,10 +14,15 @@ from systems import TARGET, hyperparameters, same_bits, training_set
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, StructureError
-from logan_campaign.generators.wgan import Hyperparameters, Target, TrainingResult, model_id, train
+from logan_campaign.generators.environments import (
+    RealEnvironments,
+    real_environments,
+    training_species,
+)
+from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan import Hyperparameters, TrainingResult, model_id, train
 from logan_campaign.generators.wgan import training as training_module
-from logan_campaign.generators.wgan.environments import real_environments, training_species
-from logan_campaign.generators.wgan.step import Problem, RealEnvironments, program_for
+from logan_campaign.generators.wgan.step import Problem, program_for
 from logan_campaign.generators.wgan.training import distinct_share
 
 

@@ -1,6 +1,6 @@
 """Kill a campaign again and again; it must end as if nothing had happened.
 
-    python benchmarks/kill_resume.py examples/demo.yaml --kills 10
+    python tests/support/kill_resume.py examples/demo.yaml --kills 10
 
 runs the campaign once undisturbed, then once more with SIGKILLs at random moments and the
 same command after each, and compares what the two have left: candidates with what became of

@@ -12,7 +12,7 @@ import spglib
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.generators.cells import SymmetricCrystal, check_symmetry, post_processing
-from logan_campaign.generators.wgan import Symmetry, Target
+from logan_campaign.generators.target import Symmetry, Target
 from logan_campaign.geometry.spacegroups import primitive_group
 
 #: mp-546794: I-42d, primitive (Å).

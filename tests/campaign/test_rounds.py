@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from logan_campaign.campaign.rounds import (
-    RoundsSpec,
-    StopSpec,
-    coverage,
-    next_target,
-    sightings,
-    stop_reason,
-    unseen,
-)
+from logan_campaign.campaign.rounds import RoundsSpec, StopSpec, next_target, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import FoundStructure, RoundSummary
 from logan_campaign.core.errors import InputError
+from logan_campaign.selection.estimates import coverage, unseen
 
 NEVER = StopSpec(rounds=1000, barren_rounds=None)
 

@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from logan_campaign.generators.wgan import Hyperparameters, Target
+from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan import Hyperparameters
 
 TARGET = Target((8, 1, 6, 1, 1, 1), ((5, 0, 0), (0, 4.5, 0), (0, 0, 4)), False)
 

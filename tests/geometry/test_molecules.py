@@ -15,14 +15,15 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, rdMolTransforms
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.geometry.structures import from_atoms
-from logan_campaign.matching import (
+from logan_campaign.geometry.molecules import (
     canonical_smiles,
     conformer_rmsd,
+    parse_smiles,
     perceive,
+    perceive_arrays,
     perceive_smiles,
 )
-from logan_campaign.matching.molecules import parse_smiles, perceive_arrays
+from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed
 

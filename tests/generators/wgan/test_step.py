@@ -11,8 +11,13 @@ from ase import Atoms
 from systems import SETTINGS, TARGET, crystal_target, crystals, hyperparameters, training_set
 
 from logan_campaign.descriptors.radial import bessel_roots
-from logan_campaign.generators.wgan import Hyperparameters, Target
-from logan_campaign.generators.wgan.environments import real_environments, training_species
+from logan_campaign.generators.environments import (
+    RealEnvironments,
+    real_environments,
+    training_species,
+)
+from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan import Hyperparameters
 from logan_campaign.generators.wgan.networks import (
     CRITIC_SLOPE,
     apply_network,
@@ -21,7 +26,7 @@ from logan_campaign.generators.wgan.networks import (
     penalty_gradient,
     score,
 )
-from logan_campaign.generators.wgan.step import Problem, Program, RealEnvironments
+from logan_campaign.generators.wgan.step import Problem, Program
 
 
 def plain_penalty(critic: Any, y: jax.Array) -> jax.Array:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import jax
 import numpy as np
 from ase import Atoms
 
@@ -17,8 +18,21 @@ from logan_campaign.descriptors.environments import (
 )
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import Surroundings
-from logan_campaign.generators.wgan.settings import Target
-from logan_campaign.generators.wgan.step import RealEnvironments
+from logan_campaign.generators.target import Target
+
+
+class RealEnvironments(NamedTuple):
+    """Descriptors of the training set, by central species.
+
+    Attributes:
+        features: (n_environments, n_features), sorted by species.
+        starts: (n_atoms,) first row of each target atom's species.
+        counts: (n_atoms,) number of rows of each target atom's species.
+    """
+
+    features: jax.Array
+    starts: jax.Array
+    counts: jax.Array
 
 
 class EnvironmentSettings(Protocol):

@@ -11,8 +11,8 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError
+from logan_campaign.geometry.molecules import perceive_smiles
 from logan_campaign.geometry.structures import from_atoms
-from logan_campaign.matching import perceive_smiles
 from logan_campaign.selection.screening import (
     ScreeningReason,
     ScreeningSpec,

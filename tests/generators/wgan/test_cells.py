@@ -15,7 +15,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.cells import VariedCell, post_processing
 from logan_campaign.generators.cells.lattices import MAX_STRAIN, product, reduction, strained
-from logan_campaign.generators.wgan import Symmetry, Target
+from logan_campaign.generators.target import Symmetry, Target
 
 NUMBERS = (8, 8, 14, 8, 14, 8)
 VOLUMES = (8.0, 17.0)

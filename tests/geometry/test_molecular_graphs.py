@@ -7,8 +7,8 @@ import pytest
 from ase.build import molecule
 
 from logan_campaign.geometry.molecular_graphs import pool_graphs
+from logan_campaign.geometry.molecules import perceive_arrays
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.matching.molecules import perceive_arrays
 from logan_campaign.sources import BuiltinSource
 
 

@@ -17,7 +17,8 @@ from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.descent import DescentHyperparameters, DescentModel, model_id
 from logan_campaign.generators.descent.exchange import Family, exchange_groups, groups
 from logan_campaign.generators.descent.program import program_for
-from logan_campaign.generators.wgan import Hyperparameters, Target
+from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan import Hyperparameters
 from logan_campaign.geometry.molecular_graphs import pool_graphs
 
 BOX = ((5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 5.0))

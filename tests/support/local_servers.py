@@ -4,7 +4,7 @@ They answer what the real clients send (``mp_api``'s MPRester, a download with r
 requests): the client code that runs against them is the client code that users run.
 Run as a program, it serves a Materials Project of one's own from files that ASE reads:
 
-    python benchmarks/local_servers.py mp sio2/*_training.extxyz
+    python tests/support/local_servers.py mp sio2/*_training.extxyz
 """
 
 from __future__ import annotations

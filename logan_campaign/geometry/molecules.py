@@ -22,7 +22,7 @@ from ase.data import chemical_symbols, covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds, rdMolAlign, rdMolDescriptors
 
-from logan_campaign.core.documents import Geometry
+from logan_campaign.core.documents import Geometry, MoleculeIdentity
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.lewis import (
     Named,
@@ -31,7 +31,6 @@ from logan_campaign.geometry.lewis import (
     skeleton,
     with_valences,
 )
-from logan_campaign.matching.spec import MoleculeIdentity
 
 # Bonds of relaxed molecules are at most this long, in sums of covalent radii.
 _REACH = 1.3

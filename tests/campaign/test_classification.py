@@ -22,9 +22,9 @@ from logan_campaign.core.documents import (
     StructureEntry,
     Verdict,
 )
+from logan_campaign.geometry.molecules import parse_smiles
 from logan_campaign.geometry.structures import formula, from_atoms, kind_of, structure_id, to_atoms
 from logan_campaign.matching import MatchingSpec
-from logan_campaign.matching.molecules import parse_smiles
 from logan_campaign.selection.screening import ScreeningSpec
 from logan_campaign.sources.smiles import embed
 
