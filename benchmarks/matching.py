@@ -116,7 +116,7 @@ def _timed(function: Any) -> tuple[Any, float]:
 
 
 def _is_silica(formula: str) -> bool:
-    from logan_campaign.geometry.structures import reduced_formula
+    from logan_campaign.geometry.formulas import reduced_formula
 
     return reduced_formula(formula) == "O2Si"
 
@@ -213,7 +213,8 @@ def known_crystals(n: int, seed: int) -> list[Any]:
 
 def _entry(structure: Any, label: str) -> Any:
     from logan_campaign.core.documents import StructureEntry
-    from logan_campaign.geometry.structures import hill_formula, structure_id
+    from logan_campaign.geometry.formulas import hill_formula
+    from logan_campaign.geometry.structures import structure_id
 
     name = hill_formula(structure.formula.replace(" ", ""))
     return StructureEntry(

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import support  # noqa: F401  makes the next importable
 from ase.symbols import string2symbols
@@ -30,9 +30,9 @@ from logan_campaign.core.documents import TrainingHistory
 from logan_campaign.core.errors import StoreError
 from logan_campaign.geometry.molecules import canonical_smiles
 from logan_campaign.results import Campaign
-from logan_campaign.stores.filters import CandidateOrder
+from logan_campaign.stores.filters import candidate_orders
 from logan_campaign.stores.open import open_campaign_stores
-from logan_campaign.stores.schemas import (
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,
@@ -322,7 +322,7 @@ def measure(location: str) -> dict[str, tuple[float, int]]:
     with Campaign.open(location) as campaign:
         for name, filters in FILTERS.items():
             query = campaign.candidates(**filters)
-            for order in get_args(CandidateOrder):
+            for order in candidate_orders():
                 ordered = query.sorted_by(order)
                 short = ordered.without_structures()
                 found[f"{name}, by {order}"] = timed(lambda q=short: q.page(0, PAGE))

@@ -61,7 +61,7 @@ class TrainingSetMaker(Maker):
             loaded,
             role=self.role,
             name=self.source.title,
-            source=self.source.model_dump(mode="json"),
+            query=self.source.model_dump(mode="json"),
             query_id=self.source.query_id,
             pulled_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             origin=loaded.origin,

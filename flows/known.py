@@ -50,7 +50,7 @@ class KnownEntriesMaker(Maker):
             loaded,
             role="known",
             name=f"index {self.index}" if self.index else "found by other campaigns",
-            source={"type": "index", "index": self.index} if self.index else {"type": "campaigns"},
+            query={"type": "index", "index": self.index} if self.index else {"type": "campaigns"},
         )
 
 

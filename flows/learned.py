@@ -11,7 +11,7 @@ from jobflow import Maker, job
 from logan_campaign.core.documents import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
 from logan_campaign.flows.data import set_document
 from logan_campaign.flows.stages import stage
-from logan_campaign.geometry.structures import reduced_formula
+from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.sources import LoadedSet
 
 
@@ -48,7 +48,7 @@ class LearnedSetMaker(Maker):
             loaded,
             role=self.role,
             name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
-            source={
+            query={
                 "type": "rounds",
                 "base": base.id if trained else None,
                 "rounds": len(history),

@@ -44,7 +44,8 @@ from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.generators.models import Settings
-from logan_campaign.geometry.structures import formula, reduced_formula, structure_id
+from logan_campaign.geometry.formulas import reduced_formula
+from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.selection.estimates import coverage, unseen
 
@@ -326,7 +327,7 @@ class NextRoundMaker(Maker):
         return {
             entry.id
             for s in sets
-            if s.source.get("type") not in ("index", "campaigns")
+            if s.query.get("type") not in ("index", "campaigns")
             for entry in s.structures
             if entry.formula in sought or (crystal and reduced_formula(entry.formula) in reduced)
         }

@@ -25,7 +25,7 @@ from logan_campaign.core.software import software_versions
 from logan_campaign.stores import encoding
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 
 FORMAT = "logan-campaign archive"
 VERSION = 1

@@ -8,17 +8,19 @@ and only where they differ: building twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from maggma.core import Builder, Store
 
+from logan_campaign.core.documents import Record
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.derive import (
     DOC_TYPES,
     CampaignRecords,
     Doc,
+    as_stored,
     derive,
     document_key,
     documents_hash,
@@ -26,9 +28,17 @@ from logan_campaign.stores.derive import (
     material,
 )
 from logan_campaign.stores.open import CampaignStores
+from logan_campaign.stores.records import (
+    CandidateRecord,
+    ModelRecord,
+    TrainingSetRecord,
+    read_record,
+)
 from logan_campaign.stores.sqlite import SQLiteStore, transaction
 
 _CHUNK = 500
+
+S = TypeVar("S", TrainingSetRecord, ModelRecord)
 
 
 class CampaignItem(NamedTuple):
@@ -151,7 +161,7 @@ class CampaignBuilder(Builder):
         return transaction(*embedded) if embedded else nullcontext()
 
     def _update(self, records: CampaignRecords) -> None:
-        campaign_id = records.campaign["id"]
+        campaign_id = records.campaign.id
         mine = {"campaign_id": campaign_id}
         before = {
             doc["id"]: doc.get("material_id")
@@ -160,7 +170,7 @@ class CampaignBuilder(Builder):
         _merge_shared(self.training_sets, records.training_sets, campaign_id)
         _merge_shared(self.models, records.models, campaign_id)
         _upsert(self.candidates, records.candidates)
-        now = {doc["id"]: doc["material_id"] for doc in records.candidates}
+        now = {record.id: record.material_id for record in records.candidates}
         gone = sorted(before.keys() - now.keys())
         if gone:
             self.candidates.remove_docs({"id": {"$in": gone}})
@@ -170,47 +180,51 @@ class CampaignBuilder(Builder):
         _upsert(self.campaigns, [records.campaign])
 
     def _update_materials(self, material_ids: list[str]) -> None:
-        leave_out = {"raw_structure": 0, "structure": 0, "source": 0}
         for start in range(0, len(material_ids), _CHUNK):
             chunk = material_ids[start : start + _CHUNK]
-            members: dict[str, list[Doc]] = {material_id: [] for material_id in chunk}
-            for doc in self.candidates.query({"material_id": {"$in": chunk}}, leave_out):
-                members[doc["material_id"]].append(doc)
+            members: dict[str, list[CandidateRecord]] = {name: [] for name in chunk}
+            wanted = {"material_id": {"$in": chunk}}
+            for doc in self.candidates.query(wanted, {"raw_structure": 0, "structure": 0}):
+                members[doc["material_id"]].append(read_record(CandidateRecord, doc))
             found = {key: material(key, docs) for key, docs in members.items()}
-            _upsert(self.materials, [doc for doc in found.values() if doc is not None])
-            empty = [key for key, doc in found.items() if doc is None]
+            _upsert(self.materials, [record for record in found.values() if record is not None])
+            empty = [key for key, record in found.items() if record is None]
             if empty:
                 self.materials.remove_docs({"id": {"$in": empty}})
 
 
-def _upsert(store: Store, docs: list[Doc]) -> None:
-    for start in range(0, len(docs), _CHUNK):
-        store.update(docs[start : start + _CHUNK], key="id")
+def _upsert(store: Store, records: Sequence[Record]) -> None:
+    for start in range(0, len(records), _CHUNK):
+        chunk = records[start : start + _CHUNK]
+        store.update([as_stored(record) for record in chunk], key="id")
 
 
-def _merge_shared(store: Store, docs: Iterable[Doc], campaign_id: str) -> None:
+def _merge_shared(store: Store, records: Sequence[S], campaign_id: str) -> None:
     """Write records that several campaigns may share.
 
     Whatever differs is told by the campaign of the smallest id, so that the result does
     not depend on the order in which campaigns are built.
     """
     merged = []
-    for doc in docs:
-        known: Doc | None = store.query_one({"id": doc["id"]})
-        others = sorted(set(known["campaign_ids"]) - {campaign_id}) if known else []
-        if known is None or not others:
-            merged.append(doc)
-            continue
-        result = dict(known if others[0] < campaign_id else doc)
-        result.pop("_id", None)
-        result["campaign_ids"] = sorted([*others, campaign_id])
-        if "uses" in doc:
-            uses = {use["campaign_id"]: use for use in [*known["uses"], *doc["uses"]]}
-            result["uses"] = [uses[key] for key in sorted(uses)]
-            roles = {use["role"] for use in result["uses"]}
-            result["role"] = "training" if "training" in roles else "known"
-        if "pools" in doc:
-            pools = {pool["id"]: pool for pool in [*known["pools"], *doc["pools"]]}
-            result["pools"] = [pools[key] for key in sorted(pools)]
-        merged.append(result)
+    for record in records:
+        doc = store.query_one({"id": record.id})
+        known = read_record(type(record), doc) if doc else record
+        merged.append(_merged(known, record, campaign_id))
     _upsert(store, merged)
+
+
+def _merged(known: Any, record: Any, campaign_id: str) -> Any:
+    others = sorted(set(known.campaign_ids) - {campaign_id})
+    if not others:
+        return record
+    result = (known if others[0] < campaign_id else record).model_copy()
+    result.campaign_ids = sorted([*others, campaign_id])
+    if isinstance(known, TrainingSetRecord):
+        uses = {use.campaign_id: use for use in [*known.uses, *record.uses]}
+        result.uses = [uses[key] for key in sorted(uses)]
+        trained = any(use.role == "training" for use in result.uses)
+        result.role = "training" if trained else "known"
+    else:
+        pools = {pool.id: pool for pool in [*known.pools, *record.pools]}
+        result.pools = [pools[key] for key in sorted(pools)]
+    return result

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import StructureEntry
-from logan_campaign.geometry.structures import formula, reduced_formula, structure_id
+from logan_campaign.geometry.formulas import reduced_formula
+from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.queries import CampaignDatabase
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from maggma.core.store import Sort
 
-from logan_campaign.stores.schemas import (
+from logan_campaign.core.documents import Source
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,
     ModelRecord,
     RelaxationRecord,
-    Source,
     TrainingSetRecord,
 )
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from maggma.core import Builder, Store
 
-from logan_campaign.core.documents import Manifest, PulledRecord, StructureEntry
+from logan_campaign.core.documents import (
+    BlobRef,
+    Manifest,
+    PulledRecord,
+    StructureEntry,
+    TrainingSetDoc,
+    blob_ref,
+    shared,
+)
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.core.ids import content_id
 from logan_campaign.sources.changes import compare
-from logan_campaign.stores.derive import Doc, blob_ref, latest, training_set
+from logan_campaign.stores.derive import Doc, as_stored, latest, read_job, training_set
 from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.schemas import RECORD_VERSION, BlobRef, PullRecord
+from logan_campaign.stores.records import PullRecord, TrainingSetRecord, read_record
 
 _FIELDS = ["uuid", "index", "completed_at", "hosts", "metadata", "output"]
 _HEAD = ["uuid", "index", "completed_at", "output.query_id", "output.doc_type"]
+
+
+class Pull(NamedTuple):
+    """The record of a pull, and that of the set that it gave."""
+
+    record: PullRecord
+    as_set: TrainingSetRecord
 
 
 class PullBuilder(Builder):
@@ -78,46 +93,46 @@ class PullBuilder(Builder):
             docs = latest(self.docs.query(criteria, _FIELDS))
             yield sorted(docs, key=lambda doc: (doc["output"]["pulled_at"], doc["uuid"]))
 
-    def process_item(self, item: list[Doc]) -> list[Doc]:
+    def process_item(self, item: list[Doc]) -> list[Pull]:
         """Return the records of a query's pulls, each with what differs from the one before."""
-        records: list[Doc] = []
+        pulls: list[Pull] = []
         before: list[PulledRecord] | None = None
-        try:
-            for order, doc in enumerate(item):
-                offered = self._records(doc)
-                record = _pull(doc, order)
-                if before is not None:
-                    record["changes"] = compare(before, offered).model_dump()
-                if doc["output"].get("unchanged") and records:
-                    record["structures"] = records[-1]["structures"]
-                records.append(record)
-                before = offered
-        except (KeyError, TypeError) as err:
-            raise StoreError(f"a pull lacks or misplaces {err}: the store is damaged") from err
-        return records
+        for order, doc in enumerate(item):
+            job = read_job(doc, TrainingSetDoc)
+            offered = self._records(job.output)
+            as_set = training_set(job)
+            record = PullRecord.model_construct(
+                **{**shared(as_set, PullRecord), "id": _pull_id(doc)},
+                order=order,
+                set_id=as_set.id,
+                campaign_id=(doc.get("metadata") or {}).get("campaign_id"),
+                records=blob_ref(job.output.records),
+            )
+            if before is not None:
+                record.changes = compare(before, offered)
+            if job.output.unchanged and pulls:
+                record.structures = as_set.structures = pulls[-1].record.structures
+            pulls.append(Pull(record, as_set))
+            before = offered
+        return pulls
 
-    def update_targets(self, items: list[list[Doc]]) -> None:
+    def update_targets(self, items: list[list[Pull]]) -> None:
         """Write the records, and the sets that are not there yet."""
-        for records in items:
-            sets = {doc["set_id"]: doc.pop("_set") for doc in records}
-            for record in records:  # an unchanged pull keeps its structures with an earlier one
-                sets[record["set_id"]]["structures"] = record["structures"]
+        for pulls in items:
+            sets = {pull.as_set.id: pull.as_set for pull in pulls}
             present = {
                 doc["id"] for doc in self.training_sets.query({"id": {"$in": list(sets)}}, ["id"])
             }
-            self.training_sets.update(
-                [doc for name, doc in sets.items() if name not in present], key="id"
-            )
-            self.pulls.update(records, key="id")
+            new = [as_stored(record) for name, record in sets.items() if name not in present]
+            self.training_sets.update(new, key="id")
+            self.pulls.update([as_stored(pull.record) for pull in pulls], key="id")
 
-    def _records(self, doc: Doc) -> list[PulledRecord]:
-        reference = blob_ref(doc["output"].get("records"))
-        content = (
-            _blob(self.data, reference["blob_uuid"])
-            if reference is not None
-            else doc["output"].get("records") or []
-        )
-        return [PulledRecord.model_validate(_plain(item)) for item in content]
+    def _records(self, output: TrainingSetDoc) -> list[PulledRecord]:
+        reference = blob_ref(output.records)
+        if reference is None:
+            return output.records
+        content = _blob(self.data, reference.blob_uuid)
+        return [PulledRecord.model_validate(item) for item in content]
 
 
 class PulledSets:
@@ -135,9 +150,7 @@ class PulledSets:
         """Return all pulls, or those of one query, by query and time."""
         criteria = {} if query_id is None else {"query_id": query_id}
         found = self._pulls.query(criteria, sort={"query_id": 1, "order": 1})
-        return [
-            PullRecord.model_validate({k: v for k, v in doc.items() if k != "_id"}) for doc in found
-        ]
+        return [read_record(PullRecord, doc) for doc in found]
 
     def latest(self) -> list[PullRecord]:
         """Return the last pull of every query, the newest first."""
@@ -228,7 +241,8 @@ class PulledSets:
     def _load(self, reference: BlobRef | None) -> list[Doc]:
         if reference is None:
             return []
-        return [_plain(item) for item in _blob(self.stores.data, reference.blob_uuid)]
+        found: list[Doc] = _blob(self.stores.data, reference.blob_uuid)
+        return found
 
 
 def _blob(data: Store, blob_uuid: str) -> Any:
@@ -238,26 +252,5 @@ def _blob(data: Store, blob_uuid: str) -> Any:
     return found["data"]
 
 
-def _plain(item: Mapping[str, Any]) -> Doc:
-    return {key: value for key, value in item.items() if not key.startswith("@")}
-
-
 def _pull_id(doc: Doc) -> str:
     return content_id("pull", [doc["uuid"], doc["index"]])
-
-
-def _pull(doc: Doc, order: int) -> Doc:
-    output = doc["output"]
-    as_set = training_set(doc)
-    copied = ("name", "n_structures", "formulas", "n_duplicates", "rejected", "query", "origin")
-    return {
-        **{key: as_set[key] for key in (*copied, "query_id", "pulled_at", "structures", "source")},
-        "id": _pull_id(doc),
-        "schema_version": RECORD_VERSION,
-        "order": order,
-        "set_id": output["id"],
-        "campaign_id": (doc.get("metadata") or {}).get("campaign_id"),
-        "changes": None,
-        "records": blob_ref(output["records"]),
-        "_set": as_set,
-    }

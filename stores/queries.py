@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar, Unpack, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
-
-from logan_campaign.core.documents import CandidateState
+from logan_campaign.core.documents import BlobRef, CandidateState, Record
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.collections import CollectionName
 from logan_campaign.stores.filters import (
-    CandidateFilters,
-    CandidateOrder,
     Criteria,
-    MaterialFilters,
+    Filters,
     Order,
-    candidate_criteria,
     candidate_parts,
-    material_criteria,
+    criteria_of,
+    few_fields,
+    listed_fields,
 )
 from logan_campaign.stores.lineage import Lineage, LineageNode, trace
 from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.schemas import (
-    BlobRef,
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,
     ModelRecord,
-    Record,
     TrainingSetRecord,
+    read_record,
 )
 
 __all__ = ["CampaignDatabase", "Lineage", "LineageNode"]
 
 AnyRecord = CandidateRecord | MaterialRecord | ModelRecord | TrainingSetRecord | CampaignRecord
 R = TypeVar("R", bound=Record)
-
-#: Fields of candidates whose values can be listed.
-DistinctField = Literal[
-    "state", "formula", "smiles", "spacegroup", "level", "model_id", "strategy", "round"
-]
 
 _RECORDS: dict[CollectionName, type[AnyRecord]] = {
     "candidates": CandidateRecord,
@@ -49,8 +40,6 @@ _RECORDS: dict[CollectionName, type[AnyRecord]] = {
     "training_sets": TrainingSetRecord,
     "campaigns": CampaignRecord,
 }
-#: Fields of candidates whose values name few of them each.
-_NAMES_FEW = ("material_id", "match")
 _PREFIXES = ("cand-", "mat-", "model-", "set-", "camp-")
 _SHOWN = 3
 
@@ -124,54 +113,52 @@ class CampaignDatabase:
         self,
         campaign_id: str | None = None,
         *,
-        sort: CandidateOrder = "order",
+        sort: str = "order",
         descending: bool = False,
         limit: int = 0,
         skip: int = 0,
         structures: bool = True,
-        **filters: Unpack[CandidateFilters],
+        **filters: Any,
     ) -> Iterator[CandidateRecord]:
         """Yield candidates, lazily.
 
         Args:
             campaign_id: only of this campaign.
-            sort: see :data:`~logan_campaign.stores.filters.CandidateOrder`.
+            sort: see :func:`~logan_campaign.stores.filters.candidate_orders`.
             descending: the other way round; those without an energy stay last.
             limit: at most so many; 0 for all.
             skip: pass over so many first.
             structures: whether to read the structures, the most part of a record.
-            **filters: see :class:`~logan_campaign.stores.filters.CandidateFilters`.
+            **filters: see :func:`~logan_campaign.stores.filters.filter_names`.
 
         Raises:
             InputError: for an unknown order or filter, or a value that it cannot have.
         """
-        criteria = self._candidate_criteria(campaign_id, filters)
-        levels = self._levels(criteria.get("campaign_id")) if sort == "best" else []
-        parts = candidate_parts(criteria, sort, descending, levels)
+        wanted = _criteria(CandidateRecord, campaign_id, filters)
+        levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
+        parts = candidate_parts(wanted, sort, descending, levels)
         leave_out = None if structures else {"raw_structure": 0, "structure": 0}
         found = self._read_parts("candidates", parts, leave_out, skip, limit)
-        return (_record(CandidateRecord, doc) for doc in found)
+        return (read_record(CandidateRecord, doc) for doc in found)
 
     def candidate_ids(
         self,
         campaign_id: str | None = None,
         *,
-        sort: CandidateOrder = "order",
+        sort: str = "order",
         descending: bool = False,
-        **filters: Unpack[CandidateFilters],
+        **filters: Any,
     ) -> list[str]:
         """Return the ids of candidates; arguments and errors as :meth:`candidates`."""
-        criteria = self._candidate_criteria(campaign_id, filters)
-        levels = self._levels(criteria.get("campaign_id")) if sort == "best" else []
-        parts = candidate_parts(criteria, sort, descending, levels)
+        wanted = _criteria(CandidateRecord, campaign_id, filters)
+        levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
+        parts = candidate_parts(wanted, sort, descending, levels)
         return [doc["id"] for doc in self._read_parts("candidates", parts, {"id": 1}, 0, 0)]
 
-    def count_candidates(
-        self, campaign_id: str | None = None, **filters: Unpack[CandidateFilters]
-    ) -> int:
+    def count_candidates(self, campaign_id: str | None = None, **filters: Any) -> int:
         """Return how many candidates meet all filters; errors as :meth:`candidates`."""
-        criteria = self._candidate_criteria(campaign_id, filters)
-        return self.stores.collection("candidates").count(criteria)
+        wanted = _criteria(CandidateRecord, campaign_id, filters)
+        return self.stores.collection("candidates").count(wanted)
 
     def candidates_where(
         self, parts: Sequence[tuple[Criteria, Order]], *, skip: int = 0, limit: int = 0
@@ -189,7 +176,7 @@ class CampaignDatabase:
             InputError: for criteria that the store does not take.
         """
         for doc in self._read_parts("candidates", parts, None, skip, limit):
-            yield _record(CandidateRecord, doc)
+            yield read_record(CandidateRecord, doc)
 
     def count_where(self, criteria: Criteria) -> int:
         """Return how many candidates MongoDB criteria find; as :meth:`candidates_where`."""
@@ -197,27 +184,20 @@ class CampaignDatabase:
 
     def distinct(
         self,
-        field: DistinctField,
+        field: str,
         campaign_id: str | None = None,
-        **filters: Unpack[CandidateFilters],
+        **filters: Any,
     ) -> list[Any]:
         """Return the values, other than None, that candidates have in a field, sorted.
 
         Raises:
             InputError: for another field, and as :meth:`candidates`.
         """
-        if field not in get_args(DistinctField):
-            raise InputError(f"no values of {field!r}; of {', '.join(get_args(DistinctField))}")
-        criteria = self._candidate_criteria(campaign_id, filters)
-        found = self.stores.collection("candidates").distinct(field, criteria)
+        if field not in listed_fields():
+            raise InputError(f"no values of {field!r}; of {', '.join(listed_fields())}")
+        wanted = _criteria(CandidateRecord, campaign_id, filters)
+        found = self.stores.collection("candidates").distinct(field, wanted)
         return sorted(value for value in found if value is not None)
-
-    def _candidate_criteria(
-        self, campaign_id: str | None, filters: CandidateFilters
-    ) -> dict[str, Any]:
-        if campaign_id is not None:
-            filters = {**filters, "campaign": campaign_id}
-        return candidate_criteria(filters)
 
     def _levels(self, campaign_id: str | None) -> list[str]:
         """Return the names of the levels of a campaign, or of all, in order."""
@@ -239,7 +219,9 @@ class CampaignDatabase:
         for criteria, order in parts:
             n_here = 0
             # Databases prefer to walk an index that is sorted already, past all the others.
-            few = next((field for field in _NAMES_FEW if isinstance(criteria.get(field), str)), "")
+            few = next(
+                (field for field in few_fields() if isinstance(criteria.get(field), str)), ""
+            )
             options = {"hint": {few: 1, "campaign_id": 1, "order": 1}} if few else {}
             for doc in store.query(
                 criteria, properties, sort=order, skip=skip, limit=left, **options
@@ -285,6 +267,16 @@ class CampaignDatabase:
         """
         return self._one(identity, ["materials"])  # type: ignore[return-value]
 
+    def refer(self, collection: str, identity: str) -> AnyRecord:
+        """Return the record that a name (of a campaign) or the beginning of an id stands for.
+
+        Raises:
+            InputError: if there is none, or several.
+        """
+        if collection == "campaigns":
+            return self.campaign(identity)
+        return self._one(identity, [collection])  # type: ignore[list-item]
+
     def find(self, identity: str) -> AnyRecord:
         """Return a candidate, material, model, training set or campaign by its id.
 
@@ -316,7 +308,7 @@ class CampaignDatabase:
         *,
         limit: int = 0,
         skip: int = 0,
-        **filters: Unpack[MaterialFilters],
+        **filters: Any,
     ) -> list[MaterialRecord]:
         """Return materials, lowest energy first within a formula.
 
@@ -324,29 +316,20 @@ class CampaignDatabase:
             campaign_id: only what this campaign found.
             limit: at most so many; 0 for all.
             skip: pass over so many first.
-            **filters: see :class:`~logan_campaign.stores.filters.MaterialFilters`.
+            **filters: see :func:`~logan_campaign.stores.filters.filter_names`.
 
         Raises:
             InputError: for an unknown filter, or a value that it cannot have.
         """
-        criteria = self._material_criteria(campaign_id, filters)
+        wanted = _criteria(MaterialRecord, campaign_id, filters)
         order: Order = {"formula": 1, "energy_ev": 1, "id": 1}
-        found = self._read_parts("materials", [(criteria, order)], None, skip, limit)
-        return [_record(MaterialRecord, doc) for doc in found]
+        found = self._read_parts("materials", [(wanted, order)], None, skip, limit)
+        return [read_record(MaterialRecord, doc) for doc in found]
 
-    def count_materials(
-        self, campaign_id: str | None = None, **filters: Unpack[MaterialFilters]
-    ) -> int:
+    def count_materials(self, campaign_id: str | None = None, **filters: Any) -> int:
         """Return how many materials meet all filters; errors as :meth:`materials`."""
-        criteria = self._material_criteria(campaign_id, filters)
-        return self.stores.collection("materials").count(criteria)
-
-    def _material_criteria(
-        self, campaign_id: str | None, filters: MaterialFilters
-    ) -> dict[str, Any]:
-        if campaign_id is not None:
-            filters = {**filters, "campaign": campaign_id}
-        return material_criteria(filters)
+        wanted = _criteria(MaterialRecord, campaign_id, filters)
+        return self.stores.collection("materials").count(wanted)
 
     # --- lineage and blobs ----------------------------------------------------------
 
@@ -402,7 +385,7 @@ class CampaignDatabase:
         doc = self.stores.collection(name).query_one({"id": identity})
         if doc is None:
             raise InputError(f"{identity} has just been removed")
-        return _record(_RECORDS[name], doc)
+        return read_record(_RECORDS[name], doc)
 
     def _records(
         self,
@@ -412,7 +395,8 @@ class CampaignDatabase:
         sort: Order,
     ) -> list[R]:
         return [
-            _record(kind, doc) for doc in self.stores.collection(name).query(criteria, sort=sort)
+            read_record(kind, doc)
+            for doc in self.stores.collection(name).query(criteria, sort=sort)
         ]
 
 
@@ -420,12 +404,7 @@ def _starts_with(text: str) -> dict[str, str]:
     return {"$gte": text, "$lt": text + "\U0010ffff"}
 
 
-def _record(kind: type[R], doc: Mapping[str, Any]) -> R:
-    try:
-        return kind.model_validate({key: value for key, value in doc.items() if key != "_id"})
-    except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            f"record {doc.get('id')} cannot be read ({where}: {first['msg']}); build it anew"
-        ) from err
+def _criteria(record: type[Record], campaign_id: str | None, filters: Filters) -> Criteria:
+    if campaign_id is not None:
+        filters = {**filters, "campaign": campaign_id}
+    return criteria_of(record, filters)

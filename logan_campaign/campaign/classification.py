@@ -32,14 +32,9 @@ from logan_campaign.core.documents import (
     TargetKind,
     Verdict,
 )
+from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.geometry.molecules import conformer_rmsd, perceive
-from logan_campaign.geometry.structures import (
-    formula,
-    kind_of,
-    reduced_formula,
-    spacegroup_symbol,
-    structure_id,
-)
+from logan_campaign.geometry.structures import formula, kind_of, spacegroup_symbol, structure_id
 from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.selection.screening import ScreeningSpec, screen

@@ -23,8 +23,8 @@ from logan_campaign.core.ids import CAMPAIGN_NAME, content_id
 from logan_campaign.generators.descent import DescentHyperparameters
 from logan_campaign.generators.models import DEFAULT_METHOD, SETTINGS, Settings
 from logan_campaign.generators.wgan import Hyperparameters
+from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.lewis import why_no_molecule
-from logan_campaign.geometry.structures import hill_formula
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, check_level
 from logan_campaign.selection import SelectionSpec, steps_of

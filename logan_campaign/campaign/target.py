@@ -26,13 +26,9 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.generators.cells import check_symmetry
 from logan_campaign.generators.target import LatticeKind, Symmetry, Target
+from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.spacegroups import group_number
-from logan_campaign.geometry.structures import (
-    cell_problem,
-    from_arrays,
-    hill_formula,
-    in_compact_cell,
-)
+from logan_campaign.geometry.structures import cell_problem, from_arrays, in_compact_cell
 from logan_campaign.sources.readers import read_entries
 
 Vector = tuple[float, float, float]

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,24 +21,12 @@ from logan_campaign.stores.open import (
     open_campaign_stores,
 )
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 
 if TYPE_CHECKING:
     from logan_campaign.flows.control import FlowControl
 
 logger = logging.getLogger(__name__)
-
-
-class StateChoice(StrEnum):
-    """The values of :data:`logan_campaign.core.documents.CandidateState`, as typer wants them."""
-
-    NEW = "new"
-    REDISCOVERED = "rediscovered"
-    DUPLICATE = "duplicate"
-    PENDING = "pending"
-    SELECTED = "selected"
-    REJECTED = "rejected"
-    FAILED = "failed"
 
 
 CampaignArgument = Annotated[
@@ -66,13 +53,6 @@ ProjectOption = Annotated[
         "-p",
         envvar="JFREMOTE_PROJECT",
         help="Project of jobflow-remote; may be left out where there is only one.",
-    ),
-]
-StateOption = Annotated[
-    list[StateChoice] | None,
-    typer.Option(
-        "--state",
-        help="Only candidates in this state; may be given repeatedly.",
     ),
 ]
 TrustOption = Annotated[

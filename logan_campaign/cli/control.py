@@ -23,7 +23,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import restricted
 from logan_campaign.flows.control import Done
 from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 
 WorkersOption = Annotated[
     int | None,

@@ -18,7 +18,7 @@ from logan_campaign.core.documents import StructureEntry, TargetLeaks
 from logan_campaign.core.errors import InputError
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.pulls import PullBuilder, PulledSets
-from logan_campaign.stores.schemas import PullRecord
+from logan_campaign.stores.records import PullRecord
 
 #: Folder of the store where none is named.
 DEFAULT_STORE = "training-data"

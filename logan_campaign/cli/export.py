@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -12,12 +12,12 @@ from rich.markup import escape
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
-    StateOption,
     StoreOption,
     err_console,
     opened,
     refuse_existing,
 )
+from logan_campaign.cli.filters import candidate_filters
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, Results
 
@@ -44,7 +44,9 @@ _WHOLE = {FormatChoice.CAMPAIGN, FormatChoice.RO_CRATE}
 
 
 @app.command()
+@candidate_filters
 def export(
+    *,
     campaign: CampaignArgument,
     path: Annotated[
         Path,
@@ -58,7 +60,7 @@ def export(
             ".db, .optimade.jsonl, .campaign.gz, .crate.zip.",
         ),
     ] = None,
-    state: StateOption = None,
+    filters: dict[str, Any],
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
@@ -72,8 +74,8 @@ def export(
     versions, training sets, weights and results, described by RO-Crate metadata.
     """
     chosen = fmt or _format_of(path)
-    if chosen in _WHOLE and (state or raw):
-        raise InputError(f"{chosen} holds the whole campaign: --state and --raw do not apply")
+    if chosen in _WHOLE and (filters or raw):
+        raise InputError(f"{chosen} holds the whole campaign: filters and --raw do not apply")
     refuse_existing(path, force)
     with opened(campaign, store) as (database, record):
         found = Campaign(Results(database.stores, owns_stores=False), record)
@@ -86,21 +88,19 @@ def export(
 
             told = f"{write_crate(found, path)} files"
         else:
-            told = _write_candidates(found, path, cast("Format", chosen.value), state, raw)
+            told = _write_candidates(found, path, cast("Format", chosen.value), filters, raw)
     err_console().print(escape(f"{told} written to {path}"), soft_wrap=True)
 
 
 def _write_candidates(
-    campaign: Campaign, path: Path, fmt: Format, state: StateOption, raw: bool
+    campaign: Campaign, path: Path, fmt: Format, filters: dict[str, Any], raw: bool
 ) -> str:
     from logan_campaign.results.export import check_format, write
 
     check_format(fmt, campaign.kind)
-    query = campaign.candidates(
-        state=[s.value for s in state] if state else ["new", "rediscovered"]
-    ).sorted_by("energy")
+    query = campaign.candidates(**{"state": ["new", "rediscovered"], **filters}).sorted_by("energy")
     if not query:
-        raise InputError("no candidate is in such a state; see 'logan-campaign results'")
+        raise InputError("there is no such candidate; see 'logan-campaign results'")
     return f"{write(query, path, fmt, raw)} structures"
 
 

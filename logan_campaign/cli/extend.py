@@ -26,7 +26,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger
 from logan_campaign.flows.local.codec import dumps, loads
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 
 if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
     from logan_campaign.campaign.rounds import StopSpec

@@ -34,8 +34,8 @@ def init(
     """
     from logan_campaign.campaign.spec_yaml import FILL_IN
     from logan_campaign.cli.templates import starting_spec
+    from logan_campaign.geometry.formulas import hill_formula
     from logan_campaign.geometry.lewis import why_no_molecule
-    from logan_campaign.geometry.structures import hill_formula
 
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # refuses what is none

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from monty.json import jsanitize
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
@@ -15,29 +13,21 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
     JsonOption,
-    StateOption,
     StoreOption,
     console,
     control_of,
     opened,
     print_json,
 )
-from logan_campaign.results import CandidateQuery, Results
+from logan_campaign.cli.filters import candidate_filters
+from logan_campaign.core.documents import AS_PYMATGEN
+from logan_campaign.results import Results
 from logan_campaign.results.convert import summary
-from logan_campaign.stores.filters import CandidateFilters
+from logan_campaign.stores.filters import candidate_orders
 from logan_campaign.stores.queries import LineageNode
 
 #: Rows of a page, unless --limit says otherwise.
 _PAGE_ROWS = 50
-
-
-class SortChoice(StrEnum):
-    """The values of :data:`logan_campaign.stores.filters.CandidateOrder`, as typer wants them."""
-
-    BEST = "best"
-    ORDER = "order"
-    ENERGY = "energy"
-    ENERGY_ABOVE_HULL = "energy_above_hull"
 
 
 @app.command()
@@ -59,51 +49,21 @@ def status(
 
 
 @app.command()
+@candidate_filters
 def results(
+    *,
     campaign: CampaignArgument,
     store: StoreOption = None,
-    state: StateOption = None,
-    formula: Annotated[
-        str | None, typer.Option(help="Only this composition of a molecule or cell.")
-    ] = None,
-    smiles: Annotated[str | None, typer.Option(help="Only this molecule, as any SMILES.")] = None,
-    spacegroup: Annotated[str | None, typer.Option(help="Only this space-group symbol.")] = None,
-    level: Annotated[
-        str | None, typer.Option(help="Only candidates that reached this level.")
-    ] = None,
-    round_: Annotated[
-        int | None, typer.Option("--round", min=0, help="Only this round, from 0.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Only what this model generated; a unique beginning is enough."),
-    ] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="Only what this selection strategy picked.")
-    ] = None,
-    material: Annotated[
-        str | None,
-        typer.Option(help="Only what became this material; a unique beginning is enough."),
-    ] = None,
-    max_energy: Annotated[
-        float | None,
-        typer.Option(help="Only up to this energy above the campaign's minimum (eV)."),
-    ] = None,
-    min_energy: Annotated[
-        float | None,
-        typer.Option(help="Only from this energy above the campaign's minimum on (eV)."),
-    ] = None,
-    max_hull: Annotated[
-        float | None,
-        typer.Option(help="Only up to this energy above the campaign's hull (eV/atom)."),
-    ] = None,
+    filters: dict[str, Any],
     sort: Annotated[
-        SortChoice,
+        str,
         typer.Option(
+            metavar="|".join(candidate_orders()),
+            autocompletion=lambda: list(candidate_orders()),
             help="Best: those that reached the last level first, lowest energy first. Order: as "
-            "picked. The energies: lowest first, those without one last."
+            "picked. The energies: lowest first, those without one last.",
         ),
-    ] = SortChoice.BEST,
+    ] = "best",
     descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
     limit: Annotated[
         int, typer.Option(min=0, help="At most so many rows, or rows per page; 0 for all.")
@@ -116,25 +76,9 @@ def results(
 ) -> None:
     """List candidates: those that reached the last level first, lowest energy first."""
     with opened(campaign, store) as (database, record):
-        query = _candidates(
-            Results(database.stores, owns_stores=False),
-            CandidateFilters(
-                campaign=record.id,
-                state=[s.value for s in state] if state else None,
-                formula=formula,
-                smiles=smiles,
-                spacegroup=spacegroup,
-                level=level,
-                round=round_,
-                model=model,
-                strategy=strategy,
-                material=material,
-                energy_above_min_lte=max_energy,
-                energy_above_min_gte=min_energy,
-                energy_above_hull_lte=max_hull,
-            ),
-        )
-        query = query.sorted_by(sort.value, descending).without_structures()
+        results = Results(database.stores, owns_stores=False)
+        query = results.candidates(**filters, campaign=record.id)
+        query = query.sorted_by(sort, descending).without_structures()
         paged = limit or page
         found = query.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(query)
         n_all = query.count()
@@ -167,10 +111,6 @@ def results(
     console().print(f"{shown}{n_all} candidates")
 
 
-def _candidates(results: Results, filters: CandidateFilters) -> CandidateQuery:
-    return results.candidates(**filters)
-
-
 _COLOURS = {
     "new": "bold green",
     "rediscovered": "green",
@@ -197,7 +137,8 @@ def show(
 ) -> None:
     """Show one candidate, material, model or training set in full."""
     with opened(campaign, store) as (database, _):
-        document = jsanitize(database.find(identity).model_dump(), strict=True, enum_values=True)
+        found = database.find(identity)
+        document = found.model_dump(mode="json", context=AS_PYMATGEN)
     if as_json:
         print_json(document)
         return

@@ -15,7 +15,7 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JF, control_of, err_console, follow
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 
 _TOKEN_BYTES = 24
 

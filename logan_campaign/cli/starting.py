@@ -13,7 +13,7 @@ from ase.formula import Formula
 from pymatgen.core import Element
 
 from logan_campaign.campaign.spec_yaml import FILL_IN
-from logan_campaign.geometry.structures import hill_formula, reduced_formula
+from logan_campaign.geometry.formulas import hill_formula, reduced_formula
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
 
 #: Elements and most atoms other than hydrogen of the molecules in QM9.

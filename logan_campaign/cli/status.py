@@ -12,7 +12,7 @@ from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.schemas import CampaignRecord, without_known
+from logan_campaign.stores.records import CampaignRecord, without_known
 
 
 def campaign_status(

@@ -8,9 +8,6 @@ so that the same geometry is the same document wherever it came from.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +22,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from logan_campaign.core.documents import Geometry, TargetKind
-from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.formulas import MAX_ATOMS
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
 MIN_DISTANCE_FACTOR = 0.5
@@ -44,10 +42,6 @@ _ID_OFFSET = 0.1234567
 _METAL_RADIUS_FACTOR = 0.75
 
 _MIN_VOLUME = 1e-3  # Å³
-
-#: Largest number of atoms in a structure or formula, and its longest text (characters).
-MAX_ATOMS = 10_000
-MAX_FORMULA_LENGTH = 200
 
 
 def kind_of(structure: Geometry) -> TargetKind:
@@ -106,51 +100,6 @@ def formula(structure: Geometry | Atoms) -> str:
     """Return the Hill formula of all atoms without spaces, e.g. ``'C4H10O'``, ``'O4Si2'``."""
     atoms = structure if isinstance(structure, Atoms) else to_atoms(structure)
     return atoms.get_chemical_formula(mode="hill", empirical=False)
-
-
-def hill_formula(formula_or_symbols: str | Sequence[str]) -> str:
-    """Return a composition in Hill order: ``'SiO2'`` and ``['Si', 'O', 'O']`` give ``'O2Si'``.
-
-    Raises:
-        InputError: if it is not a chemical formula of known elements.
-    """
-    counted: dict[str, int]
-    if isinstance(formula_or_symbols, str):
-        # SiO₂ is SiO2
-        text = unicodedata.normalize("NFKC", formula_or_symbols.strip())
-        counted = _count_formula(text)
-    else:
-        text, counted = "", Counter(formula_or_symbols)
-    for symbol in counted:
-        if symbol not in chemical_symbols[1:]:
-            raise InputError(f"unknown species {symbol!r} in formula {text!r}")
-    if not counted or min(counted.values()) < 1:
-        raise InputError(f"not a chemical formula: {text!r}")
-    return Formula.from_dict(counted).format("hill")
-
-
-def _count_formula(text: str) -> dict[str, int]:
-    if re.search(r"[-+]|\^", text):
-        raise InputError(f"not a chemical formula: {text!r}: charges are not supported")
-    # ASE would take a sum, a product or a phase for a formula.
-    if len(text) > MAX_FORMULA_LENGTH or not re.fullmatch(r"[A-Za-z0-9()]+", text):
-        raise InputError(f"not a chemical formula: {_shortened(text)!r}")
-    try:
-        counted: dict[str, int] = Formula(text, strict=True).count()
-    except ValueError as err:
-        raise InputError(f"not a chemical formula: {text!r}") from err
-    if sum(counted.values()) > MAX_ATOMS:
-        raise InputError(f"formula {text!r} has more than {MAX_ATOMS} atoms")
-    return counted
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else text[:40] + "…"
-
-
-def reduced_formula(hill: str) -> str:
-    """Return a Hill formula divided by its common factor: ``'O4Si2'`` becomes ``'O2Si'``."""
-    return Formula(hill).reduce()[0].format("hill")
 
 
 def structure_id(structure: Geometry | Atoms) -> str:

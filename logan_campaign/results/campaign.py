@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from logan_campaign.core.arrays import unpack_arrays
-from logan_campaign.core.documents import CandidateState, StructureEntry, TargetKind
+from logan_campaign.core.documents import (
+    BlobRef,
+    CandidateState,
+    Record,
+    StructureEntry,
+    TargetKind,
+)
+from logan_campaign.core.documents.base import symbols_of
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
 from logan_campaign.results.graph import lineage_graph
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
-from logan_campaign.stores.filters import CandidateFilters, MaterialFilters
+from logan_campaign.stores.filters import filters_of
 from logan_campaign.stores.lineage import Lineage
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
-from logan_campaign.stores.schemas import (
-    BlobRef,
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
+    MaterialRecord,
     ModelRecord,
     PoolRecord,
     RelaxationRecord,
@@ -87,45 +94,38 @@ class Results:
 
     # --- candidates and the rest ----------------------------------------------------
 
-    def candidates(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+    def candidates(self, **filters: Any) -> CandidateQuery:
         """Return the candidates that meet all filters, of all campaigns, as a lazy query.
 
         Args:
-            **filters: see :class:`~logan_campaign.stores.filters.CandidateFilters`;
+            **filters: see :func:`~logan_campaign.stores.filters.filter_names`;
                 ``campaign`` by name or id, ``model``, ``training_set`` and ``material`` by
                 id or the beginning of it.
 
         Raises:
             InputError: for an unknown filter, or a value that it cannot have.
         """
-        campaign = filters.get("campaign")
-        if campaign is not None:
-            filters["campaign"] = self.database.campaign(campaign).id
-        model = filters.get("model")
-        if model is not None:
-            filters["model"] = self.database.model(model).id
-        training_set = filters.get("training_set")
-        if training_set is not None:
-            filters["training_set"] = self.database.training_set(training_set).id
-        material = filters.get("material")
-        if material is not None:
-            filters["material"] = self.database.material(material).id
-        return CandidateQuery(self.database, filters)
+        return CandidateQuery(self.database, self._with_ids(CandidateRecord, filters))
 
-    def materials(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+    def materials(self, **filters: Any) -> MaterialQuery:
         """Return the materials that meet all filters, of all campaigns, as a lazy query.
 
         Args:
-            **filters: see :class:`~logan_campaign.stores.filters.MaterialFilters`;
+            **filters: see :func:`~logan_campaign.stores.filters.filter_names`;
                 ``campaign`` by name or id.
 
         Raises:
             InputError: for an unknown filter, or a value that it cannot have.
         """
-        campaign = filters.get("campaign")
-        if campaign is not None:
-            filters["campaign"] = self.database.campaign(campaign).id
-        return MaterialQuery(self.database, filters)
+        return MaterialQuery(self.database, self._with_ids(MaterialRecord, filters))
+
+    def _with_ids(self, record: type[Record], filters: dict[str, Any]) -> dict[str, Any]:
+        """Return filters with whole ids, where a name or the beginning of an id was given."""
+        found = dict(filters)
+        for name, about in filters_of(record).items():
+            if about.column.refers and filters.get(name) is not None:
+                found[name] = self.database.refer(about.column.refers, filters[name]).id
+        return found
 
     def candidate(self, identity: str) -> CandidateRecord:
         """Return a candidate by its id or the beginning of it.
@@ -170,7 +170,7 @@ class Results:
         """
         record = self.database.training_set(set_id)
         entries = self._blob(record.structures, f"the structures of {record.id}")
-        return [StructureEntry.model_validate(_plain(entry)) for entry in entries]
+        return [StructureEntry.model_validate(entry) for entry in entries]
 
     def pool(self, pool_id: str) -> Pool:
         """Return what a model generated.
@@ -242,13 +242,13 @@ class Results:
             raise StoreError(f"the job of {relaxation.id} is not in the store")
         structure = about["output"]["structure"]
         return Trajectory(
-            [site["species"][0]["element"] for site in structure["sites"]],
+            symbols_of(structure),
             part(arrays, "positions", relaxation.id),
             part(arrays, "cell", relaxation.id),
             part(arrays, "energy", relaxation.id),
             part(arrays, "forces", relaxation.id),
             arrays.get("stress"),
-            "lattice" in structure,
+            "cell" in structure,
         )
 
     def _blob(self, ref: BlobRef | None, what: str) -> Any:
@@ -371,7 +371,7 @@ class Campaign:
 
     # --- candidates and the rest ----------------------------------------------------
 
-    def candidates(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+    def candidates(self, **filters: Any) -> CandidateQuery:
         """Return its candidates that meet all filters, as a lazy query.
 
         Args:
@@ -383,7 +383,7 @@ class Campaign:
         filters["campaign"] = self.id
         return self.results.candidates(**filters)
 
-    def materials(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+    def materials(self, **filters: Any) -> MaterialQuery:
         """Return the materials that it found and that meet all filters, as a lazy query.
 
         Raises:
@@ -468,8 +468,3 @@ class Campaign:
             candidate_ids=[identity for identity, _ in picked],
             picks=np.array([n for _, n in picked], dtype=int),
         )
-
-
-def _plain(entry: Any) -> Any:
-    """Return a nested document without what monty adds."""
-    return {key: value for key, value in entry.items() if not key.startswith("@")}

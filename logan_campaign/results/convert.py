@@ -7,31 +7,18 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from logan_campaign.core.documents import Geometry
+from logan_campaign.core.documents import Geometry, columns
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.stores.records import CandidateRecord
 
 _NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
 _NOT_IN_TABLES = (*_NESTED, "compared")
 #: What a table of candidates holds, in the order of the record.
 COLUMNS = tuple(name for name in CandidateRecord.model_fields if name not in _NOT_IN_TABLES)
 
-_INFO = (
-    "id",
-    "state",
-    "formula",
-    "smiles",
-    "spacegroup",
-    "level",
-    "energy_ev",
-    "energy_above_min_ev",
-    "energy_above_hull_ev_per_atom",
-    "campaign_id",
-    "model_id",
-    "material_id",
-    "match_label",
-)
+#: What files say of a structure.
+_ABOUT = ("id", *(name for name, column in columns(CandidateRecord).items() if column.about))
 
 
 def is_relaxed(record: CandidateRecord) -> bool:
@@ -62,7 +49,7 @@ def about(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
         raw: as generated: without energies.
     """
     known = summary(record, raw or not is_relaxed(record))
-    return {key: known[key] for key in _INFO if known.get(key) is not None}
+    return {key: known[key] for key in _ABOUT if known.get(key) is not None}
 
 
 def row(record: CandidateRecord) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.results import citation, export
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.stores.archive import SUFFIX, write_archive
-from logan_campaign.stores.schemas import ModelRecord, TrainingSetRecord
+from logan_campaign.stores.records import ModelRecord, TrainingSetRecord
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate

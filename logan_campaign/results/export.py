@@ -19,7 +19,7 @@ from pymatgen.io.vasp import Poscar
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert, optimade
-from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.stores.records import CandidateRecord
 
 #: 'json' is one list, 'jsonl' one line per candidate with its relaxations; 'optimade' is
 #: OPTIMADE JSON Lines, 'ase.db' an SQLite database of ASE.

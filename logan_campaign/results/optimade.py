@@ -9,54 +9,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ase import Atoms
 
+from logan_campaign.core.documents import columns
 from logan_campaign.results import convert
-from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.stores.filters import single_type
+from logan_campaign.stores.records import CandidateRecord
 
 #: Prefix of what is not OPTIMADE's own.
 PREFIX = "logan"
 
 
-class ProviderField(NamedTuple):
-    """A field of candidates that OPTIMADE has no name for; ``_logan_<name>`` there."""
+_TYPES = {str: "string", int: "integer", float: "float"}
 
-    name: str
-    type: str
-    unit: str | None = None
-
-    @property
-    def description(self) -> str:
-        """What the record says of it."""
-        return CandidateRecord.model_fields[self.name].description or ""
-
-
-#: Fields with prefix, all of them scalars or null.
-PROVIDER_FIELDS = (
-    ProviderField("campaign", "string"),
-    ProviderField("campaign_id", "string"),
-    ProviderField("round", "integer"),
-    ProviderField("order", "integer"),
-    ProviderField("state", "string"),
-    ProviderField("reason", "string"),
-    ProviderField("smiles", "string"),
-    ProviderField("spacegroup", "string"),
-    ProviderField("level", "string"),
-    ProviderField("energy_ev", "float", "eV"),
-    ProviderField("energy_per_atom_ev", "float", "eV"),
-    ProviderField("energy_above_min_ev", "float", "eV"),
-    ProviderField("energy_above_hull_ev_per_atom", "float", "eV"),
-    ProviderField("model_id", "string"),
-    ProviderField("training_set_id", "string"),
-    ProviderField("pool_id", "string"),
-    ProviderField("sample_index", "integer"),
-    ProviderField("strategy", "string"),
-    ProviderField("represents", "integer"),
-    ProviderField("match", "string"),
-    ProviderField("match_label", "string"),
-    ProviderField("material_id", "string"),
+#: Fields of candidates that OPTIMADE has no name for; ``_logan_<name>`` there. All of them
+#: are scalars or null.
+PROVIDER_FIELDS = tuple(
+    name for name, column in columns(CandidateRecord).items() if column.optimade
 )
 
 
@@ -85,11 +56,11 @@ def attributes(record: CandidateRecord) -> dict[str, Any]:
         InputError: if the record was read without structures.
     """
     found = structure_attributes(convert.atoms(record), record.formula)
-    for field in PROVIDER_FIELDS:
-        value = getattr(record, field.name)
+    for name in PROVIDER_FIELDS:
+        value = getattr(record, name)
         if isinstance(value, float) and not math.isfinite(value):
             value = None
-        found[f"_{PREFIX}_{field.name}"] = value
+        found[f"_{PREFIX}_{name}"] = value
     return found
 
 
@@ -103,13 +74,14 @@ def entry(record: CandidateRecord) -> dict[str, Any]:
 
 
 def properties() -> dict[str, dict[str, Any]]:
-    """Return OPTIMADE's description of the fields of our own."""
+    """Return OPTIMADE's description of the fields of our own, by name without prefix."""
     found = {}
-    for field in PROVIDER_FIELDS:
-        about: dict[str, Any] = {"description": field.description, "type": field.type}
-        if field.unit is not None:
-            about["unit"] = field.unit
-        found[f"_{PREFIX}_{field.name}"] = about
+    for name in PROVIDER_FIELDS:
+        field = CandidateRecord.model_fields[name]
+        kind, _ = single_type(field.annotation)
+        found[name] = {"description": field.description, "type": _TYPES[kind]}
+        if unit := columns(CandidateRecord)[name].unit:
+            found[name]["unit"] = unit
     return found
 
 
@@ -125,7 +97,10 @@ def json_lines(records: Iterable[CandidateRecord]) -> Iterator[str]:
     from optimade import __api_version__
 
     yield _line({"x-optimade": {"meta": {"api_version": __api_version__}}})
-    about = {"description": "Candidates of campaigns", "properties": properties()}
+    about = {
+        "description": "Candidates of campaigns",
+        "properties": {f"_{PREFIX}_{name}": said for name, said in properties().items()},
+    }
     yield _line({"type": "info", "id": "structures", **about})
     for record in records:
         yield _line(entry(record))

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
 from logan_campaign.core.documents import Geometry
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert
-from logan_campaign.stores.filters import (
-    CandidateFilters,
-    CandidateOrder,
-    MaterialFilters,
-    candidate_criteria,
-    candidate_parts,
-    material_criteria,
-)
-from logan_campaign.stores.queries import CampaignDatabase, DistinctField
-from logan_campaign.stores.schemas import CandidateRecord, MaterialRecord
+from logan_campaign.stores.filters import Filters, candidate_parts, criteria_of
+from logan_campaign.stores.queries import CampaignDatabase
+from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,18 +35,18 @@ class CandidateQuery:
     """
 
     database: CampaignDatabase = field(repr=False)
-    filters: CandidateFilters
-    sort: CandidateOrder = "order"
+    filters: Filters
+    sort: str = "order"
     descending: bool = False
     structures: bool = True
 
     def __post_init__(self) -> None:
         # Mistakes show where they are made, not where the answers are read.
-        candidate_parts(candidate_criteria(self.filters), self.sort, self.descending)
+        candidate_parts(criteria_of(CandidateRecord, self.filters), self.sort, self.descending)
 
     # --- other queries from this one ------------------------------------------------
 
-    def where(self, **filters: Unpack[CandidateFilters]) -> CandidateQuery:
+    def where(self, **filters: Any) -> CandidateQuery:
         """Return the query with further filters, which replace those of the same name.
 
         Raises:
@@ -61,7 +54,7 @@ class CandidateQuery:
         """
         return replace(self, filters={**self.filters, **filters})
 
-    def sorted_by(self, order: CandidateOrder, descending: bool = False) -> CandidateQuery:
+    def sorted_by(self, order: str, descending: bool = False) -> CandidateQuery:
         """Return the query in another order.
 
         Args:
@@ -117,7 +110,7 @@ class CandidateQuery:
             sort=self.sort, descending=self.descending, **self.filters
         )
 
-    def values(self, field: DistinctField) -> list[Any]:
+    def values(self, field: str) -> list[Any]:
         """Return the distinct values of a field, other than None, sorted.
 
         Raises:
@@ -169,12 +162,12 @@ class MaterialQuery:
     """Distinct relaxed structures that meet some filters, lowest energy per formula first."""
 
     database: CampaignDatabase = field(repr=False)
-    filters: MaterialFilters
+    filters: Filters
 
     def __post_init__(self) -> None:
-        material_criteria(self.filters)
+        criteria_of(MaterialRecord, self.filters)
 
-    def where(self, **filters: Unpack[MaterialFilters]) -> MaterialQuery:
+    def where(self, **filters: Any) -> MaterialQuery:
         """Return the query with further filters, which replace those of the same name.
 
         Raises:

@@ -23,7 +23,7 @@ from logan_campaign.generators import models
 from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.results.campaign import Results
-from logan_campaign.stores.schemas import CandidateRecord, ModelRecord, PoolRecord
+from logan_campaign.stores.records import CandidateRecord, ModelRecord, PoolRecord
 
 
 class Difference(BaseModel):

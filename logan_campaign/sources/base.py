@@ -27,14 +27,13 @@ from logan_campaign.core.documents import (
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.settings import SpecModel
+from logan_campaign.geometry.formulas import hill_formula, reduced_formula
 from logan_campaign.geometry.molecules import perceive
 from logan_campaign.geometry.structures import (
     formula,
     from_atoms,
-    hill_formula,
     in_compact_cell,
     kind_of,
-    reduced_formula,
     spacegroup_symbol,
     structure_id,
     validate_atoms,

@@ -13,7 +13,8 @@ from rdkit import Chem
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.software import software_versions
-from logan_campaign.geometry.structures import formula, hill_formula, to_atoms
+from logan_campaign.geometry.formulas import hill_formula
+from logan_campaign.geometry.structures import formula, to_atoms
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.smiles import SmilesSource, load_smiles
 

@@ -18,8 +18,9 @@ from pydantic import AfterValidator, Field, model_validator
 from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.molecules import canonical_smiles, perceive_smiles
-from logan_campaign.geometry.structures import from_atoms, hill_formula
+from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.sources.base import (
     Collector,
     FormulaText,

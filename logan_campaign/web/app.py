@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from logan_campaign import __version__
 from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.results import Results
-from logan_campaign.stores.schemas import CampaignRecord
+from logan_campaign.stores.records import CampaignRecord
 from logan_campaign.web.guard import LOOPBACK, Guard
 from logan_campaign.web.pages import router
 from logan_campaign.web.rendering import page

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import export
-from logan_campaign.stores.schemas import CandidateRecord
+from logan_campaign.stores.records import CandidateRecord
 
 #: Those of :mod:`logan_campaign.results.export` that are text and hold one structure.
 Format = Literal["extxyz", "cif", "poscar", "sdf", "json", "optimade"]

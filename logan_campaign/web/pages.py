@@ -14,7 +14,8 @@ from logan_campaign.results import Campaign, Results
 from logan_campaign.results.report import charts, gather, render
 from logan_campaign.results.report.discoveries import material_names
 from logan_campaign.results.report.view3d import view3d
-from logan_campaign.stores.schemas import (
+from logan_campaign.stores.filters import candidate_orders
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,
@@ -29,6 +30,7 @@ from logan_campaign.web.params import (
     CandidateParams,
     Identity,
     MaterialParams,
+    Params,
 )
 from logan_campaign.web.rendering import MEDIA_TYPES, page, static_file
 
@@ -128,7 +130,7 @@ def candidates(
 
 
 def _candidates(
-    request: Request, results: Results, params: CandidateParams, record: CampaignRecord | None
+    request: Request, results: Results, params: Any, record: CampaignRecord | None
 ) -> str:
     filters = params.filters()
     if record is not None:
@@ -148,7 +150,7 @@ def _candidates(
         sort=sort,
         candidates=ordered.page(params.page - 1, PAGE_SIZE),
         levels=record.levels if record is not None else [],
-        n_rounds=1 + max((s.round for s in record.selections), default=0) if record else 1,
+        orders=candidate_orders(),
     )
 
 
@@ -156,7 +158,7 @@ def _listing(
     request: Request,
     template: str,
     record: CampaignRecord | None,
-    params: CandidateParams | MaterialParams,
+    params: Params,
     **values: Any,
 ) -> str:
     """Return a page of a list, of one campaign or of all."""
@@ -285,9 +287,7 @@ def materials(request: Request, results: Opened, params: Annotated[MaterialParam
     return _materials(request, results.materials(**params.filters()), params, None)
 
 
-def _materials(
-    request: Request, query: Any, params: MaterialParams, record: CampaignRecord | None
-) -> str:
+def _materials(request: Request, query: Any, params: Params, record: CampaignRecord | None) -> str:
     found = query.page(params.page - 1, PAGE_SIZE)
     return _listing(
         request,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from logan_campaign.core.documents import CandidateState
-from logan_campaign.stores.filters import (
-    CandidateFilters,
-    CandidateOrder,
-    MaterialFilters,
-    MaterialState,
-)
+from logan_campaign.core.documents import Record
+from logan_campaign.stores.filters import Filter, candidate_orders, filters_of
+from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
 #: Rows of a page.
 PAGE_SIZE = 50
@@ -28,74 +25,98 @@ def _no_text_is_none(value: Any) -> Any:
 
 
 _Empty = BeforeValidator(_no_text_is_none)
-Text = Annotated[Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")] | None, _Empty]
 Identity = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
-OptionalIdentity = Annotated[
-    Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)] | None, _Empty
-]
-Energy = Annotated[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)] | None, _Empty]
-Round = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, _Empty]
-Number = Annotated[int, Field(ge=1, le=LAST_PAGE)]
+#: What values of each type may be.
+_TYPES: dict[type, Any] = {
+    str: Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")],
+    int: Annotated[int, Field(ge=0, le=1_000_000)],
+    float: Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)],
+}
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
 
 
-class _Params(BaseModel):
+class Params(BaseModel):
+    """Filters of a list, and which of its pages is asked for."""
+
     model_config = ConfigDict(extra="forbid")
 
-    page: Number = 1
+    record: ClassVar[type[Record]]
+
+    page: Annotated[int, Field(ge=1, le=LAST_PAGE)] = 1
 
     def query(self, **changes: Any) -> str:
         """Return the query part of the address that asks for this, with changes."""
         values = {**self.model_dump(exclude_defaults=True), **changes}
         return urlencode({k: v for k, v in values.items() if v is not None}, doseq=True)
 
+    def filters(self) -> dict[str, Any]:
+        """Return the filters as queries take them."""
+        return {
+            name: getattr(self, param)
+            for about in filters_of(self.record).values()
+            for param, name in params_of(about)
+        }
 
-class CandidateParams(_Params):
-    """Filters and order of a list of candidates."""
+    def form(self, **choices: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the fields of the form: those that have a label, and those that are given.
 
-    state: Annotated[CandidateState | None, _Empty] = None
-    formula: Text = None
-    smiles: Text = None
-    spacegroup: Text = None
-    level: Text = None
-    model: OptionalIdentity = None
-    material: OptionalIdentity = None
-    round: Annotated[int | None, BeforeValidator(_no_text_is_none), Field(ge=0, le=1_000_000)] = (
-        None
-    )
-    max_energy: Energy = None
-    max_hull: Energy = None
-    sort: CandidateOrder | None = None
+        Args:
+            **choices: values that a parameter can have on this page; none leaves it out.
+        """
+        found = []
+        for about in filters_of(self.record).values():
+            for param, _ in params_of(about):
+                value, options = getattr(self, param), choices.get(param, about.choices)
+                told = about.column.label and not param.startswith("min_")
+                if value is None and (not told or choices.get(param) == ()):
+                    continue
+                label = about.column.label or param
+                found.append(
+                    {
+                        "name": param,
+                        "label": f"at most {label}" if told and about.column.window else label,
+                        "value": value,
+                        "choices": options,
+                        "number": about.type is not str,
+                        "whole": about.type is int,
+                    }
+                )
+        return found
+
+
+def params_of(about: Filter) -> list[tuple[str, str]]:
+    """Return the parameters of a filter, and what each is called in a query."""
+    name = about.column.option or about.name
+    if about.column.window:
+        return [(f"max_{name}", f"{about.name}_lte"), (f"min_{name}", f"{about.name}_gte")]
+    # the campaign is part of the address
+    return [(name, about.name)] if about.name != "campaign" else []
+
+
+def _params(record: type[Record]) -> dict[str, Any]:
+    found = {}
+    for about in filters_of(record).values():
+        kind: Any = Literal[about.choices] if about.choices else _TYPES[about.type]
+        kind = _Id if about.column.refers or about.column.few else kind
+        for param, _ in params_of(about):
+            found[param] = (Annotated[kind | None, _Empty], None)
+    return found
+
+
+class _CandidateParams(Params):
+    record = CandidateRecord
+
+    sort: Annotated[Literal[tuple(candidate_orders())] | None, _Empty] = None  # type: ignore[valid-type]
     descending: bool = False
 
-    def filters(self) -> CandidateFilters:
-        """Return the filters as queries take them."""
-        return {
-            "state": self.state,
-            "formula": self.formula,
-            "smiles": self.smiles,
-            "spacegroup": self.spacegroup,
-            "level": self.level,
-            "model": self.model,
-            "material": self.material,
-            "round": self.round,
-            "energy_above_min_lte": self.max_energy,
-            "energy_above_hull_lte": self.max_hull,
-        }
+
+class _MaterialParams(Params):
+    record = MaterialRecord
 
 
-class MaterialParams(_Params):
-    """Filters of a list of materials."""
-
-    state: Annotated[MaterialState | None, _Empty] = None
-    formula: Text = None
-    smiles: Text = None
-    spacegroup: Text = None
-
-    def filters(self) -> MaterialFilters:
-        """Return the filters as queries take them."""
-        return {
-            "state": self.state,
-            "formula": self.formula,
-            "smiles": self.smiles,
-            "spacegroup": self.spacegroup,
-        }
+#: Filters and order of a list of candidates.
+CandidateParams = create_model(
+    "CandidateParams", __base__=_CandidateParams, **_params(CandidateRecord)
+)
+#: Filters of a list of materials.
+MaterialParams = create_model("MaterialParams", __base__=_MaterialParams, **_params(MaterialRecord))

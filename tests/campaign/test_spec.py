@@ -14,7 +14,7 @@ from logan_campaign.campaign.spec_yaml import parse_yaml
 from logan_campaign.cli.starting import volumes_for
 from logan_campaign.cli.templates import starting_spec
 from logan_campaign.core.errors import InputError
-from logan_campaign.geometry.structures import hill_formula
+from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.sources.preview import preview
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

@@ -6,14 +6,12 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import pytest
 
 from logan_campaign.cli import main
-from logan_campaign.cli.common import StateChoice
 from logan_campaign.core import doctor
-from logan_campaign.core.documents import CandidateState
 
 SPEC = """\
 name: small
@@ -87,10 +85,6 @@ def refused(folder: Path, command: Command) -> Callable[..., str]:
         return lines[0]
 
     return run
-
-
-def test_state_choices_are_the_candidate_states() -> None:
-    assert {choice.value for choice in StateChoice} == set(get_args(CandidateState))
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def training_set(*entries: StructureEntry) -> TrainingSetDoc:
         id="set-0",
         role="training",
         name="base",
-        source={},
+        query={},
         n_structures=len(entries),
         formulas={},
         species=[],

@@ -12,14 +12,13 @@ from ase.data import chemical_symbols, reference_states
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.geometry.formulas import hill_formula, reduced_formula
 from logan_campaign.geometry.structures import (
     cell_problem,
     formula,
     from_arrays,
     from_atoms,
-    hill_formula,
     kind_of,
-    reduced_formula,
     spacegroup_symbol,
     structure_id,
     to_atoms,

@@ -22,14 +22,8 @@ from pymatgen.core import Lattice, Structure
 from rdkit import Chem
 
 from logan_campaign.core.errors import InputError, StructureError
-from logan_campaign.geometry.structures import (
-    formula,
-    from_atoms,
-    hill_formula,
-    reduced_formula,
-    structure_id,
-    validate_atoms,
-)
+from logan_campaign.geometry.formulas import hill_formula, reduced_formula
+from logan_campaign.geometry.structures import formula, from_atoms, structure_id, validate_atoms
 from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.sources import FilesSource, SourceSpec, readers, set_id
 from logan_campaign.sources.base import Collector

@@ -84,7 +84,7 @@ class MadeUpCampaign:
                 id=f"set-{role}",
                 role=role,  # type: ignore[arg-type]
                 name=f"the {role} set",
-                source={"kind": "files", "paths": ["a.xyz"]},
+                query={"kind": "files", "paths": ["a.xyz"]},
                 n_structures=len(part),
                 formulas={"H2O": len(part)},
                 species=["H", "O"],

@@ -18,7 +18,7 @@ from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.lineage import LineageNode
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.schemas import (
+from logan_campaign.stores.records import (
     CandidateRecord,
     MaterialRecord,
     ModelRecord,

@@ -22,13 +22,11 @@ from rdkit import Chem
 
 from logan_campaign.cli import main
 from logan_campaign.cli.export import FormatChoice
-from logan_campaign.cli.read import SortChoice
 from logan_campaign.core.documents import Document, ModelDoc
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, export
 from logan_campaign.results.crate import write_crate
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.filters import CandidateOrder
 from logan_campaign.stores.open import open_campaign_stores
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
@@ -78,10 +76,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def test_the_commands_know_all_formats_and_orders() -> None:
+def test_the_commands_know_all_formats() -> None:
     whole = {"campaign", "ro-crate"}
     assert {choice.value for choice in FormatChoice} == {*get_args(export.Format), *whole}
-    assert {choice.value for choice in SortChoice} == set(get_args(CandidateOrder))
 
 
 def read_back(path: Path, fmt: str) -> list[tuple[str, np.ndarray, float | None]]:

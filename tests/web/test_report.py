@@ -30,7 +30,7 @@ from logan_campaign.results.report.discoveries import (
 from logan_campaign.results.report.funnel import funnel
 from logan_campaign.results.report.methods import methods
 from logan_campaign.results.report.view3d import view3d
-from logan_campaign.stores.schemas import ModelRecord
+from logan_campaign.stores.records import ModelRecord
 
 from .campaign import NASTY, ShownCampaign, ShownCrystals, store_campaigns
 

@@ -23,7 +23,7 @@ from logan_campaign.results.report.discoveries import (
     expected_distinct,
 )
 from logan_campaign.results.report.funnel import Stage
-from logan_campaign.stores.schemas import CandidateRecord, ModelRecord
+from logan_campaign.stores.records import CandidateRecord, ModelRecord
 
 #: Generated structures that a map shows at most; picks and known ones are all shown.
 MAP_POINTS = 5_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from logan_campaign.results import citation
-from logan_campaign.stores.schemas import CampaignRecord, ModelRecord, TrainingSetRecord
+from logan_campaign.stores.records import CampaignRecord, ModelRecord, TrainingSetRecord
 
 
 class Reference(NamedTuple):

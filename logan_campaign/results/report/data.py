@@ -15,7 +15,7 @@ from logan_campaign.results.arrays import PcaMap
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.results.report.discoveries import material_names, n_targets
 from logan_campaign.results.report.view3d import view3d
-from logan_campaign.stores.schemas import (
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,

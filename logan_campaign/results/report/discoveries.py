@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logan_campaign.stores.schemas import (
+from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
     MaterialRecord,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from logan_campaign.stores.schemas import CandidateRecord, SelectionRecord
+from logan_campaign.stores.records import CandidateRecord, SelectionRecord
 
 #: Reason of those whose turn has not come.
 PENDING = "still on its way"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from logan_campaign.stores.schemas import CampaignRecord, ModelRecord, TrainingSetRecord
+from logan_campaign.stores.records import CampaignRecord, ModelRecord, TrainingSetRecord
 
 
 def methods(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from logan_campaign import __version__
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import Results, citation
-from logan_campaign.results.optimade import PREFIX, PROVIDER_FIELDS
+from logan_campaign.results.optimade import PREFIX, properties
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,15 +55,7 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
         from logan_campaign.web.optimade.requests import adapt
     except ImportError as err:
         raise InputError(f"OPTIMADE needs {err.name}: pip install 'logan-campaign[web]'") from err
-    fields = [
-        {
-            "name": field.name,
-            "type": field.type,
-            "description": field.description,
-            **({"unit": field.unit} if field.unit else {}),
-        }
-        for field in PROVIDER_FIELDS
-    ]
+    fields = [{"name": name, **said} for name, said in properties().items()]
     about: dict[str, Any] = {"name": "logan-campaign", "version": __version__}
     config = ServerConfig(
         debug=False,

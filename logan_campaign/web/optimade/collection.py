@@ -77,8 +77,8 @@ class CandidateCollection(EntryCollection):
         docs = []
         for record in records:
             doc = attributes(record)
-            for field in PROVIDER_FIELDS:  # the mapper puts the prefix before these
-                doc[field.name] = doc.pop(f"_{self.provider_prefix}_{field.name}")
+            for name in PROVIDER_FIELDS:  # the mapper puts the prefix before these
+                doc[name] = doc.pop(f"_{self.provider_prefix}_{name}")
             docs.append({**doc, "id": record.id})
         if single_entry:
             return docs, len(docs), False

@@ -22,26 +22,19 @@ from optimade.filtertransformers.mongo import MongoTransformer
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import Results
 from logan_campaign.results.optimade import PROVIDER_FIELDS, structure_attributes
+from logan_campaign.stores.filters import listed_fields
 from logan_campaign.stores.mongoquery import matches
-from logan_campaign.stores.queries import DistinctField
 
 Criteria = dict[str, Any]
 
 EVERYTHING: Criteria = {}
 NOTHING: Criteria = {"id": {"$in": []}}
 
-#: Fields of the record whose values are few, and listed from an index.
-_CATEGORICAL: dict[str, DistinctField] = {
-    "state": "state",
-    "smiles": "smiles",
-    "spacegroup": "spacegroup",
-    "level": "level",
-    "model_id": "model_id",
-    "strategy": "strategy",
-    "round": "round",
-}
+#: Fields of the record whose values are few, and listed from an index; the formula is judged
+#: with what OPTIMADE says of it.
+_CATEGORICAL = set(listed_fields()) - {"formula"}
 _CAMPAIGN = ("campaign", "campaign_id")
-_DIRECT = {"id", *(field.name for field in PROVIDER_FIELDS)} - {*_CATEGORICAL, *_CAMPAIGN}
+_DIRECT = {"id", *PROVIDER_FIELDS} - {*_CATEGORICAL, *_CAMPAIGN}
 _INT64 = 2**63
 #: Beyond so many values, the database compares by itself.
 _MAX_VALUES = 10_000
@@ -119,7 +112,7 @@ class Translator:
         if root in _CAMPAIGN:
             return self._campaign(condition)
         if root in _CATEGORICAL:
-            values = [*self._results.database.distinct(_CATEGORICAL[root]), None]
+            values = [*self._results.database.distinct(root), None]
             if len(values) > _MAX_VALUES:
                 return condition
             return _one_of(root, values, [v for v in values if _holds(condition, {root: v})])

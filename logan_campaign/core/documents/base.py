@@ -1,0 +1,239 @@
+"""What all documents and records are made of: closed parts, structures, blobs, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
+
+from logan_campaign.core.software import software_versions
+
+if TYPE_CHECKING:
+    from pymatgen.core import Molecule, Structure
+
+SCHEMA_VERSION = 1
+
+#: Keys whose values go to the additional store ``data`` instead of the document.
+DATA_KEYS = ["structures", "records", "weights", "pool", "map", "trajectory"]
+
+TargetKind = Literal["molecule", "crystal"]
+
+#: What makes two molecules the same: canonical SMILES without or with stereo, or InChI.
+MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
+
+#: Give this as ``context`` to leave structures as they are on disk while validating.
+AS_STORED = {"structures": "stored"}
+#: Give this as ``context`` to write structures in pymatgen's own form while dumping.
+AS_PYMATGEN = {"structures": "pymatgen"}
+
+T = TypeVar("T")
+
+
+class Part(BaseModel):
+    """A document or a part of one: every field is known, and each has a description."""
+
+    # Built on first use: most programs need few of them.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_type_marks(cls, data: Any) -> Any:
+        """Leave out what monty adds to stored documents ('@class' and the like)."""
+        if isinstance(data, Mapping) and any(key.startswith("@") for key in data):
+            return {key: value for key, value in data.items() if not key.startswith("@")}
+        return data
+
+
+class Document(Part):
+    """Base of what jobs return: versioned, and with the software that wrote it."""
+
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout")
+    software: dict[str, str] = Field(
+        default_factory=software_versions, description="Versions of the software that wrote it"
+    )
+
+
+# --- structures -------------------------------------------------------------------------
+
+
+def compact(structure: Molecule | Structure) -> dict[str, str]:
+    """Return a structure as a few short texts: a tenth of pymatgen's own form, and exact.
+
+    Returns:
+        ``symbols`` (element symbols in order, runs counted), ``positions`` ((n_atoms, 3) Å,
+        see :func:`~logan_campaign.core.arrays.pack_numbers`) and, for crystals, ``cell``
+        ((3, 3) vectors as rows, Å).
+    """
+    from ase.symbols import Symbols
+
+    from logan_campaign.core.arrays import pack_numbers
+
+    symbols = Symbols.fromsymbols([site.specie.symbol for site in structure])
+    packed = {
+        "symbols": symbols.get_chemical_formula(mode="reduce"),
+        "positions": pack_numbers(structure.cart_coords),
+    }
+    if hasattr(structure, "lattice"):
+        packed["cell"] = pack_numbers(structure.lattice.matrix)
+    return packed
+
+
+def symbols_of(packed: Mapping[str, Any]) -> list[str]:
+    """Return the element symbol of each atom of a structure that :func:`compact` made short."""
+    from ase.symbols import string2symbols
+
+    return string2symbols(packed["symbols"])
+
+
+def expand(packed: Any) -> Any:
+    """Return the structure that :func:`compact` made short, or that pymatgen's dictionary holds.
+
+    Raises:
+        ValueError: for anything else that is no structure.
+    """
+    from pymatgen.core import Lattice, Molecule, Structure
+
+    from logan_campaign.core.arrays import unpack_numbers
+
+    if isinstance(packed, Molecule | Structure):
+        return packed
+    if not isinstance(packed, Mapping) or not {"symbols", "sites"} & packed.keys():
+        raise ValueError("a molecule or crystal is needed")
+    if "sites" in packed:
+        kind = Structure if "lattice" in packed else Molecule
+        return kind.from_dict(dict(packed))
+    positions = unpack_numbers(packed["positions"]).reshape(-1, 3)
+    if packed.get("cell") is None:
+        return Molecule(symbols_of(packed), positions)
+    cell = Lattice(unpack_numbers(packed["cell"]).reshape(3, 3))
+    return Structure(cell, symbols_of(packed), positions, coords_are_cartesian=True)
+
+
+def _read_structure(value: Any, info: ValidationInfo) -> Any:
+    stored = isinstance(info.context, dict) and info.context.get("structures") == "stored"
+    return value if stored else expand(value)
+
+
+def _write_structure(value: Any, info: SerializationInfo) -> Any:
+    if isinstance(value, Mapping):
+        return value
+    whole = isinstance(info.context, dict) and info.context.get("structures") == "pymatgen"
+    return value.as_dict() if whole else compact(value)
+
+
+if TYPE_CHECKING:
+    Geometry = Molecule | Structure
+else:
+    #: A molecule or crystal of pymatgen; in JSON as :func:`compact` writes it. The type is
+    #: not named: pymatgen would be imported by whoever reads a record.
+    Geometry = Annotated[Any, BeforeValidator(_read_structure), PlainSerializer(_write_structure)]
+
+
+# --- blobs ------------------------------------------------------------------------------
+
+
+class BlobRef(Part):
+    """Where a large part of a job document is kept (jobflow's additional store)."""
+
+    blob_uuid: str = Field(description="Id of the blob")
+    store: str = Field(description="Name of the additional store")
+
+
+def _value_or_reference(value: Any, handler: Any) -> Any:
+    if isinstance(value, BlobRef):
+        return value
+    if isinstance(value, Mapping) and "blob_uuid" in value:
+        return BlobRef(blob_uuid=value["blob_uuid"], store=value["store"])
+    return handler(value)
+
+
+#: A large part of a document; in the JobStore, a reference stands in its place.
+Blob = Annotated[T, WrapValidator(_value_or_reference)]
+
+
+def blob_ref(value: Any) -> BlobRef | None:
+    """Return the reference that jobflow left where a blob was; None for anything else."""
+    return value if isinstance(value, BlobRef) else None
+
+
+# --- records ----------------------------------------------------------------------------
+
+
+class Source(Part):
+    """The job document that a record was derived from, and the software that wrote it."""
+
+    job_uuid: str = Field(description="The job")
+    job_index: int = Field(description="Its index, raised when a job replaces itself")
+    completed_at: str | None = Field(description="When it finished (ISO 8601)")
+    hosts: list[str] = Field(description="Flows that the job belongs to")
+    software: dict[str, str] = Field(description="Versions of the software that ran")
+
+
+class Record(Part):
+    """Base of what the campaign database holds."""
+
+    id: str = Field(description="Identity, unique in the collection")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of the record's layout")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What can be done with a field of a record, besides reading it.
+
+    Filters, orders, indexes, options of commands, parameters of pages and fields of the
+    OPTIMADE interface follow from it; see :mod:`logan_campaign.stores.filters`.
+
+    Attributes:
+        filter: Name of the filter on it; none if empty. A number with ``window`` has three:
+            ``…_gte``, ``…_lt``, ``…_lte``.
+        option: What commands and pages call the filter, if not the same; of a window, what
+            follows ``max_`` and ``min_``.
+        help: What the filter leaves, for help texts.
+        label: What the filter is called in the form of a page; not there if empty.
+        window: Whether it is chosen by a range instead of a value.
+        order: Name of the order by it, lowest first; none if empty.
+        refers: Collection whose ids it holds; a beginning of one is enough.
+        few: Whether each of its values is that of few records.
+        optimade: Whether OPTIMADE shows it, as ``_logan_<field>``.
+        about: Whether files that hold one structure say it.
+        unit: Unit of its numbers.
+    """
+
+    filter: str = ""
+    option: str = ""
+    help: str = ""
+    label: str = ""
+    window: bool = False
+    order: str = ""
+    refers: str = ""
+    few: bool = False
+    optimade: bool = True
+    about: bool = False
+    unit: str = ""
+
+
+def columns(record: type[Record]) -> dict[str, Column]:
+    """Return what can be done with each field of a record that says so."""
+    found = {}
+    for name, field in record.model_fields.items():
+        for note in field.metadata:
+            if isinstance(note, Column):
+                found[name] = note
+    return found
+
+
+def shared(source: BaseModel, target: type[BaseModel]) -> dict[str, Any]:
+    """Return the values of the fields that a document has in common with another model."""
+    return {name: getattr(source, name) for name in target.model_fields if hasattr(source, name)}

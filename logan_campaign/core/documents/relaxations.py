@@ -1,0 +1,99 @@
+"""Documents of relaxations, and of the energies that candidates are compared with."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from logan_campaign.core.documents.base import Blob, Document, Geometry, Part
+
+#: How a relaxation ended.
+RelaxationState = Literal[
+    "converged",
+    "not_converged",
+    "scf_not_converged",
+    "dissociated",
+    "atoms_collided",
+    "cell_collapsed",
+    "calculator_crashed",
+    "out_of_memory",
+    "timed_out",
+]
+
+
+class RelaxationFields(Part):
+    """What documents and records say of one relaxation."""
+
+    id: str = Field(description="Content id of candidate, level and settings ('relax-…')")
+    level: str = Field(description="Name of the level in the spec")
+    level_index: int = Field(description="Its place, from 0")
+    state: RelaxationState = Field(description="How it ended")
+    reason: str = Field(description="What happened and what to do; empty if it converged")
+    calculator: str = Field(description="Calculator's name, e.g. 'gpaw'")
+    settings: dict[str, Any] = Field(description="Everything that was set, resolved")
+    energy_ev: float | None = Field(description="Final total energy (eV)")
+    energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
+    comparable: bool = Field(
+        True,
+        description="Whether the energy is of the level's own settings; false where only a remedy "
+        "that changes energies (smearing) gave one, which then counts in no comparison",
+    )
+    max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
+    n_steps: int = Field(description="Ionic steps done, in all jobs that worked on it")
+    elapsed_s: float = Field(description="Wall time (s), of all jobs that worked on it")
+    cpu_s: float = Field(0.0, description="Processor time of the last of these jobs (s)")
+    attempt: int = Field(1, description="Which of the level's jobs on this candidate it is, from 1")
+    continues: str | None = Field(
+        None, description="Relaxation whose budget ended and that this one went on from"
+    )
+    stress_ev_per_angstrom3: list[float] | None = Field(
+        None, description="Final stress (eV/Å³; xx yy zz yz xz xy); crystals, where computed"
+    )
+    data_sets: dict[str, str] = Field(
+        default_factory=dict, description="PAW data set of each element: name and md5; GPAW only"
+    )
+
+
+class RelaxationDoc(RelaxationFields, Document):
+    """One relaxation of one candidate at one level."""
+
+    doc_type: Literal["relaxation"] = "relaxation"
+    candidate_id: str = Field(description="Candidate")
+    campaign_id: str = Field(description="Campaign")
+    energies_ev: list[float] = Field(description="Energy after each step (eV)")
+    structure: Geometry = Field(description="Final structure; the start where nothing was done")
+    smiles: str | None = Field(
+        None, description="Canonical SMILES of the final molecule without stereo, if it has one"
+    )
+    spacegroup: str | None = Field(None, description="Space-group symbol of the final crystal")
+    trajectory: Blob[str | None] = Field(
+        description="Packed arrays (blob): positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, "
+        "energy (n,) eV, forces (n, n_atoms, 3) eV/Å; where the cell was relaxed stress (n, 6) "
+        "eV/Å³"
+    )
+
+
+class ReferenceEnergy(Part):
+    """Energy of something known, computed with the same settings as the candidates'."""
+
+    structure_id: str = Field(description="Known entry")
+    label: str = Field(description="Its label")
+    set_id: str = Field(description="Set that holds it; empty for elements")
+    role: Literal["known", "competing", "element"] = Field(
+        "known", description="Known entry of the target's composition, or for the hull alone"
+    )
+    formula: str = Field("", description="Hill formula of the cell")
+    level: str = Field(description="Level that computed it")
+    state: RelaxationState = Field(description="How its relaxation ended")
+    reason: str = Field(description="What happened; empty if it converged")
+    energy_ev: float | None = Field(description="Total energy (eV)")
+    energy_per_atom_ev: float | None = Field(description="Energy per atom (eV)")
+
+
+class ReferenceDoc(Document):
+    """Known entries, competing phases or elements, relaxed at the last level."""
+
+    doc_type: Literal["reference"] = "reference"
+    campaign_id: str = Field(description="Campaign")
+    references: list[ReferenceEnergy] = Field(description="One per known entry, in order")

@@ -1,0 +1,323 @@
+"""Records of the campaign database, all derived from job documents.
+
+What a record shares with a job document is declared there (``…Fields`` in
+:mod:`logan_campaign.core.documents`). Energies are in eV, lengths in Å, times in seconds.
+The database can always be built anew from the job documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from logan_campaign.core.documents import (
+    BlobRef,
+    CampaignFields,
+    Candidate,
+    Changes,
+    Column,
+    Geometry,
+    ModelFields,
+    Origin,
+    Part,
+    PickFields,
+    PoolFields,
+    Record,
+    ReferenceEnergy,
+    RelaxationFields,
+    RoundSummary,
+    SelectionFields,
+    SetFields,
+    Source,
+    TargetKind,
+    TargetLeaks,
+    VerdictFields,
+    shared,
+)
+from logan_campaign.core.documents.base import symbols_of
+from logan_campaign.core.errors import StoreError
+
+
+class SelectionRecord(SelectionFields):
+    """What was generated, passed over and picked in one round."""
+
+    n_candidates: int = Field(description="How many it picked")
+    map: BlobRef | None = Field(description="Map of principal components (blob, see SelectionDoc)")
+    source: Source = Field(description="Job that selected")
+
+
+class CampaignRecord(CampaignFields, Record):
+    """A campaign."""
+
+    training_set_ids: list[str] = Field(description="Sets that its models were trained on")
+    known_set_ids: list[str] = Field(description="Sets that it only compares against")
+    model_ids: list[str] = Field(description="Its models, by their place in the ensemble")
+    selections: list[SelectionRecord] = Field(description="One per round")
+    rounds: list[RoundSummary] = Field(
+        default_factory=list, description="What its rounds came to; empty without rounds"
+    )
+    references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
+    leakage: list[TargetLeaks] | None = Field(
+        None,
+        description="Per known entry, the training entries that equal it; None without known sets",
+    )
+    n_candidates: int = Field(description="Candidates so far")
+    n_materials: int = Field(description="Distinct relaxed structures, new or known, so far")
+    n_job_documents: int = Field(description="Job documents that it was derived from")
+    job_documents_hash: str = Field(description="Hash of their ids and times")
+    updated_at: str | None = Field(description="When the last of these jobs finished")
+    source: Source = Field(description="Job that described the campaign")
+
+
+class SetUse(Part):
+    """What a campaign uses a set for."""
+
+    campaign_id: str = Field(description="Campaign")
+    role: Literal["training", "known"] = Field(description="Whether its models train on the set")
+
+
+class TrainingSetRecord(SetFields, Record):
+    """A set of structures that models train on, or that is known and compared against."""
+
+    role: Literal["training", "known"] = Field(
+        description="'training' if any campaign trains on it"
+    )
+    uses: list[SetUse] = Field(
+        default_factory=list, description="Campaigns that use it, by id; none uses what was pulled"
+    )
+    campaign_ids: list[str] = Field(default_factory=list, description="Ids of these campaigns")
+    structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
+    source: Source = Field(description="Job that loaded it")
+
+    def count_of(self, formula: str, kind: TargetKind) -> int:
+        """Return how many structures have a composition; crystals count in cells of any size."""
+        from logan_campaign.geometry.formulas import reduced_formula  # brings ASE
+
+        if kind == "molecule":
+            return self.formulas.get(formula, 0)
+        sought = reduced_formula(formula)
+        return sum(n for name, n in self.formulas.items() if reduced_formula(name) == sought)
+
+
+def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> list[str]:
+    """Return the formulas that a campaign looks for and no set has an entry of.
+
+    Nothing that it finds of them can be known. Empty before any set is loaded.
+
+    Args:
+        record: the campaign.
+        sets: its training sets and known sets.
+    """
+    given = [used for used in sets if used.query.get("type") != "rounds"]
+    if not given:
+        return []
+    sought = dict.fromkeys([record.formula, *(past.formula for past in record.rounds)])
+    return [
+        formula
+        for formula in sought
+        if not any(used.count_of(formula, record.kind) for used in given)
+    ]
+
+
+class PullRecord(SetFields, Record):
+    """One pull of a source: what it gave, and what had changed since the pull before it."""
+
+    order: int = Field(description="Place among the pulls of the query, from 0")
+    set_id: str = Field(description="The set that it gave")
+    origin: Origin = Field(description="The source's version and licence")
+    campaign_id: str | None = Field(description="Campaign that pulled; None for a command")
+    changes: Changes | None = Field(None, description="Since the pull before; None for the first")
+    records: BlobRef | None = Field(description="Every structure that was offered (blob)")
+    structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
+    source: Source = Field(description="Job that pulled")
+
+
+class FinalLosses(Part):
+    """Diagnostics at the last record of a training."""
+
+    generator_loss: float = Field(description="E[C(G(z))] (paper eq. 4)")
+    critic_loss: float = Field(description="E[C(x) - C(G(z))] (paper eq. 5)")
+    penalty: float = Field(description="Gradient penalty (paper eq. 6)")
+    wasserstein: float = Field(description="Estimate E[C(G(z))] - E[C(x)]")
+
+
+class PoolRecord(PoolFields):
+    """What a model generated."""
+
+    pool: BlobRef | None = Field(description="The structures (blob, see PoolDoc)")
+    source: Source = Field(description="Job that generated")
+
+
+class ModelRecord(ModelFields, Record):
+    """A trained member of an ensemble, with what it generated."""
+
+    campaign_ids: list[str] = Field(description="Campaigns that use it")
+    final_losses: FinalLosses | None = Field(description="Losses at the end; None before any")
+    weights: BlobRef | None = Field(description="Weights (blob, see ModelDoc)")
+    pools: list[PoolRecord] = Field(description="What it generated, by pool id")
+    source: Source = Field(description="Job that trained it")
+
+
+class RelaxationRecord(RelaxationFields):
+    """One relaxation of a candidate."""
+
+    trajectory: BlobRef | None = Field(description="Trajectory (blob, see RelaxationDoc)")
+    source: Source = Field(description="Job that relaxed")
+
+
+class CandidateRecord(PickFields, VerdictFields, Record):
+    """A generated structure that was picked, and all that became of it."""
+
+    campaign_id: Annotated[str, Column("campaign", refers="campaigns", about=True)] = Field(
+        description="Campaign"
+    )
+    campaign: Annotated[str, Column()] = Field(description="Its name")
+    order: Annotated[int, Column()] = Field(
+        description="Place among the picks of the campaign, from 0"
+    )
+    round: Annotated[int, Column("round", help="this round, from 0", label="round")] = Field(
+        0, description="Round that picked it, from 0"
+    )
+    formula: Annotated[
+        str,
+        Column(
+            "formula", help="this composition of a molecule or cell", label="formula", about=True
+        ),
+    ] = Field(description="Hill formula")
+    kind: TargetKind = Field(description="Molecule or crystal")
+    training_set_id: Annotated[
+        str | None, Column("training_set", refers="training_sets", few=True)
+    ] = Field(None, description="Set that the model was trained on")
+    level: Annotated[
+        str | None,
+        Column("level", help="candidates that reached this level", label="level", about=True),
+    ] = Field(None, description="The last level at which it was relaxed")
+    energy_ev: Annotated[float | None, Column(unit="eV", about=True)] = Field(
+        None, description="Total energy at that level (eV)"
+    )
+    energy_per_atom_ev: Annotated[float | None, Column(unit="eV")] = Field(
+        None, description="Energy per atom at that level (eV)"
+    )
+    energy_above_min_ev: Annotated[
+        float | None,
+        Column(
+            "energy_above_min",
+            option="energy",
+            help="energy above the campaign's minimum (eV)",
+            label="above min (eV)",
+            window=True,
+            order="energy",
+            about=True,
+            unit="eV",
+        ),
+    ] = Field(
+        None,
+        description="Energy above the lowest converged one of the campaign at the same level "
+        "and formula (eV); converged relaxations only",
+    )
+    energy_above_hull_ev_per_atom: Annotated[
+        float | None,
+        Column(
+            "energy_above_hull",
+            option="hull",
+            help="energy above the campaign's hull (eV/atom)",
+            window=True,
+            order="energy_above_hull",
+            about=True,
+            unit="eV",
+        ),
+    ] = Field(
+        None,
+        description="Energy above the hull of what this campaign computed at the same level, "
+        "elements and competing phases among it (eV/atom); not that of the Materials Project",
+    )
+    material_id: Annotated[
+        str | None,
+        Column(
+            "material", help="what became this material", refers="materials", few=True, about=True
+        ),
+    ] = Field(None, description="Distinct relaxed structure that it belongs to")
+    relaxations: list[RelaxationRecord] = Field(
+        default_factory=list, description="Its relaxations, by level"
+    )
+    raw_structure: Geometry | None = Field(
+        None, description="The generated structure; None only where a query leaves it out"
+    )
+    structure: Geometry | None = Field(
+        None, description="Structure after the last relaxation, if there was any"
+    )
+    source: Source = Field(description="Job that selected it")
+
+    @classmethod
+    def picked(cls, pick: Candidate, **known: Any) -> CandidateRecord:
+        """Return the record of a pick that nothing else is known of yet.
+
+        Args:
+            pick: validated with its structure as stored.
+            **known: what the selection and the campaign say of it.
+        """
+        from logan_campaign.geometry.formulas import hill_formula  # brings ASE
+
+        raw: Any = pick.structure
+        return cls.model_construct(
+            **shared(pick, PickFields),
+            state="pending",
+            formula=hill_formula(symbols_of(raw)),
+            kind="crystal" if "cell" in raw else "molecule",
+            raw_structure=raw,
+            **known,
+        )
+
+
+class MaterialRecord(Record):
+    """A distinct relaxed structure: new, or a known entry found again."""
+
+    state: Annotated[Literal["new", "rediscovered"], Column("state", label="state")] = Field(
+        description="'rediscovered' if any of its candidates equals a known entry"
+    )
+    formula: Annotated[str, Column("formula", label="formula")] = Field(description="Hill formula")
+    kind: TargetKind = Field(description="Molecule or crystal")
+    smiles: Annotated[str | None, Column("smiles", label="SMILES")] = Field(
+        description="Canonical SMILES without stereo; molecules"
+    )
+    spacegroup: Annotated[str | None, Column("spacegroup", label="space group")] = Field(
+        description="Space-group symbol of the best; crystals"
+    )
+    best_candidate_id: str = Field(description="Lowest in energy at the level")
+    level: str | None = Field(
+        description="Level of the energy: the last one at which any of its candidates converged"
+    )
+    energy_ev: float | None = Field(description="Lowest total energy at that level (eV)")
+    energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
+    candidate_ids: Annotated[list[str], Column("candidate")] = Field(
+        description="All candidates that became it, duplicates too"
+    )
+    campaign_ids: Annotated[list[str], Column("campaign", refers="campaigns")] = Field(
+        description="Campaigns that found it"
+    )
+    known_id: Annotated[str | None, Column("known")] = Field(
+        description="Known structure that it equals"
+    )
+    known_label: str | None = Field(description="Its label")
+    known_set_id: str | None = Field(description="Set that holds it")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(kind: type[R], doc: Mapping[str, Any]) -> R:
+    """Return a record as its collection holds it.
+
+    Raises:
+        StoreError: if it is not what it should be.
+    """
+    try:
+        return kind.model_validate({key: value for key, value in doc.items() if key != "_id"})
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            f"record {doc.get('id')} cannot be read ({where}: {first['msg']}); build it anew"
+        ) from err
