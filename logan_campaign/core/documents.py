@@ -9,11 +9,17 @@ times in seconds unless a description says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ase.symbols import Symbols, string2symbols
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
-from pymatgen.core import Lattice, Molecule, Structure
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 
 from logan_campaign.core.arrays import pack_numbers, unpack_numbers
 from logan_campaign.core.software import software_versions
@@ -23,11 +29,32 @@ SCHEMA_VERSION = 1
 #: Keys whose values go to the additional store ``data`` instead of the document.
 DATA_KEYS = ["structures", "records", "weights", "pool", "map", "trajectory"]
 
-Geometry = Molecule | Structure
+
+def _geometry(value: Any) -> Any:
+    """Return pymatgen's structure, given itself or as its dictionary."""
+    # imported here: records without structures are read without pymatgen
+    from pymatgen.core import Molecule, Structure
+
+    if isinstance(value, Mapping) and value.get("@class") in ("Molecule", "Structure"):
+        return (Molecule if value["@class"] == "Molecule" else Structure).from_dict(dict(value))
+    if not isinstance(value, Molecule | Structure):
+        raise ValueError("needs pymatgen's Molecule or Structure, or its dictionary")
+    return value
+
+
+if TYPE_CHECKING:
+    from pymatgen.core import Molecule, Structure
+
+    Geometry = Molecule | Structure
+else:
+    Geometry = Annotated[Any, PlainValidator(_geometry), WithJsonSchema({"type": "object"})]
 
 
 def compact(structure: Geometry) -> dict[str, str]:
     """Return a structure as a few short texts: a tenth of pymatgen's own form, and exact."""
+    from ase.symbols import Symbols
+    from pymatgen.core import Structure
+
     symbols = Symbols.fromsymbols([site.specie.symbol for site in structure])
     packed = {
         "symbols": symbols.get_chemical_formula(mode="reduce"),
@@ -46,6 +73,9 @@ def expand(packed: Any) -> Any:
     """
     if not isinstance(packed, Mapping) or "symbols" not in packed:
         return packed
+    from ase.symbols import string2symbols
+    from pymatgen.core import Lattice, Molecule, Structure
+
     symbols = string2symbols(packed["symbols"])
     positions = unpack_numbers(packed["positions"]).reshape(-1, 3)
     if packed.get("cell") is None:
