@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logan_campaign.core.errors import InputError, StoreError
+from logan_campaign.core.files import file_errors, whole_file
 from logan_campaign.core.ids import CAMPAIGN_NAME
 from logan_campaign.core.software import software_versions
 from logan_campaign.stores import encoding
@@ -79,37 +80,32 @@ def write_archive(stores: CampaignStores, campaign: CampaignRecord, path: Path) 
     """
     counts = dict.fromkeys(_KINDS, 0)
     digest = hashlib.sha256()
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        # without a time and a name inside, equal campaigns are equal files
-        with (
-            beside.open("wb") as raw,
-            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file,
-        ):
+    # without a time and a name inside, equal campaigns are equal files
+    with (
+        file_errors("write", path),
+        whole_file(path) as beside,
+        beside.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file,
+    ):
 
-            def write(line: Doc) -> None:
-                content = encoding.dumps(line, sort_keys=True).encode() + b"\n"
-                digest.update(content)
-                file.write(content)
+        def write(line: Doc) -> None:
+            content = encoding.dumps(line, sort_keys=True).encode() + b"\n"
+            digest.update(content)
+            file.write(content)
 
-            write(
-                {
-                    "format": FORMAT,
-                    "version": VERSION,
-                    "campaign_id": campaign.id,
-                    "name": campaign.name,
-                }
-            )
-            for kind, doc in _documents(stores, campaign.id):
-                write({kind: doc})
-                counts[kind] += 1
-            end = {"end": counts, "sha256": digest.hexdigest()}
-            file.write(encoding.dumps(end, sort_keys=True).encode() + b"\n")
-        beside.replace(path)
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
-    finally:
-        beside.unlink(missing_ok=True)
+        write(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "campaign_id": campaign.id,
+                "name": campaign.name,
+            }
+        )
+        for kind, doc in _documents(stores, campaign.id):
+            write({kind: doc})
+            counts[kind] += 1
+        end = {"end": counts, "sha256": digest.hexdigest()}
+        file.write(encoding.dumps(end, sort_keys=True).encode() + b"\n")
     return ArchiveSummary(campaign.id, campaign.name, counts)
 
 

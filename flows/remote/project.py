@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import shlex
 import shutil
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.files import file_errors, whole_file
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
@@ -169,7 +169,7 @@ def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
         "# https://matgenix.github.io/jobflow-remote/user/projectconf.html\n"
         + yaml.safe_dump(project_document(settings), sort_keys=False)
     )
-    try:
+    with file_errors("write", path):
         for other in (folder / f"{settings.name}.{ext}" for ext in ("json", "yaml", "toml")):
             if not other.exists():
                 continue
@@ -182,13 +182,9 @@ def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
                 other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
         settings.work_dir.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        beside.replace(path)
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror}") from err
+        with whole_file(path) as beside:
+            beside.touch(mode=0o600)
+            beside.write_text(text, encoding="utf-8")
     return path
 
 

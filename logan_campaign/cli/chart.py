@@ -12,6 +12,7 @@ from rich.markup import escape
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors
 from logan_campaign.results import Campaign, Results
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -45,8 +46,6 @@ def map_(
         title=f"{record.formula}: {len(chart.pca)} structures, {len(placed)} picked by "
         f"{record.selections[-1].strategy}",
     )
-    try:
+    with file_errors("write", path):
         figure.savefig(path, dpi=150)
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
     err_console().print(escape(f"map written to {path}"), soft_wrap=True)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import console
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors, write_atomically
 
 
 @app.command()
@@ -46,10 +47,8 @@ def init(
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
     text, sets = starting_spec(kind, formula, path.stem, str(path))
     _check(text)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror}") from err
+    with file_errors("write", path):
+        write_atomically(path, text)
     console().print(escape(f"training set: {sets.about}"), soft_wrap=True)
     if FILL_IN in sets.training:
         console().print(f"before it runs: fill in training.source in {escape(str(path))}")

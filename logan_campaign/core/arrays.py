@@ -12,10 +12,12 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from logan_campaign.core.errors import LoganCampaignError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: What is unpacked to more than so many bytes, and so many times its size, is no data.
 _UNPACKED_BYTES = 2**28
@@ -24,6 +26,8 @@ _UNPACKED_TIMES = 40
 
 def pack_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     """Return named arrays as base64 text of a compressed ``.npz`` archive."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
     return base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -35,6 +39,8 @@ def unpack_arrays(text: str) -> dict[str, np.ndarray]:
     Raises:
         LoganCampaignError: if the text is truncated or not such an archive.
     """
+    import numpy as np
+
     try:
         raw = base64.b64decode(text, validate=True)
         with zipfile.ZipFile(io.BytesIO(raw)) as entries:
@@ -49,6 +55,8 @@ def unpack_arrays(text: str) -> dict[str, np.ndarray]:
 
 def pack_numbers(values: np.ndarray) -> str:
     """Return numbers as base64 text: in single precision where that loses nothing."""
+    import numpy as np
+
     exact = np.asarray(values, dtype="<f8").ravel()
     short = exact.astype("<f4")
     lossless = np.array_equal(short.astype("<f8"), exact, equal_nan=True)
@@ -62,6 +70,8 @@ def unpack_numbers(text: str) -> np.ndarray:
     Raises:
         ValueError: if the text is truncated or none of its.
     """
+    import numpy as np
+
     kind, _, rest = text.partition(":")
     try:
         if kind not in ("f", "d"):

@@ -342,16 +342,12 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def _reason(error: Exception, uri: str) -> str:
-    """Return what a driver says is wrong, unless it quotes something secret."""
+    """Return what a driver says is wrong, without what is secret in the URI."""
     # The driver goes on to tell its settings and its view of the servers.
     message = _one_line(error).partition(" (configured timeouts:")[0].partition(", Timeout:")[0]
     userinfo = uri.partition("://")[2].rpartition("@")[0]
     password = userinfo.partition(":")[2]
-    secrets = (password, unquote(password), uri.partition("?")[2])
-    # Cutting a secret out would show its length and place; so nothing is shown.
-    if any(secret and secret in message for secret in secrets):
-        return f"{type(error).__name__}, whose message is withheld as it quotes the URI"
-    return message
+    return redact(message, password, unquote(password), uri.partition("?")[2])
 
 
 def check_mongodb(uri: str) -> Check:

@@ -35,15 +35,21 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not is_secret_name(name)}
 
 
-def redact(text: str) -> str:
+def redact(text: str, *secrets: str) -> str:
     """Return a text without user names and passwords, as far as they can be told.
 
     Of a text that is one URI, nothing before its last '@' is left; a database's options are
     left out wherever they stand.
 
+    Args:
+        text: what a person will see.
+        *secrets: what is known to be secret, and masked wherever it stands.
+
     >>> redact("cannot reach mongodb://me:secret@host/db (password='abc')")
     'cannot reach mongodb://***@host/db (password=***)'
     """
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
     whole = re.fullmatch(r"([a-z][a-z0-9+.-]*://).*@([^@]*)", text, re.IGNORECASE)
     if whole:
         text = f"{whole[1]}***@{whole[2]}"

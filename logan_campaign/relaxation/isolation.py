@@ -21,6 +21,7 @@ from ase.io.trajectory import TrajectoryReader
 from ase.io.ulm import InvalidULMFileError
 
 from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.core.files import write_atomically
 from logan_campaign.relaxation import worker
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.engine import LoopResult, shorten, with_advice
@@ -243,7 +244,7 @@ def relax_isolated(
                 "pbc": start.pbc.tolist(),
             },
         }
-        worker.write_atomically(folder / worker.INPUT, json.dumps(job))
+        write_atomically(folder / worker.INPUT, json.dumps(job))
     except OSError as err:
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     checkpoint = Checkpoint(folder / worker.TRAJECTORY, start)
@@ -303,7 +304,7 @@ def take_over(before: Path, folder: Path) -> None:
             if file.exists():
                 shutil.copy2(file, beside)
         with TrajectoryReader(str(trajectory)) as frames:
-            worker.write_atomically(beside / worker.TAKEN_OVER, json.dumps(len(frames) - 1))
+            write_atomically(beside / worker.TAKEN_OVER, json.dumps(len(frames) - 1))
         beside.replace(folder)
     except InvalidULMFileError:
         shutil.rmtree(beside, ignore_errors=True)  # killed before its first frame was whole

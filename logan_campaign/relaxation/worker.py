@@ -19,6 +19,8 @@ import threading
 import time
 from pathlib import Path
 
+from logan_campaign.core.files import write_atomically
+
 #: Exit code for files that cannot be read or written, as in sysexits.h.
 EX_IOERR = 74
 
@@ -72,13 +74,6 @@ def _limit_memory(memory_mb: int) -> None:
     if sys.platform == "linux":
         # If the kernel must choose, it shall take this process and not the campaign.
         Path("/proc/self/oom_score_adj").write_text("800")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it."""
-    beside = path.with_suffix(".part")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def main(argv: list[str]) -> int:

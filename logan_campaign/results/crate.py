@@ -19,6 +19,7 @@ import yaml
 from ase.io import write as write_atoms
 
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors, whole_file
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.results import citation, export
 from logan_campaign.results.campaign import Campaign
@@ -50,21 +51,21 @@ def write_crate(campaign: Campaign, path: Path) -> int:
     zipped = path.suffix.lower() == ".zip"
     if not zipped and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} is there already: give a new folder, or a name ending in .zip")
-    try:
-        with tempfile.TemporaryDirectory(prefix="logan-campaign-") as temporary:
-            folder = Path(temporary)
-            crate = ROCrate(version="1.1")
-            n_files = _Filler(campaign, crate, folder / "files").fill()
-            if zipped:
-                with export.whole_file(path) as beside:
-                    crate.write_zip(folder / "crate.zip")
-                    shutil.copyfile(folder / "crate.zip", beside)
-            else:
-                crate.write(folder / "crate")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(folder / "crate", path, dirs_exist_ok=True)
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
+    with (
+        file_errors("write", path),
+        tempfile.TemporaryDirectory(prefix="logan-campaign-") as temporary,
+    ):
+        folder = Path(temporary)
+        crate = ROCrate(version="1.1")
+        n_files = _Filler(campaign, crate, folder / "files").fill()
+        if zipped:
+            with whole_file(path) as beside:
+                crate.write_zip(folder / "crate.zip")
+                shutil.copyfile(folder / "crate.zip", beside)
+        else:
+            crate.write(folder / "crate")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder / "crate", path, dirs_exist_ok=True)
     return n_files
 
 

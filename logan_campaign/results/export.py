@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +16,7 @@ from pymatgen.io.vasp import Poscar
 
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors, whole_file, write_atomically
 from logan_campaign.results import convert, optimade
 from logan_campaign.stores.records import CandidateRecord
 
@@ -99,34 +98,19 @@ def write(records: Iterable[CandidateRecord], path: Path, fmt: Format, raw: bool
         InputError: if it cannot be written, or the format cannot hold them.
     """
     counted = _Counted(records)
-    try:
+    with file_errors("write", path):
         if fmt == "ase.db":
             _write_database(counted, path, raw)
         elif fmt in ("cif", "poscar") and format_of(path) != fmt:
             path.mkdir(parents=True, exist_ok=True)
             for record in counted:
-                with whole_file(path / f"{record.id}{SUFFIXES[fmt][0]}") as beside:
-                    beside.write_text(_PIECE[fmt](record, raw), encoding="utf-8")
+                write_atomically(
+                    path / f"{record.id}{SUFFIXES[fmt][0]}", _PIECE[fmt](record, raw), durable=False
+                )
         else:
-            with (
-                whole_file(path) as beside,
-                beside.open("w", encoding="utf-8") as file,
-            ):
+            with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
                 file.writelines(_pieces(counted, fmt, raw))
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
     return counted.n
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write beside a file; it takes the file's place when the block ends."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class _Counted:

@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors
 from logan_campaign.core.ids import content_id
 from logan_campaign.sources.transfer import (
     PassingError,
@@ -89,7 +90,7 @@ def checksum(path: Path) -> str:
     Raises:
         InputError: if the file cannot be read.
     """
-    try:
+    with file_errors("read", path):
         stat = path.stat()
         state = [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
         memo = cache_folder("checksums") / f"{content_id('file', state[0])}.json"
@@ -100,8 +101,6 @@ def checksum(path: Path) -> str:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as err:
-        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
     found = digest.hexdigest()
     write_whole(memo, json.dumps({"state": state, "sha256": found}).encode())
     return found

@@ -30,6 +30,7 @@ from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
+from logan_campaign.core.redaction import redact
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.transfer import (
@@ -237,7 +238,7 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
     from requests.exceptions import RequestException, RetryError
 
     def cleaned(err: BaseException) -> str:
-        text = " ".join(str(err).split()).replace(key, "***") or type(err).__name__
+        text = " ".join(redact(str(err), key).split()) or type(err).__name__
         return text if len(text) <= 200 else text[:200] + "…"
 
     def disconnected(err: BaseException) -> Exception:

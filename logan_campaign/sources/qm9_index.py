@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import io
-import os
 import sqlite3
 import tarfile
 import zlib
@@ -19,6 +18,7 @@ from typing import BinaryIO, cast
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.files import whole_file
 from logan_campaign.sources.qm9_format import summarise
 from logan_campaign.sources.transfer import cache_folder
 
@@ -80,10 +80,8 @@ class QM9Index:
 
     def _build(self, archive: Path) -> None:
         """Read the archive once; the index appears under its name only when it is whole."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        beside.unlink(missing_ok=True)
         try:
-            with closing(sqlite3.connect(beside)) as database:
+            with whole_file(self._path) as beside, closing(sqlite3.connect(beside)) as database:
                 # never seen before it is whole: nothing to recover
                 database.execute("PRAGMA journal_mode = OFF")
                 database.execute("PRAGMA synchronous = OFF")
@@ -93,11 +91,8 @@ class QM9Index:
                     raise DamagedArchiveError(f"{archive}: no molecule in the archive")
                 database.execute("CREATE INDEX by_formula ON molecules (formula, gdb)")
                 database.commit()
-            beside.replace(self._path)
         except sqlite3.Error as err:
             raise InputError(f"cannot write the index of {archive}: {err}") from err
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _fill(database: sqlite3.Connection, archive: Path) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import pooch
 
 from logan_campaign.core.errors import InputError, LoganCampaignError
+from logan_campaign.core.files import file_errors, write_atomically
 
 #: Waiting times (s) before a request that failed for a passing reason is repeated.
 BACKOFF_S = (1.0, 2.0, 4.0)
@@ -69,18 +70,13 @@ def cache_folder(*parts: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the cache beside and rename it: it is there whole or not at all.
+    """Write a file of the cache; it is there whole or not at all.
 
     Raises:
-        InputError: if the disk refuses.
+        InputError: if the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as err:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
+    with file_errors("write", path):
+        write_atomically(path, content)
 
 
 def retried(name: str, attempt: Callable[[], Result], kept: str = "") -> Result:

@@ -60,3 +60,11 @@ def test_variables_that_hold_secrets_are_told_by_their_names() -> None:
     kept = {"PATH": "/bin", "HOME": "/root", "OMP_NUM_THREADS": "1", "MONKEY": "x"}
     secret = ("MP_API_KEY", "LOGAN_CAMPAIGN_MONGO_PASSWORD", "PMG_MAPI_API_KEY", "GITHUB_TOKEN")
     assert without_secrets({**kept, **dict.fromkeys(secret, "s3cret")}) == kept
+
+
+@pytest.mark.parametrize("text", ["no route for hunter2", "hunter2hunter2", "key=hunter2 at x"])
+def test_what_is_known_to_be_secret_is_masked_wherever_it_stands(text: str) -> None:
+    shown = redact(text, "hunter2", "")
+    assert "hunter2" not in shown
+    assert "***" in shown
+    assert redact("no route", "hunter2", "") == "no route"

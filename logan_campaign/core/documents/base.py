@@ -14,10 +14,12 @@ from pydantic import (
     PlainSerializer,
     SerializationInfo,
     ValidationInfo,
+    WithJsonSchema,
     WrapValidator,
     model_validator,
 )
 
+from logan_campaign.core.arrays import pack_numbers, unpack_numbers
 from logan_campaign.core.software import software_versions
 
 if TYPE_CHECKING:
@@ -78,8 +80,6 @@ def compact(structure: Molecule | Structure) -> dict[str, str]:
     """
     from ase.symbols import Symbols
 
-    from logan_campaign.core.arrays import pack_numbers
-
     symbols = Symbols.fromsymbols([site.specie.symbol for site in structure])
     packed = {
         "symbols": symbols.get_chemical_formula(mode="reduce"),
@@ -104,8 +104,6 @@ def expand(packed: Any) -> Any:
         ValueError: for anything else that is no structure.
     """
     from pymatgen.core import Lattice, Molecule, Structure
-
-    from logan_campaign.core.arrays import unpack_numbers
 
     if isinstance(packed, Molecule | Structure):
         return packed
@@ -138,7 +136,12 @@ if TYPE_CHECKING:
 else:
     #: A molecule or crystal of pymatgen; in JSON as :func:`compact` writes it. The type is
     #: not named: pymatgen would be imported by whoever reads a record.
-    Geometry = Annotated[Any, BeforeValidator(_read_structure), PlainSerializer(_write_structure)]
+    Geometry = Annotated[
+        Any,
+        BeforeValidator(_read_structure),
+        PlainSerializer(_write_structure),
+        WithJsonSchema({"type": "object"}),
+    ]
 
 
 # --- blobs ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import file_errors, write_atomically
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.results.report.data import ReportData, gather
 from logan_campaign.results.report.page import Chart, render, report_charts
@@ -40,10 +40,8 @@ def write_report(
         from logan_campaign.results.report.svg import figure_svg  # brings matplotlib
 
         folder = Path(figures)
-        try:
+        with file_errors("make folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise InputError(f"cannot make folder {folder}: {err.strerror or err}") from err
         written += [
             _write(folder / f"{chart.name}.svg", figure_svg(chart.figure))
             for chart in drawn.values()
@@ -52,11 +50,6 @@ def write_report(
 
 
 def _write(path: Path, text: str) -> Path:
-    # beside and renamed: a reader never sees half a file
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
+    with file_errors("write", path):
+        write_atomically(path, text)
     return path
