@@ -12,9 +12,9 @@ from jobflow import Flow, Job, Maker, job
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.target import TargetGeometry
-from logan_campaign.core.documents import CampaignDoc, StructureEntry
+from logan_campaign.core.documents import CampaignDoc, ControlDoc, StructureEntry
 from logan_campaign.core.errors import InputError
-from logan_campaign.core.ids import content_id
+from logan_campaign.core.ids import content_id, control_uuid
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.links import RoundLinks
@@ -156,10 +156,21 @@ class CampaignMaker(Maker):
             sets.append(KnownEntriesMaker("others' results", index="").make(packed))
 
         links = RoundLinks(training=training.uuid, known=[s.uuid for s in sets[1:]])
+        jobs: list[Job | Flow] = [describe, *sets]
+        if spec.rounds is not None:
+            rules = spec.rounds.stop.model_dump(mode="json")
+            control = describe_campaign(
+                ControlDoc(campaign_id=campaign_id, spec_stop=rules, stop=rules)
+            )
+            # known to whoever changes the rules before this job has run
+            control.set_uuid(control_uuid(campaign_id))
+            control.name = "control"
+            links.control = control.uuid
+            jobs.append(control)
         relaxed = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target)).make(
             training.output, [s.output for s in sets[1:]], links
         )
-        jobs: list[Job | Flow] = [describe, *sets, relaxed]
+        jobs.append(relaxed)
         if known:
             jobs.append(
                 LeakageMaker(matching=spec.match).make(
@@ -196,9 +207,9 @@ class CampaignMaker(Maker):
         return flow
 
 
-@job(output_schema=CampaignDoc, metadata=stage("default"))
-def describe_campaign(document: CampaignDoc) -> CampaignDoc:
-    """Put the campaign's own document into the JobStore, from which all else is derived."""
+@job(metadata=stage("default", "describe"))
+def describe_campaign(document: CampaignDoc | ControlDoc) -> CampaignDoc | ControlDoc:
+    """Put a document about the campaign itself into the JobStore."""
     return document
 
 

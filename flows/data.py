@@ -106,7 +106,7 @@ class LeakageMaker(Maker):
     name: str = "leakage"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=LeakageDoc, metadata=stage("match"))
+    @job(data=DATA_KEYS, output_schema=LeakageDoc, metadata=stage("match", "leakage"))
     def make(
         self, training: list[TrainingSetDoc], known: list[TrainingSetDoc], campaign_id: str
     ) -> LeakageDoc:

@@ -43,7 +43,7 @@ class ScreenMaker(Maker):
     screening: ScreeningSpec = field(default_factory=ScreeningSpec)
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match"))
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match", "screen"))
     def make(
         self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str | None
     ) -> ScreeningDoc:
@@ -135,7 +135,7 @@ class ClassifyMaker(Maker):
     name: str = "classify"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=ClassificationDoc, metadata=stage("match"))
+    @job(data=DATA_KEYS, output_schema=ClassificationDoc, metadata=stage("match", "compare"))
     def make(
         self,
         campaign_id: str,

@@ -76,7 +76,7 @@ class RelaxLevelMaker(Maker):
     known: list[str] = field(default_factory=list)
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(metadata=stage("default"))
+    @job(metadata=stage("default", "start level"))
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
         """Add a job per candidate to the flow, and put their outputs together.
 

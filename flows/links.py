@@ -19,6 +19,7 @@ class RoundLinks(BaseModel):
 
     training: str = Field(description="Job that pulled the training set")
     known: list[str] = Field(description="Jobs that pulled the known sets")
+    control: str = Field("", description="Job that wrote the control document")
     rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
     models: dict[str, list[str]] = Field(
         default_factory=dict, description="Jobs that trained the last models of each target"
@@ -29,6 +30,7 @@ class RoundLinks(BaseModel):
         return RoundLinks(
             training=self.training,
             known=self.known,
+            control=self.control,
             rounds=[*self.rounds, judged_by],
             models={**self.models, str(target): models},
         )

@@ -43,7 +43,7 @@ class ReferenceMaker(Maker):
     formula: str = ""
     species: list[str] = field(default_factory=list)
 
-    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax"))
+    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax", "reference"))
     def make(
         self,
         known: list[TrainingSetDoc],

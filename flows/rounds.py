@@ -9,7 +9,7 @@ The last job of a round judges it and adds the next one to the running flow::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import (
     DATA_KEYS,
     ClassificationDoc,
+    ControlDoc,
     FoundStructure,
     RelaxationDoc,
     RoundDoc,
@@ -39,7 +40,7 @@ from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.reference import ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
-from logan_campaign.flows.stages import placed, stage
+from logan_campaign.flows.stages import NEXT_ROUND, placed, stage
 from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
@@ -83,7 +84,7 @@ class RoundMaker(Maker):
             index: Which round, from 0.
             target_index: Which of ``targets`` it looks for.
         """
-        spec, target = self.spec, self.targets[target_index]
+        spec, target, name = self.spec, self.targets[target_index], f"{self.name} {index}"
         levels = spec.relax.levels
         sets = [training, *compared]
         models, pools = [], []
@@ -121,7 +122,7 @@ class RoundMaker(Maker):
         )
         jobs: list[Job | Flow] = [*models, *pools, selection, screening]
         if not levels:
-            return Flow(jobs, output=screening.output, name=f"{self.name} {index}")
+            return Flow(_of_round(jobs, index), output=screening.output, name=name)
         relaxed = RelaxLevelsMaker(
             makers=[maker_for(level) for level in levels],
             compare=CompareMaker(matching=spec.match),
@@ -133,7 +134,6 @@ class RoundMaker(Maker):
         if spec.rounds is not None:
             judge = NextRoundMaker(
                 maker=self,
-                stop=spec.rounds.stop,
                 index=index,
                 target_index=target_index,
                 links=links,
@@ -155,9 +155,12 @@ class RoundMaker(Maker):
                 judges=[judge.output for judge in relaxed.jobs[1::2]],
                 known=[OutputReference(uuid) for uuid in links.known],
                 history=[OutputReference(uuid) for uuid in links.rounds],
+                control=OutputReference(links.control),
             )
-            jobs.append(tolerant(judge))
-        return Flow(jobs, output=relaxed.output, name=f"{self.name} {index}")
+            # the next round, which it adds, is not of this one
+            judge.update_metadata({"round": index}, dynamic=False)
+            return Flow([*_of_round(jobs, index), tolerant(judge)], relaxed.output, name=name)
+        return Flow(_of_round(jobs, index), output=relaxed.output, name=name)
 
     def follow(self, links: RoundLinks, index: int, target_index: int) -> Flow:
         """Return a later round, with all that earlier ones have found.
@@ -212,7 +215,6 @@ class NextRoundMaker(Maker):
     Attributes:
         name: Name of the job.
         maker: Makes the next round.
-        stop: When to stop. It may be changed until the job runs.
         index: Which round has run, from 0.
         target_index: What it looked for.
         links: The jobs that it built on.
@@ -220,12 +222,11 @@ class NextRoundMaker(Maker):
 
     name: str = "next round"
     maker: RoundMaker = field(kw_only=True)
-    stop: StopSpec = field(default_factory=StopSpec)
     index: int = 0
     target_index: int = 0
     links: RoundLinks = field(kw_only=True)
 
-    @job(data=DATA_KEYS, output_schema=RoundDoc, metadata=stage("default"))
+    @job(data=DATA_KEYS, output_schema=RoundDoc, metadata=stage("default", NEXT_ROUND))
     def make(
         self,
         models: list[dict[str, Any]],
@@ -238,6 +239,7 @@ class NextRoundMaker(Maker):
         judges: list[ScreeningDoc | ClassificationDoc | None],
         known: list[TrainingSetDoc],
         history: list[RoundDoc],
+        control: ControlDoc,
     ) -> Response:
         """Return what the round came to, and the next round as an addition.
 
@@ -254,7 +256,9 @@ class NextRoundMaker(Maker):
             judges: Verdicts after each level.
             known: Known sets, which nothing is trained on.
             history: The rounds before.
+            control: When to stop; as it is when this job starts.
         """
+        rules = StopSpec.model_validate(ControlDoc.model_validate(control).stop)
         past = [RoundDoc.model_validate(doc) for doc in history]
         sets = [TrainingSetDoc.model_validate(doc) for doc in known if doc is not None]
         picks = SelectionDoc.model_validate(selection) if selection is not None else None
@@ -289,13 +293,13 @@ class NextRoundMaker(Maker):
             n_unseen=None,
             coverage=None,
             problem=_problem(picks, judges),
-            stop=self.stop.model_dump(mode="json"),
+            stop=rules.model_dump(mode="json"),
             decision="stop",
             reason="",
             structures=structures,
         )
         judged = [*past, _with_estimates(document, past)]
-        reason = stop_reason(judged, self.stop, self._targets(sets))
+        reason = stop_reason(judged, rules, self._targets(sets))
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
@@ -311,12 +315,7 @@ class NextRoundMaker(Maker):
         links = self.links.after(
             CURRENT_JOB.job.uuid, self.target_index, [m["uuid"] for m in models]
         )
-        # rules that were changed hold for the rounds that follow, too
-        spec = self.maker.spec.model_copy(
-            update={"rounds": rounds.model_copy(update={"stop": self.stop})}
-        )
-        maker = replace(self.maker, spec=spec)
-        return placed(maker.follow(links, self.index + 1, next_target(judged, rounds)))
+        return placed(self.maker.follow(links, self.index + 1, next_target(judged, rounds)))
 
     def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
         """Return the ids of the known entries that the campaign is to find."""
@@ -331,6 +330,13 @@ class NextRoundMaker(Maker):
             for entry in s.structures
             if entry.formula in sought or (crystal and reduced_formula(entry.formula) in reduced)
         }
+
+
+def _of_round(jobs: list[Job | Flow], index: int) -> list[Job | Flow]:
+    """Say in the metadata of jobs, and of those that they add, which round they belong to."""
+    for member in jobs:
+        member.update_metadata({"round": index})
+    return jobs
 
 
 def member_seed(seed: int, index: int, round_index: int = 0) -> int:

@@ -1,10 +1,12 @@
-"""Which stage of a campaign a job belongs to, and where jobs of that stage run.
+"""What a job of a campaign does, and where jobs of its stage run.
 
-Every job of a campaign has its stage in its metadata, given where its Maker is defined::
+Every job of a campaign says so in its metadata, given where its Maker is defined::
 
-    @job(metadata=stage("train"), …)
+    @job(metadata=stage("match", "screen"), …)
 
-so it is stored and travels with the job; a relaxation has its level and candidate there too.
+so it is stored and travels with the job: ``stage`` (where it runs, what settings it has),
+``task`` (what it does, by which progress is counted) and ``round``; a relaxation has its
+``level`` and ``candidate`` there too.
 Where a campaign runs on several workers, ``manager_config`` of each job holds the settings of
 all stages, so that jobs which add others can place them.
 """
@@ -23,12 +25,26 @@ from logan_campaign.campaign.placement import Stage
 #: ignores keys that it does not know.
 SETTINGS = "stages"
 
+#: Task of the jobs that judge a round and decide whether another one follows.
+NEXT_ROUND = "next round"
+
 AnyJobs = TypeVar("AnyJobs", Job, Flow)
 
 
-def stage(name: Stage) -> dict[str, Any]:
-    """Return the metadata of the jobs of a stage."""
-    return {"stage": name}
+def stage(name: Stage, task: str = "") -> dict[str, Any]:
+    """Return the metadata of jobs.
+
+    Args:
+        name: Stage that they belong to.
+        task: What they do, if the stage does not say it.
+    """
+    return {"stage": name, "task": task or name}
+
+
+def task_of(metadata: Mapping[str, Any], name: str) -> str:
+    """Return what a job does, at which level; its name where the metadata do not say."""
+    task = metadata.get("task")
+    return name if task is None else " ".join(filter(None, (task, metadata.get("level"))))
 
 
 def relaxation_of(relaxation: Job, candidate_id: str, level: str) -> Job:

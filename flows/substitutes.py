@@ -51,7 +51,7 @@ class SubstituteMaker(Maker):
     maker: LevelRelaxMaker = field(default_factory=XTBRelaxMaker)
     count: int = 1
 
-    @job(metadata=stage("default"))
+    @job(metadata=stage("default", "substitutes"))
     def make(
         self,
         campaign_id: str,

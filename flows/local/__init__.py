@@ -15,7 +15,7 @@ from logan_campaign.flows.local.events import (
     RunSummary,
     Tick,
 )
-from logan_campaign.flows.local.graph import Graph, JobKey, JobState, StageCount, stage_of
+from logan_campaign.flows.local.graph import Graph, JobKey, JobState, StageCount
 from logan_campaign.flows.local.ledger import LEDGER_FIELDS, LEDGER_KEY, Ledger
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.runner import run_flow
@@ -46,6 +46,5 @@ __all__ = [
     "exclusive",
     "flow_status",
     "run_flow",
-    "stage_of",
     "usable_cores",
 ]

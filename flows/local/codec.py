@@ -16,6 +16,8 @@ from bson import json_util
 from jobflow import Flow, Job
 from monty.json import jsanitize
 
+from logan_campaign.flows.stages import task_of
+
 #: Texts longer than this (characters) are compressed by :func:`pack`.
 _PACK_ABOVE = 50_000
 _PACKED = "zlib:"
@@ -106,6 +108,7 @@ def outline(flow: Flow | Job) -> dict[str, Any]:
             "uuid": flow.uuid,
             "index": flow.index,
             "name": flow.name,
+            "task": task_of(flow.metadata, flow.name),
             "references": list(dict.fromkeys(uuids)),
             "resolve": bool(flow.config.resolve_references),
             # whether a missing output of a parent keeps the job from running

@@ -21,7 +21,7 @@ from logan_campaign.flows.local.events import (
     JobStarted,
     RunStarted,
 )
-from logan_campaign.flows.local.graph import JobKey, StageCount, stage_of
+from logan_campaign.flows.local.graph import JobKey, StageCount
 
 _REDRAW_EVERY_S = 0.25
 _LINE_EVERY_S = 5.0
@@ -42,8 +42,8 @@ class TimeLeft:
 
 
 class _Job:
-    def __init__(self, name: str) -> None:
-        self.name, self.started = name, time.monotonic()
+    def __init__(self, name: str, task: str) -> None:
+        self.name, self.task, self.started = name, task, time.monotonic()
         self.progress: Progress | None = None
         self._left = TimeLeft(0.0)
 
@@ -105,8 +105,8 @@ class Display:
         if isinstance(event, RunStarted | JobsAdded | JobFinished | JobFailed):
             self._stages = event.stages
         if isinstance(event, JobStarted):
-            self._jobs[event.key] = _Job(event.name)
-            stage = stage_of(event.name)
+            self._jobs[event.key] = _Job(event.name, event.task)
+            stage = event.task
             if stage not in self._left:
                 self._left[stage] = TimeLeft(self._share(stage))
         elif isinstance(event, JobProgress):
@@ -175,7 +175,7 @@ class Display:
 
     def _share(self, stage: str) -> float:
         ended, all_ = self._stages.get(stage, (0, 1))
-        running = sum(job.share for job in self._jobs.values() if stage_of(job.name) == stage)
+        running = sum(job.share for job in self._jobs.values() if job.task == stage)
         return min(1.0, (ended + running) / all_)
 
 

@@ -1,6 +1,6 @@
 """What a run tells its caller while it goes on, and when it ends.
 
-``stages`` counts the jobs that have ended, and all, under the name that they share.
+``stages`` counts the jobs that have ended, and all, of each task.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class JobStarted(NamedTuple):
 
     key: JobKey
     name: str
+    task: str
     worker: int
 
 

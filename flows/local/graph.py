@@ -15,7 +15,6 @@ carried over to jobs that run in parallel:
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -48,10 +47,6 @@ TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, J
 FLOW_KINDS = ("replace", "detour", "addition")
 
 
-#: A number, or an id as :func:`logan_campaign.core.ids.content_id` makes them.
-_LAST_NUMBER = re.compile(r"(?<=\S)\s+(\d+|\w+-[0-9a-f]{16})$")
-
-
 class JobKey(NamedTuple):
     """A job's identity: its uuid and how often it has been replaced (from 1)."""
 
@@ -60,30 +55,22 @@ class JobKey(NamedTuple):
 
 
 class StageCount(NamedTuple):
-    """Jobs of one stage: how many have ended, in whatever way, and how many there are."""
+    """Jobs of one task: how many have ended, in whatever way, and how many there are."""
 
     ended: int
     all: int
 
 
-def stage_of(name: str) -> str:
-    """Return the name that the jobs of one stage share: without a last number or id.
-
-    >>> stage_of("train 3"), stage_of("relax cand-0f3a5b7c9d1e2f46"), stage_of("store_inputs")
-    ('train', 'relax', 'store_inputs')
-    """
-    return _LAST_NUMBER.sub("", name)
-
-
 class Node:
     """One job in the graph."""
 
-    __slots__ = ("job", "key", "name", "owners", "parents", "state", "unmet")
+    __slots__ = ("job", "key", "name", "owners", "parents", "state", "task", "unmet")
 
     def __init__(self, job: Document, parents: frozenset[str], owners: tuple[str, ...]) -> None:
         self.job = job
         self.key = JobKey(job["uuid"], int(job["index"]))
         self.name: str = job["name"]
+        self.task: str = job["task"]
         self.parents = parents
         self.owners = owners  # uuids that are not done before this job is
         self.state = JobState.WAITING
@@ -119,7 +106,7 @@ class Graph:
 
     @property
     def stages(self) -> dict[str, StageCount]:
-        """How many jobs of each stage have ended, in the order in which stages came up."""
+        """How many jobs of each task have ended, in the order in which tasks came up."""
         return {stage: StageCount(*counts) for stage, counts in self._stages.items()}
 
     @property
@@ -226,7 +213,7 @@ class Graph:
         for node in nodes:
             self.nodes[node.key] = node
             self._counts[node.state] += 1
-            self._stages.setdefault(stage_of(node.name), [0, 0])[1] += 1
+            self._stages.setdefault(node.task, [0, 0])[1] += 1
             self._open.update(node.owners)
         ended: list[tuple[Node, JobState]] = []
         for node in nodes:
@@ -287,7 +274,7 @@ class Graph:
         self._counts[node.state] -= 1
         self._counts[state] += 1
         ended = (state in TERMINAL) - (node.state in TERMINAL)
-        self._stages[stage_of(node.name)][0] += ended
+        self._stages[node.task][0] += ended
         node.state = state
 
 

@@ -176,26 +176,16 @@ class Ledger:
             self.store.update(failed, key=LEDGER_KEY)
         return len(failed)
 
-    def note(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep something about the flow that is no event of it; a later note replaces it."""
-        document: Document = {"id": f"{self.flow_id}/note/{name}", "flow_id": self.flow_id}
-        document |= {"doc_type": "note", "order": 0, "state": "noted", "content": dict(content)}
-        self.store.update(document, key=LEDGER_KEY)
-
-    def noted(self, name: str) -> Document | None:
-        """Return what was last noted under a name, None if nothing was."""
-        found = self.store.query_one({"id": f"{self.flow_id}/note/{name}"})
-        return None if found is None else dict(found["content"])
-
-    def repeat_last(self, name: str) -> bool:
-        """Let the last job of a name run again, if it is done and has added nothing.
+    def repeat_last(self, task: str) -> bool:
+        """Let the last job of a task run again, if it is done and has added nothing.
 
         Not while the flow is being run.
 
         Returns:
             Whether there was such a job.
         """
-        done = [e for e in self.entries() if e["name"] == name]
+        nodes = self.replay().nodes
+        done = [e for e in self.entries() if nodes[JobKey(e["uuid"], e["index"])].task == task]
         if not done or done[-1]["state"] != "completed" or done[-1]["added"]:
             return False
         self.store.update({**done[-1], "state": "repeated"}, key=LEDGER_KEY)

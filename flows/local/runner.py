@@ -55,6 +55,7 @@ LOCK_NAME = "lock"
 _POLL_S = 0.2
 _PUBLISH_EVERY_S = 2.0
 _CACHE_CHARACTERS = 64_000_000
+_CACHED_ABOVE = 20_000
 _LOG_TAIL_BYTES = 4_000
 
 
@@ -82,7 +83,6 @@ def run_flow(
     pin: bool = True,
     retry_failed: bool = False,
     prepare: Callable[[], object] | None = None,
-    amend: Callable[[str, str], str] | None = None,
 ) -> RunSummary:
     """Run a flow, or go on with it where the last run ended.
 
@@ -106,8 +106,6 @@ def run_flow(
         retry_failed: let jobs that failed in an earlier run, and those that were cancelled
             for them, run again; not those that the flow has gone on without.
         prepare: called once nobody else can run the flow, before its record is read.
-        amend: called with the name and the JSON text of every job before it starts; the job
-            that it returns runs instead.
 
     Returns:
         How it ended. Failed jobs are no error: they are in the record.
@@ -138,7 +136,7 @@ def run_flow(
             if prepare is not None:
                 prepare()
             graph = ledger.replay()
-        runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed, amend)
+        runner = _Runner(graph, jobstore, ledger, work_dir, on_event, transaction, resumed)
         runner.run(n_workers or len(usable_cores()), pin, signals)
         return RunSummary(
             ledger.flow_id,
@@ -160,10 +158,8 @@ class _Runner:
         on_event: Callable[[Event], None],
         transaction: Callable[[], AbstractContextManager[Any]],
         resumed: bool,
-        amend: Callable[[str, str], str] | None,
     ) -> None:
         self.graph, self.jobstore, self.ledger = graph, jobstore, ledger
-        self.amend = amend
         self.work_dir, self.on_event, self.transaction = work_dir, on_event, transaction
         self.resumed = resumed
         self.running: dict[JobKey, _Running] = {}
@@ -202,13 +198,13 @@ class _Runner:
             outputs = ",".join(self._outputs_for(node))
         stores = dumps(list(self.jobstore.additional_stores))
         directory = json.dumps(str(self._directory(node.key)))
-        job = node.job["job"] if self.amend is None else self.amend(node.name, node.job["job"])
+        job = node.job["job"]
         worker = pool.submit(
             node.key,
             f'{{"job":{job},"outputs":[{outputs}],"stores":{stores},"directory":{directory}}}',
         )
         self.running[node.key] = _Running(node, now(), time.perf_counter(), None)
-        self.on_event(JobStarted(node.key, node.name, worker))
+        self.on_event(JobStarted(node.key, node.name, node.task, worker))
 
     def _receive(self, message: Message) -> None:
         key, content = message
@@ -298,6 +294,8 @@ class _Runner:
         if found is None:
             return None
         text = dumps({"uuid": uuid, "index": found["index"], "output": found["output"]})
+        if len(text) < _CACHED_ABOVE:
+            return text  # as quickly read anew, and others may replace it: control documents
         self._outputs[uuid] = text
         self._cached += len(text)
         while self._cached > _CACHE_CHARACTERS:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.events import Failure
-from logan_campaign.flows.local.graph import JobKey, stage_of
+from logan_campaign.flows.local.graph import JobKey
 from logan_campaign.flows.local.ledger import Ledger, halted_of
 from logan_campaign.flows.local.runner import PROGRESS_NAME
 
@@ -71,7 +71,7 @@ def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
     keys = {job.key for job in running}
     by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, node in graph.nodes.items():
-        by_stage[stage_of(node.name)]["running" if key in keys else node.state.value] += 1
+        by_stage[node.task]["running" if key in keys else node.state.value] += 1
     failures, elapsed = [], 0.0
     for entry in ledger.entries():
         elapsed += entry["elapsed_s"]

@@ -21,11 +21,12 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.redaction import redact
 from logan_campaign.flows.control import Done
 from logan_campaign.flows.local.events import Failure
-from logan_campaign.flows.local.graph import JobKey, stage_of
+from logan_campaign.flows.local.graph import JobKey
 from logan_campaign.flows.local.status import FlowStatus, RunningJob
 from logan_campaign.flows.remote.project import database_errors
 from logan_campaign.flows.remote.registry import HALTED, is_alive, registered
 from logan_campaign.flows.remote.routing import place, settings_for
+from logan_campaign.flows.stages import NEXT_ROUND, task_of
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.UUID("5b1f3e52-6c1d-4d8f-8a52-3f3a5c2f7a10")
 
 #: Name of the jobs that decide whether another round follows.
-NEXT_ROUND = "next round"
 
 _ACTIVE = tuple(state.value for state in RUNNING_STATES)
 _NOT_STARTED = (JobState.WAITING.value, JobState.READY.value, JobState.PAUSED.value)
@@ -201,7 +201,9 @@ class RemoteFlow:
             states = {k: "cancelled" if v == "waiting" else v for k, v in states.items()}
         by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for doc in docs:
-            by_stage[stage_of(doc["job"]["name"])][states[doc["db_id"]]] += 1
+            by_stage[task_of(doc["job"].get("metadata") or {}, doc["job"]["name"])][
+                states[doc["db_id"]]
+            ] += 1
         with database_errors(self._project):
             runner = registered(self.controller)
         alive = runner is not None and is_alive(runner)
@@ -334,29 +336,19 @@ class RemoteFlow:
                 n += changed.modified_count
         return Done(n, f"{n} jobs that had not been started run where the spec says now")
 
-    def change_rules(self, rules: Mapping[str, Any]) -> Done:
-        """Change when a campaign of several rounds stops.
-
-        A round that has ended it is judged anew, if nothing has come after it.
-
-        Args:
-            rules: a StopSpec as a dictionary.
-        """
+    def judge_again(self) -> Done:
+        """Judge the last round anew, if it has ended the campaign; else the rules hold then."""
         flow = self._flow()
         last = max(
-            self._jobs(flow, **{"job.name": NEXT_ROUND}),
+            self._jobs(flow, **{"job.metadata.task": NEXT_ROUND}),
             key=lambda doc: int(doc["db_id"]) if doc["db_id"].isdigit() else 0,
             default=None,
         )
         if last is None or last["state"] not in (*_NOT_STARTED, JobState.COMPLETED.value):
             return Done(0, "the last round is being judged: try again in a moment")
+        if last["state"] != JobState.COMPLETED.value:
+            return Done(1, "holds from the end of this round on")
         with database_errors(self._project):
-            self.controller.jobs.update_one(
-                {"db_id": last["db_id"]},
-                {"$set": {f"job.function.@bound.stop.{k}": v for k, v in rules.items()}},
-            )
-            if last["state"] != JobState.COMPLETED.value:
-                return Done(1, "holds from the end of this round on")
             self.controller.rerun_job(db_id=last["db_id"], force=True, wait=10, delete_files=False)
         return Done(1, "the last round is judged again")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,18 +23,14 @@ from logan_campaign.cli.common import (
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger
-from logan_campaign.flows.local.codec import dumps, loads
+from logan_campaign.flows.stages import NEXT_ROUND
+from logan_campaign.stores.control import Control
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.records import CampaignRecord
 
 if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
     from logan_campaign.campaign.rounds import StopSpec
     from logan_campaign.campaign.spec import CampaignSpec
-
-#: Note in the ledger that holds the rules in force.
-_NOTE = "stop"
-#: Name of the jobs that decide whether another round follows.
-NEXT_ROUND = "next round"
 
 
 @app.command()
@@ -66,14 +61,15 @@ def extend(
                 f"{record.name} is a campaign of one round: start one with a section 'rounds' in "
                 "its spec to have more"
             )
-        ledger = Ledger(database.stores.ledger, record.id)
-        rules = current_rules(ledger, spec.rounds.stop)
+        control = Control(database.stores, record.id, record.name)
+        rules = rules_in_force(control, spec.rounds.stop)
         if changes:
-            said = (ledger.noted(_NOTE) or {}).get("spec", spec.rounds.stop.model_dump())
             rules = _changed(rules, changes)
-            ledger.note(_NOTE, {"spec": said, "stop": rules.model_dump(mode="json")})
+            held = control.read()
+            spec_stop = held.spec_stop if held else spec.rounds.stop.model_dump(mode="json")
+            control.write(spec_stop, rules.model_dump(mode="json"))
             if database.stores.describe().startswith(JF):
-                _tell_queue(database, record, rules)
+                _tell_queue(database, record)
     if as_json:
         print_json(rules.model_dump(mode="json"))
         return
@@ -86,13 +82,13 @@ def extend(
     console().print(table)
 
 
-def _tell_queue(database: CampaignDatabase, record: CampaignRecord, rules: StopSpec) -> None:
-    """Put other rules into the job that will judge the round."""
+def _tell_queue(database: CampaignDatabase, record: CampaignRecord) -> None:
+    """Let the queue judge the last round again, if it has ended the campaign."""
     from logan_campaign.flows.remote.queue import RemoteFlow
 
     with control_of(database.stores, record.id, record.name) as control:
         assert isinstance(control, RemoteFlow)
-        done = control.change_rules(rules.model_dump(mode="json"))
+        done = control.judge_again()
     if not done.n_jobs:
         raise InputError(done.message)
 
@@ -111,39 +107,32 @@ def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
         raise InputError(f"--set {first['loc'][0]}: {first['msg']}") from err
 
 
-def current_rules(ledger: Ledger, said: StopSpec) -> StopSpec:
+def rules_in_force(control: Control, said: StopSpec) -> StopSpec:
     """Return the rules in force: what was said last, by a spec or by ``extend``.
 
     Args:
-        ledger: the campaign's record.
+        control: the campaign's control document.
         said: the rules in its spec.
     """
-    noted = ledger.noted(_NOTE)
-    if noted is None or noted["spec"] != said.model_dump(mode="json"):
+    held = control.read()
+    if held is None or held.spec_stop != said.model_dump(mode="json"):
         return said
-    return type(said).model_validate(noted["stop"])
+    return type(said).model_validate(held.stop)
 
 
-def follow_rules(
-    ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec
-) -> tuple[Callable[[], None], Callable[[str, str], str]]:
-    """Return what makes a run heed the rules in force: ``prepare`` and ``amend`` of the runner."""
+def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -> None:
+    """Let a flow that is about to run go on by the rules in force.
+
+    The spec's count if they have been changed there; a round that was judged by others is judged
+    again, if nothing has come after it.
+    """
     assert spec.rounds is not None
     said = spec.rounds.stop
-
-    def prepare() -> None:
-        rules = current_rules(ledger, said).model_dump(mode="json")
-        ledger.note(_NOTE, {"spec": said.model_dump(mode="json"), "stop": rules})
-        found = [record for record in database.campaigns() if record.id == ledger.flow_id]
-        if found and found[0].rounds and found[0].rounds[-1].stop != rules:
-            ledger.repeat_last(NEXT_ROUND)
-
-    def amend(name: str, text: str) -> str:
-        if name != NEXT_ROUND:
-            return text
-        job = loads(text)
-        # read anew each time: they may change while the campaign runs
-        job["function"]["@bound"]["stop"].update(current_rules(ledger, said).model_dump())
-        return dumps(job)
-
-    return prepare, amend
+    control = Control(database.stores, ledger.flow_id, spec.name)
+    rules = rules_in_force(control, said).model_dump(mode="json")
+    held = control.read()
+    if held is not None and (held.stop, held.spec_stop) != (rules, said.model_dump(mode="json")):
+        control.write(said.model_dump(mode="json"), rules)
+    found = [record for record in database.campaigns() if record.id == ledger.flow_id]
+    if found and found[0].rounds and found[0].rounds[-1].stop != rules:
+        ledger.repeat_last(NEXT_ROUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -42,7 +43,7 @@ def go_on(
     Raises:
         typer.Exit: it was stopped, or could not do all of it.
     """
-    from logan_campaign.cli.extend import follow_rules
+    from logan_campaign.cli.extend import heed_rules
     from logan_campaign.cli.status import campaign_status, show_status
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, LocalFlow, run_flow
@@ -60,9 +61,7 @@ def go_on(
     jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
     builder = CampaignBuilder.from_stores(stores, campaign_id)
     database = CampaignDatabase(stores)
-    prepare, amend = None, None
-    if spec.rounds is not None:
-        prepare, amend = follow_rules(ledger, database, spec)
+    prepare = partial(heed_rules, ledger, database, spec) if spec.rounds is not None else None
     next_build, stale = 0.0, False
 
     with Display(err_console(), quiet=quiet) as display:
@@ -89,7 +88,6 @@ def go_on(
             transaction=stores.transaction,
             retry_failed=True,
             prepare=prepare,
-            amend=amend,
         )
     builder.build()
     if outcome.signal is not None:

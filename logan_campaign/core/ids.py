@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 _HEX_DIGITS = 16
 
@@ -30,3 +31,8 @@ def content_id(prefix: str, obj: Any) -> str:
     """Return ``prefix-`` and the first 16 hexadecimal digits of the SHA-256 of ``obj``."""
     digest = hashlib.sha256(canonical_json(obj).encode()).hexdigest()
     return f"{prefix}-{digest[:_HEX_DIGITS]}"
+
+
+def control_uuid(campaign_id: str) -> str:
+    """Return the uuid of the job that writes a campaign's first control document."""
+    return str(uuid5(NAMESPACE_URL, f"{campaign_id}/control"))

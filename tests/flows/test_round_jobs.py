@@ -134,7 +134,7 @@ def test_what_is_learned_lies_within_the_energy_window(monkeypatch: pytest.Monke
     # per composition: methanol's energy has nothing to say about C2H6O
     near = learned(energy_window_ev_per_atom=0.1)
     assert near.labels == ["cand-CH3OH", "cand-CH3CH2OH"]
-    assert near.source["candidates"] == ["cand-CH3CH2OH"]
+    assert near.query["candidates"] == ["cand-CH3CH2OH"]
     assert learned(role="found").labels == ["cand-CH3CH2OH", "cand-CH3OCH3"]
     assert learned(role="found").role == "found"
 

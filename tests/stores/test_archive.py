@@ -45,7 +45,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
         jobstore = JobStore(stores.docs, {"data": stores.data})
         MadeUpCampaign().store(jobstore)
         MadeUpCampaign("b", "another").store(jobstore)
-        Ledger(stores.ledger, "camp-a", {"campaign": "demo"}).note("a", {"b": 1})
+        entry = {"id": "camp-a/1", "flow_id": "camp-a", "doc_type": "job", "order": 1}
+        stores.ledger.update(entry, key="id")
         CampaignBuilder.from_stores(stores, "camp-a").build()
         (record,) = CampaignDatabase(stores).campaigns()
         summary = write_archive(stores, record, path)

@@ -32,6 +32,7 @@ from logan_campaign.core.documents.base import (
 from logan_campaign.core.documents.campaigns import (
     CampaignDoc,
     CampaignFields,
+    ControlDoc,
     FoundStructure,
     RoundDoc,
     RoundSummary,
@@ -93,6 +94,7 @@ __all__ = [
     "CheapRelaxationCount",
     "ClassificationDoc",
     "Column",
+    "ControlDoc",
     "Document",
     "FoundStructure",
     "Geometry",

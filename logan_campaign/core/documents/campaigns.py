@@ -83,3 +83,16 @@ class RoundDoc(RoundSummary, Document):
     structures: Blob[list[StructureEntry]] = Field(
         description="The structures found, relaxed at the last level (blob)"
     )
+
+
+class ControlDoc(Document):
+    """What may be changed while a campaign goes on.
+
+    A job of the flow writes the first version; a later one has a higher index of that job.
+    Who judges a round is given the last one.
+    """
+
+    doc_type: Literal["control"] = "control"
+    campaign_id: str = Field(description="Campaign")
+    spec_stop: dict[str, Any] = Field(description="The stop rules as the spec has them")
+    stop: dict[str, Any] = Field(description="The stop rules in force")

@@ -43,10 +43,10 @@ def two_of_four(show, clock):
     keys = [JobKey(str(i), 1) for i in range(4)]
     show(RunStarted({"train": StageCount(0, 4)}))
     for i, key in enumerate(keys[:2]):
-        show(JobStarted(key, f"train {i}", 0))
+        show(JobStarted(key, f"train {i}", "train", 0))
         clock.now += 50
         show(JobFinished(key, f"train {i}", 50.0, {"train": StageCount(i + 1, 4)}))
-    show(JobStarted(keys[2], "train 2", 0))
+    show(JobStarted(keys[2], "train 2", "train", 0))
     show(JobProgress(keys[2], "train 2", Progress("train", 0, 4000, "")))
     clock.now += 25
     show(JobProgress(keys[2], "train 2", Progress("train", 2000, 4000, "wasserstein 0.1")))
@@ -70,7 +70,7 @@ def test_line_comes_every_few_seconds_and_only_when_there_is_news(clock):
     text, show = shown()
     with show:
         show(RunStarted({"add": StageCount(0, 100)}))
-        show(JobStarted(JobKey("a", 1), "add", 0))
+        show(JobStarted(JobKey("a", 1), "add", "add", 0))
         for i in range(50):
             clock.now += 0.2
             show(JobFinished(JobKey("a", 1), "add", 0.2, {"add": StageCount(i + 1, 100)}))
@@ -94,7 +94,7 @@ def test_stage_that_a_run_goes_on_with_counts_only_what_this_run_did(clock):
     _, show = shown()
     show(RunStarted({"relax": StageCount(50, 100)}))
     key = JobKey("a", 1)
-    show(JobStarted(key, "relax", 0))
+    show(JobStarted(key, "relax", "relax", 0))
     clock.now += 10
     show(JobFinished(key, "relax", 10.0, {"relax": StageCount(51, 100)}))
     assert show.line() == "relax 51/100 (0:08:10 left)"
@@ -105,7 +105,7 @@ def test_failures_are_told_at_once_even_when_quiet(clock, quiet):
     text = io.StringIO()
     with Display(Console(file=text, width=60), quiet=quiet) as show:
         show(RunStarted({"relax": StageCount(0, 2)}))
-        show(JobStarted(JobKey("a", 1), "relax cand-1", 0))
+        show(JobStarted(JobKey("a", 1), "relax cand-1", "relax", 0))
         clock.now += 60
         show(JobFailed(JobKey("a", 1), "relax cand-1", "ValueError: [x] " + "y" * 80, {}))
     assert f"failed: relax cand-1: ValueError: [x] {'y' * 80}\n" in text.getvalue()

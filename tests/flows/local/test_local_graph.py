@@ -8,7 +8,7 @@ from jobflow import Flow
 from runner_tools import run_by_jobflow, run_in_any_order
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.flows.local.graph import Graph, JobKey, JobState, flow_edges, stage_of
+from logan_campaign.flows.local.graph import Graph, JobKey, JobState, flow_edges
 from logan_campaign.flows.local.ledger import serialise
 
 
@@ -164,17 +164,3 @@ def test_counts_add_up_after_every_step():
         JobState.FAILED: 1,
         JobState.CANCELLED: 2,
     }
-
-
-@pytest.mark.parametrize(
-    ("name", "stage"),
-    [
-        ("train 12", "train"),
-        ("GFN2-xTB cand-0123456789abcdef", "GFN2-xTB"),
-        ("level 2 cand-0123456789abcdef", "level 2"),
-        ("store_inputs", "store_inputs"),
-        ("7", "7"),
-    ],
-)
-def test_stage_is_the_name_without_number_or_id(name, stage):
-    assert stage_of(name) == stage
