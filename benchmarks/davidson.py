@@ -27,8 +27,7 @@ from records import RESULTS, append, environment, read, run_or_report
 from silica import prototypes
 
 from logan_campaign.geometry.structures import from_atoms, to_atoms
-from logan_campaign.relaxation.calculators import make_calculator
-from logan_campaign.relaxation.levels import GPAWLevel, Smearing
+from logan_campaign.relaxation.levels import GPAWLevel, Setup, Smearing
 from logan_campaign.relaxation.run import relax
 
 #: GPAW's own, and the other.
@@ -83,7 +82,7 @@ def measure(system: str, iterations: int) -> dict[str, Any]:
     make, level = SYSTEMS[system]
     level = level.model_copy(update={"davidson_iterations": iterations})
     atoms = make()
-    atoms.calc = make_calculator(level, atoms)
+    atoms.calc = level.make_calculator(atoms, Setup())
     rng = np.random.default_rng(SEED)
     # moved before the first cycle too: GPAW must not begin with symmetry that is then lost
     cycles = []

@@ -43,21 +43,20 @@ def starts() -> dict[int, list[list[int]]]:
 def relaxed(atoms: Any, plain: bool) -> dict[str, Any]:
     """Relax a pick; ``plain``: as GPAW takes it by itself."""
     from logan_campaign.geometry.structures import from_atoms, spacegroup_symbol
-    from logan_campaign.relaxation import engine
     from logan_campaign.relaxation.levels import GPAWLevel
     from logan_campaign.relaxation.run import relax
 
     change = {"optimizer": "BFGS", "isolate": False, "max_steps": 100, "max_time_s": 3600.0}
     level = GPAWLevel.from_preset("paper").model_copy(update=change)
     start = from_atoms(atoms)
-    kept = engine.frame_for
+    kept = GPAWLevel.frame
     if plain:
-        engine.frame_for = lambda level, atoms: None  # type: ignore[assignment]
+        GPAWLevel.frame = lambda self, atoms: None  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:  # nothing of the other is gone on with
             outcome = relax(start, level, workdir=Path(folder))
     finally:
-        engine.frame_for = kept
+        GPAWLevel.frame = kept  # type: ignore[method-assign]
     return {
         "frame": not plain,
         "state": outcome.state,

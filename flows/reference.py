@@ -21,7 +21,7 @@ from logan_campaign.flows.judge import known_sets
 from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, XTBRelaxMaker
 from logan_campaign.flows.stages import stage
 from logan_campaign.geometry.structures import formula, structure_id
-from logan_campaign.relaxation.levels import LevelSpec
+from logan_campaign.relaxation.base import Level
 from logan_campaign.relaxation.run import relax
 
 
@@ -105,7 +105,7 @@ ReferenceRole = Literal["known", "competing", "element"]
 
 
 def _reference(
-    level: LevelSpec,
+    level: Level,
     structure: Geometry,
     identity: str,
     label: str,

@@ -23,14 +23,13 @@ from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.geometry.molecules import perceive_smiles
 from logan_campaign.geometry.structures import spacegroup_symbol
-from logan_campaign.relaxation.calculators import make_calculator
-from logan_campaign.relaxation.functionals import data_sets, setups_name
 from logan_campaign.relaxation.levels import (
     ASELevel,
+    CalculatorLevel,
     GPAWLevel,
-    LevelSpec,
+    Level,
+    Setup,
     XTBLevel,
-    check_level,
     parse_level,
 )
 from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key, to_atoms
@@ -60,12 +59,12 @@ class LevelRelaxMaker(AseRelaxMaker):
     ----------
     name : str
         The job name.
-    level : XTBLevel | GPAWLevel | ASELevel
+    level : Level
         Calculator, tolerances and budgets; a plain dictionary of them is taken too.
     """
 
     name: str = "relax"
-    level: XTBLevel | GPAWLevel | ASELevel = field(default_factory=XTBLevel)
+    level: Level = field(default_factory=XTBLevel)
 
     def __post_init__(self) -> None:
         """Validate the level and hand it to the inherited settings."""
@@ -73,14 +72,23 @@ class LevelRelaxMaker(AseRelaxMaker):
             self.level = parse_level({k: v for k, v in self.level.items() if not k.startswith("@")})
         self.relax_cell = self.level.relax_cell
         self.relax_shape = False
-        self.steps = self.level.max_steps
-        self.relax_kwargs = {"fmax": self.level.fmax}
-        self.optimizer_kwargs = {"optimizer": self.level.optimizer}
+        if isinstance(self.level, CalculatorLevel):
+            self.steps = self.level.max_steps
+            self.relax_kwargs = {"fmax": self.level.fmax}
+            self.optimizer_kwargs = {"optimizer": self.level.optimizer}
         super().__post_init__()
 
     def _get_calculator(self) -> Any:
-        """Return the level's calculator for molecules; ``run_ase`` makes one that fits."""
-        return make_calculator(self.level, to_atoms(_PLACEHOLDER))
+        """Return the level's calculator for molecules; ``run_ase`` makes one that fits.
+
+        Raises
+        ------
+        InputError
+            if the level has none: another Maker computes.
+        """
+        if not isinstance(self.level, CalculatorLevel):
+            raise InputError(f"{self.level.where} has no ASE calculator")
+        return self.level.make_calculator(to_atoms(_PLACEHOLDER), Setup())
 
     def run_ase(
         self, mol_or_struct: Structure | Molecule, prev_dir: str | Path | None = None
@@ -99,7 +107,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         """Raise InputError if this machine cannot run the level for such a structure."""
         species = sorted({site.specie.symbol for site in structure})
         kind = "crystal" if isinstance(structure, Structure) else "molecule"
-        check_level(self.level, species, kind)  # type: ignore[arg-type]
+        self.level.check(species, kind)  # type: ignore[arg-type]
 
     @job(data=DATA_KEYS, output_schema=RelaxationDoc, metadata=stage("relax"))
     def make(
@@ -184,7 +192,7 @@ def relaxation_doc(
     outcome: RelaxationOutcome,
     *,
     start: Molecule | Structure,
-    level: LevelSpec,
+    level: Level,
     candidate_id: str,
     campaign_id: str,
     level_index: int,
@@ -221,18 +229,9 @@ def relaxation_doc(
         smiles=perceive_smiles(final) if isinstance(final, Molecule) else None,
         spacegroup=spacegroup_symbol(final) if isinstance(final, Structure) else None,
         stress_ev_per_angstrom3=outcome.stress,
-        data_sets=_data_sets(level, outcome.structure) if energy is not None else {},
+        data_sets={} if final is None else level.data_sets(site.specie.symbol for site in final),
         trajectory=None if outcome.trajectory is None else pack_arrays(outcome.trajectory),
     )
-
-
-def _data_sets(level: LevelSpec, structure: Molecule | Structure) -> dict[str, str]:
-    if not isinstance(level, GPAWLevel):
-        return {}
-    species = tuple(sorted({site.specie.symbol for site in structure}))
-    setups = level.setups
-    kinds = tuple(setups if isinstance(setups, str) else setups.get(s, "paw") for s in species)
-    return data_sets(species, kinds, setups_name(level.xc, level.setups_xc))
 
 
 def _ase_result(name: str, outcome: RelaxationOutcome) -> AseResult:
@@ -278,14 +277,9 @@ class ASECalculatorRelaxMaker(LevelRelaxMaker):
     level: ASELevel = field(default_factory=lambda: ASELevel(target="ase.calculators.emt:EMT"))
 
 
-def maker_for(level: LevelSpec) -> LevelRelaxMaker:
+def maker_for(level: Level) -> LevelRelaxMaker:
     """Return the Maker of a level, named after it."""
-    name = f"relax {level.name}"
-    if isinstance(level, XTBLevel):
-        return XTBRelaxMaker(name=name, level=level)
-    if isinstance(level, GPAWLevel):
-        return GPAWRelaxMaker(name=name, level=level)
-    return ASECalculatorRelaxMaker(name=name, level=level)
+    return LevelRelaxMaker(name=f"relax {level.name}", level=level)
 
 
 @dataclass
@@ -319,7 +313,7 @@ class GPAWStaticMaker(AseMaker):
 
     def _get_calculator(self) -> Any:
         """Return the calculator; ``run_ase`` makes its own in the worker process."""
-        return make_calculator(self.level, to_atoms(_PLACEHOLDER))
+        return self.level.make_calculator(to_atoms(_PLACEHOLDER), Setup())
 
     def run_ase(
         self, mol_or_struct: Structure | Molecule, prev_dir: str | Path | None = None

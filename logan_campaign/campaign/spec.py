@@ -26,7 +26,7 @@ from logan_campaign.generators.wgan import Hyperparameters
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.lewis import why_no_molecule
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.relaxation.levels import GPAWLevel, LevelSpec, check_level
+from logan_campaign.relaxation.base import LevelSpec
 from logan_campaign.selection import SelectionSpec, steps_of
 from logan_campaign.selection.screening import ScreeningSpec
 from logan_campaign.sources import SourceSpec
@@ -308,7 +308,7 @@ class CampaignSpec(Section):
             _check_recognisable("rounds.targets", further)
         species = sorted(set(target.symbols))
         for level in self.relax.levels:
-            check_level(level, species, target.kind)
+            level.check(species, target.kind)
         for settings in self.models.combinations():
             if isinstance(settings, DescentHyperparameters):
                 settings.check(species, target.kind == "crystal")
@@ -317,19 +317,8 @@ class CampaignSpec(Section):
         self.screen.check(target.kind)
         last = self.relax.levels[-1] if self.relax.levels else None
         for each in (self.target, *others):
-            if each.lattice == "fixed" or last is None:
-                continue
-            if not last.relax_cell:
-                raise InputError(
-                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, so the last "
-                    "level must relax it: set 'relax_cell: true' there"
-                )
-            if isinstance(last, GPAWLevel) and isinstance(last.kpts, tuple):
-                raise InputError(
-                    f"relax.levels: {last.name}: the target's cell is {each.lattice}, and one mesh "
-                    "of k-points is fine in some cells and coarse in others, so that energies do "
-                    "not compare: set 'kpts: {density: 2.0}' there"
-                )
+            if each.lattice != "fixed" and last is not None:
+                last.check_varied_cell(each.lattice)
         if self.relax.hull is not None:
             if target.kind != "crystal":
                 raise InputError("relax.hull: molecules have no hull; remove it")

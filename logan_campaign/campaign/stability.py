@@ -10,23 +10,18 @@ is missing from it, so the energy above it is a lower bound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pymatgen.core import Composition, Element, Lattice, Structure
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, KPointDensity
-
-if TYPE_CHECKING:
-    from logan_campaign.relaxation.levels import LevelSpec
+from logan_campaign.relaxation.base import Level
 
 #: Edges of the cell in which molecules of elements stand (Å); no symmetry among images.
 _BOX = (8.0, 8.25, 8.5)
 #: Elements that are magnetic as they come, and are computed with spin therefore.
 _MAGNETIC = frozenset({"O", "Cr", "Mn", "Fe", "Co", "Ni", "Gd"})
-#: k-points for the small cells of elements where a level has a mesh made for its own (Å⁻¹).
-_DENSE = 5.0
 
 
 class HullEntry(NamedTuple):
@@ -94,31 +89,20 @@ def element_structure(symbol: str) -> Structure:
     return AseAtomsAdaptor.get_structure(atoms)
 
 
-def element_level(level: LevelSpec, symbol: str) -> GPAWLevel | ASELevel:
+def element_level(level: Level, symbol: str) -> Level:
     """Return a level as an element needs it: same energies, but a relaxed cell and spin.
-
-    A crystal's cell is relaxed where the level has a stress, and a mesh of k-points that was
-    made for the candidates' cell gives way to a density. Magnetic elements are spin-polarised.
 
     Raises:
         InputError: for a level that is not for crystals.
     """
-    in_box = len(element_structure(symbol)) == 2 and element_structure(symbol).volume > 500
-    if isinstance(level, ASELevel):
-        return level.model_copy(update={"relax_cell": not in_box})
-    if not isinstance(level, GPAWLevel):
+    if "crystal" not in level.kinds:
         raise InputError(f"relax.hull: level '{level.name}' is not for crystals")
-    changes: dict[str, Any] = {"relax_cell": level.mode == "pw" and not in_box}
-    if in_box:
-        changes["kpts"] = (1, 1, 1)
-    elif not isinstance(level.kpts, KPointDensity):
-        changes["kpts"] = KPointDensity(density=_DENSE)
-    if symbol in _MAGNETIC:
-        changes["spinpol"] = True
-    return level.model_copy(update=changes)
+    structure = element_structure(symbol)
+    in_box = len(structure) == 2 and structure.volume > 500
+    return level.for_element(in_box=in_box, spin=symbol in _MAGNETIC)
 
 
-def check_elements(level: LevelSpec, species: Iterable[str]) -> None:
+def check_elements(level: Level, species: Iterable[str]) -> None:
     """Make sure that every element has a structure and the level is for crystals.
 
     Raises:

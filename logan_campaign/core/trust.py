@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.registry import is_registered
 
 #: Environment variable that tells job processes which modules are trusted, by commas. Where
 #: it is set, be it to nothing, all others are refused; where it is not, a program of the
@@ -78,10 +79,11 @@ def restricted(modules: Iterable[str]) -> Iterator[None]:
 
 
 def code_named_in(spec: Any) -> list[str]:
-    """Return the modules that a spec (JSON) names as ``target: module:function``."""
+    """Return the modules that a spec (JSON) names: ``target: module:function``, ``@module``."""
     if isinstance(spec, Mapping):
         target = spec.get("target")
         named = [target.partition(":")[0]] if isinstance(target, str) and ":" in target else []
+        named += [spec["@module"]] if isinstance(spec.get("@module"), str) else []
         return named + [name for value in spec.values() for name in code_named_in(value)]
     if isinstance(spec, list | tuple):
         return [name for item in spec for name in code_named_in(item)]
@@ -148,6 +150,17 @@ def check_callable(target: str) -> None:
         raise UntrustedError(_refusal(target, module))
 
 
+def check_values(values: Any) -> None:
+    """Check the objects named among a level's arguments before they are made.
+
+    Raises:
+        UntrustedError: if this process runs stored jobs and a module was not named.
+    """
+    trusted = trusted_modules()
+    if trusted is not None:
+        check_document(values, trusted)
+
+
 def _check_function(function: Mapping[str, Any], trusted: frozenset[str]) -> None:
     module, name = function.get("@module"), function.get("@callable")
     owner = function.get("@bound")
@@ -185,7 +198,7 @@ def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
         raise UntrustedError("a stored job refers to a private attribute of another's output")
     if name is None or _is_named(module, trusted) or name in _DATA.get(module, ()):
         return
-    if _defined(module, name) is None:
+    if _defined(module, name) is None and not is_registered(module, name):
         raise UntrustedError(_refusal(shown, module))
 
 

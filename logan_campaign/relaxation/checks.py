@@ -1,10 +1,10 @@
-"""What can be known before a relaxation starts: functionals, data sets, elements, targets."""
+"""What can be known before a relaxation starts: elements and targets."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Never
 
@@ -13,153 +13,20 @@ from logan_campaign.core.trust import check_callable
 
 ENTRY_POINT_GROUP = "logan_campaign.calculators"
 
-#: GFN2-xTB has parameters up to radon.
-_XTB_LAST_Z = 86
-
 
 def refuse(where: str, why: str) -> Never:
     """Raise the error that ends a check."""
     raise InputError(f"{where}: {why}")
 
 
-def _atomic_number(where: str, symbol: str) -> int:
+def atomic_number(where: str, symbol: str) -> int:
+    """Return an element's number; InputError for an unknown symbol."""
     from ase.data import atomic_numbers
 
     number = atomic_numbers.get(symbol, 0)
     if number < 1:
         refuse(where, f"unknown element {symbol!r}")
     return int(number)
-
-
-def check_xtb(where: str, species: Iterable[str], kind: str) -> None:
-    """Check that tblite is there and knows the elements.
-
-    Raises:
-        InputError: if not, or for a crystal: tblite sees the Γ point only, and GFN2-xTB
-            is parametrised for molecules.
-    """
-    if kind != "molecule":
-        refuse(where, "gfn2-xtb is for molecules; use calculator 'gpaw' or 'ase' for crystals")
-    try:
-        importlib.import_module("tblite.ase")
-    except ImportError as err:
-        refuse(
-            where,
-            f"tblite cannot be imported ({err}); get it with `pip install tblite` "
-            "or `conda install -c conda-forge tblite-python`",
-        )
-    for symbol in species:
-        if _atomic_number(where, symbol) > _XTB_LAST_Z:
-            refuse(where, f"GFN2-xTB has no parameters for {symbol} (it ends at Rn)")
-
-
-def check_gpaw(
-    where: str,
-    species: Iterable[str],
-    *,
-    xc: str,
-    basis: str | None,
-    setups: str | Mapping[str, str] = "paw",
-    setups_xc: str | None = None,
-) -> None:
-    """Check that GPAW is there and has the functional, the data sets and the basis.
-
-    Args:
-        where: names the level in the error.
-        species: element symbols.
-        xc: functional, GPAW's or libxc's name.
-        basis: name of the LCAO basis; None for plane waves.
-        setups: kind of PAW data set, for all or per element.
-        setups_xc: functional that the data sets shall be made for; None chooses.
-
-    Raises:
-        InputError: if something is missing.
-    """
-    try:
-        from gpaw.basis_data import Basis
-        from gpaw.setup import create_setup
-
-        from logan_campaign.relaxation import functionals
-    except ImportError as err:
-        refuse(
-            where,
-            f"GPAW cannot be imported ({err}); get it with `CC=g++ pip install gpaw gpaw-data` "
-            "(needs libxc and BLAS) or `conda install -c conda-forge gpaw gpaw-data`",
-        )
-    species = list(species)
-    try:
-        functional = functionals.functional(xc, setups_xc)
-    except Exception as err:  # noqa: BLE001 - GPAW raises NameError, ValueError, KeyError and more
-        refuse(
-            where,
-            f"unknown functional {xc!r} ({' '.join(str(err).split())}); use LDA, PBE, … or libxc "
-            "names such as GGA_X_PBE+GGA_C_PBE",
-        )
-    if reason := functionals.unusable(functional):
-        refuse(where, f"functional {xc!r}: {reason}")
-    for symbol in species:
-        _atomic_number(where, symbol)
-        kind = setups if isinstance(setups, str) else setups.get(symbol, "paw")
-        try:
-            create_setup(symbol, functional, type=kind)
-            if basis is not None:
-                # 'sz(dzp)' takes a part of the file of 'dzp'.
-                Basis.find(symbol, basis.rpartition("(")[2].rstrip(")"))
-        except FileNotFoundError as err:
-            missing = str(err).strip().splitlines()[0].removeprefix("Could not find required ")
-            refuse(
-                where,
-                f"GPAW has no {missing.rstrip('.')} for {symbol}{_functionals_with_data(symbol)}; "
-                "get the data sets with `pip install gpaw-data` (or conda-forge's gpaw-data), "
-                "or make your own with `gpaw dataset` and set GPAW_SETUP_PATH",
-            )
-        except (ValueError, RuntimeError, AssertionError, KeyError) as err:
-            refuse(where, f"GPAW cannot use setup {kind!r}, basis {basis!r} for {symbol}: {err}")
-
-
-def _functionals_with_data(symbol: str) -> str:
-    from logan_campaign.relaxation.functionals import has_data_set
-
-    found = [name for name in ("LDA", "PBE", "revPBE", "RPBE") if has_data_set(symbol, name)]
-    return f" (there is one for {', '.join(found)})" if found else ""
-
-
-def check_mpi(where: str, processes: int, *, one_k_point: bool) -> None:
-    """Check that GPAW can run on so many processes.
-
-    Args:
-        where: names the level in the error.
-        processes: how many are wanted.
-        one_k_point: whether it is plane waves at one k-point, where processes must share
-            the matrices: GPAW needs ScaLAPACK for that.
-
-    Raises:
-        InputError: if more than one is wanted and GPAW was built without MPI or what it needs
-            with it, or there is no ``mpiexec``.
-    """
-    if processes == 1:
-        return
-    import shutil
-
-    from gpaw import cgpaw
-    from gpaw.utilities import compiled_with_sl
-
-    if not cgpaw.have_mpi:
-        refuse(
-            where,
-            f"processes: {processes} needs a GPAW built with MPI, which this one is not; set "
-            "processes: 1, or install an MPI compiler (apt-get install libopenmpi-dev) and "
-            "build GPAW anew: CC=mpic++ pip install --force-reinstall --no-deps "
-            "--no-cache-dir --no-binary gpaw gpaw",
-        )
-    if one_k_point and not compiled_with_sl():
-        refuse(
-            where,
-            f"processes: {processes} in plane waves at one k-point needs a GPAW built with "
-            "ScaLAPACK, which this one is not; set processes: 1, or mode: lcao",
-        )
-    if shutil.which("mpiexec") is None:
-        refuse(where, f"processes: {processes} needs mpiexec, which is not on the PATH")
 
 
 def load_target(target: str) -> Callable[..., Any]:

@@ -20,26 +20,24 @@ from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
 from logan_campaign.relaxation import geometry
-from logan_campaign.relaxation.calculators import (
-    CHANGE_ENERGY,
-    DEFAULT_GRID_SPACING,
-    GRID_MULTIPLE,
-    estimate_memory_mb,
-    frame_for,
-    make_calculator,
-    remedies,
-)
+from logan_campaign.relaxation.base import CalculatorLevel, Level, Setup
+from logan_campaign.relaxation.box import Box
 from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
-from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
 from logan_campaign.relaxation.optimizers import OPTIMIZERS
 from logan_campaign.relaxation.symmetry import SymmetryFrame
 
 if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
     from logan_campaign.core.documents import RelaxationState
 
+#: Remedies that change the energy itself; the others change the way to it.
+CHANGE_ENERGY = frozenset({"smearing"})
+
 #: What FIRE carries from step to step. BFGS has its Hessian from the frames; the others start
 #: anew after an interruption.
 _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
+
+#: Where a calculator writes its text, in the relaxation's folder.
+LOG = "calculator.txt"
 
 #: What the user can do about each state; stands at the end of every reason.
 ADVICE: dict[str, str] = {
@@ -108,15 +106,6 @@ class _Guard:
         return stress
 
 
-def _world(level: XTBLevel | GPAWLevel | ASELevel) -> Any:
-    """Return GPAW's processes, or None where there is but one."""
-    if not isinstance(level, GPAWLevel) or level.processes == 1:
-        return None
-    from gpaw.mpi import world
-
-    return world if world.size > 1 else None
-
-
 class LoopResult(NamedTuple):
     """How the ionic loop ended."""
 
@@ -132,9 +121,7 @@ def with_advice(state: str, what: str) -> str:
     return f"{' '.join(what.split())}: {ADVICE[state]}" if state in ADVICE else ""
 
 
-def precheck(
-    atoms: Atoms, level: XTBLevel | GPAWLevel | ASELevel, limit_mb: float
-) -> LoopResult | None:
+def precheck(atoms: Atoms, level: Level, limit_mb: float) -> LoopResult | None:
     """Return the state of a start that no calculator need look at, or None.
 
     Args:
@@ -150,64 +137,35 @@ def precheck(
         return ended("cell_collapsed", problem)
     if problem := geometry.collision(atoms):
         return ended("atoms_collided", problem)
-    if isinstance(level, GPAWLevel):
-        boxed = atoms if atoms.pbc.any() else _Box.around(atoms, level).put(atoms)
-        needed = estimate_memory_mb(level, boxed)
-        if needed > limit_mb:
-            lengths = " x ".join(f"{length:.0f}" for length in boxed.cell.lengths())
-            what = f"a cell of {lengths} Å needs about {needed:.0f} MiB of {limit_mb:.0f}"
-            return ended("out_of_memory", what)
+    box = level.box(atoms)
+    boxed = atoms if box is None else box.put(atoms)
+    needed = level.estimate_memory_mb(boxed)
+    if needed > limit_mb:
+        lengths = " x ".join(f"{length:.0f}" for length in boxed.cell.lengths())
+        what = f"a cell of {lengths} Å needs about {needed:.0f} MiB of {limit_mb:.0f}"
+        return ended("out_of_memory", what)
     return None
-
-
-class _Box(NamedTuple):
-    """A molecule's box: its edges, and where the molecule is put in it (Å)."""
-
-    lengths: list[float]
-    shift: list[float]
-
-    @classmethod
-    def around(cls, atoms: Atoms, level: GPAWLevel) -> _Box:
-        """Return a box with at least the level's vacuum on every side.
-
-        In LCAO its edges are multiples of what GPAW rounds the grid to, so that every
-        molecule of a campaign sees the same spacing: methanol in five orientations then
-        scatters by 4 meV, where boxes cut to measure gave 82 meV.
-        """
-        low, high = atoms.positions.min(axis=0), atoms.positions.max(axis=0)
-        lengths = high - low + 2 * level.vacuum_angstrom
-        if level.mode == "lcao":
-            unit = GRID_MULTIPLE * (level.grid_spacing_angstrom or DEFAULT_GRID_SPACING)
-            lengths = np.ceil(lengths / unit - 1e-6) * unit
-        return cls(lengths.tolist(), (lengths / 2 - (low + high) / 2).tolist())
-
-    def put(self, atoms: Atoms) -> Atoms:
-        boxed = atoms.copy()
-        boxed.positions += self.shift
-        boxed.cell = np.diag(self.lengths)
-        boxed.pbc = False
-        return boxed
 
 
 class _Loop:
     def __init__(
         self,
         start: Atoms,
-        level: XTBLevel | GPAWLevel | ASELevel,
+        level: CalculatorLevel,
         *,
-        charge: float,
-        earlier_steps: int,
-        checkpoint: Checkpoint | None,
-        deadline: float | None,
-        log_file: Path | None,
-        on_step: Callable[[int, float, float], None] | None,
+        folder: Path,
+        charge: float = 0.0,
+        earlier_steps: int = 0,
+        checkpoint: Checkpoint | None = None,
+        deadline: float | None = None,
+        on_step: Callable[[int, float, float], None] | None = None,
     ) -> None:
         self.level = level
         self.charge = charge
         self.earlier_steps = earlier_steps
         self.checkpoint = checkpoint
         self.deadline = deadline
-        self.log_file = log_file
+        self.log_file = folder / LOG if folder.is_dir() else None
         self.on_step = on_step
         self.periodic = bool(start.pbc.any())
         self.start_volume = abs(float(np.linalg.det(start.cell.array)))
@@ -224,13 +182,13 @@ class _Loop:
         self.writing_s = 0.0
 
         # Of several processes one reads and writes the files, and looks at the clock.
-        self.world = _world(level)
+        self.world = level.world()
         self.master = self.world is None or self.world.rank == 0
         self.frames, note = self._agree(lambda: checkpoint.load() if checkpoint else ([], {}))
         self.elapsed_before = float(note.get("elapsed_s", 0.0))
         self.optimizer_state: dict[str, Any] = note.get("optimizer", {})
         self.remedies: list[str] = list(note.get("remedies", []))
-        self.box = _Box(**note["box"]) if note.get("box") else None
+        self.box = Box(**note["box"]) if note.get("box") else None
         # fractional: it goes along with a cell that is relaxed
         self.origin = np.array(note.get("origin", [0.0, 0.0, 0.0]))
         self.atoms = start.copy()
@@ -238,9 +196,8 @@ class _Loop:
             self.atoms.positions = self.frames[-1].positions
             if self.periodic:
                 self.atoms.cell = self.frames[-1].cell
-        if isinstance(level, GPAWLevel) and not self.periodic:
-            if self.box is None:
-                self.box = _Box.around(start, level)
+        self.box = self.box or level.box(start)
+        if self.box is not None:
             self.atoms = self.box.put(self.atoms)
         else:
             self.atoms.positions += self._shift()
@@ -268,17 +225,17 @@ class _Loop:
         return np.asarray(self.origin @ self.atoms.cell.array)
 
     def _find_symmetry(self) -> None:
-        """Put a crystal's origin where GPAW sees most of its symmetry.
+        """Put a crystal's origin where the calculator sees most of its symmetry.
 
         Energy, forces and stress do not depend on it, and frames are kept where they were read.
         """
-        if not isinstance(self.level, GPAWLevel) or not self.periodic:
+        if not self.periodic:
             return
         restart = self.checkpoint.restart_file if self.checkpoint else None
         if self._agree(lambda: restart is not None and restart.exists()):
             return  # density and wave functions stand about the origin that they were made with
         self.atoms.positions = self.free_positions()
-        self.frame = frame_for(self.level, self.atoms)
+        self.frame = self.level.frame(self.atoms)
         self.origin = np.zeros(3) if self.frame is None else self.frame.shift
         self.atoms.positions += self._shift()
 
@@ -296,12 +253,8 @@ class _Loop:
         finally:
             if self.checkpoint is not None:
                 self.checkpoint.close()
-        if not self.periodic and state in ("converged", "not_converged"):
-            # What is still on its way may come together again.
-            far = geometry.BOND_FACTOR if state == "converged" else geometry.FAR_FACTOR
-            parts = geometry.fragments(self.atoms, far)
-            if len(parts) > 1:
-                state, what = "dissociated", f"fell into {', '.join(parts)}"
+        if state in ("converged", "not_converged"):
+            state, what = fell_apart(self.atoms, at_rest=state == "converged") or (state, what)
         if state != "not_converged":
             self._forget_wavefunctions()
         notes: dict[str, Any] = {
@@ -320,14 +273,15 @@ class _Loop:
 
     def _calculator(self, applied: Collection[str]) -> _Guard:
         return _Guard(
-            lambda: make_calculator(
-                self.level,
+            lambda: self.level.make_calculator(
                 self.atoms,
-                charge=self.charge,
-                applied=applied,
-                frame=self.frame,
-                log_file=self.log_file,
-                restart=self.checkpoint.restart_file if self.checkpoint else None,
+                Setup(
+                    self.charge,
+                    applied,
+                    self.frame,
+                    self.log_file,
+                    self.checkpoint.restart_file if self.checkpoint else None,
+                ),
             )
         )
 
@@ -342,7 +296,7 @@ class _Loop:
         for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
             self._record(optimizer)
             if converged:
-                if ended := self._implausible():
+                if ended := fault_at_rest(self.atoms, self.start_volume if cell_too else None):
                     return ended
                 self._add_stress()
                 self._add_plain_energy()
@@ -400,9 +354,9 @@ class _Loop:
             self.on_step(self.n_steps, frame.energy, max_force(frame.forces))
 
     def _keep_wavefunctions(self) -> None:
-        """Write GPAW's restart file, unless that would cost more than a tenth of the time."""
+        """Write the calculator's restart file, unless that takes more than a tenth of the time."""
         level, checkpoint = self.level, self.checkpoint
-        if checkpoint is None or not isinstance(level, GPAWLevel) or not level.keep_wavefunctions:
+        if checkpoint is None or not level.keeps_restart_file:
             return
         begun = time.monotonic()
         if not self._agree(lambda: begun - self.written_at > 10 * self.writing_s):
@@ -424,7 +378,7 @@ class _Loop:
             self.stress = self.frames[-1].stress.tolist()
             return
         fixed = self.periodic and not self.level.relax_cell
-        if not fixed or (isinstance(self.level, GPAWLevel) and self.level.mode == "lcao"):
+        if not fixed or not self.level.has_stress:
             return
         try:
             stress = np.array(self.atoms.get_stress())
@@ -489,15 +443,6 @@ class _Loop:
             return "atoms_collided", f"{problem} after {self.n_steps} steps"
         return None
 
-    def _implausible(self) -> tuple[RelaxationState, str] | None:
-        """Say what is wrong with a geometry in which the forces vanish, if anything is."""
-        cell_too = self.periodic and self.level.relax_cell
-        if cell_too and (problem := geometry.collapse(self.atoms, self.start_volume)):
-            return "cell_collapsed", problem
-        if problem := geometry.overlap(self.atoms):
-            return "atoms_collided", f"at rest {problem}"
-        return None
-
     def _remedy(self, cause: BaseException) -> tuple[RelaxationState, str] | None:
         """Change something and return None, or return the state in which it ends."""
         if self.optimizer is not None:
@@ -508,7 +453,7 @@ class _Loop:
         if kind == "collided":
             return "atoms_collided", describe(cause)
         if kind == "scf":
-            ladder = remedies(self.level)
+            ladder = self.level.remedies
             if len(self.remedies) < len(ladder):
                 self.remedies.append(ladder[len(self.remedies)][0])
                 self._forget_wavefunctions()
@@ -529,11 +474,33 @@ class _Loop:
                     return "dissociated", f"{', '.join(parts)} left the box"
                 free = self.atoms.copy()
                 free.positions = self.free_positions()
-                assert isinstance(self.level, GPAWLevel)
-                self.box = _Box.around(free, self.level)
+                self.box = self.level.box(free) or self.box
                 self.atoms = self.box.put(free)
             return None
         return "calculator_crashed", describe(cause)
+
+
+def fault_at_rest(atoms: Atoms, start_volume: float | None) -> tuple[RelaxationState, str] | None:
+    """Say what is wrong with a geometry in which the forces vanish, if anything is.
+
+    Args:
+        atoms: the geometry.
+        start_volume: volume (Å³) before the cell was relaxed; None if it was not.
+    """
+    if start_volume is not None and (problem := geometry.collapse(atoms, start_volume)):
+        return "cell_collapsed", problem
+    if problem := geometry.overlap(atoms):
+        return "atoms_collided", f"at rest {problem}"
+    return None
+
+
+def fell_apart(atoms: Atoms, *, at_rest: bool) -> tuple[RelaxationState, str] | None:
+    """Return 'dissociated' and the parts of a molecule that is in pieces, None if it is not."""
+    if atoms.pbc.any():
+        return None
+    # What is still on its way may come together again.
+    parts = geometry.fragments(atoms, geometry.BOND_FACTOR if at_rest else geometry.FAR_FACTOR)
+    return ("dissociated", f"fell into {', '.join(parts)}") if len(parts) > 1 else None
 
 
 def classify(cause: BaseException) -> str:
@@ -572,37 +539,6 @@ def max_force(forces: np.ndarray) -> float:
     return float(np.linalg.norm(forces, axis=1).max(initial=0.0))
 
 
-def relax_atoms(
-    start: Atoms,
-    level: XTBLevel | GPAWLevel | ASELevel,
-    *,
-    charge: float = 0.0,
-    earlier_steps: int = 0,
-    checkpoint: Checkpoint | None = None,
-    deadline: float | None = None,
-    log_file: Path | None = None,
-    on_step: Callable[[int, float, float], None] | None = None,
-) -> LoopResult:
-    """Relax ``start`` at ``level`` in this process.
-
-    Args:
-        start: positions (Å); periodic in three directions or in none.
-        level: the level.
-        charge: total charge (e).
-        earlier_steps: how many of the checkpoint's steps do not count for ``max_steps``.
-        checkpoint: frames are appended to it and, if it has some, it goes on from the last.
-        deadline: on ``time.monotonic``'s clock; no step that would pass it is begun.
-        log_file: where the calculator writes its text.
-        on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
-    """
-    loop = _Loop(
-        start,
-        level,
-        charge=charge,
-        earlier_steps=earlier_steps,
-        checkpoint=checkpoint,
-        deadline=deadline,
-        log_file=log_file,
-        on_step=on_step,
-    )
-    return loop.run()
+def run_loop(start: Atoms, level: CalculatorLevel, *, folder: Path, **how: Any) -> LoopResult:
+    """Relax ``start`` with the calculator of ``level``; see its ``relax_atoms``."""
+    return _Loop(start, level, folder=folder, **how).run()

@@ -23,9 +23,9 @@ from ase.io.ulm import InvalidULMFileError
 from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.core.files import write_atomically
 from logan_campaign.relaxation import worker
+from logan_campaign.relaxation.base import Level
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.engine import LoopResult, shorten, with_advice
-from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
 
 #: A worker killed from outside is started again, until this many starts in a row brought
 #: no ionic step.
@@ -141,7 +141,7 @@ def _run_worker(
                     break
         finally:
             if process.returncode is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             if processes > 1:
@@ -211,7 +211,7 @@ def _judge(end: _Exit, folder: Path, memory_mb: int, n_idle_starts: int) -> tupl
 
 def relax_isolated(
     start: Atoms,
-    level: XTBLevel | GPAWLevel | ASELevel,
+    level: Level,
     *,
     charge: float,
     folder: Path,
@@ -251,7 +251,7 @@ def relax_isolated(
     memory_mb = level.max_memory_mb or physical_memory_mb()
     # Calculators on a GPU reserve far more addresses than there is memory: unless asked to,
     # limit none but GPAW.
-    limit_mb = memory_mb if level.max_memory_mb or isinstance(level, GPAWLevel) else 0
+    limit_mb = memory_mb if level.max_memory_mb or level.limits_memory else 0
     began = time.monotonic()
     deadline = None if level.max_time_s is None else began + level.max_time_s
     n_idle_starts = 0
@@ -270,7 +270,7 @@ def relax_isolated(
             folder,
             deadline=deadline,
             memory_mb=limit_mb,
-            processes=level.processes if isinstance(level, GPAWLevel) else 1,
+            processes=level.n_processes,
             on_step=on_step,
         )
         if end.code == 0 and (folder / worker.RESULT).exists():

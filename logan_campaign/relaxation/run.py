@@ -14,11 +14,11 @@ from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core import progress
 from logan_campaign.core.documents import RelaxationState
-from logan_campaign.core.errors import InputError, LoganCampaignError, StructureError
+from logan_campaign.core.errors import LoganCampaignError, StructureError
 from logan_campaign.core.ids import content_id
-from logan_campaign.relaxation.engine import LoopResult, max_force, precheck, relax_atoms
+from logan_campaign.relaxation.base import Level
+from logan_campaign.relaxation.engine import LoopResult, max_force, precheck
 from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated, take_over
-from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _moved(structure: Molecule | Structure, frame: Any) -> Molecule | Structure:
     return Molecule(species, frame.positions, charge=structure.charge)
 
 
-def relaxation_key(structure: Molecule | Structure, level: LevelSpec) -> str:
+def relaxation_key(structure: Molecule | Structure, level: Level) -> str:
     """Return the id of relaxing this structure at this level, whoever asks for it."""
     atoms = to_atoms(structure)
     return content_id(
@@ -100,7 +100,7 @@ def _charge(structure: Molecule | Structure) -> float:
 
 def relax(
     structure: Molecule | Structure,
-    level: LevelSpec,
+    level: Level,
     *,
     workdir: Path | str = ".",
     before: Path | str | None = None,
@@ -126,13 +126,12 @@ def relax(
         LoganCampaignError: if files cannot be written.
     """
     atoms = to_atoms(structure)
-    if isinstance(level, XTBLevel) and isinstance(structure, Structure):
-        raise InputError(f"level '{level.name}': gfn2-xtb is for molecules, not for crystals")
+    level.check_kind("crystal" if isinstance(structure, Structure) else "molecule")
     charge = _charge(structure)
 
     def on_step(step: int, energy: float, fmax: float) -> None:
         note = f"E = {energy:.3f} eV, fmax = {fmax:.3f} eV/Å"
-        progress.report("relax", step, level.max_steps, note)
+        progress.report("relax", step, level.steps_at_most, note)
 
     cpu = _processor_time()
     result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())
@@ -146,7 +145,7 @@ def relax(
                 take_over(Path(before).absolute() / key, folder)
             result = relax_isolated(atoms, level, charge=charge, folder=folder, on_step=on_step)
         else:
-            result = relax_here(atoms, level, charge=charge, on_step=on_step, marker=marker)
+            result = relax_here(atoms, level, charge=charge, on_step=on_step, folder=folder)
     return _outcome(structure, result, _processor_time() - cpu)
 
 
@@ -157,7 +156,7 @@ def _processor_time() -> float:
 
 
 def relax_here(
-    atoms: Atoms, level: LevelSpec, *, charge: float, on_step: Any, marker: Path
+    atoms: Atoms, level: Level, *, charge: float, on_step: Any, folder: Path
 ) -> LoopResult:
     """Relax in this process, where a level does without isolation.
 
@@ -166,8 +165,9 @@ def relax_here(
         level: the level.
         charge: total charge (e).
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
-        marker: file that exists as long as it runs, or if it never came back.
+        folder: for files, if the level has any; beside it stands a marker as long as it runs.
     """
+    marker = folder.with_suffix(".running")
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
@@ -175,7 +175,9 @@ def relax_here(
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     deadline = None if level.max_time_s is None else time.monotonic() + level.max_time_s
     try:
-        return relax_atoms(atoms, level, charge=charge, deadline=deadline, on_step=on_step)
+        return level.relax_atoms(
+            atoms, folder=folder, charge=charge, deadline=deadline, on_step=on_step
+        )
     finally:
         marker.unlink(missing_ok=True)
 
@@ -214,7 +216,7 @@ def _outcome(
         state=result.state,
         reason=result.reason,
         energy_ev=frames[-1].energy if plain is None else plain,
-        max_force=max_force(frames[-1].forces),
+        max_force=None if np.isnan(fmax := max_force(frames[-1].forces)) else fmax,
         n_steps=len(frames) - 1,
         energies_ev=[frame.energy for frame in frames],
         elapsed_s=result.elapsed_s,

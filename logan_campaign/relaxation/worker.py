@@ -27,7 +27,7 @@ EX_IOERR = 74
 INPUT, TRAJECTORY, RESULT = "input.json", "relax.traj", "result.json"
 #: How many steps were taken over from a job whose budget had ended.
 TAKEN_OVER = "earlier_steps.json"
-LOG, LOG_OF_WORKER = "calculator.txt", "worker.log"
+LOG_OF_WORKER = "worker.log"
 
 _PR_SET_PDEATHSIG = 1
 
@@ -91,9 +91,8 @@ def main(argv: list[str]) -> int:
 
     from ase import Atoms
 
+    from logan_campaign.relaxation.base import LEVELS
     from logan_campaign.relaxation.checkpoint import Checkpoint
-    from logan_campaign.relaxation.engine import relax_atoms
-    from logan_campaign.relaxation.levels import parse_level
 
     first, progress_fd = True, -1
     if not parallel:
@@ -113,14 +112,13 @@ def main(argv: list[str]) -> int:
     try:
         job = json.loads((here / INPUT).read_text())
         atoms = Atoms(**job["atoms"])
-        result = relax_atoms(
+        result = LEVELS.parse(job["level"]).relax_atoms(
             atoms,
-            parse_level(job["level"]),
+            folder=here,
             charge=job["charge"],
             earlier_steps=job["earlier_steps"],
             checkpoint=Checkpoint(here / TRAJECTORY, atoms),
             deadline=float(deadline) if float(deadline) > 0 else None,
-            log_file=here / LOG,
             on_step=on_step,
         )
         summary = {

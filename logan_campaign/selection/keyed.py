@@ -23,7 +23,7 @@ from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.geometry.structures import from_atoms, to_atoms
-from logan_campaign.relaxation.levels import LevelSpec, XTBLevel, check_level
+from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
 from logan_campaign.relaxation.run import relax
 from logan_campaign.selection.base import (
     CheapRelaxations,
@@ -156,7 +156,7 @@ class KeyedSelection(SelectionBase):
         """Check the level of the cheap relaxation too. See :meth:`SelectionBase.check`."""
         super().check(species, kind)
         if self.pre_relax is not None:
-            check_level(self.pre_relax.level, species, kind)
+            self.pre_relax.level.check(species, kind)
 
     def _representatives(self, judged: Judgement) -> list[tuple[str, list[int]]]:
         """Return the keys, that of most structures first, and their structures by clarity.

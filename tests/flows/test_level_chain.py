@@ -18,8 +18,9 @@ from logan_campaign.core.documents import ScreeningDoc, Verdict
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
 from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
-from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker
+from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, maker_for
 from logan_campaign.geometry.structures import to_atoms
+from logan_campaign.relaxation.backends.maker import MakerLevel
 from logan_campaign.relaxation.levels import ASELevel
 from logan_campaign.sources import FilesSource, SmilesSource
 
@@ -248,3 +249,20 @@ def test_by_turns_the_last_level_stops_once_enough_known_entries_are_found(
     assert [v["state"] for v in found["output"]["verdicts"]] == states
     relaxed = {d["output"]["candidate_id"] for d in store.query({"output.doc_type": "relaxation"})}
     assert len(relaxed) == 4 - states.count("selected")
+
+
+def test_what_a_maker_of_atomate2_relaxes_is_recorded_and_classified(outcome: Any) -> None:
+    emt = MakerLevel(
+        name="emt",
+        target="atomate2.ase.jobs:EmtRelaxMaker",
+        kwargs={"relax_kwargs": {"fmax": 1.0}},
+        isolate=False,
+    )
+    found = outcome([level("one"), maker_for(emt)], ["pending"])
+    first, second = sorted(found["relaxation"], key=lambda doc: doc["level_index"])
+    assert (second["calculator"], second["state"]) == ("maker", "converged")
+    assert second["settings"]["target"] == emt.target
+    assert second["settings"]["task_document"] == "AseMoleculeTaskDoc"
+    assert second["energy_ev"] <= first["energy_ev"] + 1e-6
+    (classified,) = found["classification"]
+    assert [v["state"] for v in classified["verdicts"]] == ["new"]

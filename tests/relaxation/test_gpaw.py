@@ -11,10 +11,10 @@ from pymatgen.core import Lattice, Molecule, Structure
 
 pytest.importorskip("gpaw")
 
-from logan_campaign.relaxation import engine
-from logan_campaign.relaxation.calculators import GPAW_REMEDIES, estimate_memory_mb, gpaw_parameters
+from logan_campaign.relaxation.backends.gpaw.calculator import gpaw_parameters
+from logan_campaign.relaxation.backends.gpaw.functionals import data_sets, functional, setups_name
+from logan_campaign.relaxation.backends.gpaw.level import REMEDIES
 from logan_campaign.relaxation.engine import classify
-from logan_campaign.relaxation.functionals import data_sets, functional, setups_name
 from logan_campaign.relaxation.levels import GPAWLevel
 from logan_campaign.relaxation.run import relax
 
@@ -73,7 +73,7 @@ def test_an_scf_that_fails_climbs_the_ladder(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["FIRE", "BFGS"])
-def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch, optimizer):
+def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch, optimizer, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     from gpaw.new.symmetry import SymmetryBrokenError
     from misbehaving import Spring
@@ -90,13 +90,13 @@ def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch, opti
         made.append(SymmetricSpring())
         return made[-1]
 
-    monkeypatch.setattr(engine, "make_calculator", make)
+    monkeypatch.setattr(GPAWLevel, "make_calculator", make)
     pair = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.1]], cell=[9, 9, 9], pbc=True)
     level = GPAWLevel(mode="pw", ecut_ev=100, optimizer=optimizer, fmax=1e-4)
-    broken = engine.relax_atoms(pair, level)
+    broken = level.relax_atoms(pair, folder=tmp_path)
     assert len(made) == 2
     made.append(None)  # from now on nothing breaks
-    whole = engine.relax_atoms(pair, level)
+    whole = level.relax_atoms(pair, folder=tmp_path)
     assert broken.state == whole.state == "converged"
     np.testing.assert_allclose(broken.frames[-1].positions, whole.frames[-1].positions, atol=1e-9)
 
@@ -108,7 +108,7 @@ def test_symmetry_that_breaks_on_the_way_gets_a_new_calculator(monkeypatch, opti
         (4.0, "dissociated", 2.0 + 0.32),
     ],
 )
-def test_a_molecule_that_outgrows_its_box_gets_a_new_one(monkeypatch, length, state, box):
+def test_a_molecule_that_outgrows_its_box_gets_a_new_one(monkeypatch, length, state, box, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     from gpaw.utilities import check_atoms_too_close_to_boundary
     from misbehaving import Spring
@@ -118,9 +118,10 @@ def test_a_molecule_that_outgrows_its_box_gets_a_new_one(monkeypatch, length, st
             check_atoms_too_close_to_boundary(atoms)
             super().calculate(atoms, *args, **kwargs)
 
-    monkeypatch.setattr(engine, "make_calculator", lambda *_, **__: BoxedSpring(length=length))
+    monkeypatch.setattr(GPAWLevel, "make_calculator", lambda *_: BoxedSpring(length=length))
     pair = Atoms("C2", positions=[[0, 0, 0], [0, 0, 0.32]])
-    result = engine.relax_atoms(pair, GPAWLevel(mode="pw", vacuum_angstrom=1.0, fmax=0.005))
+    level = GPAWLevel(mode="pw", vacuum_angstrom=1.0, fmax=0.005)
+    result = level.relax_atoms(pair, folder=tmp_path)
     assert result.state == state, result.reason
     assert result.notes["box_angstrom"][2] == pytest.approx(box, abs=0.15)
     steps = np.diff([frame.positions for frame in result.frames], axis=0)
@@ -135,7 +136,7 @@ def test_parameters_are_plain_and_fit_the_boundary_conditions():
     assert crystal["symmetry"] == {"tolerance": 1e-3}
     molecule = gpaw_parameters(paper, periodic=False)
     assert "kpts" not in molecule
-    everything = gpaw_parameters(paper, periodic=True, applied=[name for name, _ in GPAW_REMEDIES])
+    everything = gpaw_parameters(paper, periodic=True, applied=[name for name, _ in REMEDIES])
     assert everything["mixer"]["beta"] < 0.05
     assert everything["occupations"]["width"] == 0.2
     assert {"nbands", "eigensolver"} <= everything.keys()
@@ -159,7 +160,7 @@ def test_davidson_iterations_change_the_way_and_not_where_it_ends(silicon, tmp_p
 
 def test_memory_grows_with_the_cell():
     small, large = Atoms("H", cell=[6] * 3), Atoms("H", cell=[60] * 3)
-    ratio = estimate_memory_mb(COARSE, large) / estimate_memory_mb(COARSE, small)
+    ratio = COARSE.estimate_memory_mb(large) / COARSE.estimate_memory_mb(small)
     assert ratio == pytest.approx(1000)
 
 

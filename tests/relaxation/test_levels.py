@@ -12,7 +12,6 @@ from logan_campaign.relaxation.levels import (
     ASELevel,
     GPAWLevel,
     XTBLevel,
-    check_level,
     parse_level,
 )
 
@@ -91,7 +90,7 @@ def test_nonsense_in_a_level_is_refused(data):
 )
 def test_levels_that_can_run_pass_the_check(level, species, kind):
     pytest.importorskip("gpaw")
-    check_level(level, species, kind)
+    level.check(species, kind)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_levels_that_can_run_pass_the_check(level, species, kind):
 )
 def test_what_cannot_run_is_refused_in_one_line(level, species, kind, message):
     with pytest.raises(InputError, match=message) as caught:
-        check_level(level, species, kind)
+        level.check(species, kind)
     assert "\n" not in str(caught.value)
     assert f"level '{level.name}'" in str(caught.value)
 
@@ -137,7 +136,7 @@ def test_a_missing_gpaw_is_named_with_the_way_to_get_it(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "gpaw.setup", None)
     with pytest.raises(InputError, match=r"pip install gpaw.*conda-forge"):
-        check_level(GPAWLevel(), ["H"], "molecule")
+        GPAWLevel().check(["H"], "molecule")
 
 
 def test_processes_are_refused_where_gpaw_has_no_mpi():
@@ -145,4 +144,4 @@ def test_processes_are_refused_where_gpaw_has_no_mpi():
     if cgpaw.have_mpi:
         pytest.skip("this GPAW has MPI")
     with pytest.raises(InputError, match=r"level 'gpaw': processes: 2 needs a GPAW built with MPI"):
-        check_level(GPAWLevel(processes=2), ["H"], "molecule")
+        GPAWLevel(processes=2).check(["H"], "molecule")

@@ -9,7 +9,6 @@ from ase import Atoms
 from ase.calculators.calculator import SCFError
 from pymatgen.core import Molecule
 
-from logan_campaign.relaxation import engine
 from logan_campaign.relaxation.levels import XTBLevel
 from logan_campaign.relaxation.run import relax
 
@@ -32,12 +31,12 @@ def springs(monkeypatch):
                 super().calculate(atoms, *args, **kwargs)
                 self.results["energy"] -= "smearing" in self.applied
 
-        def make(*_, applied, **__):
+        def make(_, atoms, setup):
             made.append(Smeared())
-            made[-1].applied = list(applied)
+            made[-1].applied = list(setup.remedies)
             return made[-1]
 
-        monkeypatch.setattr(engine, "make_calculator", make)
+        monkeypatch.setattr(XTBLevel, "make_calculator", make)
         return made
 
     return install

@@ -7,7 +7,6 @@ import pytest
 from ase import Atoms
 from pymatgen.core import Lattice, Structure
 
-from logan_campaign.relaxation import engine
 from logan_campaign.relaxation.levels import GPAWLevel
 from logan_campaign.relaxation.symmetry import symmetry_frame
 
@@ -76,8 +75,8 @@ def test_gpaw_takes_the_operations_and_frames_stay_where_they_were(tmp_path):
     crystal = _moved(DIAMOND.get_primitive_structure(), 1)
     start = Atoms("C2", positions=crystal.cart_coords, cell=crystal.lattice.matrix, pbc=True)
     level = GPAWLevel(mode="pw", ecut_ev=200, kpts=(2, 2, 2), max_steps=0)
-    result = engine.relax_atoms(start, level, log_file=tmp_path / "log")
+    result = level.relax_atoms(start, folder=tmp_path)
     assert result.notes["symmetry_operations"] == 48
-    assert "Number of symmetries: 48" in (tmp_path / "log").read_text()
+    assert "Number of symmetries: 48" in (tmp_path / "calculator.txt").read_text()
     np.testing.assert_allclose(result.frames[0].positions, start.positions, atol=1e-9)
     assert np.abs(result.frames[0].forces).max() < 1e-6  # by symmetry

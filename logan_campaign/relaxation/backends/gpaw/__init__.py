@@ -1,0 +1,5 @@
+"""GPAW: the level, its calculator, and what is checked before it runs."""
+
+from logan_campaign.relaxation.backends.gpaw.level import GPAWLevel, KPointDensity, Smearing
+
+__all__ = ["GPAWLevel", "KPointDensity", "Smearing"]

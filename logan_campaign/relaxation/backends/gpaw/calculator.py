@@ -1,0 +1,118 @@
+"""GPAW's arguments for a level, and the calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from logan_campaign.relaxation.backends.gpaw.level import GPAWLevel, KPointDensity
+from logan_campaign.relaxation.base import Setup
+
+if TYPE_CHECKING:
+    from logan_campaign.relaxation.symmetry import SymmetryFrame
+
+
+def gpaw_parameters(
+    level: GPAWLevel,
+    *,
+    periodic: bool,
+    applied: Collection[str] = (),
+    frame: SymmetryFrame | None = None,
+) -> dict[str, Any]:
+    """Return GPAW's arguments for a level as a plain dictionary.
+
+    Args:
+        level: the level.
+        periodic: crystal (True) or molecule in a box (False).
+        applied: names of the remedies in force.
+        frame: symmetry of a crystal whose atoms stand about that origin; None: GPAW looks itself.
+    """
+    if level.mode == "pw":
+        parameters: dict[str, Any] = {"mode": {"name": "pw", "ecut": level.ecut_ev}}
+    else:
+        parameters = {"mode": {"name": "lcao"}, "basis": level.basis}
+        parameters["h"] = level.grid_spacing
+    parameters["xc"] = level.xc
+    parameters["setups"] = level.setups
+    parameters["maxiter"] = level.max_scf_iterations
+    if periodic:
+        tolerance = level.symmetry_tolerance
+        found = {"tolerance": tolerance} if frame is None else frame.for_gpaw(tolerance)
+        parameters["symmetry"] = found
+        if isinstance(level.kpts, KPointDensity):
+            parameters["kpts"] = {"density": level.kpts.density, "gamma": level.kpts.gamma}
+        else:
+            parameters["kpts"] = list(level.kpts)
+    else:
+        # At the Γ point symmetry saves nothing, and breaks as soon as the atoms move.
+        parameters["symmetry"] = {"point_group": False}
+    if level.spinpol:
+        parameters["spinpol"] = True
+    if level.convergence:
+        parameters["convergence"] = dict(level.convergence)
+    if level.smearing is not None:
+        parameters["occupations"] = level.smearing.model_dump()
+    if level.davidson_iterations is not None:
+        parameters["eigensolver"] = {"name": "davidson", "niter": level.davidson_iterations}
+    for name, change in level.remedies:
+        if name not in applied:
+            continue
+        if name == "smearing" and level.smearing is not None:
+            width = max(2 * level.smearing.width, 0.2)
+            change = {"occupations": {"name": level.smearing.name, "width": width}}
+        parameters.update(change)
+    return parameters
+
+
+def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
+    """Return GPAW for ``atoms`` at ``level``.
+
+    Args:
+        level: the level.
+        atoms: tells periodic from not; gets initial moments where the level wants spin.
+        setup: density and wave functions are taken from its restart file if it can be read.
+    """
+    from gpaw import GPAW
+
+    from logan_campaign.relaxation.backends.gpaw import functionals
+
+    xc = functionals.parameter(level.xc, level.setups_xc)
+    txt = None if setup.log_file is None else str(setup.log_file)
+    if setup.restart is not None and setup.restart.exists():
+        try:
+            return GPAW(str(setup.restart), txt=txt, object_hooks={"xc": lambda _: xc})
+        except Exception:  # noqa: BLE001 - a file of another version fails in many ways
+            setup.restart.unlink(missing_ok=True)
+    if level.spinpol and not atoms.get_initial_magnetic_moments().any():
+        # A non-magnetic start is a stationary point that the SCF would never leave.
+        atoms.set_initial_magnetic_moments(np.full(len(atoms), 1.0))
+    periodic = bool(atoms.pbc.any())
+    parameters = gpaw_parameters(
+        level, periodic=periodic, applied=setup.remedies, frame=setup.frame
+    )
+    if setup.charge:
+        parameters["charge"] = setup.charge
+    return GPAW(txt=txt, **{**parameters, "xc": xc})
+
+
+def estimate_memory_mb(level: GPAWLevel, atoms: Atoms) -> float:
+    """Return a rough lower estimate of GPAW's memory (MiB), from its real-space grids.
+
+    Good to a factor of two or three: enough to refuse a 200 Å cell before it starts.
+    """
+    from ase.units import Bohr, Hartree
+
+    if level.mode == "pw":
+        spacing = np.pi / np.sqrt(4 * level.ecut_ev / Hartree) * Bohr
+    else:
+        spacing = level.grid_spacing
+    points = abs(float(np.linalg.det(atoms.cell.array))) / spacing**3
+    # Densities and potentials: about two arrays on the grid, three on the fine one (8 x).
+    arrays = 26.0
+    if level.mode == "pw":
+        # Half the valence electrons as bands, each on about half the grid, complex.
+        arrays += float(atoms.numbers.sum()) / 4
+    return points * arrays * 8 / 2**20
