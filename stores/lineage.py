@@ -1,17 +1,17 @@
-"""Where things came from and what came from them, as trees of short labels.
+"""Where things came from and what came of them, as a typed graph.
 
-Upwards: material → candidates → relaxations, pool → model → training set. Downwards the
-same way back. Every node carries its details in ``info`` and the software that made it.
+Every edge leads from what was there first to what came of it. Text, JSON, pictures and pages
+are drawn from the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from maggma.core.store import Sort
-
-from logan_campaign.core.documents import Source
+from logan_campaign.core.documents import Record, Source
 from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
@@ -19,32 +19,72 @@ from logan_campaign.stores.records import (
     ModelRecord,
     RelaxationRecord,
     TrainingSetRecord,
+    read_record,
 )
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
 
-_LISTED = 12  # structures of a set that its tree shows one by one
+_LISTED = 12  # structures of a set that its details name one by one
+
+R = TypeVar("R", bound=Record)
+
+Kind = Literal[
+    "training_set", "model", "pool", "candidate", "relaxation", "known", "material", "campaign"
+]
+
+
+class Relation(StrEnum):
+    """What leads from one thing to another."""
+
+    TRAINED = "trained"  # a set a model, a campaign its models
+    CONTINUED = "continued as"  # a model another one that began with its weights
+    GENERATED = "generated"  # a model a pool
+    PICKED = "picked"  # a pool a candidate
+    RELAXED = "relaxed"  # a candidate its relaxation
+    BECAME = "became"  # a candidate a material
+    EQUALS = "equals"  # a known structure, or a candidate, another candidate
+    HOLDS = "holds"  # a set a known structure
+    GREW = "grew into"  # a set, or a candidate, a set that a later round learned from
+    USED = "used by"  # a set a campaign
 
 
 @dataclass
-class LineageNode:
+class Node:
     """One thing in a lineage.
 
     Attributes:
-        kind: 'candidate', 'relaxation', 'pool', 'model', 'training_set', 'known',
-            'material', 'campaign' or 'detail' (a line about the node above).
-        id: its id; empty for details.
+        id: its id.
+        kind: what it is.
         label: one line for people.
-        info: everything about it that a record holds, without structures.
-        children: what it came from, or what came from it.
+        info: all that its record holds, without structures; empty where there is no record.
+        details: further lines, such as the software that made it.
     """
 
-    kind: str
     id: str
+    kind: Kind
     label: str
     info: dict[str, Any] = field(default_factory=dict)
-    children: list[LineageNode] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """How one thing led to another.
+
+    Attributes:
+        relation: in what way.
+        source: id of what was there first.
+        target: id of what came of it.
+        note: more about it, for people; may be empty.
+    """
+
+    relation: Relation
+    source: str
+    target: str
+    note: str = ""
 
 
 @dataclass
@@ -52,289 +92,289 @@ class Lineage:
     """Lineage of one thing.
 
     Attributes:
-        node: the thing itself.
-        up: what it came from.
-        down: what came from it.
+        root: id of the thing itself.
+        nodes: all things in it, by id.
+        edges: what led to what.
     """
 
-    node: LineageNode
-    up: list[LineageNode]
-    down: list[LineageNode]
+    root: str
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    def before(self, identity: str) -> Iterator[tuple[Edge, Node]]:
+        """Yield what something came from; for a candidate its relaxations first, last to first."""
+        for edge in reversed(self.edges):
+            if edge.source == identity and edge.relation is Relation.RELAXED:
+                yield edge, self.nodes[edge.target]
+        for edge in self.edges:
+            if edge.target == identity and edge.relation is not Relation.RELAXED:
+                yield edge, self.nodes[edge.source]
+
+    def after(self, identity: str) -> Iterator[tuple[Edge, Node]]:
+        """Yield what came of something, other than its own relaxations."""
+        for edge in self.edges:
+            if edge.source == identity and edge.relation is not Relation.RELAXED:
+                yield edge, self.nodes[edge.target]
+
+    def descendants(self, identity: str) -> set[str]:
+        """Return the ids of all that came of something."""
+        found: set[str] = set()
+        todo = [identity]
+        while todo:
+            here = todo.pop()
+            new = {edge.target for edge in self.edges if edge.source == here} - found
+            found |= new
+            todo += new
+        return found
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the trees as plain, JSON-able dicts."""
-        return {
-            "node": asdict(self.node),
-            "up": [asdict(node) for node in self.up],
-            "down": [asdict(node) for node in self.down],
-        }
+        """Return the graph as a plain, JSON-able dictionary."""
+        return asdict(self) | {"nodes": [asdict(node) for node in self.nodes.values()]}
+
+    def to_networkx(self) -> nx.DiGraph:
+        """Return the graph for networkx: ids with the attributes of nodes and edges as here.
+
+        The graph's attribute ``root`` is the id that was asked for.
+        """
+        import networkx as nx  # takes half a second: only who asks for a graph shall wait
+
+        graph = nx.DiGraph(root=self.root)
+        graph.add_nodes_from((name, asdict(node)) for name, node in self.nodes.items())
+        graph.add_edges_from(
+            (e.source, e.target, {"relation": e.relation.value}) for e in self.edges
+        )
+        return graph
 
 
 def trace(database: CampaignDatabase, record: AnyRecord) -> Lineage:
     """Return the lineage of a record."""
-    return _Tracer(database).trace(record)
+    tracer = _Tracer(database, Lineage(record.id))
+    tracer.above(record)
+    tracer.below(record)
+    return tracer.graph
 
 
 class _Tracer:
-    def __init__(self, database: CampaignDatabase) -> None:
+    def __init__(self, database: CampaignDatabase, graph: Lineage) -> None:
         self._database = database
-        self._models: dict[str, ModelRecord | None] = {}
-        self._sets: dict[str, TrainingSetRecord | None] = {}
+        self.graph = graph
+        self._done: set[str] = set()  # what came before these is in the graph
 
-    def trace(self, record: AnyRecord) -> Lineage:
+    def add(self, record: AnyRecord) -> None:
+        """Add the node of a record, or tell what one that is there was not told."""
+        known = self.graph.nodes.get(record.id)
+        if known is None or not known.info:
+            self.graph.nodes[record.id] = _node(record)
+
+    def add_missing(self, kind: Kind, identity: str) -> None:
+        text = f"{identity} (not in the database)"
+        self.graph.nodes.setdefault(identity, Node(identity, kind, text))
+
+    def join(self, relation: Relation, source: str, target: str, note: str = "") -> None:
+        edge = Edge(relation, source, target, note)
+        if edge not in self.graph.edges:
+            self.graph.edges.append(edge)
+
+    # --- what came before -----------------------------------------------------------
+
+    def above(self, record: AnyRecord) -> None:
+        """Add a record and all that it came from."""
+        self.add(record)
+        if record.id in self._done:
+            return
+        self._done.add(record.id)
         if isinstance(record, CandidateRecord):
-            return Lineage(_candidate(record), self.above_candidate(record), self.below(record))
-        if isinstance(record, MaterialRecord):
-            return Lineage(_material(record), self.above_material(record), [])
-        if isinstance(record, ModelRecord):
-            return Lineage(_model(record), self.above_model(record), self.below_model(record))
-        if isinstance(record, TrainingSetRecord):
-            return Lineage(_training_set(record), self.about_set(record), self.below_set(record))
-        return Lineage(_campaign(record), self.above_campaign(record), self.below_campaign(record))
+            self._above_candidate(record)
+        elif isinstance(record, MaterialRecord):
+            members = self.candidates({"material_id": record.id})
+            # The candidate that stands for the material comes first.
+            for candidate in sorted(members, key=lambda c: c.id != record.best_candidate_id):
+                self.above(candidate)
+                self.join(Relation.BECAME, candidate.id, record.id)
+        elif isinstance(record, ModelRecord):
+            start = self.find(ModelRecord, "models", record.start_id)
+            if start is not None:
+                self.add(start)
+                self.join(Relation.CONTINUED, start.id, record.id)
+            self._above_set(record.training_set_id)
+            self.join(Relation.TRAINED, record.training_set_id, record.id)
+        elif isinstance(record, TrainingSetRecord):
+            self._above_learned(record)
+        else:
+            for set_id in (*record.training_set_ids, *record.known_set_ids):
+                self._above_set(set_id)
+                self.join(Relation.USED, set_id, record.id)
 
-    # --- up -------------------------------------------------------------------------
-
-    def above_candidate(self, record: CandidateRecord) -> list[LineageNode]:
-        nodes = [_relaxation(relaxation) for relaxation in reversed(record.relaxations)]
-        model = self.model(record.model_id)
-        pools = {pool.id: pool for pool in model.pools} if model is not None else {}
-        pool = pools.get(record.pool_id)
-        node = LineageNode("pool", record.pool_id, f"{record.pool_id} (not in the database)")
-        if pool is not None:
-            node.label = f"{pool.id}: {pool.n_structures} structures, seed {pool.seed}"
-            node.info = pool.model_dump(mode="json")
-            node.children.append(_software(pool.source))
-        node.label += f"; sample {record.sample_index}, picked by {record.strategy}"
+    def _above_candidate(self, record: CandidateRecord) -> None:
+        for relaxation in record.relaxations:
+            self.graph.nodes[relaxation.id] = _relaxation(relaxation)
+            self.join(Relation.RELAXED, record.id, relaxation.id)
+        self.add_missing("pool", record.pool_id)
+        note = f"sample {record.sample_index}, picked by {record.strategy}"
+        self.join(Relation.PICKED, record.pool_id, record.id, note)
+        model = self.find(ModelRecord, "models", record.model_id)
         if model is None:
-            text = f"{record.model_id} (not in the database)"
-            node.children.append(LineageNode("model", record.model_id, text))
+            self.add_missing("model", record.model_id)
         else:
-            above = _model(model)
-            above.children = self.above_model(model)
-            node.children.append(above)
-        nodes.append(node)
-        if record.match is not None:
-            nodes.append(self.match(record))
-        return nodes
-
-    def match(self, record: CandidateRecord) -> LineageNode:
-        """Return the node of what a candidate equals."""
-        known = self.set(record.match_set) if record.match_set is not None else None
+            self.above(model)
+            for pool in model.pools:
+                if pool.id == record.pool_id:
+                    text = f"{pool.id}: {pool.n_structures} structures, seed {pool.seed}"
+                    info, software = pool.model_dump(mode="json"), [_software(pool.source)]
+                    self.graph.nodes[pool.id] = Node(pool.id, "pool", text, info, software)
+        self.join(Relation.GENERATED, record.model_id, record.pool_id)
+        if record.match is None:
+            return
         if record.match_set is None:
-            return LineageNode("candidate", str(record.match), f"equals {record.match}")
-        text = f"equals known {record.match_label} ({record.match})"
-        node = LineageNode("known", str(record.match), text)
-        if known is not None:
-            above = _training_set(known)
-            above.children = self.about_set(known)
-            node.children.append(above)
-        return node
-
-    def above_material(self, record: MaterialRecord) -> list[LineageNode]:
-        nodes = []
-        for candidate in self.candidates({"material_id": record.id}):
-            node = _candidate(candidate)
-            node.children = self.above_candidate(candidate)
-            nodes.append(node)
-        # The candidate that stands for the material comes first.
-        return sorted(nodes, key=lambda node: node.id != record.best_candidate_id)
-
-    def above_model(self, record: ModelRecord) -> list[LineageNode]:
-        nodes = [_detail("hyperparameters", record.hyperparameters), _software(record.source)]
-        start = self.model(record.start_id) if record.start_id is not None else None
-        if start is not None:
-            node = _model(start)
-            node.label = f"went on from {node.label}"
-            nodes.append(node)
-        source = self.set(record.training_set_id)
-        if source is None:
-            text = f"{record.training_set_id} (not in the database)"
-            nodes.append(LineageNode("training_set", record.training_set_id, text))
+            for other in self.candidates({"id": record.match}):
+                self.add(other)
+            self.add_missing("candidate", record.match)
         else:
-            node = _training_set(source)
-            node.children = self.about_set(source)
-            nodes.append(node)
-        return nodes
+            text = f"known {record.match_label} ({record.match})"
+            self.graph.nodes.setdefault(record.match, Node(record.match, "known", text))
+            self._above_set(record.match_set)
+            self.join(Relation.HOLDS, record.match_set, record.match)
+        self.join(Relation.EQUALS, record.match, record.id)
 
-    def about_set(self, record: TrainingSetRecord) -> list[LineageNode]:
-        """Return what a set is made of; for one that rounds made, what it was made from."""
-        nodes = _about_set(record)
+    def _above_set(self, set_id: str) -> None:
+        found = self.find(TrainingSetRecord, "training_sets", set_id)
+        if found is None:
+            self.add_missing("training_set", set_id)
+        else:
+            self.above(found)
+
+    def _above_learned(self, record: TrainingSetRecord) -> None:
+        """Add what a set that rounds made was made from."""
         if record.query.get("type") != "rounds":
-            return nodes
-        base = self.set(str(record.query["base"]))
+            return
+        base = self.find(TrainingSetRecord, "training_sets", record.query["base"])
         if base is not None:
-            above = _training_set(base)
-            above.children = _about_set(base)
-            nodes.append(above)
-        wanted = {"id": {"$in": list(record.query["candidates"])}}
-        for candidate in self.candidates(wanted):
-            node = _candidate(candidate)
-            model = self.model(candidate.model_id)
+            self.add(base)
+            self.join(Relation.GREW, base.id, record.id)
+        for candidate in self.candidates({"id": {"$in": list(record.query["candidates"])}}):
+            self.add(candidate)
+            self.join(Relation.GREW, candidate.id, record.id)
+            model = self.find(ModelRecord, "models", candidate.model_id)
             if model is not None:  # whose own training set leads further up
-                node.children.append(_model(model))
-            nodes.append(node)
-        return nodes
+                self.add(model)
+                self.add_missing("pool", candidate.pool_id)
+                self.join(Relation.GENERATED, model.id, candidate.pool_id)
+                self.join(Relation.PICKED, candidate.pool_id, candidate.id)
 
-    def above_campaign(self, record: CampaignRecord) -> list[LineageNode]:
-        nodes = []
-        for set_id in [*record.training_set_ids, *record.known_set_ids]:
-            found = self.set(set_id)
-            if found is not None:
-                node = _training_set(found)
-                node.children = self.about_set(found)
-                nodes.append(node)
-        return [*nodes, _software(record.source)]
+    # --- what came of it ------------------------------------------------------------
 
-    # --- down -----------------------------------------------------------------------
+    def below(self, record: AnyRecord) -> None:
+        """Add what came of a record."""
+        if isinstance(record, CandidateRecord):
+            self._became(record)
+            for copy in self.candidates({"match": record.id}):
+                self.add(copy)
+                self.join(Relation.EQUALS, record.id, copy.id)
+        elif isinstance(record, ModelRecord):
+            for candidate in self.candidates({"model_id": record.id}):
+                self.add(candidate)
+                self.add_missing("pool", candidate.pool_id)
+                self.join(Relation.GENERATED, record.id, candidate.pool_id)
+                self.join(Relation.PICKED, candidate.pool_id, candidate.id)
+                self._became(candidate)
+        elif isinstance(record, TrainingSetRecord):
+            for model in self._database.models():
+                if model.training_set_id == record.id:
+                    self.add(model)
+                    self.join(Relation.TRAINED, record.id, model.id)
+                    self.below(model)
+            for candidate in self.candidates({"match_set": record.id}):
+                self.above(candidate)
+        elif isinstance(record, CampaignRecord):
+            for model_id in record.model_ids:
+                found = self.find(ModelRecord, "models", model_id)
+                if found is not None:
+                    self.add(found)
+                    self.join(Relation.TRAINED, record.id, found.id)
+                    self.below(found)
 
-    def below(self, record: CandidateRecord) -> list[LineageNode]:
-        nodes = []
-        if record.material_id is not None:
-            found = self._database.stores.collection("materials").query_one(
-                {"id": record.material_id}
-            )
-            if found is not None:
-                found.pop("_id", None)
-                nodes.append(_material(MaterialRecord.model_validate(found)))
-        nodes += [_candidate(copy) for copy in self.candidates({"match": record.id})]
-        return nodes
-
-    def below_model(self, record: ModelRecord) -> list[LineageNode]:
-        nodes = []
-        for candidate in self.candidates({"model_id": record.id}):
-            node = _candidate(candidate)
-            if candidate.material_id is not None:
-                text = f"{candidate.material_id}"
-                node.children.append(LineageNode("material", candidate.material_id, text))
-            nodes.append(node)
-        return nodes
-
-    def below_set(self, record: TrainingSetRecord) -> list[LineageNode]:
-        nodes = []
-        for model in self._database.models():
-            if model.training_set_id == record.id:
-                node = _model(model)
-                node.children = self.below_model(model)
-                nodes.append(node)
-        for candidate in self.candidates({"match_set": record.id}):
-            node = _candidate(candidate)
-            node.label += f", equals {candidate.match_label}"
-            nodes.append(node)
-        return nodes
-
-    def below_campaign(self, record: CampaignRecord) -> list[LineageNode]:
-        nodes = []
-        for model_id in record.model_ids:
-            model = self.model(model_id)
-            if model is not None:
-                node = _model(model)
-                node.children = self.below_model(model)
-                nodes.append(node)
-        return nodes
+    def _became(self, candidate: CandidateRecord) -> None:
+        found = self.find(MaterialRecord, "materials", candidate.material_id)
+        if found is not None:
+            self.add(found)
+            self.join(Relation.BECAME, candidate.id, found.id)
 
     # --- records --------------------------------------------------------------------
 
-    def candidates(self, criteria: dict[str, Any]) -> list[CandidateRecord]:
-        store = self._database.stores.collection("candidates")
-        leave_out = {"raw_structure": 0, "structure": 0, "_id": 0}
-        order: dict[str, Sort | int] = {"campaign_id": 1, "order": 1}
-        docs = store.query(criteria, leave_out, sort=order)
-        return [CandidateRecord.model_validate(doc) for doc in docs]
+    def candidates(self, criteria: dict[str, Any]) -> Sequence[CandidateRecord]:
+        """Return candidates in the order of their picks, without structures."""
+        order = {"campaign_id": 1, "order": 1}
+        return list(self._database.candidates_where([(criteria, order)], structures=False))
 
-    def model(self, model_id: str) -> ModelRecord | None:
-        if model_id not in self._models:
-            doc = self._database.stores.collection("models").query_one({"id": model_id})
-            self._models[model_id] = ModelRecord.model_validate(_bare(doc)) if doc else None
-        return self._models[model_id]
-
-    def set(self, set_id: str) -> TrainingSetRecord | None:
-        if set_id not in self._sets:
-            doc = self._database.stores.collection("training_sets").query_one({"id": set_id})
-            self._sets[set_id] = TrainingSetRecord.model_validate(_bare(doc)) if doc else None
-        return self._sets[set_id]
+    def find(self, kind: type[R], collection: Any, identity: str | None) -> R | None:
+        """Return a record of a collection; None if there is none."""
+        if identity is None:
+            return None
+        doc = self._database.stores.collection(collection).query_one({"id": identity})
+        return None if doc is None else read_record(kind, doc)
 
 
-def _bare(doc: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in doc.items() if key != "_id"}
-
-
-def _detail(title: str, values: dict[str, Any]) -> LineageNode:
-    text = ", ".join(f"{key} {value}" for key, value in values.items())
-    return LineageNode("detail", "", f"{title}: {text}", info=dict(values))
-
-
-def _software(source: Source) -> LineageNode:
+def _software(source: Source) -> str:
     return _detail("software", source.software)
+
+
+def _detail(title: str, values: dict[str, Any]) -> str:
+    return f"{title}: " + ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _energy(value: float | None) -> str:
     return "no energy" if value is None else f"{value:.4f} eV"
 
 
-def _candidate(record: CandidateRecord) -> LineageNode:
-    identity = record.smiles or record.spacegroup
-    parts = [record.state, record.formula, identity, record.level]
-    if record.energy_ev is not None:
-        parts.append(_energy(record.energy_ev))
-    text = " ".join(part for part in parts if part)
+def _node(record: AnyRecord) -> Node:
     info = record.model_dump(mode="json", exclude={"raw_structure", "structure"})
-    return LineageNode("candidate", record.id, f"{record.id}: {text}", info)
+    details: list[str] = []
+    kind: Kind
+    if isinstance(record, CandidateRecord):
+        kind = "candidate"
+        energy = None if record.energy_ev is None else _energy(record.energy_ev)
+        identity = record.smiles or record.spacegroup
+        parts = [record.state, record.formula, identity, record.level, energy]
+        text = " ".join(part for part in parts if part)
+    elif isinstance(record, MaterialRecord):
+        kind = "material"
+        identity = record.smiles or record.spacegroup or ""
+        text = f"{record.state} {record.formula} {identity}".rstrip()
+        text += f", {_energy(record.energy_ev)}, {len(record.candidate_ids)} candidates"
+    elif isinstance(record, ModelRecord):
+        kind = "model"
+        text = f"member {record.index}, {record.state}, seed {record.seed}"
+        text += f", {record.steps} steps" if record.steps else ""
+        if record.final_losses is not None:
+            losses = record.final_losses
+            text += (
+                f", losses: generator {losses.generator_loss:.4g}, critic "
+                f"{losses.critic_loss:.4g}, penalty {losses.penalty:.4g}"
+            )
+        details = [_detail("hyperparameters", record.hyperparameters), _software(record.source)]
+    elif isinstance(record, TrainingSetRecord):
+        kind = "training_set"
+        formulas = ", ".join(f"{n} {formula}" for formula, n in record.formulas.items())
+        text = f"{record.role} set '{record.name}', {formulas}"
+        pairs = list(zip(record.structure_ids, record.labels, strict=True))
+        details = [_detail("source", record.query), f"structures: {record.n_structures}"]
+        details += [f"{identity} {label}" for identity, label in pairs[:_LISTED]]
+        if len(pairs) > _LISTED:
+            details.append(f"… and {len(pairs) - _LISTED} more (all in the JSON form)")
+        details.append(_software(record.source))
+    else:
+        kind = "campaign"
+        text = f"campaign '{record.name}', {record.formula}, seed {record.seed}"
+        details = [_software(record.source)]
+    return Node(record.id, kind, f"{record.id}: {text}", info, details)
 
 
-def _relaxation(record: RelaxationRecord) -> LineageNode:
+def _relaxation(record: RelaxationRecord) -> Node:
     text = (
         f"relaxed at {record.level} ({record.calculator}): {record.state}, "
         f"{record.n_steps} steps, {_energy(record.energy_ev)}"
     )
     if record.reason:
         text += f"; {record.reason}"
-    children = [_detail("settings", record.settings), _software(record.source)]
-    info = record.model_dump(mode="json")
-    return LineageNode("relaxation", record.id, text, info, children)
-
-
-def _model(record: ModelRecord) -> LineageNode:
-    text = f"{record.id}: member {record.index}, {record.state}, seed {record.seed}"
-    text += f", {record.steps} steps" if record.steps else ""
-    if record.final_losses is not None:
-        losses = record.final_losses
-        text += (
-            f", losses: generator {losses.generator_loss:.4g}, critic {losses.critic_loss:.4g}, "
-            f"penalty {losses.penalty:.4g}"
-        )
-    return LineageNode("model", record.id, text, record.model_dump(mode="json"))
-
-
-def _training_set(record: TrainingSetRecord) -> LineageNode:
-    formulas = ", ".join(f"{n} {formula}" for formula, n in record.formulas.items())
-    text = f"{record.id}: {record.role} set '{record.name}', {formulas}"
-    return LineageNode("training_set", record.id, text, record.model_dump(mode="json"))
-
-
-def _about_set(record: TrainingSetRecord) -> list[LineageNode]:
-    """Return the source, the structures and the software of a set."""
-    pairs = list(zip(record.structure_ids, record.labels, strict=True))
-    listed = [LineageNode("known", sid, f"{sid} {label}") for sid, label in pairs[:_LISTED]]
-    if len(pairs) > _LISTED:
-        more = f"… and {len(pairs) - _LISTED} more (all in the JSON form)"
-        listed.append(LineageNode("detail", "", more))
-    hashes = LineageNode(
-        "detail",
-        "",
-        f"structures: {record.n_structures}",
-        info={"structures": [{"id": sid, "label": label} for sid, label in pairs]},
-        children=listed,
-    )
-    return [_detail("source", record.query), hashes, _software(record.source)]
-
-
-def _material(record: MaterialRecord) -> LineageNode:
-    identity = record.smiles or record.spacegroup or ""
-    text = f"{record.id}: {record.state} {record.formula} {identity}".rstrip()
-    text += f", {_energy(record.energy_ev)}, {len(record.candidate_ids)} candidates"
-    return LineageNode("material", record.id, text, record.model_dump(mode="json"))
-
-
-def _campaign(record: CampaignRecord) -> LineageNode:
-    text = f"{record.id}: campaign '{record.name}', {record.formula}, seed {record.seed}"
-    return LineageNode("campaign", record.id, text, record.model_dump(mode="json"))
+    details = [_detail("settings", record.settings), _software(record.source)]
+    return Node(record.id, "relaxation", text, record.model_dump(mode="json"), details)

@@ -17,7 +17,7 @@ from logan_campaign.stores.filters import (
     few_fields,
     listed_fields,
 )
-from logan_campaign.stores.lineage import Lineage, LineageNode, trace
+from logan_campaign.stores.lineage import Lineage, trace
 from logan_campaign.stores.open import CampaignStores
 from logan_campaign.stores.records import (
     CampaignRecord,
@@ -27,8 +27,6 @@ from logan_campaign.stores.records import (
     TrainingSetRecord,
     read_record,
 )
-
-__all__ = ["CampaignDatabase", "Lineage", "LineageNode"]
 
 AnyRecord = CandidateRecord | MaterialRecord | ModelRecord | TrainingSetRecord | CampaignRecord
 R = TypeVar("R", bound=Record)
@@ -161,7 +159,12 @@ class CampaignDatabase:
         return self.stores.collection("candidates").count(wanted)
 
     def candidates_where(
-        self, parts: Sequence[tuple[Criteria, Order]], *, skip: int = 0, limit: int = 0
+        self,
+        parts: Sequence[tuple[Criteria, Order]],
+        *,
+        skip: int = 0,
+        limit: int = 0,
+        structures: bool = True,
     ) -> Iterator[CandidateRecord]:
         """Yield the candidates that MongoDB criteria find, one query after the other.
 
@@ -171,11 +174,13 @@ class CampaignDatabase:
             parts: criteria with the order of what they find.
             skip: pass over so many first.
             limit: at most so many; 0 for all.
+            structures: whether to read the structures, the most part of a record.
 
         Raises:
             InputError: for criteria that the store does not take.
         """
-        for doc in self._read_parts("candidates", parts, None, skip, limit):
+        leave_out = None if structures else {"raw_structure": 0, "structure": 0}
+        for doc in self._read_parts("candidates", parts, leave_out, skip, limit):
             yield read_record(CandidateRecord, doc)
 
     def count_where(self, criteria: Criteria) -> int:

@@ -125,7 +125,7 @@ def test_every_candidate_has_its_lineage_up_and_down(
 ) -> None:
     for candidate in json.loads(output(folder, capsys, "results", "quick", "--json")):
         tree = json.loads(output(folder, capsys, "lineage", "quick", candidate["id"], "--json"))
-        text = json.dumps(tree["up"])
+        text = json.dumps(tree["edges"])
         assert candidate["model_id"] in text
         assert candidate["training_set_id"] in text
         down = output(folder, capsys, "lineage", "quick", candidate["training_set_id"], "--json")

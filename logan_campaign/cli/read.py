@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +25,7 @@ from logan_campaign.core.documents import AS_PYMATGEN
 from logan_campaign.results import Results
 from logan_campaign.results.convert import summary
 from logan_campaign.stores.filters import candidate_orders
-from logan_campaign.stores.queries import LineageNode
+from logan_campaign.stores.lineage import Edge, Lineage, Node, Relation
 
 #: Rows of a page, unless --limit says otherwise.
 _PAGE_ROWS = 50
@@ -164,24 +165,33 @@ def lineage(
         print_json(found.as_dict())
         return
     out = console()
-    out.print(_tree(found.node, "came from", found.up))
-    if found.down:
-        out.print(_tree(found.node, "led to", found.down))
+    out.print(_tree(found, "came from", found.before))
+    if any(found.after(found.root)):
+        out.print(_tree(found, "led to", found.after))
 
 
-def _tree(node: LineageNode, what: str, children: list[LineageNode]) -> Tree:
-    tree = Tree(f"[bold]{escape(node.label)}[/] {what}")
+#: What stands before the label of a thing that is told by how it led to another.
+_TOLD = {Relation.EQUALS: "equals ", Relation.CONTINUED: "went on from "}
+
+
+def _tree(lineage: Lineage, what: str, steps: Callable[[str], Iterable[tuple[Edge, Node]]]) -> Tree:
+    tree = Tree(f"[bold]{escape(lineage.nodes[lineage.root].label)}[/] {what}")
     seen: set[str] = set()
 
-    def grow(branch: Tree, nodes: list[LineageNode]) -> None:
-        for child in nodes:
-            if child.kind == "detail" and child.label in seen:
-                continue  # the same software nearly always ran everything: said once
-            if child.label.startswith("software"):
-                seen.add(child.label)
-            grow(branch.add(escape(child.label)), child.children)
+    def grow(branch: Tree, identity: str, path: tuple[str, ...]) -> None:
+        if what == "came from":
+            for line in lineage.nodes[identity].details:
+                # the same software nearly always ran everything: said once
+                if not line.startswith("software") or line not in seen:
+                    branch.add(escape(line))
+                seen.add(line)
+        for edge, node in steps(identity):
+            if node.id not in path:  # verdicts of different stages can point at each other
+                text = "; ".join(filter(None, (node.label, edge.note)))
+                child = branch.add(escape(_TOLD.get(edge.relation, "") + text))
+                grow(child, node.id, (*path, node.id))
 
-    grow(tree, children)
+    grow(tree, lineage.root, (lineage.root,))
     return tree
 
 

@@ -19,10 +19,8 @@ from logan_campaign.core.documents import (
 from logan_campaign.core.documents.base import symbols_of
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
-from logan_campaign.results.graph import lineage_graph
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
 from logan_campaign.stores.filters import filters_of
-from logan_campaign.stores.lineage import Lineage
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
 from logan_campaign.stores.records import (
@@ -144,20 +142,16 @@ class Results:
         return self.database.find(identity)
 
     def lineage(self, identity: str) -> nx.DiGraph:
-        """Return where something came from and what came of it; see :func:`lineage_graph`.
+        """Return where something came from and what came of it.
+
+        Nodes are ids, with ``kind``, ``label``, ``info`` and ``details``; edges lead from what
+        was there first to what came of it, and have a ``relation``
+        (:class:`~logan_campaign.stores.lineage.Relation`).
 
         Raises:
             InputError: if there is nothing of that id, or several.
         """
-        return lineage_graph(self.database.lineage(identity))
-
-    def lineage_tree(self, identity: str) -> Lineage:
-        """Return the same as two trees of short labels.
-
-        Raises:
-            InputError: if there is nothing of that id, or several.
-        """
-        return self.database.lineage(identity)
+        return self.database.lineage(identity).to_networkx()
 
     # --- large parts ----------------------------------------------------------------
 

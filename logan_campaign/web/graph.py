@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-import networkx as nx
+from logan_campaign.stores.lineage import Lineage, Node
 
 _COLUMNS = {
     "training_set": 0,
@@ -56,22 +56,19 @@ class Drawing:
     box_height: int = _HEIGHT
 
 
-def draw_lineage(graph: nx.DiGraph) -> Drawing:
+def draw_lineage(graph: Lineage) -> Drawing:
     """Lay out the graph of a lineage.
 
-    Structures of a set that play no part of their own are left out, and so is what a
-    column has no room for; the root always stays.
+    What a column has no room for is left out; the root always stays.
     """
-    root = graph.graph["root"]
+    root = graph.root
     columns: defaultdict[int, list[str]] = defaultdict(list)
     n_hidden = 0
-    for name, data in graph.nodes(data=True):
-        kind = data["kind"]
-        if kind == "known" and name != root and not _matters(graph, name):
-            continue
-        column = _COLUMNS.get(kind, 4)
-        if kind == "candidate" and name != root and nx.has_path(graph, root, name):
-            column = 4  # it came of the root
+    came_of_root = graph.descendants(root)
+    for name, node in graph.nodes.items():
+        column = _COLUMNS.get(node.kind, 4)
+        if node.kind == "candidate" and name in came_of_root:
+            column = 4
         if name == root:
             columns[column].insert(0, name)
         else:
@@ -88,11 +85,11 @@ def draw_lineage(graph: nx.DiGraph) -> Drawing:
         for row, name in enumerate(names):
             x = _MARGIN + place * (_WIDTH + _GAP_X)
             places[name] = (x, _MARGIN + top + row * (_HEIGHT + _GAP_Y))
-    boxes = [_box(graph, name, x, y, name == root) for name, (x, y) in places.items()]
+    boxes = [_box(graph.nodes[name], x, y, name == root) for name, (x, y) in places.items()]
     edges = [
-        _path(places[first], places[then])
-        for first, then in graph.edges
-        if first in places and then in places
+        _path(places[edge.source], places[edge.target])
+        for edge in graph.edges
+        if edge.source in places and edge.target in places
     ]
     return Drawing(
         width=2 * _MARGIN + len(used) * (_WIDTH + _GAP_X) - _GAP_X,
@@ -103,20 +100,15 @@ def draw_lineage(graph: nx.DiGraph) -> Drawing:
     )
 
 
-def _matters(graph: nx.DiGraph, name: str) -> bool:
-    return any(data["relation"] == "equals" for *_, data in graph.out_edges(name, data=True))
-
-
-def _box(graph: nx.DiGraph, name: str, x: int, y: int, is_root: bool) -> Box:
-    data = graph.nodes[name]
-    page = _PAGES.get(data["kind"])
+def _box(node: Node, x: int, y: int, is_root: bool) -> Box:
+    page = _PAGES.get(node.kind)
     return Box(
         x=x,
         y=y,
-        kind=data["kind"].replace("_", " "),
-        text=_short(data["kind"], name, data["info"], data["label"]),
-        title=data["label"],
-        page="" if page is None else f"/{page}/{name}",
+        kind=node.kind.replace("_", " "),
+        text=_short(node.kind, node.id, node.info, node.label),
+        title=node.label,
+        page="" if page is None else f"/{page}/{node.id}",
         is_root=is_root,
     )
 
@@ -129,8 +121,7 @@ def _short(kind: str, name: str, info: dict[str, object], label: str) -> str:
     elif kind == "training_set":
         text = str(info.get("name") or name)
     elif kind == "known":
-        label = label.removeprefix("equals known ").removeprefix(name).strip()
-        text = label.split(" (", 1)[0] or name
+        text = label.removeprefix("known ").split(" (", 1)[0] or name
     elif kind == "material":
         text = str(info.get("smiles") or info.get("known_label") or info.get("spacegroup") or name)
     elif kind == "model":

@@ -227,15 +227,13 @@ def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -
             f"{record.id} has {n_below:,} candidates: too many to draw; look at one of them, or "
             f"use 'logan-campaign lineage'",
         )
-    graph = results.lineage(record.id)
-    details = {name: data["details"] for name, data in graph.nodes(data=True) if data["details"]}
+    graph = results.database.lineage(record.id)
     return page(
         request,
         "lineage.html",
         record=record,
         drawing=draw_lineage(graph),
-        nodes=[(name, data) for name, data in graph.nodes(data=True)],
-        details=details,
+        nodes=graph.nodes.values(),
     )
 
 

@@ -15,7 +15,7 @@ from pymatgen.core import Molecule
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.lineage import LineageNode
+from logan_campaign.stores.lineage import Lineage
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.records import (
@@ -353,19 +353,31 @@ def test_campaigns_are_found_by_name_or_id(embedded: CampaignStores) -> None:
 # --- lineage ----------------------------------------------------------------------------
 
 
-def nodes(roots: list[LineageNode]) -> list[LineageNode]:
-    return [node for root in roots for node in (root, *nodes(root.children))]
+def labels(lineage: Lineage) -> str:
+    told = [line for node in lineage.nodes.values() for line in (node.label, *node.details)]
+    return "\n".join([*told, *(edge.note for edge in lineage.edges)])
 
 
-def labels(roots: list[LineageNode]) -> str:
-    return "\n".join(node.label for node in nodes(roots))
+def before(lineage: Lineage) -> set[str]:
+    """Return the ids of all that the root came from."""
+    found: set[str] = set()
+    todo = [lineage.root]
+    while todo:
+        new = {node.id for _, node in lineage.before(todo.pop())} - found
+        found |= new
+        todo += new
+    return found
 
 
 def test_from_a_candidate_up_to_its_training_set(database: CampaignDatabase) -> None:
     lineage = database.lineage("cand-a3")
-    kinds = [node.kind for node in lineage.up]
-    assert kinds == ["relaxation", "relaxation", "pool", "known"]
-    text = labels(lineage.up)
+    assert [(edge.relation.value, node.kind) for edge, node in lineage.before("cand-a3")] == [
+        ("relaxed", "relaxation"),
+        ("relaxed", "relaxation"),
+        ("picked", "pool"),
+        ("equals", "known"),
+    ]
+    text = labels(lineage)
     for wanted in (
         "relaxed at gpaw (gpaw): converged, 12 steps, -19.0000 eV",
         "relaxed at xtb",
@@ -375,33 +387,38 @@ def test_from_a_candidate_up_to_its_training_set(database: CampaignDatabase) -> 
         "source: kind files, paths ['a.xyz']",
         "struct-0 O0",
         "struct-1 O1",
-        "equals known O2 (struct-2)",
+        "known O2 (struct-2)",
         "software: python 3.",
     ):
         assert wanted in text
-    [training_set] = [node for node in nodes(lineage.up) if node.id == "set-training"]
-    assert training_set.info["structure_ids"] == ["struct-0", "struct-1"]
-    json.dumps(lineage.as_dict(), allow_nan=False)
+    assert lineage.nodes["set-training"].info["structure_ids"] == ["struct-0", "struct-1"]
+    said = json.loads(json.dumps(lineage.as_dict(), allow_nan=False))
+    assert said["root"] == "cand-a3"
+    ids = {node["id"] for node in said["nodes"]}
+    assert all({edge["source"], edge["target"]} <= ids for edge in said["edges"])
 
 
 def test_down_and_up_again_meet(database: CampaignDatabase) -> None:
-    down = database.lineage("set-training").down
-    candidates = [node.id for node in nodes(down) if node.kind == "candidate"]
+    down = database.lineage("set-training")
+    came = down.descendants("set-training")
+    candidates = [name for name in came if down.nodes[name].kind == "candidate"]
     assert sorted(candidates) == [f"cand-a{n}" for n in range(6)]
     for identity in candidates:
-        up = nodes(database.lineage(identity).up)
-        assert "set-training" in {node.id for node in up}
-    [model] = [node for node in down if node.id == "model-a0"]
-    assert [n.id for n in model.children] == ["cand-a0", "cand-a2", "cand-a4"]
+        assert "set-training" in before(database.lineage(identity))
+    model = down.descendants("model-a0")
+    picked = {name for name in model if down.nodes[name].kind == "candidate"}
+    assert picked == {"cand-a0", "cand-a2", "cand-a4"}
     new = database.materials(state="new")[0]
-    assert new.id in {node.id for node in nodes([model])}
-    above = database.lineage(new.id).up
-    assert [node.id for node in above] == ["cand-a2", "cand-a1"]
-    assert "model-a0" in {node.id for node in nodes(above)}
-    below = database.lineage("cand-a2").down
-    assert [node.id for node in below] == [new.id, "cand-a1"]
-    assert [node.id for node in database.lineage("set-known").down] == ["cand-a3"]
-    assert len(database.lineage("camp-a").down) == 2
+    assert new.id in model
+    above = database.lineage(new.id)
+    assert [node.id for _, node in above.before(new.id)] == ["cand-a2", "cand-a1"]
+    assert "model-a0" in before(above)
+    below = database.lineage("cand-a2")
+    assert [node.id for _, node in below.after("cand-a2")] == [new.id, "cand-a1"]
+    known = database.lineage("set-known")
+    assert known.descendants("set-known") >= {"struct-2", "cand-a3"}
+    campaign = database.lineage("camp-a")
+    assert len(list(campaign.after("camp-a"))) == 2
 
 
 def test_a_long_set_is_cut_in_the_tree_but_not_in_the_info(embedded: CampaignStores) -> None:
@@ -414,5 +431,5 @@ def test_a_long_set_is_cut_in_the_tree_but_not_in_the_info(embedded: CampaignSto
     campaign.put(store, sets[0], "set", 1)
     build(embedded)
     lineage = CampaignDatabase(embedded).lineage("set-training")
-    assert "and 38 more" in labels(lineage.up)
-    assert len(lineage.node.info["structure_ids"]) == 50
+    assert "and 38 more" in labels(lineage)
+    assert len(lineage.nodes["set-training"].info["structure_ids"]) == 50

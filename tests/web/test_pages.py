@@ -369,7 +369,7 @@ def test_a_drawn_lineage_keeps_its_root_and_joins_boxes_that_are_there(results: 
     for identity in ("cand-a2", "cand-a3", "mat", "model-a0", "set-training"):
         if identity == "mat":
             identity = next(iter(results.materials())).id
-        drawing = draw_lineage(results.lineage(identity))
+        drawing = draw_lineage(results.database.lineage(identity))
         assert sum(box.is_root for box in drawing.boxes) == 1
         places = {(box.x, box.y) for box in drawing.boxes}
         assert len(places) == len(drawing.boxes)
