@@ -57,8 +57,8 @@ _KINDS: dict[str, tuple[str, ...]] = {
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def level_flow(n: int) -> Flow:
-    """Return a flow that relaxes ``n`` candidates for no step."""
+def level_flow(n: int, per_job: int = 1) -> Flow:
+    """Return a flow that relaxes ``n`` candidates for no step, ``per_job`` in each job."""
     random = np.random.default_rng(0)
     numbers, ids = [6, 8, 1, 1, 1, 1], [f"cand-{k:016x}" for k in range(n)]
     structures = {
@@ -72,7 +72,13 @@ def level_flow(n: int) -> Flow:
         verdicts=[Verdict(candidate_id=name, state="pending") for name in ids],
         structures=structures,
     )
-    level = ASELevel(name="instant", target="ase.calculators.emt:EMT", max_steps=0, isolate=False)
+    level = ASELevel(
+        name="instant",
+        target="ase.calculators.emt:EMT",
+        max_steps=0,
+        isolate=False,
+        candidates_per_job=per_job,
+    )
     return Flow([RelaxLevelMaker(maker=maker_for(level)).make(screening)], name="overhead")
 
 
@@ -154,8 +160,8 @@ def local(n: int) -> dict[str, Any]:
     }
 
 
-def remote(n: int, kind: str) -> dict[str, Any]:
-    """Run ``n`` relaxations through jobflow-remote."""
+def remote(n: int, kind: str, per_job: int) -> dict[str, Any]:
+    """Run ``n`` relaxations through jobflow-remote, ``per_job`` in each job."""
     import support  # noqa: F401  makes the next importable
     from mongod import Server
     from remote_rig import Rig
@@ -168,7 +174,7 @@ def remote(n: int, kind: str) -> dict[str, Any]:
         rig = None
         try:
             rig = Rig(Path(folder) / f"{kind}{n}", server.uri, "--max-jobs", "2", *_KINDS[kind])
-            _submit(rig, n)
+            _submit(rig, n, per_job)
             begun, spent = time.perf_counter(), _cpu_of_children()
             runner = rig.start_runner()
             memory = Memory(runner.pid)
@@ -176,7 +182,11 @@ def remote(n: int, kind: str) -> dict[str, Any]:
             def ended() -> bool:
                 memory.look()
                 states = rig.states()
-                return bool(states) and states.keys() <= {"COMPLETED"} and sum(states.values()) > n
+                return (
+                    bool(states)
+                    and states.keys() <= {"COMPLETED"}
+                    and sum(states.values()) > n // per_job
+                )
 
             rig.wait(ended, within_s=60 + 20.0 * n)
             wall = time.perf_counter() - begun
@@ -190,6 +200,7 @@ def remote(n: int, kind: str) -> dict[str, Any]:
             row = {
                 "n": n,
                 "kind": kind,
+                "per_job": per_job,
                 "wall_s": wall,
                 "wall_s_per_job": (last - added).total_seconds() / n,
                 "inside_job_s": inside / n,
@@ -230,7 +241,7 @@ def _reap() -> None:
             os.wait()
 
 
-def _submit(rig: Any, n: int) -> None:
+def _submit(rig: Any, n: int, per_job: int) -> None:
     """Submit as the command does, but a flow that is no campaign's."""
     import subprocess
 
@@ -238,11 +249,11 @@ def _submit(rig: Any, n: int) -> None:
         "import sys, overhead\n"
         "from logan_campaign.flows.remote import project, queue\n"
         "with project.connected(project.load_project(None)) as controller:\n"
-        "    queue.submit(overhead.level_flow(int(sys.argv[1])), 'camp-overhead', 'overhead',\n"
-        "                 controller, {})\n"
+        "    flow = overhead.level_flow(*map(int, sys.argv[1:]))\n"
+        "    queue.submit(flow, 'camp-overhead', 'overhead', controller, {})\n"
     )
     environment = {**rig.environment, "PYTHONPATH": str(Path(__file__).parent)}
-    subprocess.run([sys.executable, "-c", code, str(n)], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", code, str(n), str(per_job)], env=environment, check=True)
 
 
 def main() -> int:
@@ -251,6 +262,7 @@ def main() -> int:
     parser.add_argument("--local", type=int, nargs="*", default=[], metavar="N")
     parser.add_argument("--remote", type=int, nargs="*", default=[], metavar="N")
     parser.add_argument("--kinds", nargs="*", default=list(_KINDS), choices=list(_KINDS))
+    parser.add_argument("--per-job", type=int, default=1, help="with --remote")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -259,7 +271,7 @@ def main() -> int:
         _show(rows[-1], arguments.json)
     for n in arguments.remote:
         for kind in arguments.kinds:
-            rows.append({"where": "remote", **remote(n, kind)})
+            rows.append({"where": "remote", **remote(n, kind, arguments.per_job)})
             _show(rows[-1], arguments.json)
     here = [row for row in rows if row["where"] == "local"]
     if arguments.json:

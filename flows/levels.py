@@ -28,8 +28,8 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, known_sets
 from logan_campaign.flows.links import OpenFlow
-from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
-from logan_campaign.flows.stages import placed, relaxation_of, stage
+from logan_campaign.flows.relax import LevelRelaxMaker, Relaxing, XTBRelaxMaker, relaxing
+from logan_campaign.flows.stages import placed, stage
 from logan_campaign.flows.substitutes import Later, all_relaxed, substitutes_for
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.matching.spec import MatchingSpec
@@ -38,26 +38,39 @@ _LEVEL_OUTPUT = ("campaign_id", "candidate_ids", "relaxations", "more")
 
 
 class Relaxed(BaseModel):
-    """What a level has relaxed, by the jobs that did it (uuids)."""
+    """What a level has relaxed, by the jobs that did it."""
 
     candidate_ids: list[str] = Field(default_factory=list, description="Candidates")
-    relaxations: list[str] = Field(default_factory=list, description="Their jobs")
+    relaxations: list[tuple[str, int | None]] = Field(
+        default_factory=list, description="Uuids of their jobs, and their places in these"
+    )
     substitutes: list[str] = Field(default_factory=list, description="Jobs of substitutes")
 
-    def after(
-        self, candidate_ids: list[str], relaxations: list[Job], substitutes: Job | None
-    ) -> Relaxed:
+    def after(self, relaxing: Relaxing, substitutes: Job | None) -> Relaxed:
         """Return this with one more turn."""
+        # a reference is given as the steps from the job's output to the part that is meant
+        places = [
+            (output.uuid, output.attributes[-1][1] if output.attributes else None)
+            for output in relaxing.outputs.values()
+        ]
         return Relaxed(
-            candidate_ids=[*self.candidate_ids, *candidate_ids],
-            relaxations=[*self.relaxations, *(job.uuid for job in relaxations)],
+            candidate_ids=[*self.candidate_ids, *relaxing.outputs],
+            relaxations=[*self.relaxations, *places],
             substitutes=[*self.substitutes, *([] if substitutes is None else [substitutes.uuid])],
         )
+
+    @property
+    def outputs(self) -> list[OutputReference]:
+        """References to the relaxations."""
+        return [
+            OutputReference(uuid) if place is None else OutputReference(uuid).relaxations[place]
+            for uuid, place in self.relaxations
+        ]
 
 
 @dataclass
 class RelaxLevelMaker(Maker):
-    """Relax the candidates that passed at one level: a job of its own for each.
+    """Relax the candidates that passed at one level, in jobs of as many as the level says.
 
     Attributes:
         name: Name of the job.
@@ -78,7 +91,7 @@ class RelaxLevelMaker(Maker):
 
     @job(metadata=stage("default", "start level"))
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
-        """Add a job per candidate to the flow, and put their outputs together.
+        """Add jobs that relax the candidates to the flow, and put their outputs together.
 
         What is added refers to nothing outside itself, which jobflow-remote refuses; but by turns
         it refers to the sets that candidates are compared against, as an :class:`OpenFlow`.
@@ -153,20 +166,15 @@ class RelaxLevelMaker(Maker):
         maker, turns = self.maker, self.turns
         n_now = len(candidate_ids) if turns is None else turns.at_a_time
         entrants, waiting = candidate_ids[:n_now], candidate_ids[n_now:]
-        relaxations = [
-            maker.make(candidate_id, structures[candidate_id], campaign_id, level_index)
-            for candidate_id in entrants
-        ]
-        for candidate_id, relaxation in zip(entrants, relaxations, strict=True):
-            relaxation_of(relaxation, candidate_id, maker.level.name)
-        jobs: list[Job] = [*relaxations]
-        more = []
+        starts = {candidate_id: structures[candidate_id] for candidate_id in entrants}
+        begun = relaxing(maker, starts, campaign_id, level_index)
+        jobs, more = list(begun.jobs), []
         substitutes = substitutes_for(
             maker,
             self.substitutes,
             campaign_id,
             level_index,
-            relaxations,
+            begun,
             {c: reserves[c] for c in entrants if c in reserves},
             structures,
         )
@@ -175,7 +183,7 @@ class RelaxLevelMaker(Maker):
             more.append(substitutes.output)
         if waiting:
             held = {*waiting, *(other for c in waiting for other in reserves.get(c, ()))}
-            relaxed = relaxed.after(entrants, relaxations, substitutes)
+            relaxed = relaxed.after(begun, substitutes)
             following = tolerant(
                 self.go_on(
                     campaign_id,
@@ -184,7 +192,7 @@ class RelaxLevelMaker(Maker):
                     {c: reserves[c] for c in waiting if c in reserves},
                     level_index,
                     relaxed,
-                    [OutputReference(uuid) for uuid in relaxed.relaxations],
+                    relaxed.outputs,
                     [OutputReference(uuid) for uuid in relaxed.substitutes],
                     [OutputReference(uuid) for uuid in self.known],
                 )
@@ -194,7 +202,7 @@ class RelaxLevelMaker(Maker):
         output = {
             "campaign_id": campaign_id,
             "candidate_ids": entrants,
-            "relaxations": [relaxation.output for relaxation in relaxations],
+            "relaxations": list(begun.outputs.values()),
             "more": more,
         }
         flow = OpenFlow if waiting else Flow

@@ -6,19 +6,21 @@ science (states, budgets, isolation, restart) is in :mod:`logan_campaign.relaxat
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from atomate2.ase.jobs import AseMaker, AseRelaxMaker
 from atomate2.ase.schemas import AseResult
-from jobflow import Response, job
+from jobflow import Job, OutputReference, Response, job
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule, Structure
 
 from logan_campaign.core.arrays import pack_arrays
-from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc
+from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc, RelaxationsDoc
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.files import write_atomically
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.geometry.molecules import perceive_smiles
@@ -140,28 +142,7 @@ class LevelRelaxMaker(AseRelaxMaker):
             ended and the level allows continuations, a job that goes on comes with it.
         """
         done = None if before is None else EarlierWork.model_validate(before)
-        start, earlier_steps, earlier_s = structure, 0, 0.0
-        folder = None
-        if (
-            done is not None
-            and (Path(done.folder) / relaxation_key(structure, self.level)).is_dir()
-        ):
-            folder = done.folder
-        elif done is not None:  # another machine, or tidied up: only the geometry is left
-            start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
-        outcome = relax(start, self.level, workdir=Path.cwd(), before=folder)
-        doc = relaxation_doc(
-            outcome,
-            start=structure,
-            level=self.level,
-            candidate_id=candidate_id,
-            campaign_id=campaign_id,
-            level_index=level_index,
-            attempt=1 if done is None else done.attempt + 1,
-            continues=None if done is None else done.id,
-        )
-        doc.n_steps += earlier_steps
-        doc.elapsed_s += earlier_s
+        doc = self._relaxed(candidate_id, structure, campaign_id, level_index, done)
         progressed = doc.n_steps > (done.n_steps if done else 0)
         ended = doc.state == "not_converged" or (doc.state == "timed_out" and progressed)
         if not ended or doc.attempt > self.level.continuations:
@@ -182,6 +163,112 @@ class LevelRelaxMaker(AseRelaxMaker):
         )
         relaxation_of(further, candidate_id, self.level.name)
         return Response(output=doc, replace=placed(further))
+
+    @job(data=DATA_KEYS, output_schema=RelaxationsDoc, metadata=stage("relax"))
+    def make_many(
+        self, starts: dict[str, Molecule | Structure], campaign_id: str, level_index: int
+    ) -> RelaxationsDoc:
+        """Relax several candidates, one after another, in the job's folder.
+
+        What is done is kept there: a job that is started again goes on with the rest.
+
+        Parameters
+        ----------
+        starts : dict[str, Molecule | Structure]
+            Where each candidate starts, by its id.
+        campaign_id : str
+            The campaign.
+        level_index : int
+            Place of this level among the campaign's, from 0.
+        """
+        found = []
+        for candidate_id, structure in starts.items():
+            kept = Path(f"{candidate_id}.json")
+            if kept.exists():
+                found.append(RelaxationDoc.model_validate_json(kept.read_bytes()))
+                continue
+            doc = self._relaxed(candidate_id, structure, campaign_id, level_index)
+            write_atomically(kept, doc.model_dump_json().encode())
+            found.append(doc)
+        return RelaxationsDoc(relaxations=found)
+
+    def _relaxed(
+        self,
+        candidate_id: str,
+        structure: Molecule | Structure,
+        campaign_id: str,
+        level_index: int,
+        done: EarlierWork | None = None,
+    ) -> RelaxationDoc:
+        start, earlier_steps, earlier_s = structure, 0, 0.0
+        folder = None
+        if (
+            done is not None
+            and (Path(done.folder) / relaxation_key(structure, self.level)).is_dir()
+        ):
+            folder = done.folder
+        elif done is not None:  # another machine, or tidied up: only the geometry is left
+            start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
+        doc = relaxation_doc(
+            relax(start, self.level, workdir=Path.cwd(), before=folder),
+            start=structure,
+            level=self.level,
+            candidate_id=candidate_id,
+            campaign_id=campaign_id,
+            level_index=level_index,
+            attempt=1 if done is None else done.attempt + 1,
+            continues=None if done is None else done.id,
+        )
+        doc.n_steps += earlier_steps
+        doc.elapsed_s += earlier_s
+        return doc
+
+
+class Relaxing(NamedTuple):
+    """Jobs that relax candidates."""
+
+    jobs: list[Job]
+    outputs: dict[str, OutputReference]
+    """The relaxation of each candidate."""
+
+
+def relaxing(
+    maker: LevelRelaxMaker,
+    starts: Mapping[str, Molecule | Structure],
+    campaign_id: str,
+    level_index: int,
+) -> Relaxing:
+    """Return the jobs that relax candidates: as many in each as the level says.
+
+    Args:
+        maker: The level's Maker.
+        starts: Where each candidate starts, by its id.
+        campaign_id: Campaign.
+        level_index: Place of the level among the campaign's, from 0.
+    """
+    jobs, outputs = [], {}
+    for ids in batched(starts, maker.level.batch):
+        if len(ids) == 1:
+            [name] = ids
+            one = maker.make(name, starts[name], campaign_id, level_index)
+            jobs.append(relaxation_of(one, name, maker.level.name))
+            outputs[name] = one.output
+            continue
+        many = maker.make_many({name: starts[name] for name in ids}, campaign_id, level_index)
+        many.name = f"relax {maker.level.name} {len(ids)} candidates"
+        about = {"level": maker.level.name, "candidates": list(ids)}
+        many.update_metadata(about, dynamic=False)
+        jobs.append(many)
+        outputs |= {name: many.output.relaxations[k] for k, name in enumerate(ids)}
+    return Relaxing(jobs, outputs)
+
+
+def batched(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Yield names in groups of at most ``size``, all of about the same size."""
+    names = list(names)
+    n_groups = -(-len(names) // size)
+    for k in range(n_groups):
+        yield tuple(names[k * len(names) // n_groups : (k + 1) * len(names) // n_groups])
 
 
 #: Stands in where a calculator is made before its atoms are known; not periodic.

@@ -11,8 +11,8 @@ from pymatgen.core import Molecule
 
 from logan_campaign.core.documents import Geometry, RelaxationDoc
 from logan_campaign.core.errors import InputError
-from logan_campaign.flows.relax import LevelRelaxMaker, XTBRelaxMaker
-from logan_campaign.flows.stages import placed, relaxation_of, stage
+from logan_campaign.flows.relax import LevelRelaxMaker, Relaxing, XTBRelaxMaker, relaxing
+from logan_campaign.flows.stages import placed, stage
 from logan_campaign.flows.tolerance import tolerant
 
 
@@ -81,22 +81,18 @@ class SubstituteMaker(Maker):
         }
         if not lost or self.count < 1:
             return Response(output=Later().model_dump())
-        relaxations, following = [], {}
-        for members in lost.values():
-            first, *rest = members
-            relaxation = self.maker.make(first, structures[first], campaign_id, level_index)
-            relaxation_of(relaxation, first, self.maker.level.name)
-            relaxations.append(relaxation)
-            following[first] = rest
+        following = {first: rest for first, *rest in lost.values()}
+        starts = {candidate_id: structures[candidate_id] for candidate_id in following}
+        begun = relaxing(self.maker, starts, campaign_id, level_index)
         output = {
             "candidate_ids": list(following),
-            "relaxations": [relaxation.output for relaxation in relaxations],
+            "relaxations": list(begun.outputs.values()),
             "copies": following,
             "more": [],
         }
-        jobs: list[Job] = [*relaxations]
+        jobs = list(begun.jobs)
         again = substitutes_for(
-            self.maker, self.count - 1, campaign_id, level_index, relaxations, following, structures
+            self.maker, self.count - 1, campaign_id, level_index, begun, following, structures
         )
         if again is not None:
             jobs.append(again)
@@ -110,12 +106,11 @@ def substitutes_for(
     count: int,
     campaign_id: str,
     level_index: int,
-    relaxations: list[Job],
+    begun: Relaxing,
     reserves: dict[str, list[str]],
     structures: dict[str, Geometry],
 ) -> Job | None:
     """Return the job that looks whether substitutes are needed, if there are any."""
-    jobs = {job.function_args[0]: job for job in relaxations}
     reserves = {candidate_id: others for candidate_id, others in reserves.items() if others}
     if not reserves or count < 1:
         return None
@@ -123,8 +118,8 @@ def substitutes_for(
         SubstituteMaker(maker=maker, count=count).make(
             campaign_id,
             level_index,
-            {candidate_id: jobs[candidate_id].output.state for candidate_id in reserves},
-            {candidate_id: jobs[candidate_id].output.smiles for candidate_id in reserves},
+            {candidate_id: begun.outputs[candidate_id].state for candidate_id in reserves},
+            {candidate_id: begun.outputs[candidate_id].smiles for candidate_id in reserves},
             reserves,
             {member: structures[member] for others in reserves.values() for member in others},
         )

@@ -32,6 +32,7 @@ from logan_campaign.core.documents import (
     ReferenceEnergy,
     RelaxationDoc,
     RelaxationFields,
+    RelaxationsDoc,
     RoundDoc,
     RoundSummary,
     ScreeningDoc,
@@ -73,6 +74,7 @@ DOC_TYPES: dict[str, type[Document]] = {
         SelectionDoc,
         ScreeningDoc,
         RelaxationDoc,
+        RelaxationsDoc,
         ClassificationDoc,
         ReferenceDoc,
         LeakageDoc,
@@ -322,7 +324,9 @@ def _candidates(
                     relaxations=[],
                     source=job.source,
                 )
-    _add_relaxations(records, found.of(RelaxationDoc))
+    batches = found.of(RelaxationsDoc)
+    several = [Job(one, job.source) for job in batches for one in job.output.relaxations]
+    _add_relaxations(records, [*found.of(RelaxationDoc), *several])
     _add_verdicts(records, [*found.of(ScreeningDoc), *found.of(ClassificationDoc)], campaign.levels)
     _add_energies_above_min(records.values())
     for record in records.values():

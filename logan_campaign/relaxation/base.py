@@ -62,6 +62,8 @@ class Level(SpecModel, ABC):
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
     #: Whether the isolated process may use no more memory than there is, unless told otherwise.
     limits_memory: ClassVar[bool] = False
+    #: Candidates per job where nothing is said: several where one takes less than its job's start.
+    usual_batch: ClassVar[int] = 1
 
     calculator: str = Field(description="Kind of level")
     name: str = Field(pattern=LEVEL_NAME, description="Name of the level")
@@ -83,6 +85,13 @@ class Level(SpecModel, ABC):
         description="Further jobs, each with the same budgets, that go on where max_steps or "
         "max_time_s ended one",
     )
+    candidates_per_job: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Candidates that one job relaxes, one after another; null: several at levels "
+        "where one takes less than a second or so, else 1",
+    )
     energy_window_ev_per_atom: float | None = Field(
         None,
         gt=0,
@@ -99,6 +108,12 @@ class Level(SpecModel, ABC):
     def steps_at_most(self) -> int:
         """Ionic steps at most, for progress; 0 where that is not known."""
         return 0
+
+    @property
+    def batch(self) -> int:
+        """Candidates per job."""
+        # a continuation goes on with one candidate's files
+        return 1 if self.continuations else self.candidates_per_job or self.usual_batch
 
     @property
     def n_processes(self) -> int:

@@ -83,7 +83,7 @@ def relaxation_key(structure: Molecule | Structure, level: Level) -> str:
     return content_id(
         "relax",
         {
-            "level": level.model_dump(mode="json"),
+            "level": level.model_dump(mode="json", exclude={"candidates_per_job"}),
             "numbers": atoms.numbers.tolist(),
             # Adding 0.0 turns -0.0, which JSON would keep, into 0.0.
             "positions": (np.round(atoms.positions, 8) + 0.0).tolist(),
@@ -205,6 +205,7 @@ def _outcome(
             cpu_s=cpu_s,
         )
     trajectory = {
+        "numbers": np.array([site.specie.Z for site in structure]),
         "positions": np.array([frame.positions for frame in frames]),
         "cell": np.array([frame.cell for frame in frames]),
         "energy": np.array([frame.energy for frame in frames]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from logan_campaign.core.arrays import unpack_arrays
 from logan_campaign.core.documents import (
@@ -16,7 +17,6 @@ from logan_campaign.core.documents import (
     StructureEntry,
     TargetKind,
 )
-from logan_campaign.core.documents.base import symbols_of
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
@@ -228,21 +228,15 @@ class Results:
         if relaxation.trajectory is None:
             raise InputError(f"{relaxation.id} has no trajectory: nothing was computed")
         arrays = unpack_arrays(self._blob(relaxation.trajectory, relaxation.id))
-        about = self.stores.docs.query_one(
-            {"uuid": relaxation.source.job_uuid, "index": relaxation.source.job_index},
-            ["output.structure"],
-        )
-        if about is None:
-            raise StoreError(f"the job of {relaxation.id} is not in the store")
-        structure = about["output"]["structure"]
+        cells = part(arrays, "cell", relaxation.id)
         return Trajectory(
-            symbols_of(structure),
+            [chemical_symbols[z] for z in part(arrays, "numbers", relaxation.id)],
             part(arrays, "positions", relaxation.id),
-            part(arrays, "cell", relaxation.id),
+            cells,
             part(arrays, "energy", relaxation.id),
             part(arrays, "forces", relaxation.id),
             arrays.get("stress"),
-            "cell" in structure,
+            bool(cells.any()),
         )
 
     def _blob(self, ref: BlobRef | None, what: str) -> Any:

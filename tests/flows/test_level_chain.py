@@ -18,7 +18,7 @@ from logan_campaign.core.documents import ScreeningDoc, Verdict
 from logan_campaign.flows.data import TrainingSetMaker
 from logan_campaign.flows.levels import RelaxLevelMaker, RelaxLevelsMaker
 from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
-from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, maker_for
+from logan_campaign.flows.relax import ASECalculatorRelaxMaker, LevelRelaxMaker, batched, maker_for
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.relaxation.backends.maker import MakerLevel
 from logan_campaign.relaxation.levels import ASELevel
@@ -38,10 +38,19 @@ def broken() -> Calculator:
     raise RuntimeError("no licence")
 
 
-def level(name: str, target: str = "ase.calculators.emt:EMT") -> LevelRelaxMaker:
+def level(
+    name: str, target: str = "ase.calculators.emt:EMT", candidates_per_job: int | None = None
+) -> LevelRelaxMaker:
     return ASECalculatorRelaxMaker(
         name=f"relax {name}",
-        level=ASELevel(name=name, target=target, fmax=1.0, max_steps=20, isolate=False),
+        level=ASELevel(
+            name=name,
+            target=target,
+            fmax=1.0,
+            max_steps=20,
+            isolate=False,
+            candidates_per_job=candidates_per_job,
+        ),
     )
 
 
@@ -108,6 +117,37 @@ def test_places_of_levels_count_up_and_copies_stop_between_them(outcome: Any) ->
     assert len({r["id"] for r in found["relaxation"]}) == 3
     (classified,) = found["classification"]
     assert [v["state"] for v in classified["verdicts"]] == ["new"]
+
+
+def test_candidates_of_a_cheap_level_share_jobs(outcome: Any) -> None:
+    found = outcome([level("one", candidates_per_job=3)], ["pending"] * 7)
+    assert "relaxation" not in found
+    batches = [[r["candidate_id"] for r in doc["relaxations"]] for doc in found["relaxations"]]
+    assert sorted(map(len, batches)) == [2, 2, 3]
+    assert sorted(name for batch in batches for name in batch) == [f"cand-{i}" for i in range(7)]
+    (classified,) = found["classification"]
+    assert [v["state"] for v in classified["verdicts"]] == ["new", *["duplicate"] * 6]
+
+
+def test_a_batch_that_is_started_again_goes_on_with_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    maker = level("one")
+    starts = {f"cand-{i}": WATER for i in range(3)}
+    relaxed = type(maker).make_many.original
+    whole = relaxed(maker, starts, "camp-0", 0).relaxations
+    (tmp_path / "cand-1.json").unlink()
+    monkeypatch.setattr(maker, "_relaxed", lambda name, *rest: whole[1] if name == "cand-1" else 0)
+    again = relaxed(maker, starts, "camp-0", 0).relaxations
+    assert [doc.id for doc in again] == [doc.id for doc in whole]
+    assert [doc.energy_ev for doc in again] == [doc.energy_ev for doc in whole]
+
+
+def test_groups_of_names_are_of_about_one_size() -> None:
+    assert [len(group) for group in batched(map(str, range(9)), 8)] == [4, 5]
+    assert list(batched([], 8)) == []
+    assert list(batched("ab", 1)) == [("a",), ("b",)]
 
 
 def test_what_a_level_adds_refers_to_nothing_outside_itself() -> None:

@@ -49,6 +49,7 @@ class WithArrays(MadeUpCampaign):
     def relaxation(self, *arguments: Any, **named: Any) -> RelaxationDoc:
         found = super().relaxation(*arguments, **named)
         arrays = {
+            "numbers": np.array([8, 1, 1]),
             "positions": np.zeros((2, 3, 3)),
             "cell": np.zeros((2, 3, 3)),
             "energy": np.array([-1.0, -2.0]),

@@ -61,6 +61,7 @@ from logan_campaign.core.documents.relaxations import (
     ReferenceEnergy,
     RelaxationDoc,
     RelaxationFields,
+    RelaxationsDoc,
     RelaxationState,
 )
 from logan_campaign.core.documents.sets import (
@@ -117,6 +118,7 @@ __all__ = [
     "RelaxationDoc",
     "RelaxationFields",
     "RelaxationState",
+    "RelaxationsDoc",
     "RoundDoc",
     "RoundSummary",
     "ScreeningDoc",

@@ -68,10 +68,17 @@ class RelaxationDoc(RelaxationFields, Document):
     )
     spacegroup: str | None = Field(None, description="Space-group symbol of the final crystal")
     trajectory: Blob[str | None] = Field(
-        description="Packed arrays (blob): positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, "
-        "energy (n,) eV, forces (n, n_atoms, 3) eV/Å; where the cell was relaxed stress (n, 6) "
-        "eV/Å³"
+        description="Packed arrays (blob): numbers (n_atoms,), positions (n, n_atoms, 3) Å, cell "
+        "(n, 3, 3) Å, energy (n,) eV, forces (n, n_atoms, 3) eV/Å; where the cell was relaxed "
+        "stress (n, 6) eV/Å³"
     )
+
+
+class RelaxationsDoc(Document):
+    """Relaxations of several candidates at one level, done by one job."""
+
+    doc_type: Literal["relaxations"] = "relaxations"
+    relaxations: list[RelaxationDoc] = Field(description="One per candidate, in order")
 
 
 class ReferenceEnergy(Part):
