@@ -186,6 +186,9 @@ class CandidateRecord(PickFields, VerdictFields, Record):
             "formula", help="this composition of a molecule or cell", label="formula", about=True
         ),
     ] = Field(description="Hill formula")
+    n_atoms: Annotated[
+        int, Column("n_atoms", help="candidates of so many atoms", label="atoms")
+    ] = Field(0, description="Atoms in the molecule or cell")
     kind: TargetKind = Field(description="Molecule or crystal")
     training_set_id: Annotated[
         str | None, Column("training_set", refers="training_sets", few=True)
@@ -261,10 +264,12 @@ class CandidateRecord(PickFields, VerdictFields, Record):
         from logan_campaign.geometry.formulas import hill_formula  # brings ASE
 
         raw: Any = pick.structure
+        symbols = symbols_of(raw)
         return cls.model_construct(
             **shared(pick, PickFields),
             state="pending",
-            formula=hill_formula(symbols_of(raw)),
+            formula=hill_formula(symbols),
+            n_atoms=len(symbols),
             kind="crystal" if "cell" in raw else "molecule",
             raw_structure=raw,
             **known,
