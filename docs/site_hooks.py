@@ -61,6 +61,8 @@ def spec_tables(schema: Schema) -> Iterator[str]:
         schema: JSON Schema of a pydantic model, whose sections are its ``$defs``.
     """
     definitions: dict[str, Schema] = schema.get("$defs", {})
+    for name, model in list(definitions.items()):
+        definitions[name] = {key: _named(value, definitions) for key, value in model.items()}
     places: dict[str, list[str]] = {}
     _find_places(schema, "", definitions, places, ())
     # a model is described where it stands least deep, in the order of the spec's sections
@@ -76,6 +78,19 @@ def spec_tables(schema: Schema) -> Iterator[str]:
         if others:
             yield f"Also in {', '.join(others)}.\n"
         yield from _section(definitions[name], definitions)
+
+
+def _named(schema: Any, definitions: dict[str, Schema]) -> Any:
+    """Return a schema in which models that stand in it in full are named, and defined."""
+    if isinstance(schema, list):
+        return [_named(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _named(value, definitions) for key, value in schema.items()}
+    if "title" in schema and "properties" in schema:
+        definitions[schema["title"]] = inner
+        return {"$ref": f"#/$defs/{schema['title']}"}
+    return inner
 
 
 def _rank(place: str, order: list[str]) -> tuple[int, bool]:
