@@ -1,6 +1,6 @@
 """Put the tables of the raw results into the documents, or say which are out of date.
 
-    python benchmarks/tables.py            # writes docs/*.md anew
+    python benchmarks/tables.py            # writes docs/benchmarks/*.md anew
     python benchmarks/tables.py --check    # says which tables differ, and ends with 1 if any do
 
 A table in a document stands below a comment that names its command, without "python benchmarks/",
@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parent / "docs"
+DOCS = HERE.parent / "docs" / "benchmarks"
 
 _MARKED = re.compile(
     r"(?P<mark><!-- table (?P<number>\d+) of (?P<command>[^>]+) -->\n\n)(?P<table>(?:\|.*\n)*)"

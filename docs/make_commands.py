@@ -1,9 +1,9 @@
-"""Write ``docs/commands.md``: every local command with what it prints, from a real campaign.
+"""Write ``docs/reference/commands.md``: every local command with what it prints.
 
     python docs/make_commands.py
 
-runs ``examples/quick.yaml`` (a minute or two) and the commands below in a temporary folder.
-Long lines and long outputs are cut, and the page says so.
+runs ``examples/quick.yaml`` (a minute or two) and the commands below in a temporary folder. Long
+lines and long outputs are cut, and the page says so.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _background: list[subprocess.Popen[bytes]] = []
 SECTIONS: list[tuple[str, str, list[str]]] = [
     (
         "Installation and specs",
-        "`doctor` says what is missing and how to get it; `init` writes a spec with comments.",
+        "`doctor` says what is missing and how to install it. `init` writes a commented spec.",
         ["logan-campaign doctor", "logan-campaign init my.yaml --formula C4H10O"],
     ),
     (
         "Running",
-        "The same `run` starts a campaign and goes on with it after whatever stopped it. A second "
-        "terminal may look at it, pause it or stop it. `extend` shows and changes the stop rules "
-        "of campaigns of several rounds ([rounds](rounds.md)).",
+        "`run` starts a campaign, and continues it if it was stopped. You can inspect, pause or "
+        "cancel a running campaign from a second terminal. `extend` shows and changes when a "
+        "campaign of several [rounds](../howto/rounds.md) stops.",
         [
             "logan-campaign run quick.yaml --quiet",
             "logan-campaign status quick",
@@ -50,8 +50,8 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
     ),
     (
         "Results",
-        "Ids may be shortened. `--json` gives whole records, to go on with in other programs; "
-        "in Python there is [`Campaign`](results.md).",
+        "Ids may be shortened. `--json` prints whole records for other programs. In Python, use "
+        "[`Campaign`](../howto/results.md).",
         [
             "logan-campaign results quick --state rediscovered",
             "logan-campaign show quick {new}",
@@ -62,7 +62,8 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
     ),
     (
         "Taking results elsewhere",
-        "Formats are in [results](results.md); the report is described in [report](report.md).",
+        "All formats are listed in [results](../howto/results.md#export). The report has a "
+        "[page of its own](../howto/report.md).",
         [
             "logan-campaign export quick found.extxyz",
             "logan-campaign export quick quick.campaign --format campaign",
@@ -72,9 +73,10 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
     ),
     (
         "Training sets and known structures",
-        "Sources are described in [sources](sources.md), the index in [matching](matching.md). The "
-        "archive here holds three made-up entries in the format of QM9, and the OPTIMADE provider "
-        "is `logan-campaign serve quick` on the same machine.",
+        "There are pages about [sources](../howto/sources.md) and the "
+        "[index of known structures](../howto/known-index.md). The QM9 archive used here holds "
+        "three made-up entries. The OPTIMADE provider is `logan-campaign serve quick` on the same "
+        "machine.",
         [
             "logan-campaign data import --builtin alcohols-and-ethers --formula C3H8O",
             "logan-campaign data pull spec quick.yaml",
@@ -100,12 +102,13 @@ def main() -> None:
     text = [
         "# Commands",
         "",
-        "Every command has `--help`. Exit codes: 0 done, 1 ran but something in it failed, 2 you "
-        "can mend it (one line says how), 130 and 143 stopped by Ctrl-C or SIGTERM.",
+        "Every command has `--help`. Exit codes: 0, done; 1, it ran, but part of it failed; 2, "
+        "wrong input (one line says how to fix it); 130 and 143, stopped by Ctrl-C or SIGTERM.",
         "",
-        "What follows was printed by `python docs/make_commands.py`; long lines end in `…`, and a "
-        "line of its own with `…` stands for lines left out. Queues and clusters: "
-        "[remote](remote.md). The browser: [browser](browser.md).",
+        "`python docs/make_commands.py` ran the commands below and recorded what they print. Long "
+        "lines end in `…`; a line with only `…` stands for lines left out. Commands for queues and "
+        "clusters are shown in [other machines](../howto/remote.md), `serve` in "
+        "[browser](../howto/browser.md), and `schema` in [editors](../howto/editors.md).",
         "",
     ]
     with tempfile.TemporaryDirectory() as name:
@@ -124,7 +127,8 @@ def main() -> None:
             if provider is not None:
                 provider.terminate()
                 provider.wait()
-    (ROOT / "docs/commands.md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+    page = ROOT / "docs/reference/commands.md"
+    page.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
 
 def _prepare(folder: Path) -> None:

@@ -94,7 +94,7 @@ class CampaignMaker(Maker):
         Raises:
             InputError: a file is missing, unreadable or holds nothing usable, a SMILES is
                 wrong, a source holds crystals for a molecular target or the other way round, or
-            the training structures do not cover the target's species.
+                the training structures do not cover the target's species.
         """
         kind = self.spec.target.kind
         hull = self.spec.relax.hull

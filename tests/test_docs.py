@@ -1,20 +1,24 @@
-"""Every command is documented with what it prints, and the documents use options that exist."""
+"""Every command is documented with what it prints; links lead somewhere; the site builds."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
+from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.app import app, load_commands
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples() -> Iterator[tuple[str, list[str], str]]:
@@ -97,3 +101,78 @@ def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
         assert there.exists(), f"{page.name}: {link}"
         if anchor:
             assert anchor in anchors(there), f"{page.name}: {link}"
+
+
+def test_the_code_names_pages_that_exist() -> None:
+    for folder in ("logan_campaign", "flows", "stores", "tests", "benchmarks", "scripts"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8")):
+                assert (ROOT / page).exists(), f"{path.relative_to(ROOT)}: {page}"
+
+
+def test_specs_in_the_tutorial_are_those_that_run() -> None:
+    text = (ROOT / "docs/tutorials/first-campaign.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    example = (ROOT / "examples/quick.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(shown[0]) == yaml.safe_load(example)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation site, built as scripts/docs does: a warning is an error."""
+    pytest.importorskip("material", reason="mkdocs-material is not installed (extra dev)")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about themselves
+        build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
+    return folder
+
+
+class Loads(HTMLParser):
+    """Collects what a browser would load for a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video", "audio"):
+            self.addresses.append(given.get("src") or "")
+        if tag == "link":
+            self.addresses.append(given.get("href") or "")
+
+
+def test_the_site_loads_nothing_from_a_network(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 40
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        assert len(loads.addresses) > 1
+        foreign = [found for found in loads.addresses if re.match(r"(https?:)?//", found)]
+        assert foreign == [], page.name
+    for sheet in site.rglob("*.css"):
+        assert not re.search(
+            r"(url\(|@import )['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")
+        ), sheet.name
+
+
+def test_the_site_has_every_key_of_the_spec_with_its_meaning(site: Path) -> None:
+    text = (site / "reference/spec.html").read_text(encoding="utf-8")
+    rows = [re.sub(r"<[^>]+>", "", row) for row in re.findall(r"<tr>.*?</tr>", text, re.DOTALL)]
+    keys = {row.split()[0] for row in rows}
+    schema = CampaignSpec.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        assert set(model.get("properties", ())) <= keys
+    fmax = next(row for row in rows if row.split()[0] == "fmax")
+    assert "eV/Å" in fmax
+
+
+def test_the_site_describes_the_public_classes(site: Path) -> None:
+    text = (site / "reference/api/results.html").read_text(encoding="utf-8")
+    for name in ("Campaign.candidates", "CandidateQuery.to_ase", "Results.open"):
+        assert f"{name}" in text

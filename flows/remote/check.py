@@ -290,7 +290,7 @@ def _judge(worker: WorkerBase, ours: bool, out: str, err_out: str) -> Iterator[F
             "",
             True,
             "jobs are not watched over (time_limit_s, killed processes, full disks): see "
-            "execution_cmd in docs/remote.md",
+            "execution_cmd in docs/howto/remote.md",
         )
     if not wrong:
         yield Finding("", True, f"runs {python}")

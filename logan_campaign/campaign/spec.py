@@ -7,6 +7,7 @@ anything runs, and an error names the line, the key, the value and what is accep
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -241,6 +242,19 @@ class CampaignSpec(Section):
                     f"workers: {key}: no level {level!r}; there are {', '.join(levels)}"
                 )
         return self
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema of a spec, for editors.
+
+        A section that leaves out what tells its kind may be of several, so that no part of the
+        schema demands that exactly one fits.
+        """
+        text = json.dumps(cls.model_json_schema())
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **json.loads(text.replace('"oneOf":', '"anyOf":')),
+        }
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> CampaignSpec:

@@ -14,6 +14,23 @@ from logan_campaign.cli.common import console
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, write_atomically
 
+#: File beside a spec that editors take its schema from.
+SCHEMA_FILE = "logan-campaign.schema.json"
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors.
+
+    Keep it as logan-campaign.schema.json beside your specs: 'init' then names it in the first
+    line of a new spec, where editors look for it.
+    """
+    import json
+
+    from logan_campaign.campaign.spec import CampaignSpec
+
+    typer.echo(json.dumps(CampaignSpec.json_schema(), indent=1, ensure_ascii=False))
+
 
 @app.command()
 def init(
@@ -47,6 +64,8 @@ def init(
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
     text, sets = starting_spec(kind, formula, path.stem, str(path))
     _check(text)
+    if path.with_name(SCHEMA_FILE).exists():
+        text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"
     with file_errors("write", path):
         write_atomically(path, text)
     console().print(escape(f"training set: {sets.about}"), soft_wrap=True)

@@ -100,7 +100,12 @@ def structure_descriptors(
         cells: (n, 3, 3) or (3, 3) cell vectors as rows (Å); unused unless ``periodic``.
         numbers: (N,) atomic numbers, the same for all structures.
         periodic: whether the structures repeat along all cell vectors.
-        species, radial, r_cut, n_max, n_neighbour, cutoff: as for :func:`power_spectrum`.
+        species: atomic numbers, as for :func:`power_spectrum`.
+        radial: radial basis, ``bessel`` or ``gaussian``.
+        r_cut: cutoff radius (Å).
+        n_max: resolution.
+        n_neighbour: largest number of neighbours.
+        cutoff: ``faithful`` or ``smooth``.
 
     Returns:
         float32 array of shape (n, n_species * n_spectrum): for each species the mean of P over

@@ -28,7 +28,7 @@ Method = Literal["wgan", "descent"]
 Settings = Hyperparameters | DescentHyperparameters
 Model = LoganModel | DescentModel
 
-#: What is used where a spec does not say; docs/generation.md has the figures behind it.
+#: What is used where a spec does not say; docs/benchmarks/descent.md has the figures behind it.
 DEFAULT_METHOD: Method = "descent"
 
 #: What can be set for each method.

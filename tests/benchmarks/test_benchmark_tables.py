@@ -16,12 +16,13 @@ def test_tables_are_those_of_the_raw_results(page: Path) -> None:
     assert tables.differences(page) == [], "run: python benchmarks/tables.py"
 
 
-def test_every_page_of_benchmarks_is_checked() -> None:
-    assert {page.name for page in tables.DOCS.glob("benchmarks*.md")} <= {p.name for p in MARKED}
+def test_the_pages_with_raw_results_are_checked() -> None:
+    names = {page.stem for page in MARKED}
+    assert names >= {"index", "cells", "match-rate", "molecules", "silica"}
 
 
 def test_a_changed_figure_is_seen(tmp_path: Path) -> None:
-    text = (tables.DOCS / "benchmarks.md").read_text()
+    text = (tables.DOCS / "index.md").read_text()
     other = re.sub(r"(training step, c5h12o \| )\d", r"\g<1>9", text)
     assert other != text
     page = tmp_path / "page.md"

@@ -19,7 +19,7 @@ from logan_campaign.descriptors.settings import (
 
 
 class DescentHyperparameters(SpecModel):
-    """Everything that can be set for one model; docs/generation.md says how it was chosen."""
+    """All settings of one model; docs/benchmarks/descent.md says how they were chosen."""
 
     model_config = ConfigDict(frozen=True)
 

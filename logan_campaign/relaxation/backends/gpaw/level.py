@@ -59,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_steps": 500,
     },
     # Converged to 1 meV/atom in energy differences, 1 meV/Å in forces and 0.2 GPa in stress for
-    # alpha quartz, whose oxygen is as hard as elements come: see docs/relaxation.md.
+    # alpha quartz, whose oxygen is as hard as elements come: see docs/benchmarks/relaxation.md.
     "production": {
         "mode": "pw",
         "ecut_ev": 800.0,
