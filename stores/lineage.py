@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from maggma.core.store import Sort
-
 from logan_campaign.core.documents import Source
 from logan_campaign.stores.records import (
     CampaignRecord,
@@ -237,7 +235,7 @@ class _Tracer:
     def candidates(self, criteria: dict[str, Any]) -> list[CandidateRecord]:
         store = self._database.stores.collection("candidates")
         leave_out = {"raw_structure": 0, "structure": 0, "_id": 0}
-        order: dict[str, Sort | int] = {"campaign_id": 1, "order": 1}
+        order = {"campaign_id": 1, "order": 1}
         docs = store.query(criteria, leave_out, sort=order)
         return [CandidateRecord.model_validate(doc) for doc in docs]
 

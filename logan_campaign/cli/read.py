@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
-from rich.tree import Tree
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -16,15 +13,16 @@ from logan_campaign.cli.common import (
     StoreOption,
     console,
     control_of,
+    escape,
     opened,
     print_json,
 )
-from logan_campaign.cli.filters import candidate_filters
-from logan_campaign.core.documents import AS_PYMATGEN
-from logan_campaign.results import Results
-from logan_campaign.results.convert import summary
-from logan_campaign.stores.filters import candidate_orders
-from logan_campaign.stores.queries import LineageNode
+from logan_campaign.cli.filters import SortedCandidateCommand
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from logan_campaign.stores.queries import LineageNode
 
 #: Rows of a page, unless --limit says otherwise.
 _PAGE_ROWS = 50
@@ -48,22 +46,11 @@ def status(
         show_status(found, console())
 
 
-@app.command()
-@candidate_filters
+@app.command(cls=SortedCandidateCommand)
 def results(
-    *,
+    context: typer.Context,
     campaign: CampaignArgument,
     store: StoreOption = None,
-    filters: dict[str, Any],
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(candidate_orders()),
-            autocompletion=lambda: list(candidate_orders()),
-            help="Best: those that reached the last level first, lowest energy first. Order: as "
-            "picked. The energies: lowest first, those without one last.",
-        ),
-    ] = "best",
     descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
     limit: Annotated[
         int, typer.Option(min=0, help="At most so many rows, or rows per page; 0 for all.")
@@ -75,6 +62,13 @@ def results(
     as_json: JsonOption = False,
 ) -> None:
     """List candidates: those that reached the last level first, lowest energy first."""
+    from rich.table import Table
+
+    from logan_campaign.results import Results
+    from logan_campaign.results.convert import summary
+
+    filters = dict(context.obj)
+    sort = filters.pop("sort")
     with opened(campaign, store) as (database, record):
         results = Results(database.stores, owns_stores=False)
         query = results.candidates(**filters, campaign=record.id)
@@ -136,6 +130,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one candidate, material, model or training set in full."""
+    from rich.table import Table
+
+    from logan_campaign.core.documents import AS_PYMATGEN
+
     with opened(campaign, store) as (database, _):
         found = database.find(identity)
         document = found.model_dump(mode="json", context=AS_PYMATGEN)
@@ -170,6 +168,8 @@ def lineage(
 
 
 def _tree(node: LineageNode, what: str, children: list[LineageNode]) -> Tree:
+    from rich.tree import Tree
+
     tree = Tree(f"[bold]{escape(node.label)}[/] {what}")
     seen: set[str] = set()
 

@@ -6,8 +6,6 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from logan_campaign.core.arrays import unpack_arrays
 from logan_campaign.core.documents import (
     BlobRef,
@@ -440,6 +438,8 @@ class Campaign:
             InputError: if nothing has been selected yet, or there is no such selection.
             StoreError: if the store does not hold the map.
         """
+        import numpy as np
+
         try:
             selection = self.selections[index]
         except IndexError:
