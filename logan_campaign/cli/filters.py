@@ -52,7 +52,7 @@ def _made(with_order: bool) -> tuple[dict[str, str], list[Any]]:
     from logan_campaign.stores.filters import candidate_orders, filters_of
     from logan_campaign.stores.records import CandidateRecord
 
-    found = [
+    found: list[tuple[str, str, Any, Any]] = [
         (*option, None)
         for about in filters_of(CandidateRecord).values()
         if about.column.help
