@@ -1,5 +1,15 @@
 """Database-backed discovery campaigns for molecules and crystals with LoGAN."""
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("logan-campaign")
+from logan_campaign.core.lazy import lazy_exports
+
+_offered, __dir__ = lazy_exports(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("logan-campaign")
+    return _offered(name)

@@ -8,7 +8,7 @@ and only where they differ: building twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,15 +16,12 @@ from maggma.core import Builder, Store
 
 from logan_campaign.core.documents import Record
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
+from logan_campaign.stores.current import campaign_ids, job_documents, outdated
 from logan_campaign.stores.derive import (
-    DOC_TYPES,
     CampaignRecords,
     Doc,
     as_stored,
     derive,
-    document_key,
-    documents_hash,
-    latest,
     material,
 )
 from logan_campaign.stores.open import CampaignStores
@@ -34,7 +31,7 @@ from logan_campaign.stores.records import (
     TrainingSetRecord,
     read_record,
 )
-from logan_campaign.stores.sqlite import SQLiteStore, transaction
+from logan_campaign.stores.sqlite import SQLiteCollection, transaction
 
 _CHUNK = 500
 
@@ -110,41 +107,17 @@ class CampaignBuilder(Builder):
 
     def get_items(self) -> Iterator[CampaignItem]:
         """Yield the campaigns that have new or changed documents."""
-        for campaign_id in self._campaign_ids():
-            criteria = {
-                "metadata.campaign_id": campaign_id,
-                "output.doc_type": {"$in": list(DOC_TYPES)},
-            }
-            if self._is_current(campaign_id, criteria):
-                continue
-            fields = ["uuid", "index", "completed_at", "hosts", "output"]
-            yield CampaignItem(campaign_id, list(self.docs.query(criteria, fields)))
-
-    def _campaign_ids(self) -> list[str]:
-        if self.campaign_id is not None:
-            return [self.campaign_id]
-        found = self.docs.distinct("metadata.campaign_id", {"output.doc_type": "campaign"})
-        return sorted(name for name in found if isinstance(name, str))
-
-    def _is_current(self, campaign_id: str, criteria: Doc) -> bool:
         if self.rebuild:
-            return False
-        about = self.campaigns.query_one(
-            {"id": campaign_id}, {"spec": 0, "selections": 0, "references": 0}
-        )
-        if about is None:
-            return False
-        fields = ["uuid", "index", "completed_at", "output.doc_type", "output.schema_version"]
-        keys = [document_key(doc) for doc in latest(self.docs.query(criteria, fields))]
-        return (
-            documents_hash(keys) == about["job_documents_hash"]
-            # A collection that somebody emptied is filled again.
-            and self.candidates.count({"campaign_id": campaign_id}) == about["n_candidates"]
-            and self.models.count({"campaign_ids": campaign_id}) == len(about["model_ids"])
-            and self.materials.count({"campaign_ids": campaign_id}) == about["n_materials"]
-            and self.training_sets.count({"campaign_ids": campaign_id})
-            == len(about["training_set_ids"]) + len(about["known_set_ids"])
-        )
+            named: Iterable[str] = (
+                campaign_ids(self.docs) if self.campaign_id is None else [self.campaign_id]
+            )
+        else:
+            records = {name: getattr(self, name) for name in CAMPAIGN_DATABASE}
+            named = outdated(self.docs, records, self.campaign_id)
+        fields = ["uuid", "index", "completed_at", "hosts", "output"]
+        for campaign_id in named:
+            found = self.docs.query(job_documents(campaign_id), fields)
+            yield CampaignItem(campaign_id, list(found))
 
     def process_item(self, item: CampaignItem) -> CampaignRecords | None:
         """Return the records of a campaign, None before its own document is there."""
@@ -157,7 +130,7 @@ class CampaignBuilder(Builder):
                 self._update(records)
 
     def _transaction(self) -> AbstractContextManager[None]:
-        embedded = [store for store in self.targets if isinstance(store, SQLiteStore)]
+        embedded = [store for store in self.targets if isinstance(store, SQLiteCollection)]
         return transaction(*embedded) if embedded else nullcontext()
 
     def _update(self, records: CampaignRecords) -> None:

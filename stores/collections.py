@@ -14,12 +14,14 @@ CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "
 class Collection:
     """A collection's name, the field that identifies a document, and its indexes.
 
-    Each index is a tuple of dotted paths; ``key`` is indexed besides.
+    Each index is a tuple of dotted paths; ``key`` is indexed besides. On SQLite a large
+    ``payload_field`` is kept compressed beside the others, which are searched without it.
     """
 
     name: str
     key: str = "id"
     indexes: tuple[tuple[str, ...], ...] = field(default=())
+    payload_field: str | None = None
 
 
 #: Job documents, as jobflow writes them.
@@ -33,7 +35,12 @@ OUTPUTS = Collection(
     ),
 )
 #: Large parts of job documents (jobflow's additional store ``data``).
-BLOBS = Collection("outputs_blobs", key="blob_uuid")
+BLOBS = Collection(
+    "outputs_blobs",
+    key="blob_uuid",
+    indexes=(("blob_uuid",), ("job_uuid", "job_index")),
+    payload_field="data",
+)
 #: What a runner notes about flows and jobs.
 LEDGER = Collection("ledger", indexes=(("flow_id", "doc_type", "order"), ("doc_type",), ("state",)))
 

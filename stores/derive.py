@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from logan_campaign.campaign.stability import HullEntry, above_hull
 from logan_campaign.core.documents import (
     AS_STORED,
     SCHEMA_VERSION,
@@ -411,6 +410,8 @@ def _add_energies_above_hull(
     records: Sequence[CandidateRecord], references: Sequence[ReferenceEnergy]
 ) -> None:
     """Add energies above the hull of what was computed at the level of the references."""
+    from logan_campaign.campaign.stability import HullEntry, above_hull  # brings pymatgen
+
     for level in {reference.level for reference in references}:
         entries = [
             HullEntry(f"reference {place}", reference.formula, reference.energy_ev)

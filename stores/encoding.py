@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
-from monty.json import jsanitize
 
 from logan_campaign.core.errors import StoreError
 
@@ -35,6 +34,8 @@ _INT64 = 2**63
 
 def sanitize(doc: Any) -> Any:
     """Return ``doc`` as plain containers, as maggma's MongoStore does before writing."""
+    from monty.json import jsanitize  # imports numpy: nobody who only reads waits for that
+
     return jsanitize(doc, allow_bson=True, recursive_msonable=True)
 
 

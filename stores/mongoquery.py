@@ -20,9 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mongomock import OperationFailure
-from mongomock.filtering import filter_applies
-
 from logan_campaign.core.errors import InputError
 from logan_campaign.stores.encoding import date_text
 
@@ -291,6 +288,10 @@ def matches(criteria: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:
     Raises:
         InputError: for an operator that mongomock does not know, or a malformed one.
     """
+    # imported here: it brings pymongo, and SQL decides nearly everything
+    from mongomock import OperationFailure
+    from mongomock.filtering import filter_applies
+
     try:
         return bool(filter_applies(criteria, doc))
     except (OperationFailure, NotImplementedError) as err:

@@ -1,4 +1,8 @@
-"""A maggma Store on SQLite: one collection of documents in one file.
+"""Documents on SQLite: one collection in one file, asked as MongoDB is.
+
+:class:`SQLiteCollection` answers as maggma's stores do and needs nothing of maggma, which
+takes a second to import; :class:`logan_campaign.stores.maggma_sqlite.SQLiteStore` is a maggma
+Store.
 
 Documents are JSON text; an indexed field is a pair of generated columns over that text,
 so any field can be given an index at any time. Equality, ranges, ``$in``, ``$ne``,
@@ -22,12 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import mongomock
-from maggma.core import Sort, Store
-from mongomock.filtering import resolve_sort_key
-from pydash import get, has, set_
+from typing import Any, Self
 
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores import encoding
@@ -52,10 +51,10 @@ _COMPRESSION_LEVEL = 1  # most of what blobs hold is compressed already
 
 Criteria = Mapping[str, Any] | None
 Properties = Mapping[str, Any] | Sequence[str] | None
-SortSpec = Mapping[str, Sort | int] | None
+SortSpec = Mapping[str, Any] | None
 
 
-class SQLiteStore(Store):
+class SQLiteCollection:
     """A collection of documents in an SQLite file.
 
     Args:
@@ -67,12 +66,15 @@ class SQLiteStore(Store):
         payload_field: top-level field that is large and not searched; it is kept
             compressed beside the document and only read when asked for.
         timeout_s: how long to wait for a lock held by another process (s).
-        **kwargs: ``key``, ``last_updated_field``, ``last_updated_type`` and
-            ``validator`` of maggma's Store.
+        key: field that identifies a document.
 
     Raises:
         StoreError: for names that are not allowed.
     """
+
+    # as jobflow's JobStore asks for them
+    last_updated_field = "last_updated"
+    last_updated_type = "datetime"
 
     def __init__(
         self,
@@ -81,19 +83,18 @@ class SQLiteStore(Store):
         indexes: Sequence[str | Sequence[str]] = (),
         payload_field: str | None = None,
         timeout_s: float = 30.0,
-        **kwargs: Any,
+        key: str = "id",
     ) -> None:
+        self.key = key
         self.path = str(path)
         self.collection_name = collection_name
         self.indexes = [index if isinstance(index, str) else list(index) for index in indexes]
         self.payload_field = payload_field
         self.timeout_s = timeout_s
-        self.kwargs = kwargs
         self._table = Table(collection_name, payload_field)
         self._database: Database | None = None
         for index in self.indexes:
             index_fields(index)
-        super().__init__(**kwargs)
 
     # --- connection -----------------------------------------------------------------
 
@@ -101,10 +102,6 @@ class SQLiteStore(Store):
     def name(self) -> str:
         """File and collection."""
         return f"sqlite:///{self.path}#{self.collection_name}"
-
-    @property
-    def _collection(self) -> Any:
-        raise StoreError(f"{self.name} has no pymongo collection")
 
     @property
     def database(self) -> Database:
@@ -143,6 +140,13 @@ class SQLiteStore(Store):
         if self._database is not None:
             database, self._database = self._database, None
             release(database)
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     # --- indexes --------------------------------------------------------------------
 
@@ -183,7 +187,7 @@ class SQLiteStore(Store):
             field = self._field(path)
             if field is None or self._table.any_nested(self.database, field, condition):
                 return None
-            word = "DESC" if Sort(direction) is Sort.Descending else "ASC"
+            word = "DESC" if _descends(direction) else "ASC"
             terms += [f"{field.kind} {word}", f"{field.value} {word}"]
         return ", ".join([*terms, "id"])
 
@@ -260,6 +264,8 @@ class SQLiteStore(Store):
         self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], sort: Mapping[str, Any]
     ) -> list[tuple[int, int]]:
         """Return the rows that match, sorted by mongomock's comparison, beyond doubt."""
+        from mongomock.filtering import resolve_sort_key
+
         sort_key: Callable[[str, Any], Any] = resolve_sort_key
         keys = [
             (row_id, [sort_key(field, doc) for field in sort])
@@ -267,7 +273,7 @@ class SQLiteStore(Store):
         ]
         # Sorting by the last field first keeps the order of the earlier ones among equals.
         for n, direction in reversed(list(enumerate(sort.values()))):
-            reverse = Sort(direction) is Sort.Descending
+            reverse = _descends(direction)
             keys.sort(key=lambda key, n=n: key[1][n], reverse=reverse)  # type: ignore[misc]
         return [(row_id, 0) for row_id, _ in keys]
 
@@ -299,6 +305,12 @@ class SQLiteStore(Store):
         projection = Projection(properties)
         for _, doc in self._find(criteria, projection, sort, skip, limit, hint):
             yield doc
+
+    def query_one(
+        self, criteria: Criteria = None, properties: Properties = None, sort: SortSpec = None
+    ) -> dict[str, Any] | None:
+        """Return the first document that :meth:`query` finds, None if there is none."""
+        return next(self.query(criteria, properties, sort, limit=1), None)
 
     def explain(self, criteria: Criteria = None, sort: SortSpec = None) -> str:
         """Return SQLite's plan for a query, to see which index it takes."""
@@ -335,6 +347,8 @@ class SQLiteStore(Store):
             seen = self._field(field) if condition.exact else None
             if seen is not None and not self._table.any_nested(self.database, seen, condition):
                 return self._distinct_scalars(seen, condition)
+        import mongomock
+
         # Elements of arrays: mongomock knows the rules; only the field goes there.
         collection: Any = mongomock.MongoClient().db.found
         projection = Projection([field])
@@ -378,6 +392,8 @@ class SQLiteStore(Store):
         ``limit`` apply to the documents before they are grouped; groups come in the
         order of their first document.
         """
+        from pydash import get, has, set_
+
         keys = [keys] if isinstance(keys, str) else list(keys)
         if properties is not None and not isinstance(properties, Mapping):
             properties = [*properties, *keys]
@@ -412,14 +428,11 @@ class SQLiteStore(Store):
         Raises:
             StoreError: if a document lacks a key or cannot be stored, or the file cannot
                 be written: locked, disk full.
-            ValueError: from a strict validator.
         """
         if isinstance(docs, Mapping):
             docs = [docs]
         names = [key] if isinstance(key, str) else list(key or [self.key])
-        rows = [
-            self._row(doc, names) for doc in map(encoding.sanitize, docs) if self._is_valid(doc)
-        ]
+        rows = [self._row(doc, names) for doc in map(encoding.sanitize, docs)]
         if not rows:
             return
         database = self.database
@@ -437,15 +450,6 @@ class SQLiteStore(Store):
                         "WHERE id = ?3 AND (doc <> ?1 OR payload IS NOT ?2)",
                         (text, payload, found),
                     )
-
-    def _is_valid(self, doc: Mapping[str, Any]) -> bool:
-        validator: Any = self.validator  # ``strict`` is missing in maggma's base class
-        if validator is None or validator.is_valid(doc):
-            return True
-        if validator.strict:
-            raise ValueError(validator.validation_errors(doc))
-        self.logger.error(validator.validation_errors(doc))
-        return False
 
     def _row(
         self, doc: dict[str, Any], names: list[str]
@@ -496,7 +500,7 @@ class SQLiteStore(Store):
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same collection of the same file."""
-        if not isinstance(other, SQLiteStore):
+        if not isinstance(other, SQLiteCollection):
             return NotImplemented
         return self._identity() == other._identity()
 
@@ -504,12 +508,17 @@ class SQLiteStore(Store):
         """Hash of file and collection."""
         return hash(self._identity())
 
-    def _identity(self) -> tuple[str, str, str]:
-        return str(Path(self.path).absolute()), self.collection_name, self.last_updated_field
+    def _identity(self) -> tuple[str, ...]:
+        return str(Path(self.path).absolute()), self.collection_name
+
+
+def _descends(direction: Any) -> bool:
+    """Whether a direction, 1 or -1 or maggma's ``Sort``, is the latter."""
+    return bool(getattr(direction, "value", direction) == -1)
 
 
 @contextmanager
-def transaction(*stores: SQLiteStore) -> Iterator[None]:
+def transaction(*stores: SQLiteCollection) -> Iterator[None]:
     """Commit all updates of the stores inside the block together, or none if it raises.
 
     Other threads that use the same file wait until the block ends.

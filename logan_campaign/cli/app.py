@@ -13,10 +13,8 @@ import traceback
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from logan_campaign import __version__
-from logan_campaign.cli.common import err_console
+from logan_campaign.cli.common import err_console, escape
 from logan_campaign.core.errors import LoganCampaignError
 
 app = typer.Typer(
@@ -24,7 +22,6 @@ app = typer.Typer(
     help="Discovery campaigns for molecules and crystals: train LoGAN models, generate, select, "
     "relax with GPAW, and keep everything with its lineage in a database.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,6 +29,8 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
+        from logan_campaign import __version__
+
         typer.echo(f"logan-campaign {__version__}")
         raise typer.Exit
 

@@ -6,12 +6,10 @@ import time
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, err_console, print_json
+from logan_campaign.cli.common import JsonOption, err_console, escape, print_json
 from logan_campaign.core.errors import StoreError
-from logan_campaign.stores.open import open_campaign_stores
 
 #: Building takes at most one part in so many of the time.
 _SHARE = 10.0
@@ -37,6 +35,7 @@ def build(
     Reading commands do that themselves; --watch keeps the database current for other readers.
     """
     from logan_campaign.stores.builders import CampaignBuilder
+    from logan_campaign.stores.open import open_campaign_stores
 
     with open_campaign_stores(store) as stores:
         # by itself it asks the store for no more than what has changed

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import CampaignArgument, StoreOption, err_console, opened
+from logan_campaign.cli.common import (
+    CampaignArgument,
+    StoreOption,
+    err_console,
+    escape,
+    opened,
+)
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors
-from logan_campaign.results import Campaign, Results
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -25,7 +28,10 @@ def map_(
     store: StoreOption = None,
 ) -> None:
     """Draw the PCA map: clusters, picks, known structures and what was found."""
-    from logan_campaign.results.plots import plot_map  # brings matplotlib, which takes its time
+    import numpy as np
+
+    from logan_campaign.results import Campaign, Results
+    from logan_campaign.results.plots import plot_map
 
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"cannot draw {path}: give a name that ends in {', '.join(_FORMATS)}")

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from logan_campaign.core.errors import InputError, StoreError
-from logan_campaign.stores.open import (
-    CampaignStores,
-    open_campaign_stores,
-)
-from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.records import CampaignRecord
 
+# A command imports what it works with inside its function: every command, and --help above
+# all, would wait for what stands here. The linter (TID253) and a test see to it.
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from logan_campaign.flows.control import FlowControl
+    from logan_campaign.stores.open import CampaignStores
+    from logan_campaign.stores.queries import CampaignDatabase
+    from logan_campaign.stores.records import CampaignRecord
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +77,23 @@ def console() -> Console:
 
     A pipe or file has no width of its own: tables there must not be cut to a terminal's.
     """
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def err_console() -> Console:
     """Return the console for progress and errors, on standard error."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Return a text such that consoles print it as it is, brackets included."""
+    from rich.markup import escape as escaped
+
+    return escaped(text)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
@@ -109,6 +120,9 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
         InputError: there is no such campaign, or several and none was named.
         StoreError: the store is not reachable.
     """
+    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.queries import CampaignDatabase
+
     with open_campaign_stores(store if store is not None else campaign) as stores:
         follow(stores)
         database = CampaignDatabase(stores)
@@ -133,10 +147,15 @@ def follow(stores: CampaignStores) -> None:
     A run on this machine does that itself; one that was killed, and jobs on other machines,
     do not. Where the database cannot be written, what is there is shown.
     """
-    from logan_campaign.stores.builders import CampaignBuilder
+    from logan_campaign.stores.collections import CAMPAIGN_DATABASE
+    from logan_campaign.stores.current import outdated
 
     try:
-        CampaignBuilder.from_stores(stores).build()
+        records = {name: stores.collection(name) for name in CAMPAIGN_DATABASE}
+        if any(True for _ in outdated(stores.docs, records)):
+            from logan_campaign.stores.builders import CampaignBuilder  # brings maggma
+
+            CampaignBuilder.from_stores(stores).build()
     except StoreError as error:
         logger.warning("the campaign database is not brought up to date: %s", error)
 

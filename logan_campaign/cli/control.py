@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -16,14 +15,17 @@ from logan_campaign.cli.common import (
     TrustOption,
     console,
     control_of,
+    escape,
     opened,
     print_json,
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import restricted
-from logan_campaign.flows.control import Done
-from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.records import CampaignRecord
+
+if TYPE_CHECKING:
+    from logan_campaign.flows.control import Done
+    from logan_campaign.stores.open import CampaignStores
+    from logan_campaign.stores.records import CampaignRecord
 
 WorkersOption = Annotated[
     int | None,

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, console, print_json
-from logan_campaign.core.documents import StructureEntry, TargetLeaks
+from logan_campaign.cli.common import JsonOption, console, escape, print_json
 from logan_campaign.core.errors import InputError
-from logan_campaign.stores.open import open_campaign_stores
-from logan_campaign.stores.pulls import PullBuilder, PulledSets
-from logan_campaign.stores.records import PullRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from logan_campaign.core.documents import StructureEntry, TargetLeaks
+    from logan_campaign.stores.pulls import PulledSets
+    from logan_campaign.stores.records import PullRecord
 
 #: Folder of the store where none is named.
 DEFAULT_STORE = "training-data"
@@ -55,6 +56,9 @@ def opened_sets(store: str) -> Iterator[PulledSets]:
     Raises:
         StoreError: there is no store, or it cannot be used.
     """
+    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.pulls import PullBuilder, PulledSets
+
     with open_campaign_stores(store) as stores:
         PullBuilder.from_stores(stores).build()
         yield PulledSets(stores)
@@ -68,6 +72,8 @@ def list_sets(store: DataStoreOption = DEFAULT_STORE, as_json: JsonOption = Fals
     if as_json:
         print_json([_summary(pull) for pull in pulls])
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name in ("set", "name", "structures", "rejected", "pulled", "pulls", "version"):
         table.add_column(name, no_wrap=name in ("set", "pulled"))
@@ -166,6 +172,8 @@ def check(
 
 def show_leaks(leaks: list[TargetLeaks], out: Console) -> None:
     """Print the training entries that equal targets, each at its tightest tolerance."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name in ("target", "formula", "training entry", "tolerance", "rms"):
         table.add_column(name, justify="right" if name == "rms" else "left")
@@ -250,6 +258,8 @@ def _short(version: str) -> str:
 
 
 def _entry_table(entries: list[StructureEntry]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     names = ["label", "formula", "SMILES / space group", "eV", "eV/atom above hull"]
     hull = "energy_above_hull_ev_per_atom"

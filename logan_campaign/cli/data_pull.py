@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from jobflow import Job, JobStore
-from pydantic import TypeAdapter, ValidationError
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from logan_campaign.cli.common import JsonOption, console, err_console, print_json
 from logan_campaign.cli.data import (
@@ -21,11 +18,13 @@ from logan_campaign.cli.data import (
     describe,
 )
 from logan_campaign.core import progress
-from logan_campaign.core.documents import Manifest
 from logan_campaign.core.errors import InputError
-from logan_campaign.sources import SourceSpec
-from logan_campaign.stores.open import open_campaign_stores, store_exists
-from logan_campaign.stores.pulls import PullBuilder, PulledSets
+
+if TYPE_CHECKING:
+    from jobflow import Job, JobStore
+
+    from logan_campaign.core.documents import Manifest
+    from logan_campaign.sources import SourceSpec
 
 pull_app = typer.Typer(
     name="pull",
@@ -222,6 +221,10 @@ def source_of(query: dict[str, Any]) -> SourceSpec:
     Raises:
         InputError: one line per setting that cannot be used.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    from logan_campaign.sources import SourceSpec
+
     adapter: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
     try:
         return adapter.validate_python(query)
@@ -243,7 +246,11 @@ def pull(source: SourceSpec, store: str, as_json: bool, base: Path | None = None
     The store is opened before to see the previous pull, and after to write everything in
     one transaction: whatever happens in between leaves it as it was.
     """
+    from jobflow import JobStore
+
     from logan_campaign.flows import TrainingSetMaker
+    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
     previous = _previous(source, store)
     maker = TrainingSetMaker(source=source, base=str(base or Path.cwd()), leave_out_unchanged=True)
@@ -292,6 +299,9 @@ def _run(job: Job) -> _Output:
 
 
 def _previous(source: SourceSpec, store: str) -> Manifest | None:
+    from logan_campaign.stores.open import open_campaign_stores, store_exists
+    from logan_campaign.stores.pulls import PullBuilder, PulledSets
+
     if not store_exists(store):
         return None
     with open_campaign_stores(store, create=True) as stores:
@@ -302,6 +312,14 @@ def _previous(source: SourceSpec, store: str) -> Manifest | None:
 @contextmanager
 def shown_progress() -> Iterator[None]:
     """Show what the science reports as a bar on standard error, if that is a terminal."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     out = err_console()
     columns = (
         TextColumn("{task.description}"),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, StoreOption, console, print_json
+from logan_campaign.cli.common import JsonOption, StoreOption, console, escape, print_json
 
 
 @app.command()
@@ -20,6 +18,8 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([check._asdict() for check in checks])
     else:
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False, show_header=False)
         for check in checks:
             mark = (

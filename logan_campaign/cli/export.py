@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
     StoreOption,
     err_console,
+    escape,
     opened,
     refuse_existing,
 )
-from logan_campaign.cli.filters import candidate_filters
+from logan_campaign.cli.filters import CandidateCommand
 from logan_campaign.core.errors import InputError
-from logan_campaign.results import Campaign, Results
 
 if TYPE_CHECKING:
+    from logan_campaign.results import Campaign
     from logan_campaign.results.export import Format
 
 
@@ -43,10 +43,9 @@ class FormatChoice(StrEnum):
 _WHOLE = {FormatChoice.CAMPAIGN, FormatChoice.RO_CRATE}
 
 
-@app.command()
-@candidate_filters
+@app.command(cls=CandidateCommand)
 def export(
-    *,
+    context: typer.Context,
     campaign: CampaignArgument,
     path: Annotated[
         Path,
@@ -60,7 +59,6 @@ def export(
             ".db, .optimade.jsonl, .campaign.gz, .crate.zip.",
         ),
     ] = None,
-    filters: dict[str, Any],
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
@@ -73,6 +71,9 @@ def export(
     'campaign' is one file with all job documents, which 'import' reads; 'ro-crate' holds spec,
     versions, training sets, weights and results, described by RO-Crate metadata.
     """
+    from logan_campaign.results import Campaign, Results
+
+    filters: dict[str, Any] = context.obj
     chosen = fmt or _format_of(path)
     if chosen in _WHOLE and (filters or raw):
         raise InputError(f"{chosen} holds the whole campaign: filters and --raw do not apply")

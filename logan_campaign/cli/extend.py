@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
-from pydantic import ValidationError
-from rich.markup import escape
-from rich.table import Table
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -18,19 +14,19 @@ from logan_campaign.cli.common import (
     StoreOption,
     console,
     control_of,
+    escape,
     opened,
     print_json,
 )
 from logan_campaign.core.errors import InputError
-from logan_campaign.flows.local import Ledger
-from logan_campaign.flows.stages import NEXT_ROUND
-from logan_campaign.stores.control import Control
-from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.records import CampaignRecord
 
-if TYPE_CHECKING:  # they bring JAX, which every other command would wait for
+if TYPE_CHECKING:
     from logan_campaign.campaign.rounds import StopSpec
     from logan_campaign.campaign.spec import CampaignSpec
+    from logan_campaign.flows.local import Ledger
+    from logan_campaign.stores.control import Control
+    from logan_campaign.stores.queries import CampaignDatabase
+    from logan_campaign.stores.records import CampaignRecord
 
 
 @app.command()
@@ -52,7 +48,10 @@ def extend(
     A running campaign heeds the change when its round is over. One that has stopped goes on
     with the next 'logan-campaign run' of its spec. Nothing that it has found is lost.
     """
+    from rich.table import Table
+
     from logan_campaign.campaign.spec import CampaignSpec
+    from logan_campaign.stores.control import Control
 
     with opened(campaign, store) as (database, record):
         spec = CampaignSpec.model_validate(record.spec)
@@ -94,6 +93,9 @@ def _tell_queue(database: CampaignDatabase, record: CampaignRecord) -> None:
 
 
 def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
+    import yaml
+    from pydantic import ValidationError
+
     values: dict[str, Any] = rules.model_dump()
     for text in changes:
         name, equals, value = text.partition("=")
@@ -126,6 +128,9 @@ def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -
     The spec's count if they have been changed there; a round that was judged by others is judged
     again, if nothing has come after it.
     """
+    from logan_campaign.flows.stages import NEXT_ROUND
+    from logan_campaign.stores.control import Control
+
     assert spec.rounds is not None
     said = spec.rounds.stop
     control = Control(database.stores, ledger.flow_id, spec.name)

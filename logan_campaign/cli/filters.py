@@ -3,47 +3,87 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from logan_campaign.stores.filters import Filter, filters_of
-from logan_campaign.stores.records import CandidateRecord
+if TYPE_CHECKING:
+    from logan_campaign.stores.filters import Filter
 
 
-def candidate_filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option per filter on candidates.
+class CandidateCommand(TyperCommand):
+    """A command with an option per filter on candidates.
 
-    They reach it together, as the argument ``filters``: what queries take by name.
+    They are made when the command is called or its help is shown: the others need no records.
+    What is given reaches the command together, as its context's ``obj``: what queries take by
+    name.
     """
-    options: dict[str, str] = {}
-    parameters = []
-    for about in filters_of(CandidateRecord).values():
-        if not about.column.help:
-            continue
-        for option, name, annotation in _options(about):
-            options[option] = name
-            parameters.append(
-                inspect.Parameter(
-                    option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-                )
+
+    #: Whether there is an option for the order, too.
+    with_order = False
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, those of the filters included."""
+        if not hasattr(self, "_names"):
+            self._names, made = _made(self.with_order)
+            self.params += made
+        return super().get_params(ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command with the filters that were given."""
+        given = {name: ctx.params.pop(option) for option, name in self._names.items()}
+        ctx.obj = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value not in (None, [], ())
+        }
+        return super().invoke(ctx)
+
+
+class SortedCandidateCommand(CandidateCommand):
+    """The same with ``--sort``, which reaches the command as ``sort`` among the filters."""
+
+    with_order = True
+
+
+def _made(with_order: bool) -> tuple[dict[str, str], list[Any]]:
+    """Return names in queries by names of options, and the options."""
+    from logan_campaign.stores.filters import candidate_orders, filters_of
+    from logan_campaign.stores.records import CandidateRecord
+
+    found: list[tuple[str, str, Any, Any]] = [
+        (*option, None)
+        for about in filters_of(CandidateRecord).values()
+        if about.column.help
+        for option in _options(about)
+    ]
+    if with_order:
+        order = typer.Option(
+            "--sort",
+            metavar="|".join(candidate_orders()),
+            autocompletion=lambda: list(candidate_orders()),
+            help="Best: those that reached the last level first, lowest energy first. Order: as "
+            "picked. The energies: lowest first, those without one last.",
+        )
+        found.append(("sort", "sort", Annotated[str, order], "best"))
+
+    def options(**given: Any) -> None:
+        """Stand for a command that has these options alone."""
+
+    options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        filters = {name: given.pop(option) for option, name in options.items()}
-        command(**given, filters={k: v for k, v in filters.items() if v not in (None, [])})
-
-    own = inspect.signature(command, eval_str=True)
-    kept = []
-    for parameter in own.parameters.values():
-        one = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        kept += parameters if one.name == "filters" else [one]
-    run.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in kept}
-    return run
+            for option, _, annotation, default in found
+        ]
+    )
+    options.__annotations__ = {option: annotation for option, _, annotation, _ in found}
+    alone = typer.Typer(add_completion=False)
+    alone.command()(options)
+    params = typer.main.get_command(alone).params
+    return {option: name for option, name, _, _ in found}, list(params)
 
 
 def _options(about: Filter) -> list[tuple[str, str, Any]]:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, err_console, print_json
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.cli.common import JsonOption, err_console, escape, print_json
 
 
 @app.command(name="import")
@@ -29,6 +27,7 @@ def import_(
 ) -> None:
     """Read a whole campaign from a file into a store, and build its database."""
     from logan_campaign.stores.archive import check_archive, read_archive
+    from logan_campaign.stores.open import open_campaign_stores
 
     # nothing is made for a file that cannot be used
     name = check_archive(file).name

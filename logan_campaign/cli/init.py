@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import console
+from logan_campaign.cli.common import console, escape
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, write_atomically
 
@@ -78,6 +76,8 @@ def init(
 
 def _check(text: str) -> None:
     """Refuse a file name or formula that YAML or the spec would not take for one."""
+    from pydantic import ValidationError
+
     from logan_campaign.campaign.spec import CampaignSpec
     from logan_campaign.campaign.spec_yaml import parse_yaml
 

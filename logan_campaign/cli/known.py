@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pymatgen.core import Molecule, Structure
-from rich.markup import escape
-from rich.table import Table
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, console, print_json
-from logan_campaign.core.documents import MoleculeIdentity, StructureEntry
-from logan_campaign.matching.spec import MatchingMode, Tolerance
-from logan_campaign.sources.files import FilesSource
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.cli.common import JsonOption, console, escape, print_json
 
-# StructureMatcher takes its time to import: the commands here do so, not all others too.
 if TYPE_CHECKING:
+    from logan_campaign.core.documents import MoleculeIdentity, StructureEntry
     from logan_campaign.matching.crystals import CrystalMatcher
     from logan_campaign.stores.known import KnownIndex
 
@@ -40,7 +33,9 @@ _FilesArgument = Annotated[
 @known.command()
 def add(store: _StoreArgument, files: _FilesArgument) -> None:
     """Add structures to the index; those that are there already change nothing."""
+    from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
+    from logan_campaign.stores.open import open_campaign_stores
 
     loaded = FilesSource(path=files).load(Path())
     with open_campaign_stores(store, create=True) as stores:
@@ -59,6 +54,7 @@ def add(store: _StoreArgument, files: _FilesArgument) -> None:
 def count(store: _StoreArgument, as_json: JsonOption = False) -> None:
     """Say how many structures the index holds."""
     from logan_campaign.stores.known import KnownIndex
+    from logan_campaign.stores.open import open_campaign_stores
 
     with open_campaign_stores(store) as stores:
         found = KnownIndex(stores.known_entries()).count()
@@ -73,19 +69,24 @@ def match(
     store: _StoreArgument,
     files: _FilesArgument,
     tolerance: Annotated[
-        Tolerance, typer.Option(help="Crystals: StructureMatcher's tolerances.")
+        Literal["strict", "default", "loose"],
+        typer.Option(help="Crystals: StructureMatcher's tolerances."),
     ] = "default",
     mode: Annotated[
-        MatchingMode, typer.Option(help="Crystals: compare all with equal keys, or prefilter.")
+        Literal["exact", "prefilter"],
+        typer.Option(help="Crystals: compare all with equal keys, or prefilter."),
     ] = "exact",
     identity: Annotated[
-        MoleculeIdentity, typer.Option(help="Molecules: what makes two the same.")
+        Literal["smiles", "smiles-stereo", "inchi"],
+        typer.Option(help="Molecules: what makes two the same."),
     ] = "smiles",
     as_json: JsonOption = False,
 ) -> None:
     """Say which known structures those in files equal, nearest first."""
     from logan_campaign.matching.crystals import CrystalMatcher
+    from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
+    from logan_campaign.stores.open import open_campaign_stores
 
     loaded = FilesSource(path=files).load(Path())
     matcher = CrystalMatcher(tolerance, mode=mode)
@@ -98,6 +99,8 @@ def match(
     if as_json:
         print_json(rows)
         return
+    from rich.table import Table
+
     table = Table(box=None)
     for name in ("structure", "known", "id", "rms", "rms / Å"):
         table.add_column(name)
@@ -115,6 +118,8 @@ def match(
 def _matches(
     index: KnownIndex, entry: StructureEntry, matcher: CrystalMatcher, identity: MoleculeIdentity
 ) -> list[dict[str, str | float | None]]:
+    from pymatgen.core import Molecule, Structure
+
     if isinstance(entry.structure, Structure):
         return [
             {

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
-from rich.tree import Tree
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -17,15 +13,16 @@ from logan_campaign.cli.common import (
     StoreOption,
     console,
     control_of,
+    escape,
     opened,
     print_json,
 )
-from logan_campaign.cli.filters import candidate_filters
-from logan_campaign.core.documents import AS_PYMATGEN
-from logan_campaign.results import Results
-from logan_campaign.results.convert import summary
-from logan_campaign.stores.filters import candidate_orders
-from logan_campaign.stores.lineage import Edge, Lineage, Node, Relation
+from logan_campaign.cli.filters import SortedCandidateCommand
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from logan_campaign.stores.lineage import Lineage
 
 #: Rows of a page, unless --limit says otherwise.
 _PAGE_ROWS = 50
@@ -49,22 +46,11 @@ def status(
         show_status(found, console())
 
 
-@app.command()
-@candidate_filters
+@app.command(cls=SortedCandidateCommand)
 def results(
-    *,
+    context: typer.Context,
     campaign: CampaignArgument,
     store: StoreOption = None,
-    filters: dict[str, Any],
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(candidate_orders()),
-            autocompletion=lambda: list(candidate_orders()),
-            help="Best: those that reached the last level first, lowest energy first. Order: as "
-            "picked. The energies: lowest first, those without one last.",
-        ),
-    ] = "best",
     descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
     limit: Annotated[
         int, typer.Option(min=0, help="At most so many rows, or rows per page; 0 for all.")
@@ -76,6 +62,13 @@ def results(
     as_json: JsonOption = False,
 ) -> None:
     """List candidates: those that reached the last level first, lowest energy first."""
+    from rich.table import Table
+
+    from logan_campaign.results import Results
+    from logan_campaign.results.convert import summary
+
+    filters = dict(context.obj)
+    sort = filters.pop("sort")
     with opened(campaign, store) as (database, record):
         results = Results(database.stores, owns_stores=False)
         query = results.candidates(**filters, campaign=record.id)
@@ -137,6 +130,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one candidate, material, model or training set in full."""
+    from rich.table import Table
+
+    from logan_campaign.core.documents import AS_PYMATGEN
+
     with opened(campaign, store) as (database, _):
         found = database.find(identity)
         document = found.model_dump(mode="json", context=AS_PYMATGEN)
@@ -165,21 +162,24 @@ def lineage(
         print_json(found.as_dict())
         return
     out = console()
-    out.print(_tree(found, "came from", found.before))
+    out.print(_tree(found, upwards=True))
     if any(found.after(found.root)):
-        out.print(_tree(found, "led to", found.after))
+        out.print(_tree(found, upwards=False))
 
 
-#: What stands before the label of a thing that is told by how it led to another.
-_TOLD = {Relation.EQUALS: "equals ", Relation.CONTINUED: "went on from "}
+def _tree(lineage: Lineage, upwards: bool) -> Tree:
+    from rich.markup import escape
+    from rich.tree import Tree
 
+    from logan_campaign.stores.lineage import Relation
 
-def _tree(lineage: Lineage, what: str, steps: Callable[[str], Iterable[tuple[Edge, Node]]]) -> Tree:
+    told = {Relation.EQUALS: "equals ", Relation.CONTINUED: "went on from "}
+    what, steps = ("came from", lineage.before) if upwards else ("led to", lineage.after)
     tree = Tree(f"[bold]{escape(lineage.nodes[lineage.root].label)}[/] {what}")
     seen: set[str] = set()
 
     def grow(branch: Tree, identity: str, path: tuple[str, ...]) -> None:
-        if what == "came from":
+        if upwards:
             for line in lineage.nodes[identity].details:
                 # the same software nearly always ran everything: said once
                 if not line.startswith("software") or line not in seen:
@@ -188,7 +188,7 @@ def _tree(lineage: Lineage, what: str, steps: Callable[[str], Iterable[tuple[Edg
         for edge, node in steps(identity):
             if node.id not in path:  # verdicts of different stages can point at each other
                 text = "; ".join(filter(None, (node.label, edge.note)))
-                child = branch.add(escape(_TOLD.get(edge.relation, "") + text))
+                child = branch.add(escape(told.get(edge.relation, "") + text))
                 grow(child, node.id, (*path, node.id))
 
     grow(tree, lineage.root, (lineage.root,))

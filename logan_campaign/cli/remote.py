@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -20,6 +19,7 @@ from logan_campaign.cli.common import (
     ProjectOption,
     TrustOption,
     console,
+    escape,
     print_json,
     require_remote,
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -14,6 +13,7 @@ from logan_campaign.cli.common import (
     JsonOption,
     StoreOption,
     err_console,
+    escape,
     follow,
     print_json,
 )

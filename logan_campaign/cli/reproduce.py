@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
@@ -14,6 +13,7 @@ from logan_campaign.cli.common import (
     StoreOption,
     console,
     err_console,
+    escape,
     opened,
     print_json,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,9 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import TrustOption
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import code_named_in, restricted
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+
+if TYPE_CHECKING:
+    from logan_campaign.stores.open import CampaignStores
 
 
 @app.command()
@@ -52,6 +54,7 @@ def run(
     from logan_campaign.flows.local.ledger import halted_of
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
+    from logan_campaign.stores.open import open_campaign_stores
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))

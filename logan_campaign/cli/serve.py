@@ -6,16 +6,17 @@ import ipaddress
 import logging
 import secrets
 import socket
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JF, control_of, err_console, follow
+from logan_campaign.cli.common import JF, control_of, err_console, escape, follow
 from logan_campaign.core.errors import InputError, StoreError
-from logan_campaign.stores.open import CampaignStores
-from logan_campaign.stores.records import CampaignRecord
+
+if TYPE_CHECKING:
+    from logan_campaign.stores.open import CampaignStores
+    from logan_campaign.stores.records import CampaignRecord
 
 _TOKEN_BYTES = 24
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from logan_campaign.cli.common import escape
 from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance

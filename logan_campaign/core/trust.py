@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.core.registry import is_registered
 
 #: Environment variable that tells job processes which modules are trusted, by commas. Where
 #: it is set, be it to nothing, all others are refused; where it is not, a program of the
@@ -198,6 +197,8 @@ def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
         raise UntrustedError("a stored job refers to a private attribute of another's output")
     if name is None or _is_named(module, trusted) or name in _DATA.get(module, ()):
         return
+    from logan_campaign.core.registry import is_registered  # imports pydantic
+
     if _defined(module, name) is None and not is_registered(module, name):
         raise UntrustedError(_refusal(shown, module))
 

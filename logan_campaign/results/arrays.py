@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
+from typing import TYPE_CHECKING
 
 from logan_campaign.core.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Pool:
 
     def to_ase(self, index: int) -> Atoms:
         """Return one structure."""
+        from ase import Atoms
+
         return Atoms(
             self.symbols,
             positions=self.positions[index],
@@ -99,6 +102,9 @@ class Trajectory:
 
     def to_ase(self) -> list[Atoms]:
         """Return all steps, with energies and forces as ASE keeps them."""
+        from ase import Atoms
+        from ase.calculators.singlepoint import SinglePointCalculator
+
         images = []
         for n, positions in enumerate(self.positions):
             atoms = Atoms(self.symbols, positions=positions, cell=self.cells[n], pbc=self.periodic)

@@ -6,9 +6,6 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from ase.data import chemical_symbols
-
 from logan_campaign.core.arrays import unpack_arrays
 from logan_campaign.core.documents import (
     BlobRef,
@@ -228,6 +225,8 @@ class Results:
         if relaxation.trajectory is None:
             raise InputError(f"{relaxation.id} has no trajectory: nothing was computed")
         arrays = unpack_arrays(self._blob(relaxation.trajectory, relaxation.id))
+        from ase.data import chemical_symbols
+
         cells = part(arrays, "cell", relaxation.id)
         return Trajectory(
             [chemical_symbols[z] for z in part(arrays, "numbers", relaxation.id)],
@@ -428,6 +427,8 @@ class Campaign:
             InputError: if nothing has been selected yet, or there is no such selection.
             StoreError: if the store does not hold the map.
         """
+        import numpy as np
+
         try:
             selection = self.selections[index]
         except IndexError:

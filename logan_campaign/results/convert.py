@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-
-from logan_campaign.core.documents import Geometry, columns
+from logan_campaign.core.documents import columns
 from logan_campaign.core.errors import InputError
-from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.stores.records import CandidateRecord
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from logan_campaign.core.documents import Geometry
 
 _NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
 _NOT_IN_TABLES = (*_NESTED, "compared")
@@ -88,6 +89,10 @@ def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
     Raises:
         InputError: if the record was read without structures.
     """
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from logan_campaign.geometry.structures import to_atoms
+
     made = to_atoms(geometry(record, raw))
     made.info = about(record, raw)
     if "energy_ev" in made.info:

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ase import Atoms
-
-from logan_campaign.core.documents import Geometry
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert
 from logan_campaign.stores.filters import Filters, candidate_parts, criteria_of
@@ -17,6 +14,9 @@ from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+    from ase import Atoms
+
+    from logan_campaign.core.documents import Geometry
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from maggma.core import Store
 from maggma.stores import MemoryStore, MongoStore
 
-from logan_campaign.stores.sqlite import SQLiteStore
+from logan_campaign.stores.maggma_sqlite import SQLiteStore
 
 BACKENDS = ("sqlite", "memory", "mongo")
 

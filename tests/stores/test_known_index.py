@@ -22,7 +22,7 @@ from logan_campaign.matching import CrystalMatcher
 from logan_campaign.sources.smiles import embed
 from logan_campaign.stores.known import KnownIndex
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
-from logan_campaign.stores.sqlite import SQLiteStore
+from logan_campaign.stores.sqlite import SQLiteCollection
 
 QUARTZ = Structure.from_spacegroup(
     "P3_121",
@@ -157,7 +157,7 @@ def test_only_entries_with_the_same_key_are_read(
 def test_sqlite_takes_its_indexes(tmp_path: Path) -> None:
     with open_campaign_stores(tmp_path, create=True) as stores:
         store = stores.known_entries()
-        assert isinstance(store, SQLiteStore)
+        assert isinstance(store, SQLiteCollection)
         for criteria in (
             {"kind": "crystal", "composition": "SiO2", "n_sites": 9},
             {"kind": "crystal", "composition": "SiO2", "n_sites": {"$in": [3, 9]}},

@@ -12,7 +12,7 @@ import pytest
 from maggma.core import Store
 from maggma.stores import MemoryStore, MongoStore
 
-from logan_campaign.stores.sqlite import SQLiteStore
+from logan_campaign.stores.maggma_sqlite import SQLiteStore
 
 FIELDS = ["a", "b", "n.x", "n.y.z", "u", "v.w"]
 INDEXES = ["a", "b", "n.x", "n.y.z", ["a", "b"]]

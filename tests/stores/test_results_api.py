@@ -18,7 +18,7 @@ from logan_campaign.results import Campaign, Results
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.open import open_campaign_stores
-from logan_campaign.stores.sqlite import SQLiteStore
+from logan_campaign.stores.sqlite import SQLiteCollection
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
 
@@ -281,7 +281,7 @@ def test_every_filter_finds_its_candidates_in_an_index(tmp_path: Path) -> None:
     ]
     with open_campaign_stores(tmp_path, create=True) as stores:
         store = stores.collection("candidates")
-        assert isinstance(store, SQLiteStore)
+        assert isinstance(store, SQLiteCollection)
         for criteria in narrowed:
             plan = store.explain({**criteria, "campaign_id": "c"}, {"order": 1})
             assert "USING" in plan

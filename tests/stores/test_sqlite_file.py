@@ -18,7 +18,8 @@ import pytest
 
 from logan_campaign.core.errors import StoreError
 from logan_campaign.stores.database import APPLICATION_ID, FORMAT_VERSION
-from logan_campaign.stores.sqlite import SQLiteStore, transaction
+from logan_campaign.stores.maggma_sqlite import SQLiteStore
+from logan_campaign.stores.sqlite import transaction
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def script(text: str, path: Path) -> subprocess.Popen[str]:
     """Start a Python process that has ``store`` and ``other`` of the file open."""
     head = (
         "import sys, time\n"
-        "from logan_campaign.stores.sqlite import SQLiteStore, transaction\n"
+        "from logan_campaign.stores.maggma_sqlite import SQLiteStore\n"
+        "from logan_campaign.stores.sqlite import transaction\n"
         f"store = SQLiteStore({str(path)!r}, 'things', indexes=['n'], key='id')\n"
         f"other = SQLiteStore({str(path)!r}, 'others', key='id')\n"
         "store.connect(); other.connect()\n"
@@ -308,7 +310,10 @@ def test_a_killed_writer_leaves_the_store_whole(path: Path, store: SQLiteStore) 
     )
     with SQLiteStore(path, "others", key="id") as other:
         for round_ in range(3):
+            before = other.count()
             process = script(text, path)
+            while other.count() == before:
+                time.sleep(0.01)
             time.sleep(0.05 + 0.03 * round_)
             process.send_signal(signal.SIGKILL)
             finish(process)

@@ -14,7 +14,7 @@ from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
 from logan_campaign.core.errors import InputError, StoreError
-from logan_campaign.stores.sqlite import SQLiteStore
+from logan_campaign.stores.maggma_sqlite import SQLiteStore
 
 from .conftest import MakeStore
 

@@ -1,0 +1,148 @@
+"""Stores of campaigns in a MongoDB, by maggma's own stores.
+
+Imported where a location names one: the drivers take a second to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from maggma.core import Store
+from maggma.stores import GridFSStore, MemoryStore, MongoStore
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from logan_campaign.core.errors import StoreError
+from logan_campaign.core.redaction import redact
+from logan_campaign.stores.collections import BLOBS, LEDGER, OUTPUTS, Collection
+from logan_campaign.stores.open import CampaignStores
+
+
+def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
+    """Open the stores of campaigns in the database that holds their job documents.
+
+    Args:
+        docs: a MongoStore of job documents, not connected.
+        data: the store of their large parts, not connected.
+        place: what to call the location, without password.
+
+    Raises:
+        StoreError: the database cannot be reached or used; one line, without password.
+    """
+    if not isinstance(docs, MongoStore) or isinstance(docs, MemoryStore):
+        raise StoreError(f"store {place}: job documents stand in no MongoDB ({docs.name})")
+    with _driver_errors(place):
+        docs.connect()
+        try:
+            _ensure_indexes(docs, OUTPUTS)
+            data.connect()
+            ledger = store_beside(docs, LEDGER)
+        except (StoreError, PyMongoError):
+            docs.close()
+            raise
+    return CampaignStores(
+        docs=docs, data=data, ledger=ledger, folder=None, _location=place, _like=docs
+    )
+
+
+@contextmanager
+def _mongo_errors(uri: str) -> Iterator[None]:
+    """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
+    with _driver_errors(redact(uri)):
+        yield
+
+
+@contextmanager
+def _driver_errors(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (InvalidURI, ConfigurationError) as err:
+        raise StoreError(
+            f"store {place}: not a usable MongoDB URI "
+            "(special characters in user name and password must be percent-encoded)"
+        ) from err
+    except OperationFailure as err:
+        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
+        raise StoreError(f"store {place}: {reason}") from err
+    except PyMongoError as err:
+        raise StoreError(f"store {place}: not reachable ({type(err).__name__})") from err
+
+
+def _client_options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "serverSelectionTimeoutMS": int(timeout_s * 1000),
+        "connectTimeoutMS": int(timeout_s * 1000),
+    }
+
+
+def mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> MongoStore:
+    """Return a collection of a database, connected; it is made with its indexes if not there.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+    """
+    store = MongoStore.from_uri(
+        uri, collection.name, key=collection.key, mongoclient_kwargs=_client_options(timeout_s)
+    )
+    with _mongo_errors(uri):
+        store.connect()
+        _ensure_indexes(store, collection)
+    return store
+
+
+def _ensure_indexes(store: MongoStore, collection: Collection) -> None:
+    indexes = ((collection.key,), *collection.indexes)
+    store._collection.create_indexes(
+        [IndexModel([(name, ASCENDING) for name in fields]) for fields in indexes]
+    )
+
+
+def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
+    """Return another collection of the same database, reached in the same way."""
+    about = {k: v for k, v in store.as_dict().items() if not k.startswith("@")}
+    about |= {"collection_name": collection.name, "key": collection.key}
+    beside = type(store)(**about)
+    with _driver_errors(store.database or "?"):
+        beside.connect()
+        _ensure_indexes(beside, collection)
+    return beside
+
+
+def open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
+    """Open the stores in a MongoDB; arguments and errors as of ``open_campaign_stores``."""
+    place = redact(uri)
+    with _mongo_errors(uri):
+        if not parse_uri(uri)["database"]:
+            raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")
+        # Looked at before anything is made there.
+        probe = MongoStore.from_uri(
+            uri, OUTPUTS.name, mongoclient_kwargs=_client_options(timeout_s)
+        )
+        probe.connect()
+        try:
+            names = probe._collection.database.list_collection_names()
+        finally:
+            probe.close()
+        if not create and OUTPUTS.name not in names:
+            raise StoreError(f"store {place}: no campaigns there")
+        data = GridFSStore.from_uri(
+            uri,
+            BLOBS.name,
+            key=BLOBS.key,
+            compression=True,
+            mongoclient_kwargs=_client_options(timeout_s),
+        )
+        data.connect()
+        for name in ("blob_uuid", "job_uuid"):
+            data.ensure_index(name)
+    return CampaignStores(
+        docs=mongo_store(uri, OUTPUTS, timeout_s),
+        data=data,
+        ledger=mongo_store(uri, LEDGER, timeout_s),
+        folder=None,
+        _location=place,
+        _uri=uri,
+    )
