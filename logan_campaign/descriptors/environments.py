@@ -10,7 +10,7 @@ from ase import Atoms
 
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.descriptors.kernel import Descriptor, fading_shares, spectrum
-from logan_campaign.descriptors.lattice import Surroundings
+from logan_campaign.descriptors.lattice import nearest_neighbours
 from logan_campaign.descriptors.radial import MAX_N_MAX
 
 #: Environments at a time: their factors fit into a processor's second-level cache.
@@ -118,8 +118,8 @@ def power_spectrum(
     descriptor = make_descriptor(species, radial, r_cut, n_max, n_neighbour, cutoff)
     check_structure(atoms)
     indices = species_indices(atoms.numbers, descriptor.species)
-    vectors, neighbours = Surroundings(atoms, descriptor.r_cut).nearest(
-        atoms.get_positions(), np.arange(len(atoms)), descriptor.n_slots
+    vectors, neighbours = nearest_neighbours(
+        atoms, atoms.positions, np.arange(len(atoms)), descriptor.r_cut, descriptor.n_slots
     )
     kinds = np.where(neighbours >= 0, indices[neighbours], -1)
     spectra = environment_spectra(descriptor, vectors.astype(dtype), kinds)

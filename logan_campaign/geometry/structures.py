@@ -15,7 +15,6 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -25,6 +24,7 @@ from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
+from logan_campaign.geometry.neighbours import bonds_of
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
 MIN_DISTANCE_FACTOR = 0.5
@@ -202,17 +202,17 @@ def closest_collision(atoms: Atoms, factor: float) -> str | None:
     Periodic images count. Atoms are numbered from 0 in the text.
     """
     radii = covalent_radii[atoms.numbers]
-    bare = in_compact_cell(_bare(atoms))
-    first, second, distance = neighbor_list("ijd", bare, factor * radii)
-    if len(distance) == 0:
+    bonds = bonds_of(in_compact_cell(_bare(atoms)), factor)
+    if len(bonds.ratio) == 0:
         return None
-    limits = factor * (radii[first] + radii[second])
-    worst = int(np.argmin(distance / limits))
-    i, j = sorted((int(first[worst]), int(second[worst])))
+    worst = int(np.argmin(bonds.ratio))
+    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
     names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
     if i == j:
         names = f"{atoms.symbols[i]}{i} and its periodic image"
-    return f"{names} are {distance[worst]:.2f} Å apart (limit {limits[worst]:.2f} Å)"
+    sum_of_radii = radii[i] + radii[j]
+    distance, limit = bonds.ratio[worst] * sum_of_radii, factor * sum_of_radii
+    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"
 
 
 def cell_problem(

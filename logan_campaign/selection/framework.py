@@ -12,14 +12,8 @@ from pymatgen.core import Structure
 from logan_campaign.core import progress
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
-from logan_campaign.geometry.coordination import (
-    BOND_FACTOR,
-    Bonds,
-    CoordinationRanges,
-    count_neighbours,
-    find_bonds,
-    topology,
-)
+from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
+from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, find_bonds
 from logan_campaign.geometry.structures import from_atoms, structure_id
 from logan_campaign.geometry.symmetrization import find_operations, symmetrized
 from logan_campaign.matching.crystals import CrystalMatcher

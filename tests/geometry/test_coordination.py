@@ -1,4 +1,4 @@
-"""Bonds, learned coordination and network topologies of crystals."""
+"""Learned coordination and network topologies of crystals."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 
-from logan_campaign.geometry.coordination import (
-    CoordinationRanges,
-    bonds_of,
-    count_neighbours,
-    find_bonds,
-    topology,
-)
+from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
+from logan_campaign.geometry.neighbours import bonds_of, find_bonds
 from logan_campaign.geometry.structures import from_atoms
 
 
@@ -47,31 +40,6 @@ def lonsdaleite() -> Atoms:
 
 def name(atoms: Atoms) -> str:
     return topology(atoms.numbers, bonds_of(atoms))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_bonds_are_those_of_a_neighbour_list(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    cells = np.eye(3) * rng.uniform(2.5, 5.0, 3) + rng.normal(0, 0.8, (5, 3, 3))
-    numbers = np.array([6, 14, 8, 8])
-    positions = rng.uniform(-5, 10, (5, 4, 3))
-    bonds = find_bonds(numbers, positions, cells, 1.3)
-    for k in range(5):
-        atoms = Atoms(numbers, positions[k], cell=cells[k], pbc=True)
-        expected = sorted(
-            zip(*neighbor_list("ij", atoms, 1.3 * covalent_radii[numbers]), strict=True)
-        )
-        mine = bonds.structure == k
-        assert sorted(zip(bonds.first[mine], bonds.second[mine], strict=True)) == expected
-        vectors = (
-            positions[k][bonds.second[mine]]
-            + bonds.image[mine] @ cells[k]
-            - positions[k][bonds.first[mine]]
-        )
-        sums = (
-            covalent_radii[numbers][bonds.first[mine]] + covalent_radii[numbers][bonds.second[mine]]
-        )
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1) / sums, bonds.ratio[mine])
 
 
 def test_coordination_is_learned_and_judged() -> None:
