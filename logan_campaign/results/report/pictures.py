@@ -66,7 +66,7 @@ def _draw(figure: go.Figure, title: str) -> Figure:
             bbox_to_anchor=(0.5, 0.0), ncols=2 if len(entries) > 2 else len(entries),
         )  # fmt: skip
     if title:
-        drawn.suptitle(title, y=1.02)
+        drawn.suptitle(title, y=0.97)
     return drawn
 
 
