@@ -102,8 +102,9 @@ class Display:
             self._show()
 
     def _add(self, name: str, stage: str, total: float | None = None, completed: int = 0) -> Task:
-        fields = {"stage": stage, "count": "", "task": "", "note": ""}
-        self._bars.add_task(name, total=total, completed=completed, **fields)
+        self._bars.add_task(
+            name, total=total, completed=completed, stage=stage, count="", task="", note=""
+        )
         return self._bars.tasks[-1]
 
     def _report(self, bar: Task, event: JobProgress) -> None:

@@ -128,7 +128,8 @@ def find_bonds(
     """
     radii = covalent_radii[np.asarray(numbers, dtype=int)]
     reach = 2.0 * factor * float(radii.max(initial=0.0))
-    parts = [Bonds(*(np.zeros(0, dtype=int),) * 3, np.zeros((0, 3), dtype=int), np.zeros(0))]
+    none = np.zeros(0, dtype=int)
+    parts = [Bonds(none, none, none, np.zeros((0, 3), dtype=int), np.zeros(0))]
     for k, places in enumerate(positions):
         near = neighbours(places, None if cells is None else cells[k], reach)
         ratio = near.distance / (radii[near.first] + radii[near.second])
