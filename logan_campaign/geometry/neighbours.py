@@ -136,7 +136,8 @@ def find_bonds(
         order = np.lexsort((*near.image.T, near.second, near.first))
         order = order[ratio[order] < factor]
         which = np.full(len(order), k)
-        parts.append(Bonds(which, *(part[order] for part in near[:3]), ratio[order]))
+        first, second, image = near.first[order], near.second[order], near.image[order]
+        parts.append(Bonds(which, first, second, image, ratio[order]))
     return Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
