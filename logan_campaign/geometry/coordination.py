@@ -1,11 +1,12 @@
-"""Coordination and bonded networks, learned from a training set and judged for many structures.
+"""Coordination and nets of bonds, learned from a training set and judged for many structures.
 
 How many bonded neighbours (:mod:`~logan_campaign.geometry.neighbours`) of each species an atom
 of each species has is learned from the training set, not typed in.
 
-Networks are told apart by their coordination sequences: the number of atoms 1, 2, 3, … bonds
-away from each atom (Brunner and Laves 1971; used for zeolite frameworks by Meier and Moeck,
-doi 10.1016/0022-4596(79)90177-4). They do not depend on the choice of cell.
+A net is the network of a crystal's bonds. Nets are told apart by their coordination sequences:
+the number of atoms 1, 2, 3, … bonds away from each atom (Brunner and Laves 1971; used for
+zeolite frameworks by Meier and Moeck, doi 10.1016/0022-4596(79)90177-4). They do not depend on
+the choice of cell.
 """
 
 from __future__ import annotations
@@ -134,9 +135,9 @@ def _held(counted: Counter[int], limits: tuple[int, int]) -> int:
 
 
 def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SHELLS) -> str:
-    """Return a short name of a bonded network, ``'net-…'``.
+    """Return a short name of a net, ``'net-…'``.
 
-    Networks with the same coordination sequences, in the same proportions and with the same
+    Nets with the same coordination sequences, in the same proportions and with the same
     species, have the same name, whatever the cell, origin or order of the atoms.
 
     Args:

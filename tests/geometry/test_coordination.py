@@ -1,4 +1,4 @@
-"""Learned coordination and network topologies of crystals."""
+"""Learned coordination and net topologies of crystals."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rare_atoms_are_left_out_of_the_range_as_far_as_coverage_allows() -> Non
 
 
 @pytest.mark.parametrize("make", [quartz, cristobalite, lonsdaleite])
-def test_a_network_has_one_name_in_any_cell_order_and_with_small_displacements(make) -> None:
+def test_a_net_has_one_name_in_any_cell_order_and_with_small_displacements(make) -> None:
     atoms = make()
     larger = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, 0, 2]])
     larger = larger[np.random.default_rng(0).permutation(len(larger))]
@@ -82,7 +82,7 @@ def test_a_network_has_one_name_in_any_cell_order_and_with_small_displacements(m
     assert name(larger) == name(atoms)
 
 
-def test_different_networks_have_different_names() -> None:
+def test_different_nets_have_different_names() -> None:
     diamond = bulk("C", "diamond", a=3.57)
     assert name(diamond) != name(lonsdaleite())  # both: 4 neighbours, then 12
     assert name(quartz()) != name(cristobalite())
@@ -90,6 +90,6 @@ def test_different_networks_have_different_names() -> None:
     assert name(bulk("Si", "diamond", a=5.43)) != name(diamond)
 
 
-def test_lone_atoms_are_networks_too() -> None:
+def test_lone_atoms_are_nets_too() -> None:
     atoms = Atoms("He2", [[0, 0, 0], [0, 0, 5.0]], cell=[10, 10, 10], pbc=True)
     assert name(atoms) == name(Atoms("He", cell=[10, 10, 10], pbc=True))
