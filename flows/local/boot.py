@@ -1,6 +1,5 @@
 """First steps of a worker process, which :mod:`logan_campaign.flows.local.worker_pool` starts.
 
-
 Arguments: the module search path as a JSON list, and the file descriptors of the connection
 and of the lifeline. Nothing but the standard library is imported before the lifeline holds:
 a worker whose runner dies while it is still importing shall not live on.
