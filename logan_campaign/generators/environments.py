@@ -11,7 +11,6 @@ from ase import Atoms
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.environments import (
-    check_structure,
     environment_spectra,
     one_hot,
     species_indices,
@@ -19,6 +18,7 @@ from logan_campaign.descriptors.environments import (
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import nearest_neighbours
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.structures import check_finite
 
 
 class RealEnvironments(NamedTuple):
@@ -59,7 +59,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
     if not structures:
         raise InputError("there are no structures to train on")
     for k, atoms in enumerate(structures):
-        check_structure(atoms, f"training structure {k}")
+        check_finite(atoms, f"training structure {k}: ")
     species = sorted({int(z) for atoms in structures for z in atoms.numbers})
     missing = sorted(set(target.numbers) - set(species))
     if missing:

@@ -141,6 +141,27 @@ def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
         return None
 
 
+def check_finite(atoms: Atoms, label: str = "") -> None:
+    """Check that there are atoms, and positions and a cell that one can compute with.
+
+    Args:
+        atoms: any.
+        label: what the error opens with.
+
+    Raises:
+        StructureError: with the reason in one line.
+    """
+    if len(atoms) == 0:
+        raise StructureError(f"{label}structure has no atoms")
+    if not np.isfinite(atoms.positions).all():
+        raise StructureError(f"{label}positions are not finite")
+    if not np.isfinite(atoms.cell.array).all():
+        raise StructureError(f"{label}cell is not finite")
+    periodic = atoms.cell.array[atoms.pbc]
+    if np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
+        raise StructureError(f"{label}cell has no volume")
+
+
 def validate_atoms(atoms: Atoms) -> None:
     """Check that ``atoms`` is a structure one can train on or relax.
 
@@ -152,17 +173,11 @@ def validate_atoms(atoms: Atoms) -> None:
     Raises:
         StructureError: with the reason in one line.
     """
-    if len(atoms) == 0:
-        raise StructureError("structure has no atoms")
     if len(atoms) > MAX_ATOMS:
         raise StructureError(f"structure has {len(atoms)} atoms, more than {MAX_ATOMS}")
     _check_species(atoms.numbers)
-    if not np.isfinite(atoms.positions).all():
-        raise StructureError("positions are not finite")
-    periodic = _is_periodic(atoms)
-    if periodic:
-        if not np.isfinite(atoms.cell.array).all():
-            raise StructureError("cell is not finite")
+    check_finite(atoms)
+    if _is_periodic(atoms):
         problem = cell_problem(atoms.numbers, atoms.cell.array, periodic=True)
         if problem:
             raise StructureError(problem)
