@@ -6,41 +6,31 @@ import itertools
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import complete_cell, minkowski_reduce
 
+from logan_campaign.geometry.lattice import heights
 from logan_campaign.geometry.neighbours import neighbours
 
 
-def heights(cell: np.ndarray) -> np.ndarray:
-    """Return the distances (Å) between opposite faces of the cell(s); shape (..., 3)."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=-2)
-
-
-def translations(cell: np.ndarray, r_cut: float, pbc: np.ndarray | None = None) -> np.ndarray:
+def translations(cell: np.ndarray, r_cut: float) -> np.ndarray:
     """Return the lattice translations that can bring an atom within ``r_cut`` of another.
 
-    Two atoms are taken at their separation folded into [-1/2, 1/2] of each periodic cell
-    vector; a translation is listed if some such separation, shifted by it, is shorter than
+    Two atoms are taken at their separation folded into [-1/2, 1/2] of each cell vector; a translation is listed if some such separation, shifted by it, is shorter than
     ``r_cut``. Small and sheared cells simply get more translations.
 
     Args:
         cell: cell vectors as rows, shape (3, 3) or, for the union over cells, (n, 3, 3) (Å).
         r_cut: cutoff radius (Å).
-        pbc: which cell vectors are periodic; all by default.
 
     Returns:
         Integer array of shape (n_translations, 3); the first row is zero.
     """
     cells = np.asarray(cell, dtype=float).reshape(-1, 3, 3)
-    periodic = np.ones(3, dtype=bool) if pbc is None else np.asarray(pbc, dtype=bool)
-    reach = np.floor((r_cut / heights(cells)).max(axis=0) + 0.5).astype(int) * periodic
+    reach = np.floor((r_cut / heights(cells)).max(axis=0) + 0.5).astype(int)
     candidates = np.array(
         list(itertools.product(*(range(-reach[k], reach[k] + 1) for k in range(3)))), dtype=int
     )
     if len(cells) == 1:
-        # A non-periodic direction folds nothing, so it cannot rule a translation out.
-        free = np.where(periodic, 0.5, np.inf)
-        closest = _closest_distances(cells[0], candidates - free, candidates + free)
+        closest = _closest_distances(cells[0], candidates - 0.5, candidates + 0.5)
         candidates = candidates[closest < 1.001 * r_cut]
     return candidates[np.argsort(np.abs(candidates).sum(axis=1), kind="stable")]
 
@@ -67,11 +57,6 @@ def _closest_distances(cell: np.ndarray, low: np.ndarray, high: np.ndarray) -> n
         if moved.max() < 1e-7:
             break
     return np.where(moved < 1e-5, np.linalg.norm(x @ cell, axis=1), 0.0)
-
-
-def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Return the most compact cell of the same lattice; empty vectors are completed."""
-    return np.asarray(minkowski_reduce(complete_cell(cell), pbc=pbc)[0])
 
 
 def nearest_neighbours(

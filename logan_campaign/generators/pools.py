@@ -10,9 +10,9 @@ import numpy as np
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells.lattices import covering_translations
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.lattice import reduced_cell
 
 
 class GeneratedPool(NamedTuple):
@@ -118,7 +118,7 @@ def _reduced(images: np.ndarray | None, r_cut: float, cells: np.ndarray) -> np.n
     """Return the reduced cells of the same lattices, if the translations hold for them."""
     if not len(cells):
         return cells
-    reduced = np.stack([reduced_cell(cell, np.ones(3, dtype=bool)) for cell in cells])
+    reduced = np.stack([reduced_cell(cell) for cell in cells])
     table = set(map(tuple, ([] if images is None else images)))
     if not {tuple(row) for row in covering_translations(reduced, r_cut)} <= table:
         raise InputError(

@@ -14,7 +14,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
-from ase.geometry import minkowski_reduce
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -24,6 +23,7 @@ from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
+from logan_campaign.geometry.lattice import reduced_cell
 from logan_campaign.geometry.neighbours import bonds_of
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
@@ -198,7 +198,7 @@ def in_compact_cell(atoms: Atoms) -> Atoms:
     """
     if not atoms.pbc.all():
         return atoms
-    reduced, _ = minkowski_reduce(atoms.cell.array)
+    reduced = reduced_cell(atoms.cell.array)
     if _longest(atoms.cell.array) <= 2.0 * _longest(reduced):
         return atoms
     compact = atoms.copy()
@@ -272,8 +272,7 @@ def cell_problem(
             f"at least {filled / CLOSEST_PACKING:.1f} Å³ are needed"
         )
     if periodic:
-        reduced, _ = minkowski_reduce(cell)
-        shortest = float(np.linalg.norm(reduced, axis=1).min())
+        shortest = float(np.linalg.norm(reduced_cell(cell), axis=1).min())
         if shortest < radii.max():
             symbol = chemical_symbols[int(numbers[radii.argmax()])]
             return (

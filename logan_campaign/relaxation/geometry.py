@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import minkowski_reduce
 
+from logan_campaign.geometry.lattice import heights, reduced_cell
 from logan_campaign.geometry.neighbours import BOND_FACTOR, find_bonds, neighbours
 from logan_campaign.geometry.structures import closest_collision
 
@@ -47,8 +47,7 @@ def fragments(atoms: Atoms, factor: float = BOND_FACTOR) -> list[str]:
 
 def cell_heights(atoms: Atoms) -> np.ndarray:
     """Return the three distances (Å) between opposite faces of the reduced cell."""
-    cell, _ = minkowski_reduce(atoms.cell.complete())
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell).T, axis=1)
+    return heights(reduced_cell(atoms.cell.array))
 
 
 def collapse(atoms: Atoms, reference_volume: float | None = None) -> str:
