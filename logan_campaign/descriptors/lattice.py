@@ -14,8 +14,9 @@ from logan_campaign.geometry.neighbours import neighbours
 def translations(cell: np.ndarray, r_cut: float) -> np.ndarray:
     """Return the lattice translations that can bring an atom within ``r_cut`` of another.
 
-    Two atoms are taken at their separation folded into [-1/2, 1/2] of each cell vector; a translation is listed if some such separation, shifted by it, is shorter than
-    ``r_cut``. Small and sheared cells simply get more translations.
+    Two atoms are taken at their separation folded into [-1/2, 1/2] of each cell vector; a
+    translation is listed if some such separation, shifted by it, is shorter than ``r_cut``.
+    Small and sheared cells simply get more translations.
 
     Args:
         cell: cell vectors as rows, shape (3, 3) or, for the union over cells, (n, 3, 3) (Å).
