@@ -27,7 +27,8 @@ from logan_campaign.flows.rounds import member_seed
 from logan_campaign.generators import wgan
 from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.generators.target import Target
-from logan_campaign.geometry.coordination import BOND_FACTOR, find_bonds, topology
+from logan_campaign.geometry.coordination import topology
+from logan_campaign.geometry.neighbours import BOND_FACTOR, find_bonds
 from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import CrystalMatcher
 from logan_campaign.selection import (

@@ -324,7 +324,8 @@ def speed(folder: Path, seeds: list[int], members: int) -> Any:
 
 def draw(folder: Path, seed: int, members: int) -> Path:
     """Draw the map of 20 k-means clusters of one ensemble, with the known isomers."""
-    from logan_campaign.results.plots import plot_map
+    from matplotlib.figure import Figure
+
     from logan_campaign.selection import KMeansSelection, chart, select
     from logan_campaign.sources import BuiltinSource
 
@@ -338,15 +339,18 @@ def draw(folder: Path, seed: int, members: int) -> Path:
     drawn = chart(pool, chosen, [spec], [entry.structure for entry in known.entries])
     truth = Truth(folder / "relaxed.jsonl")
     found = [r for r in chosen.indices.tolist() if truth.of(pool.positions[r])["smiles"]]
-    figure = plot_map(
-        drawn.places,
-        chosen.labels,
-        picks=chosen.indices,
-        found=np.array(found, dtype=int),
-        known=drawn.known,
-        explained_variance=drawn.explained_variance,
-        title=f"C5H12O: {len(pool)} structures of {members} models, 20 clusters",
-    )
+    places, picks = drawn.places[:, :2], drawn.places[chosen.indices]
+    figure = Figure(figsize=(7.0, 5.6), layout="constrained")
+    axes = figure.add_subplot(xlabel="first component", ylabel="second component")
+    axes.scatter(*places.T, c=chosen.labels, cmap="tab20", s=2, alpha=0.5, rasterized=True)
+    axes.scatter(*picks[:, :2].T, c="black", s=16, label="picked")
+    rings = {"facecolors": "none", "edgecolors": "black", "s": 70}
+    axes.scatter(*places[found].T, **rings, label="a molecule after relaxation")
+    axes.scatter(*drawn.known[:, :2].T, c="red", marker="x", s=45, label="known")
+    for limits, values in zip((axes.set_xlim, axes.set_ylim), places.T, strict=True):
+        limits(*np.nanquantile(values, [0.001, 0.999]))  # a few broken ones lie far out
+    axes.legend(frameon=False)
+    axes.set_title(f"C5H12O: {len(pool)} structures of {members} models, 20 clusters")
     path = folder / f"map-seed{seed}.png"
     save_figure(figure, path, dpi=120)
     return path

@@ -11,7 +11,8 @@ from ase import Atoms
 from ase.io import read
 
 from logan_campaign.core.documents import StructureEntry
-from logan_campaign.geometry.coordination import Bonds, count_neighbours, find_bonds, topology
+from logan_campaign.geometry.coordination import count_neighbours, topology
+from logan_campaign.geometry.neighbours import Bonds, find_bonds
 from logan_campaign.geometry.structures import from_atoms, structure_id
 from logan_campaign.matching import CrystalMatcher
 from logan_campaign.sources import BuiltinSource

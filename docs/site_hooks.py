@@ -16,7 +16,7 @@ from logan_campaign.campaign.spec import CampaignSpec
 
 ROOT = Path(__file__).parents[1]
 #: Files of the root that are pages, too.
-ROOT_PAGES = ("CHANGELOG.md",)
+ROOT_PAGES = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")
 #: Where the tables of all keys go in reference/spec.md.
 KEYS = "<!-- every key of the spec -->"
 #: What counts as a unit at the end of a description, in parentheses.
@@ -34,10 +34,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Put the tables of keys into the page that asks for them."""
-    if KEYS not in markdown:
-        return markdown
-    return markdown.replace(KEYS, "\n".join(spec_tables(CampaignSpec.model_json_schema())))
+    """Put in the tables of keys where a page asks for them; lead to the root's pages."""
+    if KEYS in markdown:
+        keys = "\n".join(spec_tables(CampaignSpec.model_json_schema()))
+        markdown = markdown.replace(KEYS, keys)
+    names = "|".join(map(re.escape, ROOT_PAGES))
+    to_root = rf"\]\(\.\./(?P<up>(\.\./)*)(?P<name>{names})"
+    return re.sub(to_root, lambda found: f"]({found['up']}{found['name'].lower()}", markdown)
 
 
 def _from_root(text: str) -> str:

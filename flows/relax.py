@@ -24,7 +24,7 @@ from logan_campaign.core.files import write_atomically
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
 from logan_campaign.geometry.molecules import perceive_smiles
-from logan_campaign.geometry.structures import spacegroup_symbol
+from logan_campaign.geometry.structures import spacegroup_symbol, to_atoms
 from logan_campaign.relaxation.levels import (
     ASELevel,
     CalculatorLevel,
@@ -34,7 +34,7 @@ from logan_campaign.relaxation.levels import (
     XTBLevel,
     parse_level,
 )
-from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key, to_atoms
+from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_key
 
 
 class EarlierWork(BaseModel):

@@ -14,8 +14,10 @@ import pytest
 import typer
 import yaml
 
+from logan_campaign import __version__
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.app import app, load_commands
+from logan_campaign.results import citation
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -115,6 +117,17 @@ def test_specs_in_the_tutorial_are_those_that_run() -> None:
     shown = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     example = (ROOT / "examples/quick.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(shown[0]) == yaml.safe_load(example)
+
+
+def test_the_citation_file_cites_this_version_and_the_paper() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__
+    paper = cited["preferred-citation"]
+    assert (paper["title"], paper["journal"]) == (citation.TITLE, citation.JOURNAL)
+    found = (paper["volume"], paper["start"], paper["year"])
+    assert found == (citation.VOLUME, citation.ARTICLE, citation.YEAR)
+    names = [(author["given-names"], author["family-names"]) for author in paper["authors"]]
+    assert names == list(citation.AUTHORS)
 
 
 @pytest.fixture(scope="module")

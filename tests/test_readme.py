@@ -111,8 +111,11 @@ def test_the_map_of_the_first_run_is_drawn(
     picture = (folder / "map.svg").read_text(encoding="utf-8")
     status = json.loads(output(folder, capsys, "status", "quick", "--json"))
     picked = status["selections"][0]["n_candidates"]
-    for text in (f"picked ({picked})", "known (2)", "first principal component"):
-        assert f"<!-- {text}" in picture  # matplotlib says so of texts that it draws as paths
+    assert "known (2)" in picture
+    assert "first principal component" in picture
+    assert f"{picked} picked by" in picture
+    legends = re.findall(r">(?:picked|found: \w+) \((\d+)\)<", picture)
+    assert sum(map(int, legends)) == picked
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["logan-campaign", "map", str(folder / "quick"), "map.bmp"])
         with pytest.raises(SystemExit, match="2"):

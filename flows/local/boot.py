@@ -1,4 +1,4 @@
-"""First steps of a worker process; run as a script by :mod:`logan_campaign.flows.local.pool`.
+"""First steps of a worker process, which :mod:`logan_campaign.flows.local.worker_pool` starts.
 
 Arguments: the module search path as a JSON list, and the file descriptors of the connection
 and of the lifeline. Nothing but the standard library is imported before the lifeline holds:

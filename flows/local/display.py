@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.events import (
     Event,
     JobFailed,
@@ -25,42 +30,6 @@ from logan_campaign.flows.local.graph import JobKey, StageCount
 
 _REDRAW_EVERY_S = 0.25
 _LINE_EVERY_S = 5.0
-
-
-class TimeLeft:
-    """Estimates the time left from the share of the work done since it first looked."""
-
-    def __init__(self, share: float) -> None:
-        self._start, self._share = time.monotonic(), share
-
-    def __call__(self, share: float) -> float | None:
-        """Return the time left in seconds when ``share`` is done; None if it cannot tell."""
-        gained = share - self._share
-        if gained <= 0:
-            return None
-        return (time.monotonic() - self._start) * (1 - share) / gained
-
-
-class _Job:
-    def __init__(self, name: str, task: str) -> None:
-        self.name, self.task, self.started = name, task, time.monotonic()
-        self.progress: Progress | None = None
-        self._left = TimeLeft(0.0)
-
-    @property
-    def share(self) -> float:
-        done = self.progress
-        return min(1.0, done.completed / done.total) if done and done.total > 0 else 0.0
-
-    @property
-    def left(self) -> float | None:
-        return self._left(self.share)
-
-    def report(self, progress: Progress) -> None:
-        before = self.progress
-        self.progress = progress
-        if before is None or before.task != progress.task:
-            self._left = TimeLeft(self.share)
 
 
 class Display:
@@ -77,17 +46,28 @@ class Display:
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True)
         self.quiet = quiet
-        self._stages: dict[str, StageCount] = {}
-        self._left: dict[str, TimeLeft] = {}
-        self._jobs: dict[JobKey, _Job] = {}
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(30),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[task]} {task.fields[note]}", style="dim", markup=False),
+            console=self.console,
+            auto_refresh=False,  # by a thread, in a process that forks
+            transient=True,
+            disable=quiet or not self.console.is_terminal,
+            get_time=lambda: time.monotonic(),
+            speed_estimate_period=math.inf,
+        )
+        self._counts: dict[str, StageCount] = {}
+        self._stages: dict[str, Task] = {}
+        self._jobs: dict[JobKey, Task] = {}
         self._shown_at = time.monotonic()
         self._last_line = ""
-        self._live: Live | None = None
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal and not self.quiet:
-            self._live = Live(console=self.console, auto_refresh=False, transient=True)
-            self._live.start()
+        if not self._bars.disable:
+            self._bars.start()
         return self
 
     def __exit__(
@@ -96,91 +76,83 @@ class Display:
         err: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
+        if not self._bars.disable:
+            self._bars.stop()
 
     def __call__(self, event: Event) -> None:
         """Take in an event, and redraw if it is time."""
         if isinstance(event, RunStarted | JobsAdded | JobFinished | JobFailed):
-            self._stages = event.stages
+            self._counts = event.stages
         if isinstance(event, JobStarted):
-            self._jobs[event.key] = _Job(event.name, event.task)
             stage = event.task
-            if stage not in self._left:
-                self._left[stage] = TimeLeft(self._share(stage))
+            if stage not in self._stages:
+                count = self._counts.get(stage, StageCount(0, 1))
+                self._stages[stage] = self._add(stage, stage, count.all, count.ended)
+            self._jobs[event.key] = self._add(f"  {event.name}", stage)
         elif isinstance(event, JobProgress):
-            self._jobs[event.key].report(event.progress)
-        elif isinstance(event, JobFinished | JobFailed):
-            self._jobs.pop(event.key, None)
+            self._report(self._jobs[event.key], event)
+        elif isinstance(event, JobFinished | JobFailed) and event.key in self._jobs:
+            self._bars.remove_task(self._jobs.pop(event.key).id)
         if isinstance(event, JobFailed):
             line = Text(f"failed: {event.name}: {event.error}", style="red", overflow="fold")
             self.console.print(line, soft_wrap=True)
+        for stage, bar in self._stages.items():
+            self._count(stage, bar)
         if not self.quiet:
             self._show()
 
+    def _add(self, name: str, stage: str, total: float | None = None, completed: int = 0) -> Task:
+        self._bars.add_task(
+            name, total=total, completed=completed, stage=stage, count="", task="", note=""
+        )
+        return self._bars.tasks[-1]
+
+    def _report(self, bar: Task, event: JobProgress) -> None:
+        said = event.progress
+        # what a job does next has a time left of its own
+        change = self._bars.update if bar.fields.get("task") == said.task else self._bars.reset
+        change(
+            bar.id,
+            total=said.total,
+            completed=said.completed,
+            count=f"{said.completed}/{said.total}",
+            task=said.task,
+            note=said.note,
+            stage=bar.fields["stage"],
+        )
+
+    def _count(self, stage: str, bar: Task) -> None:
+        ended, all_ = self._counts.get(stage, StageCount(0, 1))
+        running = sum(
+            job.percentage / 100 for job in self._jobs.values() if job.fields["stage"] == stage
+        )
+        # of a job that does several things one after the other, the share may fall
+        done = max(bar.completed, min(all_, ended + running))
+        count = f"{ended}/{all_}"
+        self._bars.update(bar.id, total=all_, completed=done, count=count, visible=ended < all_)
+
     def _show(self) -> None:
-        every = _REDRAW_EVERY_S if self._live else _LINE_EVERY_S
+        every = _LINE_EVERY_S if self._bars.disable else _REDRAW_EVERY_S
         if time.monotonic() - self._shown_at < every:
             return
         self._shown_at = time.monotonic()
-        if self._live:
-            self._live.update(self.table(), refresh=True)
+        if not self._bars.disable:
+            self._bars.refresh()
         elif (line := self.line()) != self._last_line:
             self._last_line = line
             self.console.print(Text(line), soft_wrap=True)
 
-    def table(self) -> Table:
-        """Return the bars: stages under way, then the jobs that are running."""
-        table = Table.grid(padding=(0, 1))
-        for stage in self._under_way():
-            ended, all_ = self._stages[stage]
-            share = self._share(stage)
-            table.add_row(
-                Text(stage, style="bold"),
-                ProgressBar(total=1.0, completed=share, width=30),
-                f"{ended}/{all_}",
-                _clock(self._left[stage](share)),
-                "",
-            )
-        for job in self._jobs.values():
-            progress = job.progress
-            table.add_row(
-                Text(f"  {job.name}"),
-                ProgressBar(total=1.0, completed=job.share, width=30, pulse=progress is None),
-                f"{progress.completed}/{progress.total}" if progress else "",
-                _clock(job.left),
-                Text(f"{progress.task} {progress.note}" if progress else "", style="dim"),
-            )
-        ended, all_ = map(sum, zip(*self._stages.values(), strict=True)) if self._stages else (0, 0)
-        table.add_row(Text("all jobs so far", style="dim"), "", f"{ended}/{all_}", "", "")
-        return table
-
     def line(self) -> str:
-        """Return the same in one line."""
+        """Return in one line what the bars show."""
         parts = []
-        for stage in self._under_way():
-            ended, all_ = self._stages[stage]
-            left = self._left[stage](self._share(stage))
-            parts.append(f"{stage} {ended}/{all_}" + (f" ({_clock(left)} left)" if left else ""))
-        for job in self._jobs.values():
-            if job.progress:
-                done = f"{job.progress.completed}/{job.progress.total} {job.progress.note}"
-                parts.append(f"{job.name}: {done}".strip())
+        for stage, bar in self._stages.items():
+            if bar.visible:
+                left = bar.time_remaining
+                when = "" if left is None else f" ({timedelta(seconds=round(left))} left)"
+                parts.append(f"{stage} {bar.fields['count']}{when}")
+        parts += [
+            f"{bar.description.strip()}: {bar.fields['count']} {bar.fields['note']}".strip()
+            for bar in self._jobs.values()
+            if bar.fields["count"]
+        ]
         return "; ".join(parts)
-
-    def _under_way(self) -> list[str]:
-        """Stages that have begun in this run and have jobs left."""
-        return [s for s, n in self._stages.items() if s in self._left and n.ended < n.all]
-
-    def _share(self, stage: str) -> float:
-        ended, all_ = self._stages.get(stage, (0, 1))
-        running = sum(job.share for job in self._jobs.values() if job.task == stage)
-        return min(1.0, (ended + running) / all_)
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "-:--:--"
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

@@ -43,8 +43,8 @@ from logan_campaign.flows.local.events import (
 from logan_campaign.flows.local.graph import Graph, JobKey, JobState, Node
 from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
-from logan_campaign.flows.local.pool import Message, Pool
 from logan_campaign.flows.local.worker import LOG_NAME, one_line
+from logan_campaign.flows.local.worker_pool import Message, WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class _Runner:
         if self.graph.done:
             return
         try:
-            with Pool(n_workers, self.work_dir, pin) as pool:
+            with WorkerPool(n_workers, self.work_dir, pin) as pool:
                 while not self.graph.done and signals.received is None:
                     while pool.idle() and (node := self.graph.take()):
                         self._start(node, pool)
@@ -193,7 +193,7 @@ class _Runner:
             self.running.clear()
             self._publish(over=True)
 
-    def _start(self, node: Node, pool: Pool) -> None:
+    def _start(self, node: Node, pool: WorkerPool) -> None:
         with _store_errors():
             outputs = ",".join(self._outputs_for(node))
         stores = dumps(list(self.jobstore.additional_stores))

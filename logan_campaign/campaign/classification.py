@@ -13,29 +13,21 @@ earliest where that is equal.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
-from pymatgen.core import Structure
 from scipy.stats import median_abs_deviation
 
+from logan_campaign.campaign.identity import Identity, Item, Known, KnownSet
 from logan_campaign.core.documents import (
     Candidate,
-    CandidateState,
     Geometry,
     RelaxationDoc,
     RelaxationState,
-    StructureEntry,
     TargetKind,
     Verdict,
 )
-from logan_campaign.geometry.formulas import reduced_formula
-from logan_campaign.geometry.molecules import conformer_rmsd, perceive
-from logan_campaign.geometry.structures import formula, kind_of, spacegroup_symbol, structure_id
-from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
+from logan_campaign.geometry.structures import formula, kind_of
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.selection.screening import ScreeningSpec, screen
 
@@ -51,200 +43,6 @@ _HOLE_EV_PER_ATOM = 2.0
 _HOLE_SPREADS = 10.0
 
 _NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
-
-
-class KnownSet(NamedTuple):
-    """A set that candidates are compared against."""
-
-    id: str
-    role: Literal["training", "known", "found"]
-    """Models were trained on it, it holds targets that they never saw, or what earlier rounds
-    found; labels of the latter are candidates."""
-    entries: Sequence[StructureEntry]
-
-
-#: Normalised rms distance (None for molecules) and distance in Å.
-_Apart = tuple[float | None, float]
-
-
-class _Known(NamedTuple):
-    """The known entry that a candidate equals."""
-
-    known_set: KnownSet
-    entry: StructureEntry
-    distance: _Apart | None
-    """None for molecules whose conformers all count as the same."""
-
-
-@dataclass
-class _Item:
-    """One structure under comparison, at its place in the order of candidates."""
-
-    candidate_id: str
-    structure: Geometry
-    energy_ev: float | None = None  # None too where it compares with none
-    smiles: str | None = None
-    spacegroup: str | None = None
-    key: str | None = None
-    reason: str = ""
-    compared: dict[str, int] | None = None
-
-    def verdict(
-        self,
-        state: CandidateState,
-        reason: str = "",
-        known: _Known | None = None,
-        match: str | None = None,
-        distance: _Apart | None = None,
-    ) -> Verdict:
-        distance = known.distance if known else distance
-        return Verdict(
-            candidate_id=self.candidate_id,
-            state=state,
-            reason=reason,
-            match=known.entry.id if known else match,
-            match_label=known.entry.label if known else None,
-            match_set=known.known_set.id if known else None,
-            rms=distance[0] if distance else None,
-            rms_angstrom=distance[1] if distance else None,
-            smiles=self.smiles,
-            spacegroup=self.spacegroup,
-            compared=self.compared,
-        )
-
-
-class _Identity:
-    """Equality of structures of one kind: the one thing that differs between kinds."""
-
-    def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
-        # What was found before is a copy, whatever else it equals. Then targets: where a target
-        # is in the training set too, it is a target.
-        order = ("found", "known", "training")
-        self._known = sorted(known, key=lambda known_set: order.index(known_set.role))
-        self._matching = matching
-        self.kind = kind
-        self._matchers: dict[Tolerance, CrystalMatcher] = {}
-        self._reductions = CrystalMatcher()
-        self._crystals = [
-            (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
-        ]
-        self._by_key: dict[str, dict[str, list[_Known]]] = {}
-        self._compositions = {
-            known_set.role: Counter(
-                _composition(entry.formula, kind)
-                for other in self._known
-                if other.role == known_set.role
-                for entry in other.entries
-            )
-            for known_set in self._known
-        }
-
-    def describe(self, item: _Item) -> None:
-        """Fill in SMILES and key, or the space group, and how many entries may be equal."""
-        composition = _composition(formula(item.structure), self.kind)
-        item.compared = {role: names[composition] for role, names in self._compositions.items()}
-        if isinstance(item.structure, Structure):
-            item.spacegroup = spacegroup_symbol(item.structure)
-        else:
-            found = perceive(item.structure, self._matching.identity)
-            item.smiles, item.key, item.reason = found
-
-    def known(self, item: _Item, tolerance: Tolerance) -> _Known | None:
-        """Return the known entry that ``item`` equals; the nearest, then a target."""
-        if self.kind == "molecule":
-            return self._known_molecule(item)
-        best: _Known | None = None
-        nearest = math.inf
-        for known_set, crystals in self._crystals:
-            if best is not None and best.known_set.role == "found":
-                break
-            match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
-            if match is None:
-                continue
-            if match.rms < nearest:
-                best, nearest = (
-                    _Known(known_set, match.entry, (match.rms, match.rms_angstrom)),
-                    match.rms,
-                )
-        return best
-
-    def groups(self, items: Sequence[_Item], tolerance: Tolerance) -> list[list[int]]:
-        """Group equal items: lists of indices."""
-        if self.kind == "crystal":
-            return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
-        groups: dict[str, list[int]] = {}
-        for index, item in enumerate(items):
-            # Without a graph it equals nothing but itself.
-            name = f"key {item.key}" if item.key is not None else f"item {index}"
-            groups.setdefault(name, []).append(index)
-        if self._matching.conformer_rmsd is None:
-            return list(groups.values())
-        return [part for members in groups.values() for part in self._conformers(items, members)]
-
-    def _conformers(self, items: Sequence[_Item], members: Sequence[int]) -> list[list[int]]:
-        """Split a group of molecules with one graph: leaders in the order of content hash."""
-        groups: list[list[int]] = []
-        for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
-            for group in groups:
-                if self._same_conformer(items[group[0]].structure, items[index].structure):
-                    group.append(index)
-                    break
-            else:
-                groups.append([index])
-        return groups
-
-    def _same_conformer(self, first: Geometry, second: Geometry) -> bool:
-        limit = self._matching.conformer_rmsd
-        apart = conformer_rmsd(first, second)
-        return limit is not None and apart is not None and apart <= limit
-
-    def distance(self, first: _Item, second: _Item, tolerance: Tolerance) -> _Apart | None:
-        """Return the rms distance of two items that may be equal."""
-        if self.kind == "molecule":
-            if self._matching.conformer_rmsd is None:
-                return None
-            apart = conformer_rmsd(first.structure, second.structure)
-            return None if apart is None else (None, apart)
-        one, two = _crystal(first.structure), _crystal(second.structure)
-        return self._matcher(tolerance).distance(one, two)
-
-    def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
-        if tolerance not in self._matchers:
-            self._matchers[tolerance] = CrystalMatcher(
-                tolerance, share=self._reductions, mode=self._matching.mode
-            )
-        return self._matchers[tolerance]
-
-    def _known_molecule(self, item: _Item) -> _Known | None:
-        """Return the known molecule that an item equals: the nearest conformer, if asked."""
-        if item.key is None:
-            return None
-        found = self._index(formula(item.structure)).get(item.key, [])
-        if self._matching.conformer_rmsd is None:
-            return found[0] if found else None
-        best: _Known | None = None
-        nearest = self._matching.conformer_rmsd
-        for known in found:
-            apart = conformer_rmsd(item.structure, known.entry.structure)
-            if apart is not None and (apart < nearest or (best is None and apart <= nearest)):
-                best, nearest = known._replace(distance=(None, apart)), apart
-        return best
-
-    def _index(self, composition: str) -> dict[str, list[_Known]]:
-        """Return the known molecules of a composition by key; targets before training sets.
-
-        Keys are perceived from geometries, as those of candidates are.
-        """
-        if composition not in self._by_key:
-            by_key = self._by_key.setdefault(composition, {})
-            for known_set in self._known:
-                for entry in known_set.entries:
-                    if entry.formula != composition:
-                        continue
-                    key = perceive(entry.structure, self._matching.identity).key
-                    if key is not None:
-                        by_key.setdefault(key, []).append(_Known(known_set, entry, None))
-        return self._by_key[composition]
 
 
 def screen_and_match(
@@ -273,15 +71,15 @@ def screen_and_match(
         One verdict per candidate, in order.
     """
     kind = _kind([candidate.goes_on for candidate in candidates])
-    identity = _Identity(known, matching, kind)
+    identity = Identity(known, matching, kind)
     tolerance = matching.tolerance_before_relaxation
     learned = screening.learn(
         entry.structure for s in known if s.role == "training" for entry in s.entries
     )
     verdicts: dict[str, Verdict] = {}
-    plausible: list[_Item] = []
+    plausible: list[Item] = []
     for candidate in candidates:
-        item = _Item(candidate.id, candidate.goes_on)
+        item = Item(candidate.id, candidate.goes_on)
         reason = screen(candidate.goes_on, screening, kind == "crystal", learned)
         if reason is not None:
             verdicts[item.candidate_id] = item.verdict("rejected", reason)
@@ -325,7 +123,7 @@ def between_levels(
         One verdict per candidate, in order.
     """
     kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
-    identity = _Identity(known, matching, kind)
+    identity = Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
     items = _above_holes(items, verdicts)
@@ -356,7 +154,7 @@ def classify(
     Arguments and order of results as in :func:`between_levels`.
     """
     kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
-    identity = _Identity(known, matching, kind)
+    identity = Identity(known, matching, kind)
     tolerance = matching.tolerance
     items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
     items = _above_holes(items, verdicts)
@@ -394,7 +192,7 @@ def classify(
 
 
 def _compare(
-    items: Sequence[_Item], identity: _Identity, tolerance: Tolerance, verdicts: dict[str, Verdict]
+    items: Sequence[Item], identity: Identity, tolerance: Tolerance, verdicts: dict[str, Verdict]
 ) -> None:
     """Add verdicts on plausible candidates before the last level.
 
@@ -432,13 +230,13 @@ def _compare(
 def _relaxed(
     candidate_ids: Sequence[str],
     relaxations: Sequence[RelaxationDoc | None],
-    identity: _Identity,
+    identity: Identity,
     good_states: Collection[RelaxationState],
-) -> tuple[list[_Item], dict[str, Verdict]]:
+) -> tuple[list[Item], dict[str, Verdict]]:
     """Return the usable relaxed structures, and verdicts on those that are not."""
     if len(relaxations) != len(candidate_ids):
         raise ValueError("one relaxation (or None) per candidate is needed")
-    items: list[_Item] = []
+    items: list[Item] = []
     verdicts: dict[str, Verdict] = {}
     for candidate_id, relaxation in zip(candidate_ids, relaxations, strict=True):
         if relaxation is None:
@@ -449,7 +247,7 @@ def _relaxed(
         if relaxation.candidate_id != candidate_id:
             raise ValueError(f"relaxation of {relaxation.candidate_id} given for {candidate_id}")
         energy = relaxation.energy_ev if relaxation.comparable else None
-        item = _Item(candidate_id, relaxation.structure, energy)
+        item = Item(candidate_id, relaxation.structure, energy)
         if relaxation.state not in good_states:
             state = relaxation.state.replace("_", " ")
             reason = f"{state}: {relaxation.reason}" if relaxation.reason else state
@@ -463,7 +261,7 @@ def _relaxed(
     return items, verdicts
 
 
-def _above_holes(items: Sequence[_Item], verdicts: dict[str, Verdict]) -> list[_Item]:
+def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[Item]:
     """Return the items without those in holes of the potential, with verdicts on these.
 
     Minima of one composition lie within a few eV/atom; one far below all that is usual among
@@ -495,8 +293,8 @@ def _above_holes(items: Sequence[_Item], verdicts: dict[str, Verdict]) -> list[_
 
 
 def _within(
-    items: Sequence[_Item], window_ev_per_atom: float, verdicts: dict[str, Verdict]
-) -> list[_Item]:
+    items: Sequence[Item], window_ev_per_atom: float, verdicts: dict[str, Verdict]
+) -> list[Item]:
     """Return the items within an energy window, and add verdicts on the others."""
     energies = {
         item.candidate_id: item.energy_ev / len(item.structure)
@@ -545,7 +343,7 @@ def reserves(
     return found
 
 
-def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
+def _lowest(items: Sequence[Item], members: Sequence[int]) -> int:
     """Return the member of lowest energy; those without energy last, then by order."""
 
     def rank(index: int) -> tuple[bool, float, int]:
@@ -558,26 +356,21 @@ def _lowest(items: Sequence[_Item], members: Sequence[int]) -> int:
     return min(members, key=rank)
 
 
-def _duplicate(identity: _Identity, item: _Item, of: _Item, tolerance: Tolerance) -> Verdict:
+def _duplicate(identity: Identity, item: Item, of: Item, tolerance: Tolerance) -> Verdict:
     distance = identity.distance(item, of, tolerance)
     return item.verdict("duplicate", match=of.candidate_id, distance=distance)
 
 
-def _found_before(item: _Item, known: _Known) -> Verdict:
+def _found_before(item: Item, known: Known) -> Verdict:
     """Return the verdict on a copy of what an earlier round has found."""
     return item.verdict("duplicate", match=known.entry.label, distance=known.distance)
 
 
-def _unsupported(item: _Item) -> str:
+def _unsupported(item: Item) -> str:
     """Return what is to be said of a new structure that no entry could have equalled, or ''."""
     if item.compared and any(item.compared.values()):
         return ""
     return f"no known entry of {formula(item.structure)} to compare with"
-
-
-def _composition(hill: str, kind: TargetKind) -> str:
-    """Return what equal structures have in common; crystals come in cells of any size."""
-    return hill if kind == "molecule" else reduced_formula(hill)
 
 
 def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> list[Verdict]:
@@ -590,9 +383,3 @@ def _kind(structures: Sequence[Geometry]) -> TargetKind:
     if len(kinds) > 1:
         raise ValueError("candidates of one campaign are molecules or crystals, not both")
     return kinds.pop() if kinds else "molecule"
-
-
-def _crystal(structure: Geometry) -> Structure:
-    if not isinstance(structure, Structure):
-        raise ValueError("a crystal is needed to match crystals")
-    return structure

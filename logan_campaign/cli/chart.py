@@ -16,7 +16,6 @@ from logan_campaign.cli.common import (
     opened,
 )
 from logan_campaign.core.errors import InputError
-from logan_campaign.core.files import file_errors
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -28,10 +27,9 @@ def map_(
     store: StoreOption = None,
 ) -> None:
     """Draw the PCA map: clusters, picks, known structures and what was found."""
-    import numpy as np
-
     from logan_campaign.results import Campaign, Results
-    from logan_campaign.results.plots import plot_map
+    from logan_campaign.results.report.charts import map_chart
+    from logan_campaign.results.report.pictures import write_picture
 
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"cannot draw {path}: give a name that ends in {', '.join(_FORMATS)}")
@@ -39,19 +37,13 @@ def map_(
         if not record.selections:
             raise InputError(f"{record.name} has selected nothing yet: there is no map to draw")
         found = Campaign(Results(database.stores, owns_stores=False), record)
-        chart = found.pca_map()
-        good = set(found.candidates(state=["rediscovered", "new"]).ids())
-    placed = list(zip(chart.candidate_ids, chart.picks, strict=True))
-    figure = plot_map(
-        chart.pca,
-        chart.label,
-        picks=chart.picks,
-        found=np.array([row for identity, row in placed if identity in good], dtype=int),
-        known=chart.known_pca,
-        explained_variance=chart.explained_variance,
-        title=f"{record.formula}: {len(chart.pca)} structures, {len(placed)} picked by "
-        f"{record.selections[-1].strategy}",
+        places = found.pca_map()
+        drawn = map_chart(places, list(found.candidates()))
+    if drawn is None:
+        raise InputError("a map is drawn from two PCA components; this selection has fewer")
+    title = (
+        f"{record.formula}: {len(places.pca)} structures, {len(places.picks)} picked by "
+        f"{record.selections[-1].strategy}"
     )
-    with file_errors("write", path):
-        figure.savefig(path, dpi=150)
+    write_picture(drawn, path, title)
     err_console().print(escape(f"map written to {path}"), soft_wrap=True)

@@ -121,7 +121,7 @@ models:                        # the ensemble
 generate:
   per_model: 100               # structures per model (wgan: 500 cost no more)
 
-select:                        # one structure per bonded network and space group
+select:                        # one structure per net and space group
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
   coverage: 0.8                # no numbers of neighbours that few training atoms have
   # symmetrize: 0.4            # symmetric to this tolerance (Å) is made so; given cells only

@@ -15,8 +15,9 @@ from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.environments import make_descriptor, species_indices
 from logan_campaign.descriptors.kernel import Descriptor, spectrum
-from logan_campaign.descriptors.lattice import reduced_cell, translations
+from logan_campaign.descriptors.lattice import translations
 from logan_campaign.descriptors.neighbours import all_pairs, nearest_images
+from logan_campaign.geometry.lattice import reduced_cell
 
 #: Up to here, neighbours are ranked by counting closer ones: no sorting, no gathering.
 _RANK_LIMIT = 64
@@ -131,7 +132,7 @@ def structure_descriptors(
         each = np.broadcast_to(cells, (n, 3, 3))
         if (each == each[0]).all():
             # Any cell of the lattice gives the same neighbours, the most compact one fastest.
-            each = np.broadcast_to(reduced_cell(each[0], np.ones(3, dtype=bool)), (n, 3, 3))
+            each = np.broadcast_to(reduced_cell(each[0]), (n, 3, 3))
             images = translations(each[0], r_cut)
         else:
             images = translations(each, r_cut)

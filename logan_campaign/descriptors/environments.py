@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.kernel import Descriptor, fading_shares, spectrum
-from logan_campaign.descriptors.lattice import Surroundings
+from logan_campaign.descriptors.lattice import nearest_neighbours
 from logan_campaign.descriptors.radial import MAX_N_MAX
+from logan_campaign.geometry.structures import check_finite
 
 #: Environments at a time: their factors fit into a processor's second-level cache.
 _LANES = 512
@@ -61,25 +62,6 @@ def one_hot(indices: np.ndarray, n_species: int, dtype: Any) -> np.ndarray:
     return np.eye(n_species, dtype=dtype)[indices]
 
 
-def check_structure(atoms: Atoms, label: str = "structure") -> None:
-    """Refuse structures without atoms or with positions or cells that are not finite.
-
-    Raises:
-        StructureError: with one clear line.
-    """
-    if len(atoms) == 0:
-        raise StructureError(f"{label} has no atoms")
-    if (
-        not np.isfinite(atoms.get_positions()).all()
-        or not np.isfinite(np.asarray(atoms.cell)).all()
-    ):
-        raise StructureError(f"{label} has positions or cell vectors that are not finite")
-    if np.asarray(atoms.pbc).any():
-        used = np.asarray(atoms.cell)[np.asarray(atoms.pbc)]
-        if np.linalg.matrix_rank(used, tol=1e-6) < len(used):
-            raise StructureError(f"{label} is periodic along vectors that span no cell")
-
-
 def power_spectrum(
     atoms: Atoms,
     *,
@@ -116,10 +98,10 @@ def power_spectrum(
         StructureError: for structures without atoms, or not finite.
     """
     descriptor = make_descriptor(species, radial, r_cut, n_max, n_neighbour, cutoff)
-    check_structure(atoms)
+    check_finite(atoms)
     indices = species_indices(atoms.numbers, descriptor.species)
-    vectors, neighbours = Surroundings(atoms, descriptor.r_cut).nearest(
-        atoms.get_positions(), np.arange(len(atoms)), descriptor.n_slots
+    vectors, neighbours = nearest_neighbours(
+        atoms, atoms.positions, np.arange(len(atoms)), descriptor.r_cut, descriptor.n_slots
     )
     kinds = np.where(neighbours >= 0, indices[neighbours], -1)
     spectra = environment_spectra(descriptor, vectors.astype(dtype), kinds)

@@ -6,39 +6,32 @@ import itertools
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import complete_cell, minkowski_reduce
+
+from logan_campaign.geometry.lattice import heights
+from logan_campaign.geometry.neighbours import neighbours
 
 
-def heights(cell: np.ndarray) -> np.ndarray:
-    """Return the distances (Å) between opposite faces of the cell(s); shape (..., 3)."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=-2)
-
-
-def translations(cell: np.ndarray, r_cut: float, pbc: np.ndarray | None = None) -> np.ndarray:
+def translations(cell: np.ndarray, r_cut: float) -> np.ndarray:
     """Return the lattice translations that can bring an atom within ``r_cut`` of another.
 
-    Two atoms are taken at their separation folded into [-1/2, 1/2] of each periodic cell
-    vector; a translation is listed if some such separation, shifted by it, is shorter than
-    ``r_cut``. Small and sheared cells simply get more translations.
+    Two atoms are taken at their separation folded into [-1/2, 1/2] of each cell vector; a
+    translation is listed if some such separation, shifted by it, is shorter than ``r_cut``.
+    Small and sheared cells simply get more translations.
 
     Args:
         cell: cell vectors as rows, shape (3, 3) or, for the union over cells, (n, 3, 3) (Å).
         r_cut: cutoff radius (Å).
-        pbc: which cell vectors are periodic; all by default.
 
     Returns:
         Integer array of shape (n_translations, 3); the first row is zero.
     """
     cells = np.asarray(cell, dtype=float).reshape(-1, 3, 3)
-    periodic = np.ones(3, dtype=bool) if pbc is None else np.asarray(pbc, dtype=bool)
-    reach = np.floor((r_cut / heights(cells)).max(axis=0) + 0.5).astype(int) * periodic
+    reach = np.floor((r_cut / heights(cells)).max(axis=0) + 0.5).astype(int)
     candidates = np.array(
         list(itertools.product(*(range(-reach[k], reach[k] + 1) for k in range(3)))), dtype=int
     )
     if len(cells) == 1:
-        # A non-periodic direction folds nothing, so it cannot rule a translation out.
-        free = np.where(periodic, 0.5, np.inf)
-        closest = _closest_distances(cells[0], candidates - free, candidates + free)
+        closest = _closest_distances(cells[0], candidates - 0.5, candidates + 0.5)
         candidates = candidates[closest < 1.001 * r_cut]
     return candidates[np.argsort(np.abs(candidates).sum(axis=1), kind="stable")]
 
@@ -67,63 +60,29 @@ def _closest_distances(cell: np.ndarray, low: np.ndarray, high: np.ndarray) -> n
     return np.where(moved < 1e-5, np.linalg.norm(x @ cell, axis=1), 0.0)
 
 
-def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Return the most compact cell of the same lattice; empty vectors are completed."""
-    return np.asarray(minkowski_reduce(complete_cell(cell), pbc=pbc)[0])
-
-
-class Surroundings:
-    """Neighbour search in one cell, for any positions of its atoms.
+def nearest_neighbours(
+    atoms: Atoms, positions: np.ndarray, centres: np.ndarray, r_cut: float, n_neighbour: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest neighbours of some atoms.
 
     Args:
-        atoms: gives cell and periodicity; the positions may change afterwards.
+        atoms: N atoms, which give cell and periodicity.
+        positions: (N, 3) where they are (Å).
+        centres: (n,) indices of the central atoms.
         r_cut: cutoff radius (Å).
+        n_neighbour: how many neighbours to keep at most.
+
+    Returns:
+        Vectors to the neighbours, shape (n, n_neighbour, 3) (Å), and their atom
+        indices, shape (n, n_neighbour), -1 where there is no neighbour; by distance.
     """
-
-    def __init__(self, atoms: Atoms, r_cut: float) -> None:
-        self.r_cut = r_cut
-        self.pbc = np.asarray(atoms.pbc, dtype=bool)
-        self.cell, self.shifts = np.eye(3), np.zeros((1, 3))
-        if self.pbc.any():
-            self.cell = reduced_cell(np.asarray(atoms.cell), self.pbc)
-            self.shifts = translations(self.cell, r_cut, self.pbc) @ self.cell
-
-    def nearest(
-        self, positions: np.ndarray, centres: np.ndarray, n_neighbour: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the nearest neighbours of some atoms.
-
-        Args:
-            positions: (N, 3) (Å).
-            centres: (n,) indices of the central atoms.
-            n_neighbour: how many neighbours to keep at most.
-
-        Returns:
-            Vectors to the neighbours, shape (n, n_neighbour, 3) (Å), and their atom
-            indices, shape (n, n_neighbour), -1 where there is no neighbour; by distance.
-        """
-        difference = positions[None, :, :] - positions[centres, None, :]
-        if self.pbc.any():
-            fractional = difference @ np.linalg.inv(self.cell)
-            difference = difference - np.where(self.pbc, np.round(fractional), 0.0) @ self.cell
-        # |d + t|² = |d|² + 2 d·t + |t|²: a matrix product instead of an array of vectors.
-        square = (
-            (difference**2).sum(axis=-1)[..., None]
-            + 2.0 * difference @ self.shifts.T
-            + (self.shifts**2).sum(axis=-1)
-        )
-        square[np.arange(len(centres)), centres, 0] = np.inf
-        square = square.reshape(len(centres), -1)
-        count = min(n_neighbour, square.shape[1])
-        nearest = np.argpartition(square, count - 1, axis=1)[:, :count]
-        order = np.take_along_axis(square, nearest, axis=1).argsort(axis=1, kind="stable")
-        nearest = np.take_along_axis(nearest, order, axis=1)
-        inside = np.take_along_axis(square, nearest, axis=1) < self.r_cut**2
-        atom, image = np.divmod(nearest, len(self.shifts))
-        rows = np.arange(len(centres))[:, None]
-        vectors = np.zeros((len(centres), n_neighbour, 3))
-        indices = np.full((len(centres), n_neighbour), -1)
-        found = difference[rows, atom] + self.shifts[image]
-        vectors[:, :count] = np.where(inside[..., None], found, 0.0)
-        indices[:, :count] = np.where(inside, atom, -1)
-        return vectors, indices
+    cell = atoms.cell.complete().array
+    found = neighbours(positions, cell, r_cut, atoms.pbc)
+    order, rank = found.ranks(found.first)
+    pair, slot = order[rank < n_neighbour], rank[rank < n_neighbour]
+    first, second = found.first[pair], found.second[pair]
+    vectors = np.zeros((len(positions), n_neighbour, 3))
+    indices = np.full((len(positions), n_neighbour), -1)
+    vectors[first, slot] = positions[second] + found.image[pair] @ cell - positions[first]
+    indices[first, slot] = second
+    return vectors[centres], indices[centres]

@@ -11,14 +11,14 @@ from ase import Atoms
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.environments import (
-    check_structure,
     environment_spectra,
     one_hot,
     species_indices,
 )
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.lattice import Surroundings
+from logan_campaign.descriptors.lattice import nearest_neighbours
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.structures import check_finite
 
 
 class RealEnvironments(NamedTuple):
@@ -59,7 +59,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
     if not structures:
         raise InputError("there are no structures to train on")
     for k, atoms in enumerate(structures):
-        check_structure(atoms, f"training structure {k}")
+        check_finite(atoms, f"training structure {k}: ")
     species = sorted({int(z) for atoms in structures for z in atoms.numbers})
     missing = sorted(set(target.numbers) - set(species))
     if missing:
@@ -98,7 +98,6 @@ def real_environments(
     vectors, kinds, centres = [], [], []
     for k, atoms in enumerate(structures):
         indices = species_indices(atoms.numbers, species)
-        surroundings = Surroundings(atoms, h.r_cut)
         positions = atoms.get_positions()
         for copy in range(h.rattle_copies):
             rng = np.random.default_rng([seed, k, copy])
@@ -112,7 +111,9 @@ def real_environments(
             atoms_chosen = np.concatenate(chosen)
             if not len(atoms_chosen):
                 continue
-            found, neighbours = surroundings.nearest(rattled, atoms_chosen, descriptor.n_slots)
+            found, neighbours = nearest_neighbours(
+                atoms, rattled, atoms_chosen, h.r_cut, descriptor.n_slots
+            )
             vectors.append(found.astype(np.float32))
             kinds.append(np.where(neighbours >= 0, indices[neighbours], -1))
             centres.append(indices[atoms_chosen])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells.lattices import covering_translations
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.lattice import reduced_cell
 
 
 class GeneratedPool(NamedTuple):
@@ -22,6 +25,59 @@ class GeneratedPool(NamedTuple):
 
     positions: np.ndarray
     cells: np.ndarray
+
+
+def collect(
+    target: Target, n: int, size: int, draw: Callable[[int, int], tuple[jax.Array, jax.Array]]
+) -> GeneratedPool:
+    """Return ``n`` structures, drawn in blocks.
+
+    Args:
+        target: what is drawn.
+        n: how many.
+        size: structures per block.
+        draw: gives positions (size, N, 3) and cells (size, 3, 3) of a block (Å); called with
+            its number, and with the number of its first structure.
+
+    Raises:
+        InputError: if ``n`` is negative.
+    """
+    if n < 0:
+        raise InputError(f"cannot generate {n} structures")
+    positions = np.empty((n, len(target.numbers), 3), dtype=np.float32)
+    cells = np.empty((n, 3, 3))
+    for block, start in enumerate(range(0, n, size)):
+        stop = min(start + size, n)
+        p, c = draw(block, start)
+        positions[start:stop] = np.asarray(p)[: stop - start]
+        cells[start:stop] = np.asarray(c)[: stop - start]
+        progress.report("generate", stop, n)
+    if target.lattice == "fixed":
+        cells[:] = target.cell_array
+    return GeneratedPool(positions, cells)
+
+
+def judge(
+    positions: np.ndarray,
+    cells: np.ndarray | None,
+    size: int,
+    score: Callable[[np.ndarray, np.ndarray | None], jax.Array],
+) -> np.ndarray:
+    """Return the scores (n,) of structures, judged in blocks that are all of one size.
+
+    Args:
+        positions: (n, N, 3) (Å).
+        cells: (n, 3, 3) (Å), or None.
+        size: structures per block.
+        score: gives the scores (size,) of a block.
+    """
+    output = np.empty(len(positions), dtype=np.float32)
+    for start in range(0, len(positions), size):
+        stop = min(start + size, len(positions))
+        rows = np.minimum(np.arange(start, start + size), len(positions) - 1)
+        part = score(positions[rows], None if cells is None else cells[rows])
+        output[start:stop] = np.asarray(part)[: stop - start]
+    return output
 
 
 def model_arrays(
@@ -62,7 +118,7 @@ def _reduced(images: np.ndarray | None, r_cut: float, cells: np.ndarray) -> np.n
     """Return the reduced cells of the same lattices, if the translations hold for them."""
     if not len(cells):
         return cells
-    reduced = np.stack([reduced_cell(cell, np.ones(3, dtype=bool)) for cell in cells])
+    reduced = np.stack([reduced_cell(cell) for cell in cells])
     table = set(map(tuple, ([] if images is None else images)))
     if not {tuple(row) for row in covering_translations(reduced, r_cut)} <= table:
         raise InputError(

@@ -1,12 +1,12 @@
-"""Coordination and bonded networks, learned from a training set and judged for many structures.
+"""Coordination and nets of bonds, learned from a training set and judged for many structures.
 
-Two atoms are bonded if they are nearer than ``bond_factor`` sums of their covalent radii
-(Cordero et al., doi 10.1039/b801115j); periodic images count one by one. How many neighbours of
-each species an atom of each species has is learned from the training set, not typed in.
+How many bonded neighbours (:mod:`~logan_campaign.geometry.neighbours`) of each species an atom
+of each species has is learned from the training set, not typed in.
 
-Networks are told apart by their coordination sequences: the number of atoms 1, 2, 3, … bonds
-away from each atom (Brunner and Laves 1971; used for zeolite frameworks by Meier and Moeck,
-doi 10.1016/0022-4596(79)90177-4). They do not depend on the choice of cell.
+A net is the network of a crystal's bonds. Nets are told apart by their coordination sequences:
+the number of atoms 1, 2, 3, … bonds away from each atom (Brunner and Laves 1971; used for
+zeolite frameworks by Meier and Moeck, doi 10.1016/0022-4596(79)90177-4). They do not depend on
+the choice of cell.
 """
 
 from __future__ import annotations
@@ -15,111 +15,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 
 from logan_campaign.core.documents import Geometry
 from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, bonds_of
 from logan_campaign.geometry.structures import to_atoms
-
-#: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
-BOND_FACTOR = 1.3
 
 #: Shells of a coordination sequence that are compared.
 SHELLS = 10
-
-# Distance vectors held at a time, to bound memory.
-_CHUNK_VECTORS = 2_000_000
-
-
-class Bonds(NamedTuple):
-    """Bonds of n structures, each seen from both of its ends.
-
-    Attributes:
-        structure: (n_bonds,) which structure.
-        first, second: (n_bonds,) atoms; an atom may be bonded to an image of itself.
-        image: (n_bonds, 3) cell that the second atom stands in, from the first one's.
-        ratio: (n_bonds,) length in sums of covalent radii.
-    """
-
-    structure: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    image: np.ndarray
-    ratio: np.ndarray
-
-    def shorter_than(self, factor: float) -> Bonds:
-        """Return the bonds below ``factor`` sums of covalent radii."""
-        keep = self.ratio < factor
-        return Bonds(*(part[keep] for part in self))
-
-
-def find_bonds(
-    numbers: np.ndarray,
-    positions: np.ndarray,
-    cells: np.ndarray | None,
-    factor: float = BOND_FACTOR,
-) -> Bonds:
-    """Find the bonds of many structures with the same atoms.
-
-    Args:
-        numbers: (n_atoms,) atomic numbers.
-        positions: (n, n_atoms, 3) finite positions (Å).
-        cells: (n, 3, 3) cell vectors with a volume (Å); None for molecules.
-        factor: bonds are shorter than this many sums of covalent radii.
-    """
-    radii = covalent_radii[np.asarray(numbers, dtype=int)]
-    sums = radii[:, None] + radii[None, :]
-    reach = factor * float(sums.max(initial=0.0))
-    n, n_atoms = positions.shape[:2]
-    parts = []
-    size = max(1, _CHUNK_VECTORS // max(1, n_atoms**2))
-    for start in range(0, n, size):
-        rows = slice(start, min(start + size, n))
-        part = _bonds(positions[rows], None if cells is None else cells[rows], sums, reach, factor)
-        parts.append(part._replace(structure=part.structure + start))
-    if not parts:
-        empty = np.zeros(0, dtype=int)
-        return Bonds(empty, empty, empty, np.zeros((0, 3), dtype=int), np.zeros(0))
-    return Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _bonds(
-    positions: np.ndarray, cells: np.ndarray | None, sums: np.ndarray, reach: float, factor: float
-) -> Bonds:
-    n, n_atoms = positions.shape[:2]
-    if cells is None:
-        vectors = positions[:, None, :, :] - positions[:, :, None, :]
-        wrapped = np.zeros((n, n_atoms, n_atoms, 3), dtype=int)
-        counts = np.zeros(3, dtype=int)
-        cells = np.zeros((n, 3, 3))
-    else:
-        inverse = np.linalg.inv(cells)
-        heights = 1.0 / np.linalg.norm(inverse, axis=1)  # columns of the inverse are normals
-        fractional = np.einsum("nai,nij->naj", positions, inverse)
-        separation = fractional[:, None, :, :] - fractional[:, :, None, :]
-        whole = np.rint(separation)
-        wrapped = -whole.astype(int)
-        vectors = np.einsum("nabi,nij->nabj", separation - whole, cells)
-        # as far as a vector shorter than ``reach`` can lie after wrapping to [-1/2, 1/2]
-        counts = np.floor(reach / heights.min(axis=0) + 0.5).astype(int)
-    diagonal = np.arange(n_atoms)
-    parts = []
-    for shift in np.ndindex(*(2 * counts + 1)):
-        step = np.array(shift) - counts
-        moved = vectors + np.einsum("i,nij->nj", step, cells)[:, None, None, :]
-        ratio = np.linalg.norm(moved, axis=3) / sums
-        if not step.any():
-            ratio[:, diagonal, diagonal] = np.inf  # an atom is no neighbour of itself
-        found = np.nonzero(ratio < factor)
-        structure, first, second = found
-        parts.append(Bonds(structure, first, second, wrapped[found] + step, ratio[found]))
-    bonds = Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    order = np.lexsort((*bonds.image.T, bonds.second, bonds.first, bonds.structure))
-    return Bonds(*(part[order] for part in bonds))
 
 
 def count_neighbours(numbers: np.ndarray, bonds: Bonds, n: int) -> np.ndarray:
@@ -165,11 +71,9 @@ class CoordinationRanges:
         present = sorted({int(z) for atoms in all_atoms for z in atoms.numbers})
         for atoms in all_atoms:
             numbers = atoms.numbers
-            cells = atoms.cell.array[None] if atoms.pbc.all() else None
-            if cells is not None:
+            if atoms.pbc.all():
                 volumes.append(float(atoms.get_volume()) / len(atoms))
-            bonds = find_bonds(numbers, atoms.positions[None], cells, bond_factor)
-            counts = count_neighbours(numbers, bonds, 1)[0]
+            counts = count_neighbours(numbers, bonds_of(atoms, bond_factor), 1)[0]
             column = {int(z): k for k, z in enumerate(np.unique(numbers))}
             for atom, z in enumerate(numbers):
                 for other in present:
@@ -231,9 +135,9 @@ def _held(counted: Counter[int], limits: tuple[int, int]) -> int:
 
 
 def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SHELLS) -> str:
-    """Return a short name of a bonded network, ``'net-…'``.
+    """Return a short name of a net, ``'net-…'``.
 
-    Networks with the same coordination sequences, in the same proportions and with the same
+    Nets with the same coordination sequences, in the same proportions and with the same
     species, have the same name, whatever the cell, origin or order of the atoms.
 
     Args:
@@ -284,9 +188,3 @@ def _sequence(atom: int, targets: list[np.ndarray], numbers: np.ndarray, shells:
         if not len(shell):
             break
     return sequence
-
-
-def bonds_of(atoms: Atoms, factor: float = BOND_FACTOR) -> Bonds:
-    """Return the bonds of one structure."""
-    cells = atoms.cell.array[None] if atoms.pbc.all() else None
-    return find_bonds(atoms.numbers, atoms.positions[None], cells, factor)

@@ -11,14 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
 from rdkit import rdBase
 
-from logan_campaign.geometry.lewis import Named, highest_valence
-from logan_campaign.geometry.molecules import (
-    REACHES,
-    molecule_of_bonds,
-)
+from logan_campaign.geometry.lewis import Named
+from logan_campaign.geometry.molecules import REACHES, join_nearest, molecule_of_bonds
 
 #: Structures joined at a time, to bound memory.
 _CHUNK = 4096
@@ -71,7 +67,7 @@ def _graphs(
 ) -> PoolGraphs:
     """Return the graphs; ``known`` maps connectivity to what it is called, and is added to."""
     n = len(positions)
-    pairs, ratio, joined = _join(numbers, positions)
+    pairs, ratio, joined = join_nearest(numbers, positions)
     smiles, clarity = np.full(n, "", dtype=object), np.zeros(n)
     separated = np.zeros(n, dtype=bool)
     pending = np.arange(n)
@@ -97,32 +93,3 @@ def _graphs(
     if len(numbers) == 1:
         clarity[:] = np.where(smiles != "", 1.0, 0.0)
     return PoolGraphs(smiles, clarity, separated)
-
-
-def _join(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join atoms nearest first, in all structures together.
-
-    Returns:
-        (n_pairs, 2) the pairs of atoms; (n, n_pairs) their distances in sums of covalent
-        radii; (n, n_pairs) whether they are joined.
-    """
-    first, second = np.triu_indices(len(numbers), 1)
-    radii = covalent_radii[numbers]
-    ratio = np.linalg.norm(positions[:, first] - positions[:, second], axis=2)
-    ratio /= radii[first] + radii[second]
-    # hydrogens do not pair up: they are never looked at, but count as atoms near each other
-    may = ~((numbers[first] == 1) & (numbers[second] == 1))
-    looked_at = np.where(may, ratio, np.inf)
-    order = np.argsort(looked_at, axis=1, kind="stable")
-    within = int((looked_at < REACHES[-1]).sum(axis=1).max(initial=0))
-    free = np.tile([highest_valence(chemical_symbols[z]) for z in numbers], (len(positions), 1))
-    joined = np.zeros(ratio.shape, dtype=bool)
-    rows = np.arange(len(positions))
-    for rank in range(within):
-        pair = order[:, rank]
-        i, j = first[pair], second[pair]
-        bond = (looked_at[rows, pair] < REACHES[-1]) & (free[rows, i] > 0) & (free[rows, j] > 0)
-        joined[rows, pair] = bond
-        free[rows, i] -= bond
-        free[rows, j] -= bond
-    return np.stack([first, second], axis=1), ratio, joined

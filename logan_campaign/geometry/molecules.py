@@ -31,12 +31,10 @@ from logan_campaign.geometry.lewis import (
     skeleton,
     with_valences,
 )
-
-# Bonds of relaxed molecules are at most this long, in sums of covalent radii.
-_REACH = 1.3
+from logan_campaign.geometry.neighbours import BOND_FACTOR
 
 # Reaches tried on rough geometries, in sums of covalent radii (C-C: 2.0 to 2.7 Å).
-REACHES = (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)
+REACHES = (BOND_FACTOR, 1.4, 1.5, 1.6, 1.7, 1.8)
 
 
 class Perception(NamedTuple):
@@ -232,7 +230,7 @@ def _joined(numbers: np.ndarray, positions: np.ndarray) -> tuple[Chem.Mol | None
     if len(pieces) == 1 and name_of(skeleton(mol)) is not None:
         return mol, ""
     # RDKit joins the fluorines of PF5 too; nearest first, none has more bonds than it can
-    bonds, _ = _nearest_bonds(numbers, positions, _REACH)
+    bonds, _ = _nearest_bonds(numbers, positions, BOND_FACTOR)
     other = _with_bonds(numbers, positions, bonds)
     if len(Chem.GetMolFrags(other)) == 1 and name_of(skeleton(other)) is not None:
         return other, ""
@@ -292,28 +290,49 @@ def molecule_of_bonds(
 
 def _nearest_bonds(
     numbers: np.ndarray, positions: np.ndarray, reach: float
-) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Return bonds in order of length over the sum of covalent radii, and these ratios.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bonds of :func:`join_nearest` below a reach, shortest first, and their ratios."""
+    pairs, ratio, joined = join_nearest(numbers, positions[None])
+    found = np.flatnonzero(joined[0] & (ratio[0] < reach))
+    found = found[np.argsort(ratio[0, found], kind="stable")]
+    return pairs[found], ratio[0, found]
 
-    Every atom takes as many as its highest valence allows; hydrogens do not pair up.
+
+def join_nearest(
+    numbers: np.ndarray, positions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join atoms nearest first, in many structures together.
+
+    Every atom takes as many bonds as its highest valence allows; hydrogens do not pair up.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n, n_atoms, 3) finite positions (Å).
+
+    Returns:
+        (n_pairs, 2) the pairs of atoms; (n, n_pairs) their distances in sums of covalent
+        radii; (n, n_pairs) whether they are joined.
     """
-    radii = covalent_radii[numbers]
     first, second = np.triu_indices(len(numbers), 1)
-    ratios = np.linalg.norm(positions[first] - positions[second], axis=1)
-    ratios /= radii[first] + radii[second]
-    order = np.argsort(ratios, kind="stable")
-    order = order[ratios[order] < reach]
-    free = [highest_valence(chemical_symbols[z]) for z in numbers]
-    bonds, lengths = [], []
-    for pair in order:
-        i, j = int(first[pair]), int(second[pair])
-        if free[i] == 0 or free[j] == 0 or (numbers[i] == 1 and numbers[j] == 1):
-            continue
-        free[i] -= 1
-        free[j] -= 1
-        bonds.append((i, j))
-        lengths.append(ratios[pair])
-    return bonds, np.array(lengths)
+    radii = covalent_radii[numbers]
+    ratio = np.linalg.norm(positions[:, first] - positions[:, second], axis=2)
+    ratio /= radii[first] + radii[second]
+    # hydrogens do not pair up: they are never looked at, but count as atoms near each other
+    may = ~((numbers[first] == 1) & (numbers[second] == 1))
+    looked_at = np.where(may, ratio, np.inf)
+    order = np.argsort(looked_at, axis=1, kind="stable")
+    within = int((looked_at < REACHES[-1]).sum(axis=1).max(initial=0))
+    free = np.tile([highest_valence(chemical_symbols[z]) for z in numbers], (len(positions), 1))
+    joined = np.zeros(ratio.shape, dtype=bool)
+    rows = np.arange(len(positions))
+    for rank in range(within):
+        pair = order[:, rank]
+        i, j = first[pair], second[pair]
+        bond = (looked_at[rows, pair] < REACHES[-1]) & (free[rows, i] > 0) & (free[rows, j] > 0)
+        joined[rows, pair] = bond
+        free[rows, i] -= bond
+        free[rows, j] -= bond
+    return np.stack([first, second], axis=1), ratio, joined
 
 
 def _key(mol: Chem.Mol, smiles: str, identity: MoleculeIdentity) -> str:

@@ -14,8 +14,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
-from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -25,6 +23,8 @@ from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
+from logan_campaign.geometry.lattice import reduced_cell
+from logan_campaign.geometry.neighbours import bonds_of
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
 MIN_DISTANCE_FACTOR = 0.5
@@ -141,6 +141,27 @@ def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
         return None
 
 
+def check_finite(atoms: Atoms, label: str = "") -> None:
+    """Check that there are atoms, and positions and a cell that one can compute with.
+
+    Args:
+        atoms: any.
+        label: what the error opens with.
+
+    Raises:
+        StructureError: with the reason in one line.
+    """
+    if len(atoms) == 0:
+        raise StructureError(f"{label}structure has no atoms")
+    if not np.isfinite(atoms.positions).all():
+        raise StructureError(f"{label}positions are not finite")
+    if not np.isfinite(atoms.cell.array).all():
+        raise StructureError(f"{label}cell is not finite")
+    periodic = atoms.cell.array[atoms.pbc]
+    if np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
+        raise StructureError(f"{label}cell has no volume")
+
+
 def validate_atoms(atoms: Atoms) -> None:
     """Check that ``atoms`` is a structure one can train on or relax.
 
@@ -152,17 +173,11 @@ def validate_atoms(atoms: Atoms) -> None:
     Raises:
         StructureError: with the reason in one line.
     """
-    if len(atoms) == 0:
-        raise StructureError("structure has no atoms")
     if len(atoms) > MAX_ATOMS:
         raise StructureError(f"structure has {len(atoms)} atoms, more than {MAX_ATOMS}")
     _check_species(atoms.numbers)
-    if not np.isfinite(atoms.positions).all():
-        raise StructureError("positions are not finite")
-    periodic = _is_periodic(atoms)
-    if periodic:
-        if not np.isfinite(atoms.cell.array).all():
-            raise StructureError("cell is not finite")
+    check_finite(atoms)
+    if _is_periodic(atoms):
         problem = cell_problem(atoms.numbers, atoms.cell.array, periodic=True)
         if problem:
             raise StructureError(problem)
@@ -183,7 +198,7 @@ def in_compact_cell(atoms: Atoms) -> Atoms:
     """
     if not atoms.pbc.all():
         return atoms
-    reduced, _ = minkowski_reduce(atoms.cell.array)
+    reduced = reduced_cell(atoms.cell.array)
     if _longest(atoms.cell.array) <= 2.0 * _longest(reduced):
         return atoms
     compact = atoms.copy()
@@ -202,17 +217,17 @@ def closest_collision(atoms: Atoms, factor: float) -> str | None:
     Periodic images count. Atoms are numbered from 0 in the text.
     """
     radii = covalent_radii[atoms.numbers]
-    bare = in_compact_cell(_bare(atoms))
-    first, second, distance = neighbor_list("ijd", bare, factor * radii)
-    if len(distance) == 0:
+    bonds = bonds_of(in_compact_cell(_bare(atoms)), factor)
+    if len(bonds.ratio) == 0:
         return None
-    limits = factor * (radii[first] + radii[second])
-    worst = int(np.argmin(distance / limits))
-    i, j = sorted((int(first[worst]), int(second[worst])))
+    worst = int(np.argmin(bonds.ratio))
+    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
     names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
     if i == j:
         names = f"{atoms.symbols[i]}{i} and its periodic image"
-    return f"{names} are {distance[worst]:.2f} Å apart (limit {limits[worst]:.2f} Å)"
+    sum_of_radii = radii[i] + radii[j]
+    distance, limit = bonds.ratio[worst] * sum_of_radii, factor * sum_of_radii
+    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"
 
 
 def cell_problem(
@@ -257,8 +272,7 @@ def cell_problem(
             f"at least {filled / CLOSEST_PACKING:.1f} Å³ are needed"
         )
     if periodic:
-        reduced, _ = minkowski_reduce(cell)
-        shortest = float(np.linalg.norm(reduced, axis=1).min())
+        shortest = float(np.linalg.norm(reduced_cell(cell), axis=1).min())
         if shortest < radii.max():
             symbol = chemical_symbols[int(numbers[radii.argmax()])]
             return (

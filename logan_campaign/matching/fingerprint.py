@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from logan_campaign.geometry.neighbours import neighbours
 from logan_campaign.matching.reduction import Reduced
 
 #: Neighbours of each species counted for each species.
@@ -26,27 +27,15 @@ def fingerprint(crystal: Reduced) -> NDArray[np.float32]:
     """Return the fingerprint, shape (n_species² * N_NEIGHBOURS,), in free lengths."""
     scale = (len(crystal.numbers) / crystal.volume) ** (1 / 3)
     lattice = crystal.lattice * scale
-    reciprocal = np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    ranges = [np.arange(-n, n + 1) for n in np.floor(CUTOFF * reciprocal + 0.5)]
-    images = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) @ lattice
-    apart = crystal.frac[:, None, :] - crystal.frac[None, :, :]
-    apart -= np.rint(apart)
-    vectors = (apart @ lattice)[:, :, None, :] + images
-    squared = np.einsum("ijnx,ijnx->ijn", vectors, vectors)
-    # the atom itself, which is no neighbour
-    squared[np.arange(len(squared)), np.arange(len(squared)), len(images) // 2] = CUTOFF**2
-    squared = np.minimum(squared, CUTOFF**2)
-    species = np.unique(crystal.numbers)
-    parts = []
-    for one in species:
-        rows = squared[crystal.numbers == one]
-        for other in species:
-            near = rows[:, crystal.numbers == other].reshape(len(rows), -1)
-            if near.shape[1] < N_NEIGHBOURS:
-                missing = ((0, 0), (0, N_NEIGHBOURS - near.shape[1]))
-                near = np.pad(near, missing, constant_values=CUTOFF**2)
-            near = np.partition(near, np.arange(N_NEIGHBOURS), axis=1)[:, :N_NEIGHBOURS]
-            parts.append(np.sqrt(near).mean(axis=0))
+    found = neighbours(crystal.frac @ lattice, lattice, CUTOFF)
+    species, kinds = np.unique(crystal.numbers, return_inverse=True)
+    groups = found.first * len(species) + kinds[found.second]
+    order, rank = found.ranks(groups)
+    kept = rank < N_NEIGHBOURS
+    near = np.full((len(kinds) * len(species), N_NEIGHBOURS), CUTOFF)
+    near[groups[order[kept]], rank[kept]] = found.distance[order[kept]]
+    near = near.reshape(len(kinds), -1)
+    parts = [near[kinds == kind].mean(axis=0) for kind in range(len(species))]
     return np.concatenate(parts).astype(np.float32)
 
 

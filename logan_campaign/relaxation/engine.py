@@ -19,6 +19,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
+from logan_campaign.geometry.neighbours import BOND_FACTOR
 from logan_campaign.relaxation import geometry
 from logan_campaign.relaxation.base import CalculatorLevel, Level, Setup
 from logan_campaign.relaxation.box import Box
@@ -499,7 +500,7 @@ def fell_apart(atoms: Atoms, *, at_rest: bool) -> tuple[RelaxationState, str] | 
     if atoms.pbc.any():
         return None
     # What is still on its way may come together again.
-    parts = geometry.fragments(atoms, geometry.BOND_FACTOR if at_rest else geometry.FAR_FACTOR)
+    parts = geometry.fragments(atoms, BOND_FACTOR if at_rest else geometry.FAR_FACTOR)
     return ("dissociated", f"fell into {', '.join(parts)}") if len(parts) > 1 else None
 
 

@@ -14,8 +14,9 @@ from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core import progress
 from logan_campaign.core.documents import RelaxationState
-from logan_campaign.core.errors import LoganCampaignError, StructureError
+from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.core.ids import content_id
+from logan_campaign.geometry.structures import check_finite, to_atoms
 from logan_campaign.relaxation.base import Level
 from logan_campaign.relaxation.engine import LoopResult, max_force, precheck
 from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated, take_over
@@ -49,25 +50,6 @@ class RelaxationOutcome:
     """Stress of the last frame (eV/Å³, Voigt order); crystals, where it was computed."""
     cpu_s: float = 0.0
     """Processor time (s) of this call, worker processes included."""
-
-
-def to_atoms(structure: Molecule | Structure) -> Atoms:
-    """Return ASE atoms in the same order; periodic for a ``Structure`` only.
-
-    Raises:
-        StructureError: for no atoms, disordered sites, or coordinates that are no numbers.
-    """
-    if len(structure) == 0:
-        raise StructureError("a structure without atoms cannot be relaxed")
-    if not structure.is_ordered:
-        raise StructureError("a structure with partly occupied sites cannot be relaxed")
-    periodic = isinstance(structure, Structure)
-    cell = structure.lattice.matrix if isinstance(structure, Structure) else np.zeros((3, 3))
-    positions = np.array(structure.cart_coords, dtype=float)
-    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
-        raise StructureError("a structure has coordinates that are not finite numbers")
-    numbers = [site.specie.Z for site in structure]
-    return Atoms(numbers, positions=positions, cell=cell, pbc=periodic)
 
 
 def _moved(structure: Molecule | Structure, frame: Any) -> Molecule | Structure:
@@ -126,6 +108,7 @@ def relax(
         LoganCampaignError: if files cannot be written.
     """
     atoms = to_atoms(structure)
+    check_finite(atoms)
     level.check_kind("crystal" if isinstance(structure, Structure) else "molecule")
     charge = _charge(structure)
 

@@ -5,7 +5,7 @@
 ...     print(len(new), new.to_dataframe())
 """
 
-from logan_campaign.results.arrays import PcaMap, Pool, Trajectory
+from logan_campaign.results.arrays import PcaMap, StoredPool, Trajectory
 from logan_campaign.results.campaign import Campaign, Results
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
 
@@ -14,7 +14,7 @@ __all__ = [
     "CandidateQuery",
     "MaterialQuery",
     "PcaMap",
-    "Pool",
     "Results",
+    "StoredPool",
     "Trajectory",
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pool:
+class StoredPool:
     """What one model generated.
 
     Attributes:

@@ -15,7 +15,7 @@ from logan_campaign.core.documents import (
     TargetKind,
 )
 from logan_campaign.core.errors import InputError, StoreError
-from logan_campaign.results.arrays import PcaMap, Pool, Trajectory, part
+from logan_campaign.results.arrays import PcaMap, StoredPool, Trajectory, part
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
 from logan_campaign.stores.filters import filters_of
 from logan_campaign.stores.open import CampaignStores, open_campaign_stores
@@ -163,7 +163,7 @@ class Results:
         entries = self._blob(record.structures, f"the structures of {record.id}")
         return [StructureEntry.model_validate(entry) for entry in entries]
 
-    def pool(self, pool_id: str) -> Pool:
+    def pool(self, pool_id: str) -> StoredPool:
         """Return what a model generated.
 
         Raises:
@@ -179,7 +179,7 @@ class Results:
             if about is None:
                 raise StoreError(f"the job that generated {pool_id} is not in the store")
             arrays = unpack_arrays(self._blob(record.pool, pool_id))
-            return Pool(
+            return StoredPool(
                 pool_id,
                 list(about["output"]["symbols"]),
                 part(arrays, "positions", pool_id),
@@ -405,7 +405,7 @@ class Campaign:
         """As :meth:`Results.structures`."""
         return self.results.structures(set_id)
 
-    def pool(self, pool_id: str) -> Pool:
+    def pool(self, pool_id: str) -> StoredPool:
         """As :meth:`Results.pool`."""
         return self.results.pool(pool_id)
 

@@ -21,7 +21,7 @@ from ase.io import write as write_atoms
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, whole_file
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.results import citation, export
+from logan_campaign.results import citations, export
 from logan_campaign.results.campaign import Campaign
 from logan_campaign.stores.archive import SUFFIX, write_archive
 from logan_campaign.stores.records import ModelRecord, TrainingSetRecord
@@ -103,11 +103,11 @@ class _Filler:
             "structures carry the licences that their metadata name.",
         )
         article = self._entity(
-            citation.DATA_URL,
+            citations.method_url(),
             "ScholarlyArticle",
-            name=citation.TITLE,
-            identifier=citation.DATA_URL,
-            url=citation.DATA_URL,
+            name=citations.method_title(),
+            identifier=citations.method_url(),
+            url=citations.method_url(),
         )
         crate.root_dataset["citation"] = article
         versions = self._versions()

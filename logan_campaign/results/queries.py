@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert
@@ -19,23 +20,78 @@ if TYPE_CHECKING:
     from logan_campaign.core.documents import Geometry
 
 
-@dataclass(frozen=True)
-class CandidateQuery:
-    """Candidates that meet some filters, in some order; made by ``candidates(...)``.
+Found = TypeVar("Found", CandidateRecord, MaterialRecord)
 
-    It can be narrowed, sorted anew and read any number of times, and every time it reads
-    what the database holds at that moment.
+
+@dataclass(frozen=True)
+class _Query(ABC, Generic[Found]):
+    """Records that meet some filters.
+
+    It can be narrowed and read any number of times, and every time it reads what the database
+    holds at that moment.
 
     Attributes:
         database: where they are looked for.
         filters: what they must meet.
+    """
+
+    database: CampaignDatabase = field(repr=False)
+    filters: Filters
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return how many there are."""
+
+    @abstractmethod
+    def _read(self, skip: int = 0, limit: int = 0) -> Iterator[Found]: ...
+
+    def where(self, **filters: Any) -> Self:
+        """Return the query with further filters, which replace those of the same name.
+
+        Raises:
+            InputError: for an unknown filter, or a value that it cannot have.
+        """
+        return replace(self, filters={**self.filters, **filters})
+
+    def __iter__(self) -> Iterator[Found]:
+        return self._read()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return self.first() is not None
+
+    def page(self, number: int, size: int = 50) -> list[Found]:
+        """Return a page; one beyond the last is empty.
+
+        Args:
+            number: which, from 0.
+            size: records per page.
+
+        Raises:
+            InputError: for a negative number or a size below one.
+        """
+        for name, value, least in (("page", number, 0), ("page size", size, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} must be a whole number from {least}, not {value!r}")
+        return list(self._read(skip=number * size, limit=size))
+
+    def first(self) -> Found | None:
+        """Return the first one, None if there is none."""
+        return next(self._read(limit=1), None)
+
+
+@dataclass(frozen=True)
+class CandidateQuery(_Query[CandidateRecord]):
+    """Candidates that meet some filters, in some order; made by ``candidates(...)``.
+
+    Attributes:
         sort: their order.
         descending: the other way round.
         structures: whether records come with their structures.
     """
 
-    database: CampaignDatabase = field(repr=False)
-    filters: Filters
     sort: str = "order"
     descending: bool = False
     structures: bool = True
@@ -45,14 +101,6 @@ class CandidateQuery:
         candidate_parts(criteria_of(CandidateRecord, self.filters), self.sort, self.descending)
 
     # --- other queries from this one ------------------------------------------------
-
-    def where(self, **filters: Any) -> CandidateQuery:
-        """Return the query with further filters, which replace those of the same name.
-
-        Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
-        """
-        return replace(self, filters={**self.filters, **filters})
 
     def sorted_by(self, order: str, descending: bool = False) -> CandidateQuery:
         """Return the query in another order.
@@ -74,35 +122,9 @@ class CandidateQuery:
 
     # --- reading --------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[CandidateRecord]:
-        return self._read()
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __bool__(self) -> bool:
-        return self.first() is not None
-
     def count(self) -> int:
         """Return how many there are."""
         return self.database.count_candidates(**self.filters)
-
-    def page(self, number: int, size: int = 50) -> list[CandidateRecord]:
-        """Return a page; one beyond the last is empty.
-
-        Args:
-            number: which, from 0.
-            size: candidates per page.
-
-        Raises:
-            InputError: for a negative number or a size below one.
-        """
-        _check_page(number, size)
-        return list(self._read(skip=number * size, limit=size))
-
-    def first(self) -> CandidateRecord | None:
-        """Return the first one, None if there is none."""
-        return next(self._read(limit=1), None)
 
     def ids(self) -> list[str]:
         """Return the ids of all."""
@@ -158,49 +180,18 @@ class CandidateQuery:
 
 
 @dataclass(frozen=True)
-class MaterialQuery:
+class MaterialQuery(_Query[MaterialRecord]):
     """Distinct relaxed structures that meet some filters, lowest energy per formula first."""
-
-    database: CampaignDatabase = field(repr=False)
-    filters: Filters
 
     def __post_init__(self) -> None:
         criteria_of(MaterialRecord, self.filters)
-
-    def where(self, **filters: Any) -> MaterialQuery:
-        """Return the query with further filters, which replace those of the same name.
-
-        Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
-        """
-        return replace(self, filters={**self.filters, **filters})
-
-    def __iter__(self) -> Iterator[MaterialRecord]:
-        return iter(self.database.materials(**self.filters))
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __bool__(self) -> bool:
-        return self.first() is not None
 
     def count(self) -> int:
         """Return how many there are."""
         return self.database.count_materials(**self.filters)
 
-    def page(self, number: int, size: int = 50) -> list[MaterialRecord]:
-        """Return a page, counted from 0; one beyond the last is empty.
-
-        Raises:
-            InputError: for a negative number or a size below one.
-        """
-        _check_page(number, size)
-        return self.database.materials(skip=number * size, limit=size, **self.filters)
-
-    def first(self) -> MaterialRecord | None:
-        """Return the first one, None if there is none."""
-        found = self.database.materials(limit=1, **self.filters)
-        return found[0] if found else None
+    def _read(self, skip: int = 0, limit: int = 0) -> Iterator[MaterialRecord]:
+        return iter(self.database.materials(skip=skip, limit=limit, **self.filters))
 
     def ids(self) -> list[str]:
         """Return the ids of all."""
@@ -224,9 +215,3 @@ class MaterialQuery:
     def to_pymatgen(self) -> list[Geometry]:
         """Return pymatgen's structure of the best candidate of each."""
         return [convert.geometry(record) for record in self.best_candidates()]
-
-
-def _check_page(number: int, size: int) -> None:
-    for name, value, least in (("page", number, 0), ("page size", size, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number from {least}, not {value!r}")

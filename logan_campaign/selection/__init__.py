@@ -22,9 +22,9 @@ from logan_campaign.selection.base import (
 from logan_campaign.selection.chart import Chart, chart, learned_coordination
 from logan_campaign.selection.diverse import DiverseSelection
 from logan_campaign.selection.framework import FrameworkSelection
-from logan_campaign.selection.graph import GraphSelection
 from logan_campaign.selection.keyed import PreRelaxation
 from logan_campaign.selection.kmeans import KMeansSelection, select_kmeans
+from logan_campaign.selection.molecular_graph import GraphSelection
 from logan_campaign.selection.ranking import CriticSelection, ScoreSelection
 
 __all__ = [

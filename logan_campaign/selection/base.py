@@ -173,7 +173,7 @@ class Selection:
     strategies: list[str] = field(default_factory=list)
     """(k,) what picked each: the strategy, or several joined by ' > '."""
     keys: list[str | None] = field(default_factory=list)
-    """(k,) the graph or network that each stands for, None where it stands for a cluster."""
+    """(k,) the graph or net that each stands for, None where it stands for a cluster."""
     pca: np.ndarray | None = None
     """(n, n_components) place of every structure in the map; NaN where it has none."""
     explained_variance: list[float] = field(default_factory=list)

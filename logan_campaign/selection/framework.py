@@ -1,4 +1,4 @@
-"""Crystals: one representative per bonded network whose coordination is that of known ones."""
+"""Crystals: one representative per net of bonds whose coordination is that of known ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ from pymatgen.core import Structure
 from logan_campaign.core import progress
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
-from logan_campaign.geometry.coordination import (
-    BOND_FACTOR,
-    Bonds,
-    CoordinationRanges,
-    count_neighbours,
-    find_bonds,
-    topology,
-)
+from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
+from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, find_bonds
 from logan_campaign.geometry.structures import from_atoms, structure_id
 from logan_campaign.geometry.symmetrization import find_operations, symmetrized
 from logan_campaign.matching.crystals import CrystalMatcher
@@ -44,7 +38,7 @@ class FrameworkSelection(KeyedSelection):
     strategy: Literal["framework"] = "framework"
     group_by: Literal["topology", "match"] = Field(
         "topology",
-        description="One representative per network topology, or per group of structures that "
+        description="One representative per net topology, or per group of structures that "
         "StructureMatcher holds for the same",
     )
     tolerance: Tolerance = Field(
@@ -67,7 +61,7 @@ class FrameworkSelection(KeyedSelection):
         gt=0,
         lt=1,  # not true, either
         description="Give structures the symmetry that they have to this tolerance (Å); one "
-        "representative then stands for a network with a space group, and those with more "
+        "representative then stands for a net with a space group, and those with more "
         "symmetry operations come first; a saddle point stays one in relaxations",
     )
 
@@ -80,7 +74,7 @@ class FrameworkSelection(KeyedSelection):
         return said
 
     def select(self, pool: Pool, seed: int) -> Selection:
-        """Pick representatives of networks, symmetric ones where that is asked for."""
+        """Pick representatives of nets, symmetric ones where that is asked for."""
         if self.symmetrize is None:
             return super().select(pool, seed)
         found: dict[int, Atoms] = {}
@@ -112,7 +106,7 @@ class FrameworkSelection(KeyedSelection):
         return "coordination outside the training set's"
 
     def judge(self, pool: Pool) -> Judgement:
-        """Return the network of each structure, and how clear its bonds are."""
+        """Return the net of each structure, and how clear its bonds are."""
         if not pool.training:
             raise InputError("select: 'framework' needs the training set to learn from")
         ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)

@@ -1,6 +1,6 @@
-"""Strategies that know what a structure is before any relaxation: a graph, a network.
+"""Strategies that know what a structure is before any relaxation: a graph, a net.
 
-Structures with the same key (molecular graph, network topology) are one group, and each group
+Structures with the same key (molecular graph, net topology) are one group, and each group
 gives one representative, the one whose bonds leave least doubt. What has no key is in k-means
 clusters: their representatives are relaxed cheaply and judged again, or take the places that
 are left.
@@ -35,10 +35,10 @@ from logan_campaign.selection.base import (
 from logan_campaign.selection.estimates import unseen
 from logan_campaign.selection.kmeans import KMeansSelection
 
-#: Representatives of a graph or network that is in doubt.
+#: Representatives of a graph or net that is in doubt.
 _PER_DOUBT = 3
 
-#: Places that 'fill' gives away for each graph or network that is estimated to be missing.
+#: Places that 'fill' gives away for each graph or net that is estimated to be missing.
 _PER_MISSING = 3
 
 
@@ -49,7 +49,7 @@ class PreRelaxation(SpecModel):
         50,
         ge=1,
         le=100_000,
-        description="Structures to relax: those of graphs or networks in doubt, then k-means "
+        description="Structures to relax: those of graphs or nets in doubt, then k-means "
         "representatives of what has none",
     )
     level: LevelSpec = Field(
@@ -62,7 +62,7 @@ class Judgement(NamedTuple):
     """What a strategy holds each of n structures for.
 
     Attributes:
-        keys: (n,) graph or network; empty where there is none.
+        keys: (n,) graph or net; empty where there is none.
         clarity: (n,) how little doubt there is about the bonds; larger is clearer.
         rank: (n,) what comes before clarity and before how frequent a key is; larger comes first.
     """
@@ -75,24 +75,24 @@ class Judgement(NamedTuple):
 class KeyedSelection(SelectionBase):
     """What graph and framework selection share."""
 
-    per_key: int = Field(1, ge=1, description="Representatives of each graph or network")
+    per_key: int = Field(1, ge=1, description="Representatives of each graph or net")
     doubt: float = Field(
         1.0,
         ge=0,
         le=2,
-        description="A graph or network is in doubt where in all of its structures some unbonded "
+        description="A graph or net is in doubt where in all of its structures some unbonded "
         "atoms are closer than this many times the longest bond, both in sums of covalent radii: "
         "up to three of its structures are picked or, with 'pre_relax', relaxed; 0: never",
     )
     fill: bool = Field(
         True,
         description="Give places that are left to k-means representatives of what has no graph or "
-        "network: three for each graph or network that is estimated to be missing (Chao1), all of "
+        "net: three for each graph or net that is estimated to be missing (Chao1), all of "
         "them where none was found; only without 'pre_relax'",
     )
     pre_relax: PreRelaxation | None = Field(
         None,
-        description="Relax k-means representatives of what has no graph or network, judge them "
+        description="Relax k-means representatives of what has no graph or net, judge them "
         "again, and take those that have become one that is still missing",
     )
     n_components: int = Field(2, ge=1, le=50, description="k-means: PCA components")

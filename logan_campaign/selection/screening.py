@@ -15,26 +15,22 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, find_bonds
+from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours
 from logan_campaign.geometry.molecular_graphs import pool_graphs
+from logan_campaign.geometry.neighbours import Bonds, find_bonds
 from logan_campaign.geometry.structures import closest_collision, to_atoms
 
 #: 'training' as limits of the volume per atom: the training set's, and this share beyond.
 VOLUME_MARGIN = 0.1
 
-# Distance vectors held at a time, to bound memory.
-_CHUNK_VECTORS = 4_000_000
-
-# In a crystal most atoms have a neighbour within this many sums of covalent radii; only
-# for the others are more distant images looked at.
-_FIRST_REACH = 1.3
+# Structures whose bonds are held at a time, to bound memory.
+_CHUNK = 1024
 
 
 class ScreeningReason(IntEnum):
@@ -164,7 +160,7 @@ def screen_pool(
     """
     positions = np.asarray(positions, dtype=np.float64)
     numbers = np.asarray(numbers, dtype=int)
-    n, n_atoms = positions.shape[:2]
+    n = len(positions)
     codes = np.zeros(n, dtype=np.int8)
     codes[~np.isfinite(positions).all(axis=(1, 2))] = ScreeningReason.NOT_FINITE
     matrices: np.ndarray | None = None
@@ -176,15 +172,10 @@ def screen_pool(
         volume[finite] = np.abs(np.linalg.det(matrices[finite]))
         codes[(codes == 0) & (volume < 1e-3)] = ScreeningReason.NO_VOLUME
     todo = np.flatnonzero(codes == 0)
-    sums = covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :]
-    size = max(1, _CHUNK_VECTORS // (27 if periodic else 1) // max(1, n_atoms**2))
-    for start in range(0, len(todo), size):
-        rows = todo[start : start + size]
-        if matrices is None:
-            nearest = _open_distances(positions[rows])
-        else:
-            nearest = _nearest_images(positions[rows], matrices[rows], sums, spec.bond_factor)
-        codes[rows] = _judge(nearest / sums, periodic, spec)
+    for start in range(0, len(todo), _CHUNK):
+        rows = todo[start : start + _CHUNK]
+        parts = positions[rows], None if matrices is None else matrices[rows]
+        codes[rows] = _judge(find_bonds(numbers, *parts, spec.bond_factor), *parts, spec)
     _judge_bonds(codes, positions, matrices, numbers, spec, learned)
     return _TEXTS[codes]
 
@@ -219,77 +210,22 @@ def _judge_bonds(
         codes[todo[wrong]] = ScreeningReason.VOLUME_PER_ATOM_OUT_OF_RANGE
 
 
-def _judge(ratio: np.ndarray, periodic: bool, spec: ScreeningSpec) -> np.ndarray:
-    """Return codes from (n, n_atoms, n_atoms) distances over sums of covalent radii.
-
-    The diagonal holds an atom's distance to its own images, infinite without any.
-    """
-    n, n_atoms = ratio.shape[:2]
-    codes = np.zeros(n, dtype=np.int8)
-    connected = ratio < spec.bond_factor
-    too_close = (ratio < spec.min_distance_factor).any(axis=(1, 2))
-    codes[too_close] = ScreeningReason.ATOMS_TOO_CLOSE
-    if n_atoms > 1 and not spec.allow_isolated_atoms:
-        isolated = (~np.any(connected, axis=2)).any(axis=1)
-        codes[(codes == 0) & isolated] = ScreeningReason.ISOLATED_ATOM
-    if not periodic and not spec.allow_fragments:
-        codes[(codes == 0) & ~_is_whole(connected)] = ScreeningReason.FRAGMENTS
-    return codes
-
-
-def _is_whole(connected: np.ndarray) -> np.ndarray:
-    """Tell which of (n, n_atoms, n_atoms) adjacency matrices are connected graphs."""
-    n_atoms = connected.shape[1]
-    reached = (connected | np.eye(n_atoms, dtype=bool)).astype(np.float32)
-    steps = 1
-    while steps < n_atoms:  # every squaring doubles the length of the paths
-        reached = np.minimum(reached @ reached, 1.0)
-        steps *= 2
-    return np.asarray((reached[:, 0, :] > 0).all(axis=1))
-
-
-def _open_distances(positions: np.ndarray) -> np.ndarray:
-    distance = np.linalg.norm(positions[:, :, None, :] - positions[:, None, :, :], axis=-1)
-    diagonal = np.arange(positions.shape[1])
-    distance[:, diagonal, diagonal] = np.inf
-    return distance
-
-
-def _nearest_images(
-    positions: np.ndarray, cells: np.ndarray, sums: np.ndarray, factor: float
+def _judge(
+    bonds: Bonds, positions: np.ndarray, cells: np.ndarray | None, spec: ScreeningSpec
 ) -> np.ndarray:
-    """Return distances that tell which atoms have a neighbour within ``factor`` × ``sums``."""
-    longest = float(sums.max(initial=0.0))
-    nearest = _periodic_distances(positions, cells, min(factor, _FIRST_REACH) * longest)
-    alone = np.any(np.all(nearest >= factor * sums, axis=2), axis=1)
-    if factor > _FIRST_REACH and alone.any():
-        nearest[alone] = _periodic_distances(positions[alone], cells[alone], factor * longest)
-    return nearest
-
-
-def _periodic_distances(positions: np.ndarray, cells: np.ndarray, reach: float) -> np.ndarray:
-    """Return the smallest distance of each pair over all images, exact up to ``reach``.
-
-    A vector shorter than ``reach`` has fractional components below reach/height, so after
-    wrapping to [-1/2, 1/2] no more than floor(reach/height + 1/2) cells each way matter.
-    """
-    inverse = np.linalg.inv(cells)
-    heights = 1.0 / np.linalg.norm(inverse, axis=1)  # columns of the inverse are normals
-    fractional = np.einsum("nai,nij->naj", positions, inverse)
-    separation = fractional[:, :, None, :] - fractional[:, None, :, :]
-    separation -= np.rint(separation)
-    vectors = np.einsum("nabi,nij->nabj", separation, cells)
-    best = np.full(vectors.shape[:3], np.inf)
-    diagonal = np.arange(positions.shape[1])
-    counts = np.floor(reach / heights.min(axis=0) + 0.5).astype(int)
-    for shift in np.ndindex(*(2 * counts + 1)):
-        step = np.array(shift) - counts
-        moved = vectors + np.einsum("i,nij->nj", step, cells)[:, None, None, :]
-        squared = np.einsum("nabi,nabi->nab", moved, moved)
-        if not step.any():
-            squared[:, diagonal, diagonal] = np.inf  # an atom is no neighbour of itself
-        np.minimum(best, squared, out=best)
-    return np.sqrt(best)
+    """Return codes from what is connected in structures, an atom's own images included."""
+    n, n_atoms = positions.shape[:2]
+    codes = np.zeros(n, dtype=np.int8)
+    codes[bonds.structure[bonds.ratio < spec.min_distance_factor]] = ScreeningReason.ATOMS_TOO_CLOSE
+    if n_atoms > 1 and not spec.allow_isolated_atoms:
+        alone = np.ones((n, n_atoms), dtype=bool)
+        alone[bonds.structure, bonds.first] = False
+        codes[(codes == 0) & alone.any(axis=1)] = ScreeningReason.ISOLATED_ATOM
+    if cells is None and not spec.allow_fragments:
+        pieces = bonds.pieces(n, n_atoms)
+        split = (pieces != pieces[:, :1]).any(axis=1)
+        codes[(codes == 0) & split] = ScreeningReason.FRAGMENTS
+    return codes
 
 
 def _collision(atoms: Atoms, periodic: bool, spec: ScreeningSpec) -> str:

@@ -23,7 +23,7 @@ from logan_campaign.stores.records import (
     TrainingSetRecord,
 )
 from logan_campaign.web.downloads import Format, download, formats
-from logan_campaign.web.graph import draw_lineage
+from logan_campaign.web.lineage_drawing import draw_lineage
 from logan_campaign.web.params import (
     LAST_PAGE,
     PAGE_SIZE,

@@ -1,4 +1,4 @@
-"""Bonds, learned coordination and network topologies of crystals."""
+"""Learned coordination and net topologies of crystals."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 
-from logan_campaign.geometry.coordination import (
-    CoordinationRanges,
-    bonds_of,
-    count_neighbours,
-    find_bonds,
-    topology,
-)
+from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
+from logan_campaign.geometry.neighbours import bonds_of, find_bonds
 from logan_campaign.geometry.structures import from_atoms
 
 
@@ -49,31 +42,6 @@ def name(atoms: Atoms) -> str:
     return topology(atoms.numbers, bonds_of(atoms))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_bonds_are_those_of_a_neighbour_list(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    cells = np.eye(3) * rng.uniform(2.5, 5.0, 3) + rng.normal(0, 0.8, (5, 3, 3))
-    numbers = np.array([6, 14, 8, 8])
-    positions = rng.uniform(-5, 10, (5, 4, 3))
-    bonds = find_bonds(numbers, positions, cells, 1.3)
-    for k in range(5):
-        atoms = Atoms(numbers, positions[k], cell=cells[k], pbc=True)
-        expected = sorted(
-            zip(*neighbor_list("ij", atoms, 1.3 * covalent_radii[numbers]), strict=True)
-        )
-        mine = bonds.structure == k
-        assert sorted(zip(bonds.first[mine], bonds.second[mine], strict=True)) == expected
-        vectors = (
-            positions[k][bonds.second[mine]]
-            + bonds.image[mine] @ cells[k]
-            - positions[k][bonds.first[mine]]
-        )
-        sums = (
-            covalent_radii[numbers][bonds.first[mine]] + covalent_radii[numbers][bonds.second[mine]]
-        )
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1) / sums, bonds.ratio[mine])
-
-
 def test_coordination_is_learned_and_judged() -> None:
     ranges = CoordinationRanges.learn([from_atoms(quartz()), from_atoms(cristobalite())])
     assert ranges.describe() == "O: 2 Si; Si: 4 O"
@@ -104,7 +72,7 @@ def test_rare_atoms_are_left_out_of_the_range_as_far_as_coverage_allows() -> Non
 
 
 @pytest.mark.parametrize("make", [quartz, cristobalite, lonsdaleite])
-def test_a_network_has_one_name_in_any_cell_order_and_with_small_displacements(make) -> None:
+def test_a_net_has_one_name_in_any_cell_order_and_with_small_displacements(make) -> None:
     atoms = make()
     larger = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, 0, 2]])
     larger = larger[np.random.default_rng(0).permutation(len(larger))]
@@ -114,7 +82,7 @@ def test_a_network_has_one_name_in_any_cell_order_and_with_small_displacements(m
     assert name(larger) == name(atoms)
 
 
-def test_different_networks_have_different_names() -> None:
+def test_different_nets_have_different_names() -> None:
     diamond = bulk("C", "diamond", a=3.57)
     assert name(diamond) != name(lonsdaleite())  # both: 4 neighbours, then 12
     assert name(quartz()) != name(cristobalite())
@@ -122,6 +90,6 @@ def test_different_networks_have_different_names() -> None:
     assert name(bulk("Si", "diamond", a=5.43)) != name(diamond)
 
 
-def test_lone_atoms_are_networks_too() -> None:
+def test_lone_atoms_are_nets_too() -> None:
     atoms = Atoms("He2", [[0, 0, 0], [0, 0, 5.0]], cell=[10, 10, 10], pbc=True)
     assert name(atoms) == name(Atoms("He", cell=[10, 10, 10], pbc=True))

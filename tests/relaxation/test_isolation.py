@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.levels import XTBLevel
-from logan_campaign.relaxation.run import relax, relaxation_key, to_atoms
+from logan_campaign.relaxation.run import relax, relaxation_key
 
 
 def n_lines(path):

@@ -244,7 +244,7 @@ def test_coordinates_that_are_no_numbers_are_refused():
 
 def test_partly_occupied_sites_are_refused():
     alloy = Structure(Lattice.cubic(3.6), [{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]])
-    with pytest.raises(StructureError, match="partly occupied"):
+    with pytest.raises(StructureError, match="partial occupancy"):
         relax(alloy, ASELevel(target="ase.calculators.emt:EMT"))
 
 

@@ -277,7 +277,7 @@ def test_strategies_are_for_one_kind_of_target() -> None:
 
 
 def carbon() -> tuple[Pool, list[str]]:
-    """Return a pool of two networks of four-coordinated carbon, in cells of four atoms."""
+    """Return a pool of two nets of four-coordinated carbon, in cells of four atoms."""
     diamond = bulk("C", "diamond", a=3.57).repeat((2, 1, 1))
     hexagonal = crystal(
         "C", [(1 / 3, 2 / 3, 0.0625)], spacegroup=194, cellpar=[2.52, 2.52, 4.12, 90, 90, 120]
@@ -306,14 +306,14 @@ def carbon() -> tuple[Pool, list[str]]:
 
 
 @pytest.mark.parametrize("group_by", ["topology", "match"])
-def test_framework_gives_one_pick_per_network_with_learned_coordination(group_by: str) -> None:
+def test_framework_gives_one_pick_per_net_with_learned_coordination(group_by: str) -> None:
     pool, kinds = carbon()
     chosen = select(pool, FrameworkSelection(group_by=group_by, fill=False), seed=0)
     assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
     assert chosen.represents.tolist() == [6, 4]
     assert chosen.n_unusable == {"coordination outside the training set's": 1}
     strategy = FrameworkSelection(group_by=group_by, n_picks=3, descriptor=SMALL)
-    # each network was seen often: no other is to be expected
+    # each net was seen often: no other is to be expected
     assert len(select(pool, strategy, seed=0).indices) == 2
     once = [kinds.index(kind) for kind in ("diamond", "lonsdaleite", "torn")]
     filled = select(pool.take(np.array(once)), strategy, seed=0)
@@ -342,7 +342,7 @@ def test_framework_symmetrizes_what_it_picks(group_by: str) -> None:
         assert np.abs(chosen.starts[row].positions - pool.positions[row]).max() < 0.3
 
 
-def test_framework_puts_networks_with_more_symmetry_first() -> None:
+def test_framework_puts_nets_with_more_symmetry_first() -> None:
     pool, kinds = carbon()
     shear = np.array([[1, 0.02, 0.03], [0, 1, 0.01], [0, 0, 1]])
     sheared = np.array(kinds) == "diamond"
@@ -395,7 +395,7 @@ def test_spec_without_symmetrize_reads_as_it_did_before_there_was_any() -> None:
 
 
 @pytest.mark.parametrize("group_by", ["topology", "match"])
-def test_a_calculator_of_the_specs_repairs_a_torn_network(
+def test_a_calculator_of_the_specs_repairs_a_torn_net(
     group_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from local_servers import (
     LOCAL_KEY,
     MaterialsProjectServer,
@@ -60,3 +60,8 @@ def moved() -> Callable[[dict], None]:
         document["last_updated"] = "2026-02-02T00:00:00"
 
     return change
+
+
+@pytest.fixture
+def ethanol() -> Atoms:
+    return molecule("CH3CH2OH")

@@ -21,8 +21,8 @@ from starlette.testclient import TestClient
 from logan_campaign.cli import main
 from logan_campaign.results import Results
 from logan_campaign.web.app import create_app
-from logan_campaign.web.graph import draw_lineage
 from logan_campaign.web.guard import COOKIE, host_name
+from logan_campaign.web.lineage_drawing import draw_lineage
 from logan_campaign.web.params import CandidateParams
 
 from .campaign import NASTY, ShownCampaign, ShownCrystals, store_campaigns

@@ -31,7 +31,7 @@ class PickFields(Part):
     )
     cluster: int = Field(description="Cluster it stands for")
     graph: str | None = Field(
-        None, description="Molecular graph (SMILES) or network that it stands for, if any"
+        None, description="Molecular graph (SMILES) or net that it stands for, if any"
     )
     represents: Annotated[int, Column()] = Field(
         description="How many generated structures it stands for"

@@ -8,8 +8,9 @@ import numpy as np
 from ase.data import covalent_radii
 from scipy.special import logit
 
-from logan_campaign.descriptors.lattice import reduced_cell, translations
+from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.lattice import reduced_cell
 
 #: Volume that atoms placed at random in a box are spread over, over that of their spheres of
 #: covalent radius: about the van der Waals volume of a small molecule.
@@ -79,4 +80,4 @@ class FixedCell:
         """See :class:`PostProcessing`."""
         if not self.periodic:
             return None
-        return translations(reduced_cell(self.exact_cell, np.ones(3, dtype=bool)), r_cut)
+        return translations(reduced_cell(self.exact_cell), r_cut)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from logan_campaign.descriptors.lattice import heights
+from logan_campaign.geometry.lattice import heights
 
 #: Orthonormal basis of the symmetric, traceless matrices, (5, 3, 3).
 STRAINS = np.array(

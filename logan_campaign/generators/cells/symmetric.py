@@ -11,10 +11,11 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.lattice import reduced_cell, translations
+from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.cells.lattices import STRAINS, product
 from logan_campaign.generators.cells.varied import CellShapes, in_reduced_cells
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.lattice import reduced_cell
 from logan_campaign.geometry.spacegroups import (
     PrimitiveGroup,
     WyckoffPosition,
@@ -76,7 +77,7 @@ def symmetry_table(target: Target) -> Table:
     kinds, counts = np.unique(target.numbers, return_counts=True)
     lattice = None
     if target.lattice == "fixed":
-        lattice = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
+        lattice = reduced_cell(target.cell_array)
     rows: list[tuple[Any, ...]] = []
     cells: list[np.ndarray] = []
     projectors: list[np.ndarray] = []

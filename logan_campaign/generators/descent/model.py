@@ -11,7 +11,6 @@ import numpy as np
 from ase import Atoms
 from pydantic import ValidationError
 
-from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.core.ids import content_id
 from logan_campaign.generators.cells.fixed import FixedCell
@@ -21,7 +20,7 @@ from logan_campaign.generators.descent.reference import SpeciesReference, fit
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.environments import training_species
 from logan_campaign.generators.model_files import read_model, write_tensors
-from logan_campaign.generators.pools import GeneratedPool, model_arrays
+from logan_campaign.generators.pools import GeneratedPool, collect, judge, model_arrays
 from logan_campaign.generators.target import Target
 
 FORMAT = "logan-campaign descent model"
@@ -106,29 +105,22 @@ class DescentModel:
         Raises:
             InputError: if ``n`` is negative.
         """
-        if n < 0:
-            raise InputError(f"cannot generate {n} structures")
         program = program_for(self.problem)
         key = jax.random.key(seed % 2**63)
-        positions = np.empty((n, len(self.target.numbers), 3), dtype=np.float32)
-        cells = np.empty((n, 3, 3))
         family = Family(np.array(self.target.numbers), self.hyperparameters.exchange, seed)
-        for block, start in enumerate(range(0, n, program.n_kept)):
-            stop = min(start + program.n_kept, n)
+
+        def draw(block: int, start: int) -> tuple[jax.Array, jax.Array]:
             begun = family.starts(block, BLOCK)
             if begun is None:
-                p, c = program.jit_block(self.references, jax.random.fold_in(key, block))
+                found = program.jit_block(self.references, jax.random.fold_in(key, block))
             else:
                 assert isinstance(program.place, FixedCell)  # a molecule's
-                p, c = program.jit_again(self.references, program.place.outputs_of(begun))
+                found = program.jit_again(self.references, program.place.outputs_of(begun))
             if self.hyperparameters.exchange:
-                family.add(np.asarray(p))
-            positions[start:stop] = np.asarray(p)[: stop - start]
-            cells[start:stop] = np.asarray(c)[: stop - start]
-            progress.report("generate", stop, n)
-        if self.target.lattice == "fixed":
-            cells[:] = self.target.cell_array
-        return GeneratedPool(positions, cells)
+                family.add(np.asarray(found[0]))
+            return found
+
+        return collect(self.target, n, program.n_kept, draw)
 
     def scores(self, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Return how far each structure's atoms are from the training set's; lower is nearer.
@@ -148,15 +140,12 @@ class DescentModel:
             self.target, program.images, program.descriptor.r_cut, positions, cells
         )
         bandwidth = jnp.float32(self.hyperparameters.last_bandwidth)
-        output = np.empty(len(positions), dtype=np.float32)
-        for start in range(0, len(positions), BLOCK):
-            stop = min(start + BLOCK, len(positions))
-            rows = np.minimum(np.arange(start, start + BLOCK), len(positions) - 1)
-            part = program.jit_misfit(
-                self.references, positions[rows], None if each is None else each[rows], bandwidth
-            )
-            output[start:stop] = np.asarray(part)[: stop - start]
-        return output
+        return judge(
+            positions,
+            each,
+            BLOCK,
+            lambda *block: program.jit_misfit(self.references, *block, bandwidth),
+        )
 
     def to_bytes(self) -> bytes:
         """Return the model as the contents of a safetensors file."""

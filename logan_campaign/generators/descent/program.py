@@ -19,11 +19,11 @@ import numpy as np
 import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
-from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells import post_processing
 from logan_campaign.generators.descent.reference import SpeciesReference, misfits
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.target import Target
+from logan_campaign.geometry.lattice import reduced_cell
 
 #: Descents that run together, and among which those to keep are chosen.
 BLOCK = 64
@@ -83,7 +83,7 @@ class Program:
         self.cell = None
         if target.periodic and self.place.cell is not None:
             # Any cell of the lattice gives the same neighbours, the most compact one fastest.
-            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
+            self.cell = reduced_cell(target.cell_array)
         numbers = np.array(target.numbers)
         self.rows = [np.flatnonzero(numbers == z) for z in sorted(set(target.numbers))]
         #: How many structures are kept of each block of descents.

@@ -18,7 +18,6 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.descriptors.kernel import Descriptor
-from logan_campaign.descriptors.lattice import reduced_cell
 from logan_campaign.generators.cells import post_processing
 from logan_campaign.generators.environments import RealEnvironments
 from logan_campaign.generators.target import Target
@@ -32,6 +31,7 @@ from logan_campaign.generators.wgan.networks import (
     score,
 )
 from logan_campaign.generators.wgan.settings import Hyperparameters
+from logan_campaign.geometry.lattice import reduced_cell
 
 #: Decay of RMSProp's running mean of squared gradients.
 RMSPROP_DECAY = 0.9
@@ -101,7 +101,7 @@ class Program:
         self.cell = None
         if target.periodic and target.lattice == "fixed":
             # Any cell of the lattice gives the same neighbours, the most compact one fastest.
-            self.cell = reduced_cell(target.cell_array, np.ones(3, dtype=bool))
+            self.cell = reduced_cell(target.cell_array)
         kinds = np.searchsorted(problem.species, target.numbers)
         self.one_hot = np.eye(len(problem.species), dtype=np.float32)[kinds]
         self.optimizer = optax.rmsprop(hyperparameters.learning_rate, decay=RMSPROP_DECAY)

@@ -35,21 +35,16 @@ def write_report(
     """
     data = gather(campaign)
     drawn = report_charts(data)
-    written = [_write(Path(path), render(data, drawn))]
+    written = [Path(path)]
+    with file_errors("write", written[0]):
+        write_atomically(written[0], render(data, drawn))
     if figures is not None:
-        from logan_campaign.results.report.svg import figure_svg  # brings matplotlib
+        from logan_campaign.results.report.pictures import write_picture  # brings matplotlib
 
         folder = Path(figures)
         with file_errors("make folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
         written += [
-            _write(folder / f"{chart.name}.svg", figure_svg(chart.figure))
-            for chart in drawn.values()
+            write_picture(chart.figure, folder / f"{chart.name}.svg") for chart in drawn.values()
         ]
     return written
-
-
-def _write(path: Path, text: str) -> Path:
-    with file_errors("write", path):
-        write_atomically(path, text)
-    return path

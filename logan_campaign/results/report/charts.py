@@ -1,7 +1,7 @@
 """The charts of a report and of the browser, as plotly figures.
 
 Points that a page shows are few enough for SVG (:data:`MAP_POINTS`), so charts print,
-need no WebGL, and are drawn for papers by :mod:`logan_campaign.results.report.svg`.
+need no WebGL, and are written to files by :mod:`logan_campaign.results.report.pictures`.
 """
 
 from __future__ import annotations

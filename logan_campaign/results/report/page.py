@@ -15,8 +15,8 @@ from plotly.io import to_json
 from plotly.offline import get_plotlyjs
 
 from logan_campaign import __version__
+from logan_campaign.results.citations import as_html, references
 from logan_campaign.results.report import charts
-from logan_campaign.results.report.citations import references
 from logan_campaign.results.report.data import ReportData
 from logan_campaign.results.report.discoveries import (
     count_discoveries,
@@ -91,7 +91,6 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
     record = data.record
     drawn = report_charts(data) if drawn is None else drawn
     cited = references(record, data.models, data.sets)
-    bibtex = "\n\n".join(reference.bibtex for reference in cited) + "\n"
     leaked = [leak for leak in record.leakage or [] if leak.matches]
     return _environment().get_template("report.html").render(
         data=data,
@@ -101,8 +100,8 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
         draws_for_all=draws_for_all(data.n_targets) if data.n_targets else 0.0,
         n_known_found=int(count_discoveries(data.candidates, record.known_set_ids).known[-1]),
         leaked=leaked,
-        references=cited,
-        bibtex=bibtex,
+        references=[Markup(text) for text in as_html(cited)],
+        bibtex=cited.to_string("bibtex"),
         methods=methods(record, data.models, data.sets),
         limits={
             "matrix": charts.MATRIX_ROWS,

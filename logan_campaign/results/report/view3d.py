@@ -10,7 +10,7 @@ from ase.data.colors import jmol_colors
 from pymatgen.core import Structure
 
 from logan_campaign.core.documents import Geometry
-from logan_campaign.geometry.coordination import bonds_of
+from logan_campaign.geometry.neighbours import bonds_of
 from logan_campaign.geometry.structures import to_atoms
 
 _BRIGHTEST = 0.9

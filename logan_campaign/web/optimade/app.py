@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from logan_campaign import __version__
 from logan_campaign.core.errors import InputError
-from logan_campaign.results import Results, citation
+from logan_campaign.results import Results, citations
 from logan_campaign.results.optimade import PREFIX, properties
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_METHOD = {
-    "id": "logan",
-    "last_modified": datetime(citation.YEAR, 9, 24),
-    "title": citation.TITLE,
-    "authors": [
-        {"name": f"{first} {last}", "firstname": first, "lastname": last}
-        for first, last in citation.AUTHORS
-    ],
-    "journal": citation.JOURNAL,
-    "volume": citation.VOLUME,
-    "pages": citation.ARTICLE,
-    "year": str(citation.YEAR),
-    "doi": citation.DATA_DOI,
-    "url": citation.DATA_URL,
-}
+
+def _method() -> dict[str, Any]:
+    """Return the method's paper as an OPTIMADE reference, whose fields are those of BibTeX."""
+    paper = citations.method()
+    names = [
+        (" ".join(who.first_names + who.middle_names), " ".join(who.last_names))
+        for who in paper.persons["author"]
+    ]
+    return {
+        **paper.fields,
+        "id": "logan",
+        "last_modified": datetime(int(paper.fields["year"]), 9, 24),
+        "title": citations.method_title(),
+        "authors": [{"name": " ".join(n), "firstname": n[0], "lastname": n[1]} for n in names],
+        "url": citations.method_url(),
+    }
 
 
 def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
@@ -71,14 +72,14 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
             "prefix": PREFIX,
             "name": "logan-campaign",
             "description": "Candidates of materials discovery campaigns with LoGAN",
-            "homepage": citation.DATA_URL,
+            "homepage": citations.method_url(),
         },
         provider_fields={"structures": fields},
     )
     app = create_app(config)
     collections = app.state.entry_collections
     collections["structures"] = CandidateCollection(results, config)
-    collections["references"].insert([dict(_METHOD)])
+    collections["references"].insert([_method()])
     adapt(app)
     return app
 

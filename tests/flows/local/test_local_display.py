@@ -48,8 +48,9 @@ def two_of_four(show, clock):
         show(JobFinished(key, f"train {i}", 50.0, {"train": StageCount(i + 1, 4)}))
     show(JobStarted(keys[2], "train 2", "train", 0))
     show(JobProgress(keys[2], "train 2", Progress("train", 0, 4000, "")))
-    clock.now += 25
-    show(JobProgress(keys[2], "train 2", Progress("train", 2000, 4000, "wasserstein 0.1")))
+    for step in (1000, 2000):
+        clock.now += 12.5
+        show(JobProgress(keys[2], "train 2", Progress("train", step, 4000, "wasserstein 0.1")))
 
 
 def shown(**console):
@@ -94,10 +95,25 @@ def test_stage_that_a_run_goes_on_with_counts_only_what_this_run_did(clock):
     _, show = shown()
     show(RunStarted({"relax": StageCount(50, 100)}))
     key = JobKey("a", 1)
-    show(JobStarted(key, "relax", "relax", 0))
-    clock.now += 10
-    show(JobFinished(key, "relax", 10.0, {"relax": StageCount(51, 100)}))
-    assert show.line() == "relax 51/100 (0:08:10 left)"
+    for ended in (51, 52):
+        show(JobStarted(key, "relax", "relax", 0))
+        clock.now += 10
+        show(JobFinished(key, "relax", 10.0, {"relax": StageCount(ended, 100)}))
+    assert show.line() == "relax 52/100 (0:08:00 left)"
+
+
+def test_what_a_job_does_next_has_a_time_left_of_its_own(clock):
+    _, show = shown()
+    key = JobKey("a", 1)
+    show(RunStarted({"train": StageCount(0, 1)}))
+    show(JobStarted(key, "train 0", "train", 0))
+    for task, each in (("train", 1.0), ("sample", 20.0)):
+        for step in range(4):
+            clock.now += each
+            show(JobProgress(key, "train 0", Progress(task, step, 4, "")))
+    (bar,) = show._jobs.values()
+    assert bar.time_remaining == 20.0
+    assert show.line().startswith("train 0/1")
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -33,7 +33,7 @@ from logan_campaign.flows.local import (
     run_flow,
 )
 from logan_campaign.flows.local.codec import loads
-from logan_campaign.flows.local.pool import Pool
+from logan_campaign.flows.local.worker_pool import WorkerPool
 from logan_campaign.stores.open import open_campaign_stores
 
 
@@ -351,7 +351,7 @@ def test_status_shows_what_runs_right_now(bench):
 
 
 def test_closing_the_pool_kills_what_jobs_have_started(tmp_path):
-    with Pool(1, tmp_path) as pool:
+    with WorkerPool(1, tmp_path) as pool:
         while not pool.idle():
             pool.poll(0.1)
         pool.submit(JobKey("x", 1), zoo.message_for(zoo.start_child(), tmp_path))

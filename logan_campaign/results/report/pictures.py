@@ -1,14 +1,14 @@
-"""Charts as SVG, for papers: matplotlib draws what the plotly figure says.
+"""Charts as files, for papers: matplotlib draws what the plotly figure says.
 
-plotly itself needs a browser to write files; matplotlib needs none and keeps text as
+plotly itself needs a browser to write files; matplotlib needs none and keeps text in SVG as
 text. Only what :mod:`logan_campaign.results.report.charts` uses is understood: scatter,
 bar, box and heatmap traces on x-y axes, side by side or not.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,24 +19,31 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from logan_campaign.core.files import file_errors, whole_file
+
 _DPI = 96  # plotly's lengths are CSS pixels
 _WIDTH = 760
 _SYMBOLS = {"circle": "o", "diamond": "D", "star": "*", "x-thin": "x", "line-ns": "|"}
 _DASHES = {"dash": "--", "dot": ":", "solid": "-"}
 
 
-def figure_svg(figure: go.Figure, title: str = "") -> str:
-    """Return a chart as SVG text.
+def write_picture(figure: go.Figure, path: Path, title: str = "") -> Path:
+    """Write a chart to a file, in the format that its suffix names, and return its path.
 
     Raises:
+        InputError: if it cannot be written.
         ValueError: for a kind of trace that it does not know.
     """
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "logan-campaign", "font.size": 9}):
+    kind = path.suffix[1:].lower()
+    about = {"Date": None} if kind == "svg" else None  # equal charts are equal files
+    with (
+        file_errors("write", path),
+        whole_file(path) as beside,
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "logan-campaign", "font.size": 9}),
+    ):
         drawn = _draw(figure, title)
-        buffer = io.StringIO()
-        # without a date, equal charts are equal files
-        drawn.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
+        drawn.savefig(beside, format=kind, dpi=150, bbox_inches="tight", metadata=about)
+    return path
 
 
 def _draw(figure: go.Figure, title: str) -> Figure:
@@ -59,7 +66,7 @@ def _draw(figure: go.Figure, title: str) -> Figure:
             bbox_to_anchor=(0.5, 0.0), ncols=2 if len(entries) > 2 else len(entries),
         )  # fmt: skip
     if title:
-        drawn.suptitle(title, y=1.02)
+        drawn.suptitle(title, y=0.97)
     return drawn
 
 
@@ -98,7 +105,7 @@ class _Panel:
             case "heatmap":
                 self._heatmap(trace)
             case other:
-                raise ValueError(f"no SVG for a {other} trace")
+                raise ValueError(f"no picture of a {other} trace")
 
     def _places(self, axis: str, values: Any) -> np.ndarray:
         """Return values as numbers; categories by the order in which they first occur."""

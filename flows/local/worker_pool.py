@@ -76,7 +76,7 @@ class Worker:
         return code
 
 
-class Pool:
+class WorkerPool:
     """A fixed number of worker processes; one that dies is replaced.
 
     Args:
@@ -97,7 +97,7 @@ class Pool:
             self.close()
             raise LoganCampaignError(f"cannot start a worker process: {err}") from err
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(

@@ -1,0 +1,229 @@
+"""Which structures of a campaign are the same: candidates, and entries of known sets."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pymatgen.core import Structure
+
+from logan_campaign.core.documents import (
+    CandidateState,
+    Geometry,
+    StructureEntry,
+    TargetKind,
+    Verdict,
+)
+from logan_campaign.geometry.formulas import reduced_formula
+from logan_campaign.geometry.molecules import conformer_rmsd, perceive
+from logan_campaign.geometry.structures import formula, spacegroup_symbol, structure_id
+from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
+from logan_campaign.matching.spec import MatchingSpec, Tolerance
+
+
+class KnownSet(NamedTuple):
+    """A set that candidates are compared against."""
+
+    id: str
+    role: Literal["training", "known", "found"]
+    """Models were trained on it, it holds targets that they never saw, or what earlier rounds
+    found; labels of the latter are candidates."""
+    entries: Sequence[StructureEntry]
+
+
+#: Normalised rms distance (None for molecules) and distance in Å.
+Apart = tuple[float | None, float]
+
+
+class Known(NamedTuple):
+    """The known entry that a candidate equals."""
+
+    known_set: KnownSet
+    entry: StructureEntry
+    distance: Apart | None
+    """None for molecules whose conformers all count as the same."""
+
+
+@dataclass
+class Item:
+    """One structure under comparison, at its place in the order of candidates."""
+
+    candidate_id: str
+    structure: Geometry
+    energy_ev: float | None = None  # None too where it compares with none
+    smiles: str | None = None
+    spacegroup: str | None = None
+    key: str | None = None
+    reason: str = ""
+    compared: dict[str, int] | None = None
+
+    def verdict(
+        self,
+        state: CandidateState,
+        reason: str = "",
+        known: Known | None = None,
+        match: str | None = None,
+        distance: Apart | None = None,
+    ) -> Verdict:
+        distance = known.distance if known else distance
+        return Verdict(
+            candidate_id=self.candidate_id,
+            state=state,
+            reason=reason,
+            match=known.entry.id if known else match,
+            match_label=known.entry.label if known else None,
+            match_set=known.known_set.id if known else None,
+            rms=distance[0] if distance else None,
+            rms_angstrom=distance[1] if distance else None,
+            smiles=self.smiles,
+            spacegroup=self.spacegroup,
+            compared=self.compared,
+        )
+
+
+class Identity:
+    """Equality of structures of one kind: the one thing that differs between kinds."""
+
+    def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
+        # What was found before is a copy, whatever else it equals. Then targets: where a target
+        # is in the training set too, it is a target.
+        order = ("found", "known", "training")
+        self._known = sorted(known, key=lambda known_set: order.index(known_set.role))
+        self._matching = matching
+        self.kind = kind
+        self._matchers: dict[Tolerance, CrystalMatcher] = {}
+        self._reductions = CrystalMatcher()
+        self._crystals = [
+            (known_set, KnownCrystals(known_set.entries)) for known_set in self._known
+        ]
+        self._by_key: dict[str, dict[str, list[Known]]] = {}
+        self._compositions = {
+            known_set.role: Counter(
+                _composition(entry.formula, kind)
+                for other in self._known
+                if other.role == known_set.role
+                for entry in other.entries
+            )
+            for known_set in self._known
+        }
+
+    def describe(self, item: Item) -> None:
+        """Fill in SMILES and key, or the space group, and how many entries may be equal."""
+        composition = _composition(formula(item.structure), self.kind)
+        item.compared = {role: names[composition] for role, names in self._compositions.items()}
+        if isinstance(item.structure, Structure):
+            item.spacegroup = spacegroup_symbol(item.structure)
+        else:
+            found = perceive(item.structure, self._matching.identity)
+            item.smiles, item.key, item.reason = found
+
+    def known(self, item: Item, tolerance: Tolerance) -> Known | None:
+        """Return the known entry that ``item`` equals; the nearest, then a target."""
+        if self.kind == "molecule":
+            return self._known_molecule(item)
+        best: Known | None = None
+        nearest = math.inf
+        for known_set, crystals in self._crystals:
+            if best is not None and best.known_set.role == "found":
+                break
+            match = self._matcher(tolerance).match(_crystal(item.structure), crystals)
+            if match is None:
+                continue
+            if match.rms < nearest:
+                best, nearest = (
+                    Known(known_set, match.entry, (match.rms, match.rms_angstrom)),
+                    match.rms,
+                )
+        return best
+
+    def groups(self, items: Sequence[Item], tolerance: Tolerance) -> list[list[int]]:
+        """Group equal items: lists of indices."""
+        if self.kind == "crystal":
+            return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
+        groups: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            # Without a graph it equals nothing but itself.
+            name = f"key {item.key}" if item.key is not None else f"item {index}"
+            groups.setdefault(name, []).append(index)
+        if self._matching.conformer_rmsd is None:
+            return list(groups.values())
+        return [part for members in groups.values() for part in self._conformers(items, members)]
+
+    def _conformers(self, items: Sequence[Item], members: Sequence[int]) -> list[list[int]]:
+        """Split a group of molecules with one graph: leaders in the order of content hash."""
+        groups: list[list[int]] = []
+        for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
+            for group in groups:
+                if self._same_conformer(items[group[0]].structure, items[index].structure):
+                    group.append(index)
+                    break
+            else:
+                groups.append([index])
+        return groups
+
+    def _same_conformer(self, first: Geometry, second: Geometry) -> bool:
+        limit = self._matching.conformer_rmsd
+        apart = conformer_rmsd(first, second)
+        return limit is not None and apart is not None and apart <= limit
+
+    def distance(self, first: Item, second: Item, tolerance: Tolerance) -> Apart | None:
+        """Return the rms distance of two items that may be equal."""
+        if self.kind == "molecule":
+            if self._matching.conformer_rmsd is None:
+                return None
+            apart = conformer_rmsd(first.structure, second.structure)
+            return None if apart is None else (None, apart)
+        one, two = _crystal(first.structure), _crystal(second.structure)
+        return self._matcher(tolerance).distance(one, two)
+
+    def _matcher(self, tolerance: Tolerance) -> CrystalMatcher:
+        if tolerance not in self._matchers:
+            self._matchers[tolerance] = CrystalMatcher(
+                tolerance, share=self._reductions, mode=self._matching.mode
+            )
+        return self._matchers[tolerance]
+
+    def _known_molecule(self, item: Item) -> Known | None:
+        """Return the known molecule that an item equals: the nearest conformer, if asked."""
+        if item.key is None:
+            return None
+        found = self._index(formula(item.structure)).get(item.key, [])
+        if self._matching.conformer_rmsd is None:
+            return found[0] if found else None
+        best: Known | None = None
+        nearest = self._matching.conformer_rmsd
+        for known in found:
+            apart = conformer_rmsd(item.structure, known.entry.structure)
+            if apart is not None and (apart < nearest or (best is None and apart <= nearest)):
+                best, nearest = known._replace(distance=(None, apart)), apart
+        return best
+
+    def _index(self, composition: str) -> dict[str, list[Known]]:
+        """Return the known molecules of a composition by key; targets before training sets.
+
+        Keys are perceived from geometries, as those of candidates are.
+        """
+        if composition not in self._by_key:
+            by_key = self._by_key.setdefault(composition, {})
+            for known_set in self._known:
+                for entry in known_set.entries:
+                    if entry.formula != composition:
+                        continue
+                    key = perceive(entry.structure, self._matching.identity).key
+                    if key is not None:
+                        by_key.setdefault(key, []).append(Known(known_set, entry, None))
+        return self._by_key[composition]
+
+
+def _composition(hill: str, kind: TargetKind) -> str:
+    """Return what equal structures have in common; crystals come in cells of any size."""
+    return hill if kind == "molecule" else reduced_formula(hill)
+
+
+def _crystal(structure: Geometry) -> Structure:
+    if not isinstance(structure, Structure):
+        raise ValueError("a crystal is needed to match crystals")
+    return structure
