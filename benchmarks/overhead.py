@@ -7,15 +7,14 @@ the flow by the job that starts the level, and gathered by one at its end.
 
 * ``--local``: on this machine with ``run_flow`` and the embedded store, one worker. The
   overhead per job is the wall time from the first relaxation's end to the last one's, less
-  what the relaxations took themselves, per job: the process is warm.
+  what the relaxations took themselves, per job: the process is there already.
 * ``--remote``: through a real MongoDB server and jobflow-remote, one local worker, two jobs at
-  a time; with plain workers that start Python for each job (``cold``), with jobs forked off a
-  process that has imported everything (``warm``), with a batch worker on top (``batch``), and
-  with a batch worker that starts Python for each job (``batch-cold``).
+  a time, with plain workers and with a batch worker (``batch``); Python starts for each job, and
+  ``--per-job`` says how many candidates each job relaxes.
 
 Processor time per job (with the relaxation itself) depends less on what else the machine does;
 with ``--remote`` it is that of the runner, of the server, and of all the rest: jobs, the shells
-around them, batch workers and the warm process. Memory is the largest resident set of the runner
+around them, and batch workers. Memory is the largest resident set of the runner
 and of a job's process (MB).
 Needs the extras ``remote`` and ``dev`` for ``--remote``.
 """
@@ -48,10 +47,8 @@ from logan_campaign.stores.open import open_campaign_stores
 
 _RELAX = "relax instant"
 _KINDS: dict[str, tuple[str, ...]] = {
-    "cold": ("--warm", "0"),
-    "warm": (),
+    "plain": (),
     "batch": ("--batch",),
-    "batch-cold": ("--batch", "--warm", "0"),
 }
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -233,7 +230,7 @@ def _cpu_of_children() -> float:
 
 
 def _reap() -> None:
-    """End what is left of a run, such as the warm process, and count its time."""
+    """End what is left of a run, and count its time."""
     for child in psutil.Process().children():
         child.terminate()
     with suppress(ChildProcessError):

@@ -12,9 +12,7 @@ It runs the job in a process of its own and sees to it that the job comes to its
   the first start) runs once.
 * When this process is killed, so is the job.
 
-With ``LOGAN_CAMPAIGN_WARM_S`` set, the job's process is forked off one that has imported
-everything already (:mod:`logan_campaign.flows.remote.warm`). Until the job runs, nothing but
-the standard library is imported.
+Until the job runs, nothing but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -43,7 +41,6 @@ _STORES = ("remote_job_data.*", "additional_store_*")
 _LOCK_NAME = ".execute.lock"
 
 TIME_LIMIT = "LOGAN_CAMPAIGN_TIME_LIMIT_S"
-WARM = "LOGAN_CAMPAIGN_WARM_S"
 #: Free space (MiB) below which the disk counts as full.
 MIN_FREE = "LOGAN_CAMPAIGN_MIN_FREE_MB"
 
@@ -111,13 +108,6 @@ def outcome(run_dir: Path) -> dict | None:
 
 def _attempt(run_dir: Path, limit_s: float) -> str:
     """Run the job once, for at most so long; return how its process ended."""
-    from logan_campaign.flows.remote import warm
-
-    if os.environ.get(WARM):
-        try:
-            return warm.run(run_dir, limit_s)
-        except warm.NotAvailableError as err:
-            print(f"starting a process of its own: {err}", file=sys.stderr, flush=True)
     lifeline, ours = os.pipe()
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--job"]
     try:

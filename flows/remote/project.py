@@ -75,7 +75,6 @@ class ProjectSettings(NamedTuple):
         workers: names of the local workers.
         max_jobs: jobs at a time on each.
         batch: let each worker's jobs share scheduler jobs.
-        warm_s: how long the process that jobs are forked off waits for more (s); 0: none.
         environment: variables to set for jobs, with their values.
     """
 
@@ -85,7 +84,6 @@ class ProjectSettings(NamedTuple):
     workers: tuple[str, ...] = ("local",)
     max_jobs: int = 1
     batch: bool = False
-    warm_s: float = 120.0
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -94,8 +92,6 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
 
     The collections have the names that ``--store mongodb://…`` expects, too.
     """
-    from logan_campaign.flows.remote.execute import WARM
-
     places = [Path(sys.executable).parent]
     elsewhere = shutil.which("jf")
     if not (places[0] / "jf").exists() and elsewhere is not None:
@@ -105,8 +101,6 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
     lines.append(f"unset {' '.join(sorted(secret))}")
     lines.append("export OMP_NUM_THREADS=1")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in settings.environment]
-    if settings.warm_s > 0:
-        lines.append(f"export {WARM}={settings.warm_s:g}")
     workers = {}
     for name in settings.workers:
         worker: dict[str, Any] = {

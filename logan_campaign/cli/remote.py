@@ -63,15 +63,6 @@ def init(
     batch: Annotated[
         bool, typer.Option("--batch", help="Let many jobs share one job of the scheduler.")
     ] = False,
-    warm: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Fork jobs off a process that has imported everything, and keep it for so long "
-            "without jobs; 0: start Python for every job.",
-        ),
-    ] = 120.0,
     work_dir: Annotated[
         Path | None,
         typer.Option(help="Directory for the jobs' files; by default beside the project's."),
@@ -108,7 +99,6 @@ def init(
         workers=tuple(dict.fromkeys(workers or ["local"])),
         max_jobs=max_jobs,
         batch=batch,
-        warm_s=warm,
         environment=(
             *(_assignment(text) for text in export or []),
             *([(VARIABLE, ",".join(sorted(set(trusted))))] if trusted else []),

@@ -41,9 +41,8 @@ def test_campaign_ends_as_undisturbed_though_job_runner_and_server_are_killed(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("warm", ["0", "60"])
-def test_killed_job_runs_again(make_rig: MakeRig, undisturbed: Undisturbed, warm: str) -> None:
-    rig = make_rig("--warm", warm)
+def test_killed_job_runs_again(make_rig: MakeRig, undisturbed: Undisturbed) -> None:
+    rig = make_rig()
     rig.submit(spec(**SLOW))
     rig.start_runner()
     folder = rig.wait(lambda: rig.running("^relax"))

@@ -34,7 +34,7 @@ class XTBLevel(CalculatorLevel):
     """
 
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule",)
-    usual_batch: ClassVar[int] = 8
+    usual_batch: ClassVar[int] = 16
 
     calculator: Literal["gfn2-xtb"] = "gfn2-xtb"
     name: str = Field("xtb", pattern=LEVEL_NAME, description="Name")

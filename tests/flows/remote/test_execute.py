@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from jobflow_remote.remote.data import get_remote_in_file, get_remote_store
 from maggma.stores import MemoryStore
 from remote_jobs import append, environments
 
-from logan_campaign.flows.remote import execute, warm
+from logan_campaign.flows.remote import execute
 
 HERE = Path(__file__).parent
 
@@ -54,54 +52,24 @@ def output(folder: Path) -> Any:
     return json.loads((folder / "remote_job_data.json").read_text())[0]["output"]
 
 
-@pytest.fixture(params=["cold", "warm"])
-def environment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
-    """Environment of a job with a process of its own, or forked off one."""
-    if request.param == "cold":
-        yield {}
-        return
-    # sockets have short paths
-    folder = Path("/tmp") / f"lc{os.getpid()}"
-    folder.mkdir(exist_ok=True)
-    yield {"LOGAN_CAMPAIGN_WARM_S": "20", "TMPDIR": str(folder), "PYTHONPATH": str(HERE)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tidy() -> Iterator[None]:
-    yield
-    folder = Path("/tmp") / f"lc{os.getpid()}"
-    for path in folder.rglob("warm-*.lock"):
-        for pid in Path("/proc").glob("[0-9]*"):
-            command = (pid / "cmdline").read_bytes() if (pid / "cmdline").exists() else b""
-            if str(path).removesuffix(".lock").encode() in command:
-                os.kill(int(pid.name), signal.SIGTERM)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_killed_process_is_tried_again_and_the_job_runs_once(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_killed_process_is_tried_again_and_the_job_runs_once(tmp_path: Path) -> None:
     note = tmp_path / "note"
     folder = prepared(tmp_path / "job", append(str(note), die=1, then_sleep_s=1.0))
-    both = [started(folder, **environment), started(folder, **environment)]
+    both = [started(folder), started(folder)]
     assert [process.wait(120) for process in both] == [0, 0]
     assert result(folder)["error"] is None
     assert output(folder) == 2  # the second attempt's, and no third
     assert note.read_text() == "ran\nran\n"
 
 
-def test_job_that_always_dies_or_hangs_fails_with_one_line(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_job_that_always_dies_or_hangs_fails_with_one_line(tmp_path: Path) -> None:
     note = tmp_path / "note"
     # kills itself first, then does not end
     job = append(str(note), die=1, then_sleep_s=1000.0)
     folder = prepared(tmp_path / "job", job)
     limit = {"LOGAN_CAMPAIGN_TIME_LIMIT_S": "7"}
     begun = time.monotonic()
-    assert started(folder, **environment, **limit).wait(120) == 0
+    assert started(folder, **limit).wait(120) == 0
     assert time.monotonic() - begun < 60
     error = result(folder)["error"]
     assert "did not end within 7 s" in error
@@ -110,23 +78,21 @@ def test_job_that_always_dies_or_hangs_fails_with_one_line(
     assert note.read_text() == "ran\nran\n"
 
 
-def test_no_process_of_a_job_has_a_secret_in_its_environment(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_no_process_of_a_job_has_a_secret_in_its_environment(tmp_path: Path) -> None:
     folder = prepared(tmp_path / "job", environments())
     secrets = {"LOGAN_CAMPAIGN_MONGO_PASSWORD": "s3cret", "MP_API_KEY": "s3cret"}
     kept = {"OMP_NUM_THREADS": "1"}
-    assert started(folder, **environment, **secrets, **kept).wait(120) == 0
+    assert started(folder, **secrets, **kept).wait(120) == 0
     found = output(folder)
     assert found
     assert all("OMP_NUM_THREADS" in each for each in found)
     assert not any("s3cret" in each or "API_KEY" in each for each in found)
 
 
-def test_job_ends_with_what_watches_over_it(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_job_ends_with_what_watches_over_it(tmp_path: Path) -> None:
     note = tmp_path / "note"
     folder = prepared(tmp_path / "job", append(str(note), sleep_s=1000.0))
-    process = started(folder, **environment)
+    process = started(folder)
     deadline = time.monotonic() + 60
     while not note.exists():
         assert time.monotonic() < deadline
@@ -185,14 +151,3 @@ def test_output_of_an_earlier_run_is_none(tmp_path: Path) -> None:
     assert execute.outcome(tmp_path) is None
     (tmp_path / execute.OUT_NAME).write_text('{"response": {"output": null}}')
     assert execute.outcome(tmp_path) is not None
-
-
-def test_directory_that_others_can_enter_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(warm.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = warm.socket_path().parent
-    assert folder.stat().st_mode & 0o077 == 0
-    folder.chmod(0o755)
-    with pytest.raises(warm.NotAvailableError, match="others"):
-        warm.socket_path()

@@ -63,7 +63,7 @@ def database(mongod: str, tmp_path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def init(command: Command, uri: str, *options: object, code: int = 0) -> str:
-    # warm processes and jobs are not started here
+    # jobs are not started here
     return command("remote", "init", "-p", "p", "--mongo", uri, *options, code=code)
 
 
