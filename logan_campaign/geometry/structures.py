@@ -16,8 +16,6 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
-from pymatgen.io.ase import AseAtomsAdaptor
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import StructureError
@@ -61,6 +59,8 @@ def to_atoms(structure: Geometry) -> Atoms:
         symbol = getattr(site.specie, "symbol", str(site.specie))
         if symbol not in chemical_symbols or symbol == "X":
             raise StructureError(f"unknown species {symbol!r}")
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
     return _bare(atoms)
 
@@ -76,6 +76,8 @@ def from_atoms(atoms: Atoms) -> Geometry:
     """
     _check_species(atoms.numbers)
     if _is_periodic(atoms):
+        from pymatgen.io.ase import AseAtomsAdaptor
+
         return AseAtomsAdaptor.get_structure(_bare(atoms))
     # Not AseAtomsAdaptor.get_molecule, which refuses odd numbers of electrons.
     return Molecule(atoms.get_chemical_symbols(), atoms.positions)
@@ -135,6 +137,8 @@ def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
 
     None is returned where spglib finds no symmetry at all, as for colliding atoms.
     """
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+
     try:
         return SpacegroupAnalyzer(structure, symprec=symprec).get_space_group_symbol()
     except (SymmetryUndeterminedError, ValueError, TypeError):

@@ -7,9 +7,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
@@ -137,6 +134,8 @@ class Projection:
         explained = [0.0] * n_components
         rank = min(n_components, *features.shape)
         if rank and np.any(np.abs(centred) > 0):  # else all the same: one point
+            from sklearn.decomposition import PCA
+
             pca = PCA(
                 n_components=rank,
                 svd_solver="full" if min(features.shape) < 3 else "covariance_eigh",
@@ -163,6 +162,9 @@ def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, l
         assigned = np.asarray(distinct[1]).reshape(-1)
         nearest = [int(np.flatnonzero(assigned == c)[0]) for c in range(n_distinct)]
         return assigned, nearest
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
     # One thread: sums over threads come out differently from one number of cores to another.
     with threadpool_limits(limits=1):
         model = KMeans(n_clusters=n_picks, n_init=_N_INIT, random_state=seed).fit(points)

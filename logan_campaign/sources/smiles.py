@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.optimize import BFGS
 from pydantic import Field, model_validator
 from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdDistGeom
@@ -162,6 +161,7 @@ def relax_gfn2(atoms: Atoms, fmax: float = 0.05, steps: int = 500) -> tuple[Atom
     Raises:
         StructureError: if the self-consistent field does not converge.
     """
+    from ase.optimize import BFGS
     from tblite.ase import TBLite  # a compiled library that only this needs
     from tblite.exceptions import TBLiteRuntimeError
 

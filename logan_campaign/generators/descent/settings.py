@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.settings import (
     CutoffRadius,
     NeighbourCount,
     RadialBasis,
     RadialOrder,
 )
+
+if TYPE_CHECKING:
+    from logan_campaign.descriptors.kernel import Descriptor
 
 
 class DescentHyperparameters(SpecModel):
@@ -138,6 +140,8 @@ class DescentHyperparameters(SpecModel):
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these hyperparameters define for some species."""
+        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
+
         return Descriptor(
             species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.settings import (
     CutoffRadius,
     NeighbourCount,
@@ -16,6 +15,9 @@ from logan_campaign.descriptors.settings import (
     RadialOrder,
 )
 from logan_campaign.generators.target import Target
+
+if TYPE_CHECKING:
+    from logan_campaign.descriptors.kernel import Descriptor
 
 #: Raised by hand whenever the same inputs give other results.
 ALGORITHM_VERSION = 1
@@ -77,6 +79,8 @@ class Hyperparameters(SpecModel):
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these hyperparameters define for some species."""
+        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
+
         return Descriptor(
             species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
         )
