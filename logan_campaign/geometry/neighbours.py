@@ -16,10 +16,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import ArrayLike
-from pymatgen.optimization.neighbors import find_points_in_spheres
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 #: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
 BOND_FACTOR = 1.3
@@ -69,12 +65,16 @@ def neighbours(
     """
     positions = np.ascontiguousarray(positions, dtype=float)
     if cell is None or not np.any(pbc):
+        from scipy.spatial import KDTree
+
         pairs = KDTree(positions).query_pairs(reach, output_type="ndarray")
         first, second = np.concatenate([pairs, pairs[:, ::-1]]).T
         image = np.zeros((len(first), 3), dtype=int)
         distance = np.linalg.norm(positions[first] - positions[second], axis=1)
     else:
         lattice = np.ascontiguousarray(cell, dtype=float)
+        from pymatgen.optimization.neighbors import find_points_in_spheres
+
         first, second, image, distance = find_points_in_spheres(
             positions, positions, float(reach), np.asarray(pbc, dtype=np.int64), lattice
         )
@@ -108,6 +108,9 @@ class Bonds(NamedTuple):
     def pieces(self, n: int, n_atoms: int) -> np.ndarray:
         """Return (n, n_atoms) labels of the connected pieces, different in each structure."""
         ends = (self.structure * n_atoms + self.first, self.structure * n_atoms + self.second)
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
         graph = csr_array((np.ones(len(self.ratio), dtype=bool), ends), shape=(n * n_atoms,) * 2)
         return np.asarray(connected_components(graph, directed=False)[1]).reshape(n, n_atoms)
 
