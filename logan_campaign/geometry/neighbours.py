@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike
 #: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
 BOND_FACTOR = 1.3
 
+# Structures whose neighbours are held at a time, to bound memory.
+_CHUNK = 512
+
 
 class Neighbours(NamedTuple):
     """Pairs of atoms, each seen from both of its ends.
@@ -133,14 +136,16 @@ def find_bonds(
     reach = 2.0 * factor * float(radii.max(initial=0.0))
     none = np.zeros(0, dtype=int)
     parts = [Bonds(none, none, none, np.zeros((0, 3), dtype=int), np.zeros(0))]
-    for k, places in enumerate(positions):
-        near = neighbours(places, None if cells is None else cells[k], reach)
-        ratio = near.distance / (radii[near.first] + radii[near.second])
-        order = np.lexsort((*near.image.T, near.second, near.first))
-        order = order[ratio[order] < factor]
-        which = np.full(len(order), k)
-        first, second, image = near.first[order], near.second[order], near.image[order]
-        parts.append(Bonds(which, first, second, image, ratio[order]))
+    for start in range(0, len(positions), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(positions)))
+        near = [neighbours(positions[k], None if cells is None else cells[k], reach) for k in rows]
+        structure = np.repeat(np.array(rows), [len(found.first) for found in near])
+        first, second, image, distance = (np.concatenate(c) for c in zip(*near, strict=True))
+        found = Bonds(structure, first, second, image, distance / (radii[first] + radii[second]))
+        found = found.shorter_than(factor)
+        pair = (found.structure * len(radii) + found.first) * len(radii) + found.second
+        order = np.argsort(pair, kind="stable")
+        parts.append(Bonds(*(part[order] for part in found)))
     return Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
