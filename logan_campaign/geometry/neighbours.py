@@ -75,9 +75,9 @@ def neighbours(
         image = np.zeros((len(first), 3), dtype=int)
         distance = np.linalg.norm(positions[first] - positions[second], axis=1)
     else:
-        lattice = np.ascontiguousarray(cell, dtype=float)
         from pymatgen.optimization.neighbors import find_points_in_spheres
 
+        lattice = np.ascontiguousarray(cell, dtype=float)
         first, second, image, distance = find_points_in_spheres(
             positions, positions, float(reach), np.asarray(pbc, dtype=np.int64), lattice
         )
