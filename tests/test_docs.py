@@ -78,8 +78,8 @@ def test_every_command_is_shown_with_its_output(name: tuple[str, ...]) -> None:
 def test_documented_options_exist(page: str, words: list[str]) -> None:
     name, command = command_of(words)
     assert name, f"{page}: there is no command {words[:1]}"
-    known = {option for parameter in command.params for option in parameter.opts}
-    known |= {option for parameter in command.params for option in parameter.secondary_opts}
+    parameters = command.get_params(command.context_class(command))  # with those of filters
+    known = {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
     known |= {"--help", "-h"}
     for word in words[len(name) :]:
         option = word.split("=")[0]
