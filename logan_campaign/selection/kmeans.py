@@ -9,7 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
+from logan_campaign.selection.base import (
+    DescriptorSettings,
+    MapSettings,
+    Pool,
+    Selection,
+    SelectionBase,
+)
 
 # Restarts of k-means; fixed, since scikit-learn's default is not.
 _N_INIT = 10
@@ -30,6 +36,10 @@ class KMeansSelection(SelectionBase):
     descriptor: DescriptorSettings = Field(
         default_factory=DescriptorSettings, description="Descriptor of the structures"
     )
+
+    def map_settings(self) -> MapSettings:
+        """Return the map in which clusters are made."""
+        return MapSettings(self.n_components, self.standardise, self.descriptor)
 
     def select(self, pool: Pool, seed: int) -> Selection:
         """Pick the structure nearest to each centroid; see :func:`select_kmeans`."""
