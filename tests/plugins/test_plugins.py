@@ -31,13 +31,15 @@ name: copper
 target:
   kind: crystal
   formula: Cu4
-  cell: [[3.61, 0.0, 0.0], [0.0, 3.61, 0.0], [0.0, 0.0, 3.61]]
+  cell: [[2.9, 0.0, 0.0], [0.0, 3.7, 0.0], [0.0, 0.0, 4.6]] # no cell of the training set's
 training: {source: {type: copper, count: 2}}
 models: {count: 1, hyperparameters: {n_max: 1, n_neighbour: 12, r_cut: 4.0, descent_steps: 20}}
 generate: {per_model: 8}
 select: {strategy: every-nth, n_picks: 2, stride: 3}
 screen: {min_distance_factor: 0.5}
-relax: {levels: [{name: emt, calculator: emt, asap_cutoff: true, fmax: 0.1, max_steps: 100}]}
+relax:
+  reference: true
+  levels: [{name: emt, calculator: emt, asap_cutoff: true, fmax: 0.1, max_steps: 100}]
 """
 
 
@@ -80,12 +82,13 @@ def test_a_campaign_of_a_plugin_s_source_strategy_and_level_runs(
     assert (training["name"], training["n_structures"]) == ("2 copper crystals", 2)
     (selection,) = outputs("selection")
     assert (selection["strategy"], selection["settings"]["stride"]) == ("every-nth", 3)
-    relaxations = {doc["id"]: doc for doc in outputs("relaxation")}.values()
-    assert [(r["calculator"], r["settings"]["asap_cutoff"]) for r in relaxations] == [
-        ("emt", True)
-    ] * len(selection["candidates"])
-    (classified,) = outputs("classification")
-    assert len(classified["verdicts"]) == len(relaxations) == 2
+    (reference,) = outputs("reference")
+    assert [(r["level"], r["state"]) for r in reference["references"]] == [("emt", "converged")] * 2
+    relaxations = outputs("relaxation")
+    assert relaxations, outputs("screening")
+    for relaxation in relaxations:
+        assert (relaxation["calculator"], relaxation["settings"]["asap_cutoff"]) == ("emt", True)
+        assert relaxation["energy_ev"] is not None
 
 
 @pytest.mark.usefixtures("plugin")
