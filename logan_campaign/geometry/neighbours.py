@@ -153,3 +153,21 @@ def bonds_of(atoms: Atoms, factor: float = BOND_FACTOR) -> Bonds:
     """Return the bonds of one structure."""
     cells = atoms.cell.array[None] if atoms.pbc.all() else None
     return find_bonds(atoms.numbers, atoms.positions[None], cells, factor)
+
+
+def closest_pair(atoms: Atoms, factor: float) -> str | None:
+    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
+
+    Periodic images count. Atoms are numbered from 0 in the text.
+    """
+    bonds = bonds_of(atoms, factor)
+    if len(bonds.ratio) == 0:
+        return None
+    worst = int(np.argmin(bonds.ratio))
+    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
+    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+    if i == j:
+        names = f"{atoms.symbols[i]}{i} and its periodic image"
+    radii = covalent_radii[atoms.numbers[[i, j]]].sum()
+    distance, limit = bonds.ratio[worst] * radii, factor * radii
+    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"

@@ -22,7 +22,7 @@ from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
 from logan_campaign.geometry.lattice import reduced_cell
-from logan_campaign.geometry.neighbours import bonds_of
+from logan_campaign.geometry.neighbours import closest_pair
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
 MIN_DISTANCE_FACTOR = 0.5
@@ -216,22 +216,8 @@ def _longest(cell: np.ndarray) -> float:
 
 
 def closest_collision(atoms: Atoms, factor: float) -> str | None:
-    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
-
-    Periodic images count. Atoms are numbered from 0 in the text.
-    """
-    radii = covalent_radii[atoms.numbers]
-    bonds = bonds_of(in_compact_cell(_bare(atoms)), factor)
-    if len(bonds.ratio) == 0:
-        return None
-    worst = int(np.argmin(bonds.ratio))
-    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
-    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
-    if i == j:
-        names = f"{atoms.symbols[i]}{i} and its periodic image"
-    sum_of_radii = radii[i] + radii[j]
-    distance, limit = bonds.ratio[worst] * sum_of_radii, factor * sum_of_radii
-    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"
+    """See :func:`~logan_campaign.geometry.neighbours.closest_pair`; for cells of any shape."""
+    return closest_pair(in_compact_cell(_bare(atoms)), factor)
 
 
 def cell_problem(
