@@ -134,17 +134,16 @@ def _pool(
     per_member: int,
 ) -> tuple[Any, int]:
     """Return the plausible samples of one member for each of the settings."""
-    from logan_campaign.generators import models
     from logan_campaign.generators.target import Target
 
     target = Target(tuple(int(z) for z in numbers), tuple(map(tuple, cell.tolist())), True)
     structures = [bare(atoms) for atoms in training]
     positions = []
     for member, (own, seed) in enumerate(zip(settings, seeds, strict=True)):
-        result = models.train(structures, target, own, seed=seed, training_set_id="crystals")
+        result = own.train(structures, target, seed=seed, training_set_id="crystals")
         if result.model is None:
             raise ValueError(f"member {member}: {result.reason}")
-        positions.append(models.generate(result.model, per_member, seed=seed).positions)
+        positions.append(result.model.generate(per_member, seed=seed).positions)
     samples = np.concatenate(positions).astype(float)
     group = np.repeat(np.arange(len(settings)), per_member)
     return _plausible(numbers, cell, training, samples, group), len(samples)

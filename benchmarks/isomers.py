@@ -116,16 +116,15 @@ def descend(
             own = member_seed(seed, member)
             settings = VARIED[member % len(VARIED)] | DESCENTS[method]
             begun = time.process_time()
-            result = models.train(
+            result = models.settings_from(settings).train(
                 structures,
                 target,
-                models.settings_from(settings),
                 seed=own,
                 training_set_id=training,
             )
             trained = time.process_time()
             assert result.model is not None
-            positions = models.generate(result.model, n, seed=own + chunk).positions
+            positions = result.model.generate(n, seed=own + chunk).positions
             done = time.process_time()
             beside = path.with_suffix(".part.npz")
             np.savez_compressed(
@@ -345,20 +344,23 @@ def relax_random(work: Path, results: Path, system: str, start: str, positions: 
     A level would give up before its first step, since such a start is in many pieces.
     """
     from ase import Atoms
+    from ase.optimize import BFGS
+    from tblite.exceptions import TBLiteRuntimeError
 
-    from logan_campaign.core.errors import StructureError
     from logan_campaign.geometry.molecules import perceive_arrays
-    from logan_campaign.sources.smiles import relax_gfn2
+    from logan_campaign.relaxation.levels import Setup, XTBLevel
 
     begun, numbers = time.process_time(), np.array(SYSTEMS[system].numbers)
     record: dict[str, Any] = {"kind": "relaxed", "system": system, "structure": start}
     record |= {"level": "xtb", "smiles": None, "n_steps": None, "energy_ev": None}
+    final = Atoms(numbers, np.array(positions))
+    final.calc = XTBLevel().make_calculator(final, Setup())
     try:
-        final, energy, converged = relax_gfn2(Atoms(numbers, np.array(positions)), 0.05, 500)
+        converged = BFGS(final, logfile=None).run(fmax=0.05, steps=500)
+        record["energy_ev"] = float(final.get_potential_energy())
         record["state"] = "converged" if converged else "not_converged"
         record["smiles"] = perceive_arrays(numbers, final.positions).smiles if converged else None
-        record["energy_ev"] = energy
-    except StructureError:
+    except (TBLiteRuntimeError, RuntimeError):
         record["state"] = "scf_not_converged"
     append(results, record | {"cpu_s": round(time.process_time() - begun, 2)})
 

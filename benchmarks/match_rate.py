@@ -132,12 +132,10 @@ def samples(case: Case, method: str, seed: int) -> tuple[np.ndarray, dict[str, A
     if method == "wgan":
         said |= {**_CRYSTAL_WGAN, "steps": WGAN_STEPS}
     target = Target(tuple(case.numbers.tolist()), tuple(map(tuple, case.cell.tolist())), True)
-    result = models.train(
-        case.rest, target, models.settings_from(said), seed=seed, training_set_id="sio2"
-    )
+    result = models.settings_from(said).train(case.rest, target, seed=seed, training_set_id="sio2")
     if result.model is None:
         raise SystemExit(f"{method}: {result.reason}")
-    made = models.generate(result.model, N_SAMPLES, seed=seed).positions.astype(float)
+    made = result.model.generate(N_SAMPLES, seed=seed).positions.astype(float)
     return made, {"make_cpu_s": round(time.process_time() - began, 1)}
 
 

@@ -65,10 +65,10 @@ def starts(system: str) -> Iterator[Atoms]:
     target = Target(numbers, cell, periodic=periodic)
     n_left = N_STARTS[system]
     for member in range(math.ceil(n_left / PER_MEMBER)):
-        trained = models.train(training, target, settings, seed=member, training_set_id=system)
+        trained = settings.train(training, target, seed=member, training_set_id=system)
         if trained.model is None:
             raise SystemExit(f"{system}: {trained.reason}")
-        made = models.generate(trained.model, PER_MEMBER, seed=member)
+        made = trained.model.generate(PER_MEMBER, seed=member)
         for positions in made.positions[: n_left - member * PER_MEMBER]:
             yield Atoms(numbers, positions, cell=cell if periodic else None, pbc=periodic)
 

@@ -88,10 +88,9 @@ def molecules(out: Path, system: str, variant: str, seed: int, steps: int) -> di
     samples: list[np.ndarray] = []
     for member in range(MEMBERS):
         began = time.process_time()
-        result = models.train(
+        result = settings.train(
             structures,
             Target(numbers, BOX, periodic=False),
-            settings,
             seed=1000 * seed + member,
             training_set_id=system,
         )
@@ -100,7 +99,7 @@ def molecules(out: Path, system: str, variant: str, seed: int, steps: int) -> di
             continue
         n = N_SAMPLES // MEMBERS + (member < N_SAMPLES % MEMBERS)
         began = time.process_time()
-        samples += list(models.generate(result.model, n, seed=member).positions)
+        samples += list(result.model.generate(n, seed=member).positions)
         row["generate_cpu_s"] += time.process_time() - began
     raw = [perceive_arrays(np.array(numbers), p.astype(float)).smiles for p in samples]
     became = [truth.of(p)["smiles"] for p in samples]
@@ -138,9 +137,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
     if said["method"] == "wgan":
         said |= {**_CRYSTAL_WGAN, "steps": steps}
     began = time.process_time()
-    result = models.train(
-        structures, target, models.settings_from(said), seed=seed, training_set_id="sio2"
-    )
+    result = models.settings_from(said).train(structures, target, seed=seed, training_set_id="sio2")
     row: dict[str, Any] = {
         "n_atoms": len(numbers),
         "n_near_left_out": len(known) - 1 - len(structures),
@@ -149,7 +146,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
     if result.model is None:
         return row | {"n_samples": 0, "failed": result.reason}
     began = time.process_time()
-    pool = models.generate(result.model, N_SAMPLES, seed=seed)
+    pool = result.model.generate(N_SAMPLES, seed=seed)
     row["generate_cpu_s"] = time.process_time() - began
     right = silica.is_right(numbers, pool.positions, pool.cells)
     default = StructureMatcher(0.2, 0.3, 5)

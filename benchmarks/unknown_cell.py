@@ -96,16 +96,15 @@ def descent(chosen: list[Any], key: dict[str, Any]) -> tuple[Any, Any, dict[str,
     volumes = volume_range(structures)
     numbers = ATOMS[key["n_atoms"]]
     began = time.process_time()
-    result = models.train(
+    result = models.settings_from({"method": "descent"}).train(
         structures,
         Target(numbers, None, True, lattice=key["lattice"], volumes=volumes),
-        models.settings_from({"method": "descent"}),
         seed=key["seed"],
         training_set_id=key["set"].replace(" ", "-"),
     )
     trained = time.process_time()
     assert result.model is not None  # a descent always has one
-    pool = models.generate(result.model, key["n_samples"], seed=key["seed"])
+    pool = result.model.generate(key["n_samples"], seed=key["seed"])
     return (
         pool.positions,
         pool.cells,

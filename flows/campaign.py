@@ -22,8 +22,7 @@ from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.flows.stages import stage
-from logan_campaign.sources import set_id
-from logan_campaign.sources.preview import Preview, preview
+from logan_campaign.sources import Preview, set_id
 
 
 @dataclass
@@ -101,11 +100,12 @@ class CampaignMaker(Maker):
         competing = list(hull.competing) if hull is not None else []
         previews = []
         for source in [*competing, *self.spec.known, self.spec.training.source]:
-            found = preview(source, Path(self.base))
+            found = source.preview(Path(self.base))
             if found.kind != kind:
+                may_be_set = "kind" in type(source).model_fields
                 raise InputError(
                     f"{source.title} holds {found.kind}s, but the target is a {kind}"
-                    + (f": set 'kind: {kind}' to read it so" if source.type == "files" else "")
+                    + (f": set 'kind: {kind}' to read it so" if may_be_set else "")
                 )
             previews.append(found)
         covered = previews[-1].species

@@ -40,7 +40,7 @@ class GenerateMaker(Maker):
         if model.state == "trained":
             enable_compilation_cache()
             trained = models.load(base64.b64decode(model.weights))
-            generated = models.generate(trained, self.n_structures, seed=self.seed)
+            generated = trained.generate(self.n_structures, seed=self.seed)
             positions, cells = generated.positions, generated.cells
         else:
             positions = np.zeros((0, len(target.symbols), 3), np.float32)

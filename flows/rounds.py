@@ -44,7 +44,7 @@ from logan_campaign.flows.stages import NEXT_ROUND, placed, stage
 from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
-from logan_campaign.generators.models import Settings
+from logan_campaign.generators.models import Method
 from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
@@ -201,7 +201,7 @@ class RoundMaker(Maker):
             return []
         return [OutputReference(uuid) for uuid in links.models.get(str(target_index), [])]
 
-    def _steps(self, hyperparameters: Settings, start: OutputReference | None) -> Settings:
+    def _steps(self, hyperparameters: Method, start: OutputReference | None) -> Method:
         steps = self.spec.rounds.steps if self.spec.rounds is not None else None
         if start is None or steps is None:
             return hyperparameters

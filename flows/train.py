@@ -13,7 +13,7 @@ from jobflow import Maker, job
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
 from logan_campaign.flows.stages import stage
-from logan_campaign.generators import models, wgan
+from logan_campaign.generators import models
 from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 
@@ -34,7 +34,7 @@ class TrainMaker(Maker):
     """
 
     name: str = "train"
-    hyperparameters: models.Settings = field(default_factory=wgan.Hyperparameters)
+    hyperparameters: models.Method = field(default_factory=lambda: models.settings_from({}))
     seed: int = 0
     index: int = 0
     round: int = 0
@@ -64,10 +64,9 @@ class TrainMaker(Maker):
         structures = [to_atoms(entry.structure) for entry in entries]
         begin = self._start(start, structures, target)
         wanted = target.to_gan(structures, None if begin is None else begin.target)
-        result = models.train(
+        result = self.hyperparameters.train(
             structures,
             wanted,
-            self.hyperparameters,
             seed=self.seed,
             training_set_id=training_set.id,
             start=begin,
@@ -76,14 +75,14 @@ class TrainMaker(Maker):
         start_id = None if begin is None else begin.id
         weights = result.model.to_bytes() if result.model is not None else b""
         return ModelDoc(
-            id=models.model_id(training_set.id, wanted, self.hyperparameters, self.seed, start_id),
+            id=self.hyperparameters.model_id(training_set.id, wanted, self.seed, start_id),
             index=self.index,
             round=self.round,
             start_id=start_id,
             state=result.state,
             reason=result.reason,
             training_set_id=training_set.id,
-            algorithm_version=models.algorithm_version(self.hyperparameters),
+            algorithm_version=self.hyperparameters.algorithm_version,
             seed=self.seed,
             formula=target.hill_formula,
             hyperparameters=self.hyperparameters.model_dump(mode="json"),
@@ -104,5 +103,5 @@ class TrainMaker(Maker):
             return None
         model = models.load(base64.b64decode(document.weights))
         wanted = target.to_gan(structures, model.target)
-        fits = models.can_start(model, structures, wanted, self.hyperparameters)
+        fits = self.hyperparameters.can_start(model, structures, wanted)
         return model if fits else None

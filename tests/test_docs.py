@@ -17,7 +17,7 @@ import yaml
 from logan_campaign import __version__
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.app import app, load_commands
-from logan_campaign.results import citation
+from logan_campaign.results import citations
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,8 +78,8 @@ def test_every_command_is_shown_with_its_output(name: tuple[str, ...]) -> None:
 def test_documented_options_exist(page: str, words: list[str]) -> None:
     name, command = command_of(words)
     assert name, f"{page}: there is no command {words[:1]}"
-    known = {option for parameter in command.params for option in parameter.opts}
-    known |= {option for parameter in command.params for option in parameter.secondary_opts}
+    parameters = command.get_params(command.context_class(command))  # with those of filters
+    known = {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
     known |= {"--help", "-h"}
     for word in words[len(name) :]:
         option = word.split("=")[0]
@@ -122,12 +122,12 @@ def test_specs_in_the_tutorial_are_those_that_run() -> None:
 def test_the_citation_file_cites_this_version_and_the_paper() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__
-    paper = cited["preferred-citation"]
-    assert (paper["title"], paper["journal"]) == (citation.TITLE, citation.JOURNAL)
-    found = (paper["volume"], paper["start"], paper["year"])
-    assert found == (citation.VOLUME, citation.ARTICLE, citation.YEAR)
-    names = [(author["given-names"], author["family-names"]) for author in paper["authors"]]
-    assert names == list(citation.AUTHORS)
+    paper, entry = cited["preferred-citation"], citations.method()
+    assert paper["title"] == citations.method_title()
+    found = [paper["journal"], str(paper["year"]), paper["volume"], paper["start"]]
+    assert found == [entry.fields[name] for name in ("journal", "year", "volume", "pages")]
+    names = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    assert names == [str(person) for person in entry.persons["author"]]
 
 
 @pytest.fixture(scope="module")

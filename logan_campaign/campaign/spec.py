@@ -10,9 +10,9 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from logan_campaign.campaign.placement import Placements
 from logan_campaign.campaign.rounds import RoundsSpec
@@ -21,9 +21,7 @@ from logan_campaign.campaign.stability import check_elements
 from logan_campaign.campaign.target import Section, TargetGeometry, TargetSpec
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import CAMPAIGN_NAME, content_id
-from logan_campaign.generators.descent import DescentHyperparameters
-from logan_campaign.generators.models import DEFAULT_METHOD, SETTINGS, Settings
-from logan_campaign.generators.wgan import Hyperparameters
+from logan_campaign.generators.models import METHODS, Method, Settings
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.lewis import why_no_molecule
 from logan_campaign.matching.spec import MatchingSpec
@@ -39,32 +37,12 @@ class TrainingSpec(Section):
     source: SourceSpec = Field(description="Where the training structures come from")
 
 
-#: What only networks have: who sets it means them, as every record of a trained network does.
-_OF_NETWORKS = set(Hyperparameters.model_fields) - set(DescentHyperparameters.model_fields)
-
-
-def _method(value: Any) -> str:
-    """Return which kind of settings a value is meant for."""
-    if not isinstance(value, dict):
-        return str(getattr(value, "method", DEFAULT_METHOD))
-    if value.get("method") is not None:
-        return str(value["method"])
-    return "wgan" if _OF_NETWORKS & set(value) else DEFAULT_METHOD
-
-
 class ModelsSpec(Section):
     """The ensemble."""
 
     count: int = Field(4, ge=1, le=1000, description="Number of members")
-    hyperparameters: Annotated[
-        Annotated[DescentHyperparameters, Tag("descent")] | Annotated[Hyperparameters, Tag("wgan")],
-        Discriminator(
-            _method,
-            custom_error_type="unknown_method",
-            custom_error_message=f"method must be {' or '.join(SETTINGS)}",
-        ),
-    ] = Field(
-        default_factory=DescentHyperparameters,
+    hyperparameters: Settings = Field(
+        default_factory=lambda: METHODS.parse({}),
         description="Settings shared by all members; without 'method', one that only networks "
         "have, such as 'steps', means 'wgan'",
     )
@@ -96,14 +74,14 @@ class ModelsSpec(Section):
         self.members()  # what holds between hyperparameters
         return self
 
-    def combinations(self) -> Iterator[Settings]:
+    def combinations(self) -> Iterator[Method]:
         """Yield the hyperparameters of one pass through all combinations."""
         kind = type(self.hyperparameters)
         for values in itertools.product(*self.vary.values()):
             changed = dict(zip(self.vary, values, strict=True))
             yield kind(**{**self.hyperparameters.model_dump(), **changed})
 
-    def members(self) -> list[Settings]:
+    def members(self) -> list[Method]:
         """Return the hyperparameters of each member."""
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
 
@@ -289,9 +267,8 @@ class CampaignSpec(Section):
     def identity(self) -> dict[str, Any]:
         """What the spec says, as JSON, without what leaves the results as they are."""
         said = self.model_dump(mode="json")
-        settings = self.models.hyperparameters
-        if isinstance(settings, DescentHyperparameters) and "exchange" not in self.models.vary:
-            said["models"]["hyperparameters"] = settings.identity()
+        models = self.models
+        said["models"]["hyperparameters"] = models.hyperparameters.identity(models.vary)
         del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
         if self.relax.turns is None:
             del said["relax"]["turns"]
@@ -324,8 +301,7 @@ class CampaignSpec(Section):
         for level in self.relax.levels:
             level.check(species, target.kind)
         for settings in self.models.combinations():
-            if isinstance(settings, DescentHyperparameters):
-                settings.check(species, target.kind == "crystal")
+            settings.check(species, target.kind == "crystal")
         for step in steps_of(self.select):
             step.check(species, target.kind)
         self.screen.check(target.kind)

@@ -20,9 +20,6 @@ from logan_campaign.core.errors import InputError
 
 KeyPath = tuple[str | int, ...]
 
-#: Keys whose value tells which model of a union is meant.
-_TAG_KEYS = ("type", "calculator", "strategy", "method")
-
 #: How a value begins that ``init`` leaves to the user.
 FILL_IN = "fill in:"
 
@@ -296,24 +293,18 @@ def _of_one_branch(errors: list[ErrorDetails], data: Any) -> list[ErrorDetails]:
 def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int | None]:
     """Return where in the file a mistake is.
 
-    pydantic adds to a path the tag of a discriminated union, and the name of the type of
-    any other; the file has no such keys.
+    pydantic adds to a path the name of the type of a union; the file has no such keys.
 
     Returns:
-        The path in the file; the path of the first union without tag on the way, and which
-        of its types is spoken of (None if there is no such union).
+        The path in the file; the path of the first union on the way, and which of its types is
+        spoken of (None if there is no union).
     """
     path: list[str | int] = []
     union: tuple[KeyPath, str | int | None] = (), None
     here = data
-    tagged = False
     names_key = item["type"] in ("missing", "extra_forbidden")
     for index, key in enumerate(item["loc"]):
         is_new = names_key and index == len(item["loc"]) - 1
-        if isinstance(here, dict) and not tagged and _is_tag(here, key):
-            tagged = True
-            continue
-        tagged = False
         if isinstance(here, dict) and (key in here or is_new):
             path.append(key)
             here = here.get(key)
@@ -324,11 +315,4 @@ def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int
             break  # an item that is missing
         elif union[1] is None:
             union = tuple(path), key
-    if item["type"] == "union_tag_invalid" and isinstance(here, dict):
-        tag_key = item["ctx"]["discriminator"].strip("'")
-        path += [tag_key] if tag_key in here else []
     return tuple(path), *union
-
-
-def _is_tag(mapping: dict[Any, Any], key: str | int) -> bool:
-    return any(mapping.get(name) == key for name in _TAG_KEYS)

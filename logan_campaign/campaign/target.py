@@ -24,7 +24,6 @@ from spglib import get_symmetry_dataset
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.generators.cells import check_symmetry
 from logan_campaign.generators.target import LatticeKind, Symmetry, Target
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.spacegroups import group_number
@@ -180,7 +179,10 @@ class TargetGeometry(_Open):
             volumes=volumes,
             symmetry=symmetry,
         )
-        check_symmetry(target)
+        if symmetry is not None:
+            from logan_campaign.generators.cells import check_symmetry  # brings JAX
+
+            check_symmetry(target)
         return target
 
     def geometry(self, positions: np.ndarray, cell: np.ndarray) -> Geometry:

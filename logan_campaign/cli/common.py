@@ -29,10 +29,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def _campaigns(context: typer.Context, incomplete: str) -> list[str]:
+    """Return what can stand for CAMPAIGN on this line, for shells: folders here, or names."""
+    from logan_campaign.stores.open import FILE_NAME, open_store
+
+    if context.params.get("store") is None:
+        found = [path.parent.name for path in Path().glob(f"*/{FILE_NAME}")]
+    else:
+        try:
+            with open_store(context.params["store"]) as stores:
+                found = list(stores.collection("campaigns").distinct("name"))
+        except StoreError:
+            found = []
+    return [name for name in sorted(found) if name.startswith(incomplete)]
+
+
 CampaignArgument = Annotated[
     str,
     typer.Argument(
         metavar="CAMPAIGN",
+        autocompletion=_campaigns,
         help="The campaign's folder or database file, or jf://PROJECT; with --store, its name "
         "or id.",
     ),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobflow import Job, JobStore
 
     from logan_campaign.core.documents import Manifest
-    from logan_campaign.sources import SourceSpec
+    from logan_campaign.sources import Source
 
 pull_app = typer.Typer(
     name="pull",
@@ -215,23 +215,22 @@ def import_set(
     pull(source_of(query), store, as_json)
 
 
-def source_of(query: dict[str, Any]) -> SourceSpec:
+def source_of(query: dict[str, Any]) -> Source:
     """Return the source with these settings.
 
     Raises:
         InputError: one line per setting that cannot be used.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    from logan_campaign.sources import SourceSpec
+    from logan_campaign.sources import SOURCES
 
-    adapter: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
     try:
-        return adapter.validate_python(query)
+        return SOURCES.parse(query)
     except ValidationError as err:
         lines = []
         for item in err.errors(include_url=False):
-            where = ".".join(str(key) for key in item["loc"][1:])
+            where = ".".join(str(key) for key in item["loc"])
             text = item["msg"].removeprefix("Value error, ")
             shown = item.get("input")
             unsaid = isinstance(shown, dict | list) or item["type"] == "secret"
@@ -240,7 +239,7 @@ def source_of(query: dict[str, Any]) -> SourceSpec:
         raise InputError("; ".join(lines)) from err
 
 
-def pull(source: SourceSpec, store: str, as_json: bool, base: Path | None = None) -> None:
+def pull(source: Source, store: str, as_json: bool, base: Path | None = None) -> None:
     """Run the job that pulls, keep what it returns, and say what has changed.
 
     The store is opened before to see the previous pull, and after to write everything in
@@ -298,7 +297,7 @@ def _run(job: Job) -> _Output:
     return output
 
 
-def _previous(source: SourceSpec, store: str) -> Manifest | None:
+def _previous(source: Source, store: str) -> Manifest | None:
     from logan_campaign.stores.open import open_campaign_stores, store_exists
     from logan_campaign.stores.pulls import PullBuilder, PulledSets
 

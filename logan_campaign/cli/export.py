@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,25 +21,15 @@ from logan_campaign.core.errors import InputError
 
 if TYPE_CHECKING:
     from logan_campaign.results import Campaign
-    from logan_campaign.results.export import Format
+
+#: Formats of a whole campaign.
+_WHOLE = ("campaign", "ro-crate")
 
 
-class FormatChoice(StrEnum):
-    """The formats of :mod:`logan_campaign.results.export`, and those of whole campaigns."""
+def _formats() -> list[str]:
+    from logan_campaign.results.formats import EXPORTS
 
-    EXTXYZ = "extxyz"
-    CIF = "cif"
-    POSCAR = "poscar"
-    SDF = "sdf"
-    JSON = "json"
-    JSONL = "jsonl"
-    ASE_DB = "ase.db"
-    OPTIMADE = "optimade"
-    CAMPAIGN = "campaign"
-    RO_CRATE = "ro-crate"
-
-
-_WHOLE = {FormatChoice.CAMPAIGN, FormatChoice.RO_CRATE}
+    return [*EXPORTS.names, *_WHOLE]
 
 
 @app.command(cls=CandidateCommand)
@@ -52,11 +41,13 @@ def export(
         typer.Argument(help="File to write; a folder for CIF, POSCAR and RO-Crate, or its .zip."),
     ],
     fmt: Annotated[
-        FormatChoice | None,
+        str | None,
         typer.Option(
             "--format",
-            help="Format; by default from the name: .extxyz, .cif, .vasp, .sdf, .json, .jsonl, "
-            ".db, .optimade.jsonl, .campaign.gz, .crate.zip.",
+            autocompletion=_formats,
+            help="extxyz, cif, poscar, sdf, json, jsonl, ase.db, optimade, campaign, ro-crate, or "
+            "that of a plugin; by default from the name: .extxyz, .cif, .vasp, .sdf, .json, "
+            ".jsonl, .db, .optimade.jsonl, .campaign.gz, .crate.zip.",
         ),
     ] = None,
     raw: Annotated[
@@ -80,21 +71,21 @@ def export(
     refuse_existing(path, force)
     with opened(campaign, store) as (database, record):
         found = Campaign(Results(database.stores, owns_stores=False), record)
-        if chosen is FormatChoice.CAMPAIGN:
+        if chosen == "campaign":
             from logan_campaign.stores.archive import write_archive
 
             told = write_archive(database.stores, record, path).describe()
-        elif chosen is FormatChoice.RO_CRATE:
+        elif chosen == "ro-crate":
             from logan_campaign.results.crate import write_crate
 
             told = f"{write_crate(found, path)} files"
         else:
-            told = _write_candidates(found, path, cast("Format", chosen.value), filters, raw)
+            told = _write_candidates(found, path, chosen, filters, raw)
     err_console().print(escape(f"{told} written to {path}"), soft_wrap=True)
 
 
 def _write_candidates(
-    campaign: Campaign, path: Path, fmt: Format, filters: dict[str, Any], raw: bool
+    campaign: Campaign, path: Path, fmt: str, filters: dict[str, Any], raw: bool
 ) -> str:
     from logan_campaign.results.export import check_format, write
 
@@ -105,17 +96,18 @@ def _write_candidates(
     return f"{write(query, path, fmt, raw)} structures"
 
 
-def _format_of(path: Path) -> FormatChoice:
+def _format_of(path: Path) -> str:
     from logan_campaign.results.export import format_of
     from logan_campaign.stores.archive import SUFFIX
 
     name = path.name.lower()
     if name.endswith(SUFFIX):
-        return FormatChoice.CAMPAIGN
+        return "campaign"
     if name.endswith((".crate", ".crate.zip")):
-        return FormatChoice.RO_CRATE
+        return "ro-crate"
     found = format_of(path)
     if found is None:
-        choices = ", ".join(choice.value for choice in FormatChoice)
-        raise InputError(f"cannot tell the format from {path}; give --format: {choices}")
-    return FormatChoice(found)
+        raise InputError(
+            f"cannot tell the format from {path}; give --format: {', '.join(_formats())}"
+        )
+    return found

@@ -24,8 +24,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-#: Entry-point groups that documents stored by jobs may name classes of.
-GROUPS: dict[str, Registry[Any]] = {}
+#: Groups of entry points whose classes are trusted where stored jobs name them.
+GROUPS = tuple(
+    f"logan_campaign.{kind}" for kind in ("levels", "generators", "sources", "strategies")
+)
 
 
 class Registry(Generic[T]):
@@ -43,7 +45,6 @@ class Registry(Generic[T]):
         self.group = group
         self.base = base
         self._builtin = {name: EntryPoint(name, target, group) for name, target in builtin.items()}
-        GROUPS[group] = self
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)} | self._builtin
@@ -177,11 +178,14 @@ def is_registered(module: str, name: str) -> bool:
         module: where the class is defined.
         name: its qualified name there.
     """
-    for registry in GROUPS.values():
-        for point in entry_points(group=registry.group):
+    for group in GROUPS:
+        for point in entry_points(group=group):
             if point.module.partition(".")[0] != module.partition(".")[0]:
                 continue
-            found = point.load()
+            try:
+                found = point.load()
+            except Exception:  # noqa: BLE001 - a plugin that cannot be imported names no class
+                continue
             if (found.__module__, found.__qualname__) == (module, name):
                 return True
     return False

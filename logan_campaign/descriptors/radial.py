@@ -18,8 +18,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from scipy.optimize import brentq
-from scipy.special import spherical_jn
 
 Radial = Literal["bessel", "gaussian"]
 
@@ -38,6 +36,9 @@ def bessel_roots(l_max: int, count: int) -> np.ndarray:
 
     The roots of j_l interlace those of j_(l-1), which brackets each of them.
     """
+    from scipy.optimize import brentq
+    from scipy.special import spherical_jn
+
     roots = np.arange(1, count + l_max + 1) * np.pi
     table = [roots[:count]]
     for order in range(1, l_max + 1):
@@ -66,6 +67,8 @@ def bessel_functions(order: int, count: int, r: np.ndarray, r_cut: float) -> np.
     Returns:
         Array of shape (count, *r.shape), in Å^(-3/2).
     """
+    from scipy.special import spherical_jn
+
     u = bessel_roots(order, count + 1)[order]
     x = np.asarray(r, dtype=float) / r_cut
     raw = []

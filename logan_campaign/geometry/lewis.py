@@ -16,8 +16,6 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.formula import Formula
 from rdkit import Chem, rdBase
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
 
 #: Sum of bond orders, formal charge and cost of each way in which an element is bonded.
 #: Charges cost most; they are negative on electronegative atoms first.
@@ -180,6 +178,9 @@ def _has_misplaced_proton(mol: Chem.Mol) -> bool:
 
 def _solve(mol: Chem.Mol) -> tuple[list[int], list[int]] | None:
     """Return the order of each bond and the charge of each atom, or None."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+
     atoms, bonds = list(mol.GetAtoms()), list(mol.GetBonds())
     states = [_STATES.get(atom.GetSymbol(), ()) for atom in atoms]
     degrees = [atom.GetDegree() for atom in atoms]

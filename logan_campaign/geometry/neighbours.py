@@ -16,13 +16,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import ArrayLike
-from pymatgen.optimization.neighbors import find_points_in_spheres
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 #: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
 BOND_FACTOR = 1.3
+
+# Structures whose neighbours are held at a time, to bound memory.
+_CHUNK = 512
 
 
 class Neighbours(NamedTuple):
@@ -69,11 +68,15 @@ def neighbours(
     """
     positions = np.ascontiguousarray(positions, dtype=float)
     if cell is None or not np.any(pbc):
+        from scipy.spatial import KDTree
+
         pairs = KDTree(positions).query_pairs(reach, output_type="ndarray")
         first, second = np.concatenate([pairs, pairs[:, ::-1]]).T
         image = np.zeros((len(first), 3), dtype=int)
         distance = np.linalg.norm(positions[first] - positions[second], axis=1)
     else:
+        from pymatgen.optimization.neighbors import find_points_in_spheres
+
         lattice = np.ascontiguousarray(cell, dtype=float)
         first, second, image, distance = find_points_in_spheres(
             positions, positions, float(reach), np.asarray(pbc, dtype=np.int64), lattice
@@ -108,6 +111,9 @@ class Bonds(NamedTuple):
     def pieces(self, n: int, n_atoms: int) -> np.ndarray:
         """Return (n, n_atoms) labels of the connected pieces, different in each structure."""
         ends = (self.structure * n_atoms + self.first, self.structure * n_atoms + self.second)
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
         graph = csr_array((np.ones(len(self.ratio), dtype=bool), ends), shape=(n * n_atoms,) * 2)
         return np.asarray(connected_components(graph, directed=False)[1]).reshape(n, n_atoms)
 
@@ -130,14 +136,16 @@ def find_bonds(
     reach = 2.0 * factor * float(radii.max(initial=0.0))
     none = np.zeros(0, dtype=int)
     parts = [Bonds(none, none, none, np.zeros((0, 3), dtype=int), np.zeros(0))]
-    for k, places in enumerate(positions):
-        near = neighbours(places, None if cells is None else cells[k], reach)
-        ratio = near.distance / (radii[near.first] + radii[near.second])
-        order = np.lexsort((*near.image.T, near.second, near.first))
-        order = order[ratio[order] < factor]
-        which = np.full(len(order), k)
-        first, second, image = near.first[order], near.second[order], near.image[order]
-        parts.append(Bonds(which, first, second, image, ratio[order]))
+    for start in range(0, len(positions), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(positions)))
+        near = [neighbours(positions[k], None if cells is None else cells[k], reach) for k in rows]
+        structure = np.repeat(np.array(rows), [len(found.first) for found in near])
+        first, second, image, distance = (np.concatenate(c) for c in zip(*near, strict=True))
+        found = Bonds(structure, first, second, image, distance / (radii[first] + radii[second]))
+        found = found.shorter_than(factor)
+        pair = (found.structure * len(radii) + found.first) * len(radii) + found.second
+        order = np.argsort(pair, kind="stable")
+        parts.append(Bonds(*(part[order] for part in found)))
     return Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -145,3 +153,21 @@ def bonds_of(atoms: Atoms, factor: float = BOND_FACTOR) -> Bonds:
     """Return the bonds of one structure."""
     cells = atoms.cell.array[None] if atoms.pbc.all() else None
     return find_bonds(atoms.numbers, atoms.positions[None], cells, factor)
+
+
+def closest_pair(atoms: Atoms, factor: float) -> str | None:
+    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
+
+    Periodic images count. Atoms are numbered from 0 in the text.
+    """
+    bonds = bonds_of(atoms, factor)
+    if len(bonds.ratio) == 0:
+        return None
+    worst = int(np.argmin(bonds.ratio))
+    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
+    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+    if i == j:
+        names = f"{atoms.symbols[i]}{i} and its periodic image"
+    radii = covalent_radii[atoms.numbers[[i, j]]].sum()
+    distance, limit = bonds.ratio[worst] * radii, factor * radii
+    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"

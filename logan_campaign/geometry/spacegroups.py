@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
 from spglib import get_symmetry
 
 from logan_campaign.core.errors import InputError
@@ -83,6 +82,8 @@ def group_number(group: int | str) -> int:
         if 1 <= int(text) <= 230:
             return int(text)
         raise InputError(f"space groups have the numbers 1 to 230, not {text}")
+    from pymatgen.symmetry.groups import SpaceGroup
+
     try:
         return int(SpaceGroup(text).int_number)
     except ValueError as err:
@@ -91,6 +92,8 @@ def group_number(group: int | str) -> int:
 
 def group_symbol(number: int) -> str:
     """Return the Hermann-Mauguin symbol of a space group."""
+    from pymatgen.symmetry.groups import sg_symbol_from_int_number
+
     return str(sg_symbol_from_int_number(number))
 
 

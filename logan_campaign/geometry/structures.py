@@ -16,15 +16,13 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
-from pymatgen.io.ase import AseAtomsAdaptor
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
 from logan_campaign.geometry.lattice import reduced_cell
-from logan_campaign.geometry.neighbours import bonds_of
+from logan_campaign.geometry.neighbours import closest_pair
 
 #: Atoms nearer than this share of the sum of their covalent radii make a structure invalid.
 MIN_DISTANCE_FACTOR = 0.5
@@ -61,6 +59,8 @@ def to_atoms(structure: Geometry) -> Atoms:
         symbol = getattr(site.specie, "symbol", str(site.specie))
         if symbol not in chemical_symbols or symbol == "X":
             raise StructureError(f"unknown species {symbol!r}")
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
     return _bare(atoms)
 
@@ -76,6 +76,8 @@ def from_atoms(atoms: Atoms) -> Geometry:
     """
     _check_species(atoms.numbers)
     if _is_periodic(atoms):
+        from pymatgen.io.ase import AseAtomsAdaptor
+
         return AseAtomsAdaptor.get_structure(_bare(atoms))
     # Not AseAtomsAdaptor.get_molecule, which refuses odd numbers of electrons.
     return Molecule(atoms.get_chemical_symbols(), atoms.positions)
@@ -135,6 +137,8 @@ def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
 
     None is returned where spglib finds no symmetry at all, as for colliding atoms.
     """
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+
     try:
         return SpacegroupAnalyzer(structure, symprec=symprec).get_space_group_symbol()
     except (SymmetryUndeterminedError, ValueError, TypeError):
@@ -212,22 +216,8 @@ def _longest(cell: np.ndarray) -> float:
 
 
 def closest_collision(atoms: Atoms, factor: float) -> str | None:
-    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
-
-    Periodic images count. Atoms are numbered from 0 in the text.
-    """
-    radii = covalent_radii[atoms.numbers]
-    bonds = bonds_of(in_compact_cell(_bare(atoms)), factor)
-    if len(bonds.ratio) == 0:
-        return None
-    worst = int(np.argmin(bonds.ratio))
-    i, j = sorted((int(bonds.first[worst]), int(bonds.second[worst])))
-    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
-    if i == j:
-        names = f"{atoms.symbols[i]}{i} and its periodic image"
-    sum_of_radii = radii[i] + radii[j]
-    distance, limit = bonds.ratio[worst] * sum_of_radii, factor * sum_of_radii
-    return f"{names} are {distance:.2f} Å apart (limit {limit:.2f} Å)"
+    """See :func:`~logan_campaign.geometry.neighbours.closest_pair`; for cells of any shape."""
+    return closest_pair(in_compact_cell(_bare(atoms)), factor)
 
 
 def cell_problem(

@@ -6,8 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from logan_campaign.geometry.lattice import heights, reduced_cell
-from logan_campaign.geometry.neighbours import BOND_FACTOR, find_bonds, neighbours
-from logan_campaign.geometry.structures import closest_collision
+from logan_campaign.geometry.neighbours import BOND_FACTOR, closest_pair, find_bonds, neighbours
 
 #: Atoms closer than this sit on each other (Å).
 COLLISION_DISTANCE = 0.3
@@ -35,7 +34,7 @@ def collision(atoms: Atoms) -> str:
 
 def overlap(atoms: Atoms) -> str:
     """Return which atoms overlap as no bonded atoms do, periodic images included, or ''."""
-    return closest_collision(atoms, OVERLAP_FACTOR) or ""
+    return closest_pair(atoms, OVERLAP_FACTOR) or ""
 
 
 def fragments(atoms: Atoms, factor: float = BOND_FACTOR) -> list[str]:

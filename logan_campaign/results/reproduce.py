@@ -110,7 +110,7 @@ def _generated_again(
     results: Results, model: models.Model, record: CandidateRecord, pool: PoolRecord
 ) -> Comparison:
     started = time.perf_counter()
-    made = models.generate(model, record.sample_index + 1, seed=pool.seed)
+    made = model.generate(record.sample_index + 1, seed=pool.seed)
     positions, cell = made.positions[-1], made.cells[-1]
     stored = results.pool(pool.id)
     if record.sample_index >= len(stored):
@@ -134,10 +134,9 @@ def _trained_again(
     # in the order in which a campaign trains
     entries = sorted(results.structures(record.training_set_id), key=lambda entry: entry.id)
     start = None if record.start_id is None else results.load_model(record.start_id)
-    result = models.train(
+    result = models.settings_from(record.hyperparameters).train(
         [to_atoms(entry.structure) for entry in entries],
         stored.target,
-        models.settings_from(record.hyperparameters),
         seed=record.seed,
         training_set_id=record.training_set_id,
         start=start,

@@ -1,8 +1,8 @@
 """Which of the generated structures go on: few, and different from one another.
 
-Every strategy is a pydantic model with a literal ``strategy`` and a ``select``;
-:data:`SelectionSpec` is what stands in a spec: one strategy, or a list of them in sequence. A
-new strategy is one module and one line here.
+Every strategy is a model with a literal ``strategy`` and a ``select``; :data:`SelectionSpec` is
+what stands in a spec: one strategy, or a list of them in sequence. A new strategy is one module and
+one line here, or a plugin's entry point in the group ``logan_campaign.strategies``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
+from logan_campaign.core.registry import SpecRegistry
 from logan_campaign.selection.base import (
     CheapRelaxations,
     DescriptorSettings,
@@ -28,6 +29,7 @@ from logan_campaign.selection.molecular_graph import GraphSelection
 from logan_campaign.selection.ranking import CriticSelection, ScoreSelection
 
 __all__ = [
+    "STRATEGIES",
     "Chart",
     "CheapRelaxations",
     "CriticSelection",
@@ -49,15 +51,23 @@ __all__ = [
     "steps_of",
 ]
 
-Strategy = Annotated[
-    KMeansSelection
-    | GraphSelection
-    | FrameworkSelection
-    | DiverseSelection
-    | CriticSelection
-    | ScoreSelection,
-    Field(discriminator="strategy"),
-]
+STRATEGIES = SpecRegistry(
+    "strategy",
+    "logan_campaign.strategies",
+    SelectionBase,  # type: ignore[type-abstract]
+    {
+        "kmeans": "logan_campaign.selection.kmeans:KMeansSelection",
+        "graph": "logan_campaign.selection.graph:GraphSelection",
+        "framework": "logan_campaign.selection.framework:FrameworkSelection",
+        "diverse": "logan_campaign.selection.diverse:DiverseSelection",
+        "critic": "logan_campaign.selection.ranking:CriticSelection",
+        "score": "logan_campaign.selection.ranking:ScoreSelection",
+    },
+    key="strategy",
+)
+
+#: A strategy as it stands in a spec: whatever is registered.
+Strategy = Annotated[SelectionBase, STRATEGIES]
 
 #: One strategy, or several: each picks from what the one before has picked.
 SelectionSpec = Annotated[

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -23,8 +23,8 @@ from logan_campaign.descriptors.settings import (
     RadialOrder,
 )
 
-if TYPE_CHECKING:  # JAX is slow to import, and few strategies need a model
-    from logan_campaign.generators.models import Model
+if TYPE_CHECKING:
+    from logan_campaign.generators.base import Model
 
 
 class DescriptorSettings(SpecModel):
@@ -93,11 +93,9 @@ class Pool:
 
         Lower looks more real; scales differ between critics.
         """
-        from logan_campaign.generators.models import scores
-
         if "critics" not in self._computed:
             self._computed["critics"] = np.stack(
-                [scores(model, self.positions, self.cells) for model in self.models], axis=1
+                [model.scores(self.positions, self.cells) for model in self.models], axis=1
             )
         return self._computed["critics"]
 
@@ -207,8 +205,19 @@ class Selection:
         )
 
 
+class MapSettings(NamedTuple):
+    """What the map that people look at is made of; the defaults are the paper's."""
+
+    n_components: int = 2
+    standardise: bool = False
+    descriptor: DescriptorSettings = DescriptorSettings()
+
+
 class SelectionBase(SpecModel, ABC):
-    """Settings of one strategy; subclasses add a literal ``strategy``."""
+    """Settings of one strategy; subclasses add a literal ``strategy``.
+
+    Plugins name theirs in the entry-point group ``logan_campaign.strategies``.
+    """
 
     #: Kinds of target that the strategy is for.
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
@@ -216,6 +225,7 @@ class SelectionBase(SpecModel, ABC):
     needs_training: ClassVar[bool] = False
     needs_models: ClassVar[bool] = False
 
+    strategy: str = Field(description="Name of the strategy")
     n_picks: int = Field(
         20, ge=1, le=100_000, description="Structures to pick (per group if 'per_model')"
     )
@@ -235,5 +245,13 @@ class SelectionBase(SpecModel, ABC):
             InputError: one line that says what cannot work.
         """
         if kind not in self.kinds:
-            name = getattr(self, "strategy", type(self).__name__)
+            name = self.strategy
             raise InputError(f"select: '{name}' is for {self.kinds[0]}s; the target is a {kind}")
+
+    def map_settings(self) -> MapSettings:
+        """Return what the map of the pool is made of."""
+        return MapSettings()
+
+    def learned(self, training: Sequence[Geometry]) -> str:
+        """Return what the strategy has learned from the training set, for people; '' if nothing."""
+        return ""

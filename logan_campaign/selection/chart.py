@@ -12,9 +12,7 @@ from logan_campaign.descriptors import structure_descriptors
 from logan_campaign.geometry.coordination import CoordinationRanges
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
-from logan_campaign.selection.framework import FrameworkSelection
-from logan_campaign.selection.keyed import KeyedSelection
-from logan_campaign.selection.kmeans import KMeansSelection, Projection
+from logan_campaign.selection.kmeans import Projection
 
 
 class Chart(NamedTuple):
@@ -44,14 +42,7 @@ def chart(
         steps: the strategies.
         known: known structures to place in the map.
     """
-    first = steps[0]
-    settings = KMeansSelection()
-    if isinstance(first, KMeansSelection | KeyedSelection):
-        settings = KMeansSelection(
-            n_components=first.n_components,
-            standardise=first.standardise,
-            descriptor=first.descriptor,
-        )
+    settings = steps[0].map_settings()
     projection = Projection.of(
         pool.descriptors(settings.descriptor), settings.n_components, settings.standardise
     )
@@ -84,7 +75,5 @@ def learned_coordination(
     screened_by: CoordinationRanges | None,
 ) -> str:
     """Return the coordination that was learned from the training set, for people."""
-    for step in steps:
-        if isinstance(step, FrameworkSelection):
-            return CoordinationRanges.learn(training, step.bond_factor, step.coverage).describe()
-    return screened_by.describe() if screened_by is not None else ""
+    told = next((said for step in steps if (said := step.learned(training))), "")
+    return told or (screened_by.describe() if screened_by is not None else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pymatgen.core import Structure
 
 from logan_campaign.core import progress
-from logan_campaign.core.documents import TargetKind
+from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
 from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, find_bonds
@@ -99,6 +100,10 @@ class FrameworkSelection(KeyedSelection):
             for row, strategy in zip(picks, selection.strategies, strict=True)
         ]
         return selection
+
+    def learned(self, training: Sequence[Geometry]) -> str:
+        """Return the coordination of the training set's atoms."""
+        return CoordinationRanges.learn(training, self.bond_factor, self.coverage).describe()
 
     @property
     def lacking(self) -> str:

@@ -28,6 +28,7 @@ from logan_campaign.relaxation.run import relax
 from logan_campaign.selection.base import (
     CheapRelaxations,
     DescriptorSettings,
+    MapSettings,
     Pool,
     Selection,
     SelectionBase,
@@ -132,7 +133,7 @@ class KeyedSelection(SelectionBase):
                     labels[rows[turn]] = len(picks)
                     picks.append(rows[turn])
                     keys.append(key)
-        found = Selection.of(self.strategy_name, picks, labels, keys)
+        found = Selection.of(self.strategy, picks, labels, keys)
         without = np.flatnonzero(judged.keys == "")
         if self.pre_relax is not None and (len(without) or doubtful):
             self._add_relaxed(found, pool, judged, doubtful, seed)
@@ -142,15 +143,14 @@ class KeyedSelection(SelectionBase):
             found.n_unusable[self.lacking] = len(without)
         if not len(found.indices):
             raise InputError(
-                f"select: '{self.strategy_name}' has nothing to pick: {self.lacking} in all of "
+                f"select: '{self.strategy}' has nothing to pick: {self.lacking} in all of "
                 f"{len(pool)} structures; train longer, or set 'fill' or 'pre_relax'"
             )
         return found
 
-    @property
-    def strategy_name(self) -> str:
-        """The name in the spec."""
-        return str(getattr(self, "strategy", type(self).__name__))
+    def map_settings(self) -> MapSettings:
+        """Return the map in which what has no key is clustered."""
+        return MapSettings(self.n_components, self.standardise, self.descriptor)
 
     def check(self, species: Sequence[str], kind: TargetKind) -> None:
         """Check the level of the cheap relaxation too. See :meth:`SelectionBase.check`."""
@@ -173,12 +173,7 @@ class KeyedSelection(SelectionBase):
         )
 
     def _clusters(self, pool: Pool, rows: np.ndarray, n: int, seed: int) -> Selection:
-        settings = KMeansSelection(
-            n_picks=n,
-            n_components=self.n_components,
-            standardise=self.standardise,
-            descriptor=self.descriptor,
-        )
+        settings = KMeansSelection(n_picks=n, **self.map_settings()._asdict())
         pool.descriptors(self.descriptor)  # computed once, for all of the pool
         return settings.select(pool.take(rows), seed)
 
@@ -203,7 +198,7 @@ class KeyedSelection(SelectionBase):
         _append(
             found,
             Selection.of(
-                f"{self.strategy_name}: kmeans of the rest",
+                f"{self.strategy}: kmeans of the rest",
                 [*found.indices, *without[clusters.indices]],
                 labels,
                 [*found.keys, *clusters.keys],
@@ -260,7 +255,7 @@ class KeyedSelection(SelectionBase):
             found.n_unusable[f"{self.lacking} after a cheap relaxation"] = lost
         _append(
             found,
-            Selection.of(f"{self.strategy_name}: relaxed by {cheap.level}", picks, labels, keys),
+            Selection.of(f"{self.strategy}: relaxed by {cheap.level}", picks, labels, keys),
         )
 
     def _judge_relaxed(

@@ -7,12 +7,15 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.selection.base import DescriptorSettings, Pool, Selection, SelectionBase
+from logan_campaign.selection.base import (
+    DescriptorSettings,
+    MapSettings,
+    Pool,
+    Selection,
+    SelectionBase,
+)
 
 # Restarts of k-means; fixed, since scikit-learn's default is not.
 _N_INIT = 10
@@ -33,6 +36,10 @@ class KMeansSelection(SelectionBase):
     descriptor: DescriptorSettings = Field(
         default_factory=DescriptorSettings, description="Descriptor of the structures"
     )
+
+    def map_settings(self) -> MapSettings:
+        """Return the map in which clusters are made."""
+        return MapSettings(self.n_components, self.standardise, self.descriptor)
 
     def select(self, pool: Pool, seed: int) -> Selection:
         """Pick the structure nearest to each centroid; see :func:`select_kmeans`."""
@@ -137,6 +144,8 @@ class Projection:
         explained = [0.0] * n_components
         rank = min(n_components, *features.shape)
         if rank and np.any(np.abs(centred) > 0):  # else all the same: one point
+            from sklearn.decomposition import PCA
+
             pca = PCA(
                 n_components=rank,
                 svd_solver="full" if min(features.shape) < 3 else "covariance_eigh",
@@ -163,6 +172,9 @@ def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, l
         assigned = np.asarray(distinct[1]).reshape(-1)
         nearest = [int(np.flatnonzero(assigned == c)[0]) for c in range(n_distinct)]
         return assigned, nearest
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
     # One thread: sums over threads come out differently from one number of cores to another.
     with threadpool_limits(limits=1):
         model = KMeans(n_clusters=n_picks, n_init=_N_INIT, random_state=seed).fit(points)

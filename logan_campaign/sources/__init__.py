@@ -1,44 +1,51 @@
 """Where training sets and sets of known structures come from.
 
-Every source is a pydantic model with a ``type`` and a ``load``; :data:`SourceSpec` is
-their union as it stands in a spec. A new source is one module and one line here.
+Every source is a model with a literal ``type`` and a ``load``. A new source is one module and one
+line here, or a plugin's entry point in the group ``logan_campaign.sources``.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
-from logan_campaign.sources.base import LoadedSet, set_id
+from logan_campaign.core.registry import SpecRegistry
+from logan_campaign.sources.base import LoadedSet, Preview, Source, set_id
 from logan_campaign.sources.builtin import BuiltinSource
 from logan_campaign.sources.files import FilesSource
 from logan_campaign.sources.materials_project import MaterialsProjectSource
 from logan_campaign.sources.optimade import OptimadeSource
-from logan_campaign.sources.preview import preview
 from logan_campaign.sources.qm9 import QM9Source
-from logan_campaign.sources.smiles import SmilesSource, relax_gfn2
+from logan_campaign.sources.smiles import SmilesSource
 
-SourceSpec = Annotated[
-    FilesSource
-    | SmilesSource
-    | BuiltinSource
-    | MaterialsProjectSource
-    | QM9Source
-    | OptimadeSource,
-    Field(discriminator="type"),
-]
+SOURCES = SpecRegistry(
+    "source",
+    "logan_campaign.sources",
+    Source,  # type: ignore[type-abstract]
+    {
+        "files": "logan_campaign.sources.files:FilesSource",
+        "smiles": "logan_campaign.sources.smiles:SmilesSource",
+        "builtin": "logan_campaign.sources.builtin:BuiltinSource",
+        "mp": "logan_campaign.sources.materials_project:MaterialsProjectSource",
+        "qm9": "logan_campaign.sources.qm9:QM9Source",
+        "optimade": "logan_campaign.sources.optimade:OptimadeSource",
+    },
+    key="type",
+)
+
+#: A source as it stands in a spec: whatever is registered.
+SourceSpec = Annotated[Source, SOURCES]
 
 __all__ = [
+    "SOURCES",
     "BuiltinSource",
     "FilesSource",
     "LoadedSet",
     "MaterialsProjectSource",
     "OptimadeSource",
+    "Preview",
     "QM9Source",
     "SmilesSource",
+    "Source",
     "SourceSpec",
-    "preview",
-    "relax_gfn2",
     "set_id",
 ]

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.formula import Formula
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from pymatgen.core import Molecule, Structure
 
@@ -97,8 +97,29 @@ def set_id(entries: Iterable[StructureEntry]) -> str:
     return content_id("set", sorted(entry.id for entry in entries))
 
 
+class Preview(NamedTuple):
+    """What a source holds."""
+
+    kind: TargetKind
+    species: set[str] | None
+    """Element symbols; None where only the source itself knows."""
+    content: str | None
+    """Content id of what stands outside the spec, in files; None where the spec says it all."""
+
+
+def elements_of(formulas: Iterable[str] | None) -> set[str] | None:
+    """Return the elements of formulas; None where there are none."""
+    return {symbol for text in formulas for symbol in Formula(text).count()} if formulas else None
+
+
 class Source(SpecModel, ABC):
-    """A place that structures come from, with the query that selects them."""
+    """A place that structures come from, with the query that selects them.
+
+    Subclasses add a literal ``type``; plugins name theirs in the entry-point group
+    ``logan_campaign.sources``.
+    """
+
+    type: str = Field(description="Kind of source")
 
     @property
     @abstractmethod
@@ -121,6 +142,21 @@ class Source(SpecModel, ABC):
         Raises:
             InputError: if the source cannot be read, or nothing usable is in it.
         """
+
+    def preview(self, base: Path) -> Preview:
+        """Return what the source holds, so that mistakes are found before any job starts.
+
+        By default it is loaded whole; sources that are slow to load, or on the network, say what
+        they know without.
+
+        Args:
+            base: folder that relative paths are meant from.
+
+        Raises:
+            InputError: a file is missing, unreadable or holds nothing usable.
+        """
+        loaded = self.load(base)
+        return Preview(loaded.kind, set(loaded.species), set_id(loaded.entries))
 
 
 def _graph_of(molecule: Molecule) -> str:

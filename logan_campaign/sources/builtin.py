@@ -15,7 +15,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.software import software_versions
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.structures import formula, to_atoms
-from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
+from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Preview, Source
 from logan_campaign.sources.smiles import SmilesSource, load_smiles
 
 #: Numbers of carbon atoms for which alcohols and ethers are offered.
@@ -52,6 +52,12 @@ class BuiltinSource(Source):
     def title(self) -> str:
         """Short name for people."""
         return self.name + (f" ({', '.join(self.formulas)})" if self.formulas else "")
+
+    def preview(self, base: Path) -> Preview:
+        """Return kind and elements. See :meth:`Source.preview`."""
+        if self.name == "sio2-prototypes":
+            return Preview("crystal", {"O", "Si"}, None)
+        return Preview("molecule", {"C", "H", "O"}, None)
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Build the structures. See :meth:`Source.load`."""

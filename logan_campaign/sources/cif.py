@@ -16,7 +16,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from pymatgen.core import Composition, Structure
-from pymatgen.io.cif import CifBlock, CifParser
 
 from logan_campaign.core.errors import StructureError
 from logan_campaign.geometry.structures import to_atoms
@@ -51,6 +50,8 @@ def cif_blocks(text: str) -> Iterator[tuple[str, Atoms | StructureError]]:
 
 
 def _block(text: str) -> Atoms:
+    from pymatgen.io.cif import CifBlock, CifParser  # brings SciPy
+
     try:
         parsed = CifBlock.from_str(text)
     except Exception as err:

@@ -13,10 +13,8 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pooch
-import requests
 from urllib3.exceptions import HTTPError
 
 from logan_campaign.core import progress
@@ -30,6 +28,9 @@ from logan_campaign.sources.transfer import (
     retried,
     write_whole,
 )
+
+if TYPE_CHECKING:
+    import requests
 
 _TIMEOUT_S = 30.0
 _CHUNK = 1 << 18
@@ -54,6 +55,8 @@ def fetch(name: str, url: str, sha256: str | None = None) -> tuple[Path, str]:
     expected = sha256 or _noted(path)
     if path.is_file() and expected and checksum(path) == expected:
         return path, expected
+    import pooch  # brings paramiko, where that is installed
+
     pooch.get_logger().setLevel("ERROR")
     try:
         pooch.retrieve(
@@ -124,6 +127,8 @@ class _ResumingDownloader:
         return "what was downloaded is kept, and the same command goes on from there"
 
     def _attempt(self, url: str) -> None:
+        import requests
+
         have = self._part.stat().st_size if self._part.exists() else 0
         tag = self._tag.read_text() if self._tag.exists() else ""
         headers = {"Accept-Encoding": "identity"}

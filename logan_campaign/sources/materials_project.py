@@ -32,7 +32,14 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.redaction import redact
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
+from logan_campaign.sources.base import (
+    Collector,
+    FormulaText,
+    LoadedSet,
+    Preview,
+    Source,
+    elements_of,
+)
 from logan_campaign.sources.transfer import (
     PassingError,
     SourceError,
@@ -123,6 +130,14 @@ class MaterialsProjectSource(Source):
         if self.experimental is not None:
             parts.append("observed" if self.experimental else "predicted")
         return f"Materials Project ({'; '.join(parts)})"
+
+    def preview(self, base: Path) -> Preview:
+        """Return the elements asked for. See :meth:`Source.preview`."""
+        species = elements_of(self.formulas)
+        systems = self.chemical_systems or []
+        if species is None and systems and "*" not in "".join(systems):
+            species = {symbol for text in systems for symbol in text.split("-")}
+        return Preview("crystal", species, None)
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Fetch the structures. See :meth:`Source.load`.

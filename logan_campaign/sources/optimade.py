@@ -29,7 +29,13 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.sources import transfer
-from logan_campaign.sources.base import Collector, LoadedSet, Source, without_credentials
+from logan_campaign.sources.base import (
+    Collector,
+    LoadedSet,
+    Preview,
+    Source,
+    without_credentials,
+)
 from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
 
 #: Providers by the names that their communities use.
@@ -112,6 +118,10 @@ class OptimadeSource(Source):
     def title(self) -> str:
         """Short name for people."""
         return f"OPTIMADE {', '.join(self.providers)} ({self.filter})"
+
+    def preview(self, base: Path) -> Preview:
+        """Return the kind; only the servers know the elements. See :meth:`Source.preview`."""
+        return Preview(self.kind, None, None)
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Fetch the structures. See :meth:`Source.load`.

@@ -25,7 +25,9 @@ from logan_campaign.sources.base import (
     Collector,
     FormulaText,
     LoadedSet,
+    Preview,
     Source,
+    elements_of,
     without_credentials,
 )
 from logan_campaign.sources.download import checksum, discard, fetch
@@ -106,6 +108,12 @@ class QM9Source(Source):
         if self.n_atoms:
             parts.append(f"{self.n_atoms[0]} to {self.n_atoms[1]} atoms")
         return f"QM9 ({'; '.join(parts)})"
+
+    def preview(self, base: Path) -> Preview:
+        """Return the elements of the formulas asked for. See :meth:`Source.preview`."""
+        archive = self.archive_path(base)
+        content = checksum(archive) if archive else None
+        return Preview("molecule", elements_of(self.formulas), content)
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Select the molecules. See :meth:`Source.load`.

@@ -27,10 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.io import iread
-from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from pymatgen.core import Molecule, Structure
-from pymatgen.io.xyz import XYZ
 from rdkit import Chem, rdBase
 
 from logan_campaign.core.errors import InputError, StructureError
@@ -78,6 +75,9 @@ def read_entries(path: Path, format: str | None = None, pymatgen: bool = False) 
 
 
 def _entries(plain: Path, path: Path, format: str | None, pymatgen: bool) -> Iterator[Entry]:
+    # brings SciPy: whoever only checks a spec does not wait for it
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
     suffix = plain.suffix.lower()
     if format is None and suffix == ".json":
         if not pymatgen:
@@ -332,6 +332,8 @@ def _is_number(text: str) -> bool:
 
 
 def _xyz_by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
+    from pymatgen.io.xyz import XYZ  # brings pandas
+
     lines = _lines(plain, path)
     if any("lattice=" in line.lower() for line in lines):
         raise InputError(f"{path}: pymatgen reads no cell from xyz files: leave out its reader")
@@ -349,6 +351,8 @@ def _xyz_by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
 
 
 def _by_ase_text(text: str, name: str, label: str) -> Iterator[Entry]:
+    from ase.io import iread
+
     try:
         (atoms,) = iread(io.StringIO(text), ":", format=name)
     except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
@@ -359,6 +363,8 @@ def _by_ase_text(text: str, name: str, label: str) -> Iterator[Entry]:
 
 def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
     """Yield the frames of a file by ASE; where one cannot be read, the rest is lost."""
+    from ase.io import iread
+
     reader = iread(str(plain), ":", format=name, do_not_split_by_at_sign=True)
     for number in itertools.count():
         try:

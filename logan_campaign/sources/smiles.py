@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.optimize import BFGS
 from pydantic import Field, model_validator
 from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdDistGeom
@@ -19,7 +18,8 @@ from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.molecules import canonical, parse_smiles, perceive
-from logan_campaign.sources.base import Collector, LoadedSet, Source
+from logan_campaign.relaxation.backends.xtb import XTBLevel
+from logan_campaign.sources.base import Collector, LoadedSet, Preview, Source
 
 _FORCE_FIELD_STEPS = 2000
 
@@ -51,14 +51,26 @@ class SmilesSource(Source):
         """Short name for people."""
         return Path(self.path).name if self.path else f"{len(self.smiles or [])} SMILES"
 
+    def _texts(self, base: Path) -> list[str]:
+        if self.path is None:
+            return self.smiles or []
+        return read_smi(base / Path(self.path).expanduser())
+
+    def preview(self, base: Path) -> Preview:
+        """Return the elements, with hydrogens. See :meth:`Source.preview`."""
+        texts = self._texts(base)
+        species = {
+            str(atom.GetSymbol())
+            for text in texts
+            for atom in Chem.AddHs(parse_smiles(text)).GetAtoms()
+        }
+        content = None if self.path is None else content_id("smiles", texts)
+        return Preview("molecule", species, content)
+
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Embed and relax every molecule. See :meth:`Source.load`."""
-        if self.path is not None:
-            texts = read_smi((base or Path.cwd()) / Path(self.path).expanduser())
-            origin = self.path
-        else:
-            texts = self.smiles or []
-            origin = "list of SMILES"
+        texts = self._texts(base or Path.cwd())
+        origin = self.path or "list of SMILES"
         collector = Collector(one_per_graph=True)
         load_smiles(texts, collector, self)
         return collector.finish(
@@ -86,9 +98,7 @@ def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSour
         try:
             atoms = embed(mol, settings.n_conformers, settings.seed)
             if settings.relax:
-                atoms, _, converged = relax_gfn2(atoms, settings.fmax, settings.steps)
-                if not converged:
-                    raise StructureError(f"GFN2-xTB did not converge in {settings.steps} steps")
+                atoms = _relaxed(atoms, settings)
             # what its own geometry is not recognised as, no candidate could ever equal
             found = perceive(atoms)
             if found.smiles != name:
@@ -148,31 +158,18 @@ def embed(mol: Chem.Mol, n_conformers: int = 1, seed: int = 0) -> Atoms:
     return Atoms(numbers, with_h.GetConformer(lowest).GetPositions())
 
 
-def relax_gfn2(atoms: Atoms, fmax: float = 0.05, steps: int = 500) -> tuple[Atoms, float, bool]:
-    """Relax a molecule with GFN2-xTB (Bannwarth et al., doi 10.1021/acs.jctc.8b01176).
-
-    Args:
-        atoms: start; left as it is.
-        fmax: largest force at the end (eV/Å).
-        steps: most BFGS steps.
-
-    Returns:
-        Relaxed atoms without calculator, total energy (eV), and whether ``fmax`` was reached.
+def _relaxed(atoms: Atoms, settings: SmilesSource) -> Atoms:
+    """Return a molecule relaxed with GFN2-xTB.
 
     Raises:
-        StructureError: if the self-consistent field does not converge.
+        StructureError: if that does not converge, for whatever reason.
     """
-    from tblite.ase import TBLite  # a compiled library that only this needs
-    from tblite.exceptions import TBLiteRuntimeError
-
-    relaxed = Atoms(atoms.numbers, atoms.positions)
-    relaxed.calc = TBLite(method="GFN2-xTB", verbosity=0)
-    try:
-        converged = BFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps)
-        energy = float(relaxed.get_potential_energy())
-    except (TBLiteRuntimeError, RuntimeError) as err:
-        raise StructureError(f"GFN2-xTB failed: {' '.join(str(err).split())}") from err
-    return Atoms(relaxed.numbers, relaxed.positions), energy, bool(converged)
+    level = XTBLevel(fmax=settings.fmax, max_steps=settings.steps, max_time_s=None)
+    result = level.relax_atoms(atoms, folder=Path())
+    if result.state != "converged":
+        what = "did not converge" if result.state == "not_converged" else "failed"
+        raise StructureError(f"GFN2-xTB {what} in {settings.steps} steps ({result.state})")
+    return Atoms(atoms.numbers, result.frames[-1].positions)
 
 
 def _checked(text: str) -> Chem.Mol:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import pooch
-
 from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.core.files import file_errors, write_atomically
 
@@ -57,6 +55,8 @@ def cache_folder(*parts: str) -> Path:
     Raises:
         InputError: if the folder cannot be made.
     """
+    import pooch
+
     root = os.environ.get("LOGAN_CAMPAIGN_CACHE") or pooch.os_cache("logan-campaign")
     folder = Path(root).expanduser().joinpath(*parts)
     try:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import export
+from logan_campaign.results.formats import EXPORTS
 from logan_campaign.stores.records import CandidateRecord
-
-#: Those of :mod:`logan_campaign.results.export` that are text and hold one structure.
-Format = Literal["extxyz", "cif", "poscar", "sdf", "json", "optimade"]
-
-_FORMATS: dict[Format, str] = {
-    "extxyz": "chemical/x-xyz",
-    "cif": "chemical/x-cif",
-    "poscar": "text/plain",
-    "sdf": "chemical/x-mdl-sdfile",
-    "json": "application/json",
-    "optimade": "application/jsonl",
-}
 
 
 class Download(NamedTuple):
@@ -29,13 +18,12 @@ class Download(NamedTuple):
     content: str
 
 
-def formats(record: CandidateRecord) -> list[Format]:
-    """Return the formats that can hold a candidate."""
-    held = export.formats_for(record.kind)
-    return [fmt for fmt in _FORMATS if fmt in held]
+def formats(record: CandidateRecord) -> list[str]:
+    """Return the formats that can hold a candidate and are sent as a file."""
+    return [fmt for fmt in export.formats_for(record.kind) if EXPORTS.get(fmt).media_type]
 
 
-def download(record: CandidateRecord, fmt: Format, raw: bool) -> Download:
+def download(record: CandidateRecord, fmt: str, raw: bool) -> Download:
     """Return a candidate as a file.
 
     Args:
@@ -48,6 +36,7 @@ def download(record: CandidateRecord, fmt: Format, raw: bool) -> Download:
     """
     if fmt not in formats(record):
         raise InputError(f"a {record.kind} cannot be written as {fmt}")
+    made = EXPORTS.get(fmt)
     generated = "-generated" if raw else ""
-    name = f"{record.id}{generated}{export.SUFFIXES[fmt][0]}"
-    return Download(name, _FORMATS[fmt], export.text([record], fmt, raw))
+    name = f"{record.id}{generated}{made.suffixes[0]}"
+    return Download(name, made.media_type, export.text([record], fmt, raw))

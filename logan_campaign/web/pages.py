@@ -22,7 +22,7 @@ from logan_campaign.stores.records import (
     ModelRecord,
     TrainingSetRecord,
 )
-from logan_campaign.web.downloads import Format, download, formats
+from logan_campaign.web.downloads import download, formats
 from logan_campaign.web.lineage_drawing import draw_lineage
 from logan_campaign.web.params import (
     LAST_PAGE,
@@ -199,7 +199,7 @@ def candidate(request: Request, results: Opened, identity: Identity, _: Nothing)
 
 @router.get("/candidates/{identity}/download/{fmt}")
 def candidate_file(
-    results: Opened, identity: Identity, fmt: Format, generated: bool = False
+    results: Opened, identity: Identity, fmt: str, generated: bool = False
 ) -> Response:
     """Send a candidate as a file."""
     record = results.candidate(identity)

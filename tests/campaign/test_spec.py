@@ -15,7 +15,6 @@ from logan_campaign.cli.starting import volumes_for
 from logan_campaign.cli.templates import starting_spec
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.formulas import hill_formula
-from logan_campaign.sources.preview import preview
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
@@ -72,7 +71,7 @@ def test_what_init_writes_is_valid_and_does_not_train_on_its_target(
         assert "chemical_formula_reduced!=" in source.filter
     else:
         assert spec.hill_formula not in map(hill_formula, source.formulas)
-        species = preview(source, tmp_path).species
+        species = source.preview(tmp_path).species
         assert species is not None
         assert set(spec.target.symbols) <= species
 

@@ -21,7 +21,7 @@ from ase.io import read, write
 
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
-from logan_campaign.sources.preview import Preview
+from logan_campaign.sources import Preview
 from logan_campaign.stores.open import open_campaign_stores
 from logan_campaign.stores.queries import CampaignDatabase
 

@@ -55,7 +55,7 @@ else:  # fresh weights generate as well as trained ones, and cost no compilation
     fresh = replace(blank, generator=state.generator, critic=state.critic)
     model = ModelDoc(
         id=fresh.id, index=0, state="trained", reason="", training_set_id=training.id,
-        algorithm_version=wgan.ALGORITHM_VERSION, seed=1, formula="CH4O",
+        algorithm_version=wgan.Hyperparameters.algorithm_version, seed=1, formula="CH4O",
         hyperparameters=tiny.model_dump(mode="json"), steps=0, elapsed_s=0,
         history=dict.fromkeys(TrainingHistory.model_fields, []), device="cpu",
         weights=base64.b64encode(fresh.to_bytes()).decode(),

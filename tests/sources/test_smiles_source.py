@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
 from pydantic import TypeAdapter, ValidationError
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from logan_campaign.core import progress
-from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.molecules import canonical_smiles, parse_smiles, perceive_smiles
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.sources import BuiltinSource, SmilesSource, SourceSpec, relax_gfn2
+from logan_campaign.relaxation.levels import XTBLevel
+from logan_campaign.relaxation.run import relax
+from logan_campaign.sources import BuiltinSource, SmilesSource, SourceSpec
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import embed
 
@@ -52,9 +53,9 @@ def test_geometries_have_the_graph_of_their_smiles_and_are_at_rest() -> None:
     assert loaded.formulas == {"C2H6O": 2, "C4H10O": 7}
     for entry in loaded.entries:
         assert perceive_smiles(entry.structure) == entry.smiles == entry.label
-    again, _, converged = relax_gfn2(to_atoms(loaded.entries[-1].structure), steps=1)
-    assert converged
-    assert len(again) == 15
+    atoms = to_atoms(loaded.entries[-1].structure)
+    assert len(atoms) == 15
+    assert XTBLevel(max_steps=1).relax_atoms(atoms, folder=Path()).state == "converged"
 
 
 def test_embedding_follows_from_the_seed() -> None:
@@ -76,23 +77,18 @@ def test_of_several_conformers_the_lowest_is_kept() -> None:
     assert span(embed(butane, n_conformers=20, seed=0)) > 3.8
 
 
-def test_the_relaxation_lowers_the_energy_and_ends_at_rest() -> None:
-    stretched = molecule("H2O")
-    stretched.positions[1:] *= 1.1
-    start = stretched.positions.copy()
-    _, before, finished = relax_gfn2(stretched, steps=0)
-    relaxed, after, converged = relax_gfn2(stretched, fmax=0.01)
-    assert not finished
-    assert converged
-    assert after < before - 0.01
-    assert relaxed.get_distance(0, 1) == pytest.approx(0.96, abs=0.01)
-    assert relaxed.calc is None
-    np.testing.assert_array_equal(stretched.positions, start)
+def test_the_relaxation_is_that_of_a_level() -> None:
+    loaded = SmilesSource(smiles=["CO"], fmax=0.01).load()
+    raw = SmilesSource(smiles=["CO"], relax=False).load()
+    outcome = relax(raw.entries[0].structure, XTBLevel(fmax=0.01))
+    np.testing.assert_array_equal(
+        loaded.entries[0].structure.cart_coords, outcome.structure.cart_coords
+    )
 
 
-def test_an_impossible_start_is_a_structure_error() -> None:
-    with pytest.raises(StructureError, match="GFN2-xTB failed"):
-        relax_gfn2(Atoms("H2", [[0, 0, 0], [0, 0, 0]]))
+def test_a_relaxation_that_does_not_converge_is_a_rejection() -> None:
+    with pytest.raises(InputError, match="GFN2-xTB did not converge in 1 steps"):
+        SmilesSource(smiles=["CCO"], steps=1, fmax=0.001).load()
 
 
 def test_two_writings_of_one_molecule_are_one_entry() -> None:

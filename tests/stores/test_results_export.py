@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import ase.db
 import numpy as np
@@ -21,11 +21,11 @@ from pymatgen.core import Structure
 from rdkit import Chem
 
 from logan_campaign.cli import main
-from logan_campaign.cli.export import FormatChoice
 from logan_campaign.core.documents import Document, ModelDoc
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import Campaign, export
 from logan_campaign.results.crate import write_crate
+from logan_campaign.results.formats import EXPORTS
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_campaign_stores
 
@@ -76,9 +76,12 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def test_the_commands_know_all_formats() -> None:
-    whole = {"campaign", "ro-crate"}
-    assert {choice.value for choice in FormatChoice} == {*get_args(export.Format), *whole}
+def test_an_unknown_format_is_refused_with_those_that_there_are(
+    molecules: Path, command: Command, tmp_path: Path
+) -> None:
+    code, _, said = command("export", molecules, tmp_path / "a", "--format", "docx")
+    assert (code, len(said.strip().splitlines())) == (2, 1)
+    assert "no format is called 'docx': use extxyz or cif" in said
 
 
 def read_back(path: Path, fmt: str) -> list[tuple[str, np.ndarray, float | None]]:
@@ -125,7 +128,7 @@ def _energy(properties: dict[str, Any]) -> float | None:
 def test_files_hold_the_structures_and_energies_of_the_records(
     molecules: Path, tmp_path: Path, fmt: Any, raw: bool
 ) -> None:
-    path = tmp_path / f"out{export.SUFFIXES[fmt][0]}"
+    path = tmp_path / f"out{EXPORTS.get(fmt).suffixes[0]}"
     assert export.format_of(path) == fmt
     with Campaign.open(molecules) as campaign:
         query = campaign.candidates(state=["new", "rediscovered"])
@@ -156,7 +159,7 @@ def test_an_sdf_has_the_bonds_of_the_molecule(molecules: Path) -> None:
 def test_crystals_are_written_to_a_file_or_a_folder(
     crystals: Path, tmp_path: Path, fmt: Any
 ) -> None:
-    suffix = export.SUFFIXES[fmt][0]
+    suffix = EXPORTS.get(fmt).suffixes[0]
     with Campaign.open(crystals) as campaign:
         query = campaign.candidates(state=["new", "rediscovered"])
         assert export.write(query, tmp_path / "folder", fmt) == 2

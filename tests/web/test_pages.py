@@ -132,7 +132,7 @@ def test_every_link_on_a_page_leads_to_a_page(client: TestClient) -> None:
         ("/campaigns/camp-a?x=1", 422),
         ("/candidates/%24where", 422),
         ("/candidates/..%2f..%2fetc", 404),
-        ("/candidates/cand-a0/download/exe", 422),
+        ("/candidates/cand-a0/download/exe", 404),
         ("/candidates/cand-a0/download/cif", 404),
         ("/static/x/../../app.py", 404),
         ("/static/x/secrets.txt", 404),

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
-from scipy.special import logit
 
 from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.target import Target
@@ -51,6 +50,8 @@ class FixedCell:
         Args:
             positions: (n, N, 3) (Å).
         """
+        from scipy.special import logit
+
         middle = self.exact_cell.sum(axis=0) / 2.0
         moved = positions - positions.mean(axis=1, keepdims=True) + middle
         inside = np.clip(moved @ np.linalg.inv(self.exact_cell), 0.01, 0.99)

@@ -12,7 +12,6 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError
-from logan_campaign.core.ids import content_id
 from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.descent.exchange import Family
 from logan_campaign.generators.descent.program import BLOCK, Problem, program_for
@@ -22,25 +21,6 @@ from logan_campaign.generators.environments import training_species
 from logan_campaign.generators.model_files import read_model, write_tensors
 from logan_campaign.generators.pools import GeneratedPool, collect, judge, model_arrays
 from logan_campaign.generators.target import Target
-
-FORMAT = "logan-campaign descent model"
-
-#: Raised by hand whenever the same inputs give other results.
-ALGORITHM_VERSION = 1
-
-
-def model_id(
-    training_set_id: str, target: Target, hyperparameters: DescentHyperparameters, seed: int
-) -> str:
-    """Return the id of the model that follows from these inputs and this algorithm version."""
-    inputs = {
-        "training_set_id": training_set_id,
-        "target": target.as_dict(),
-        "hyperparameters": hyperparameters.identity(),
-        "seed": int(seed),
-        "algorithm_version": ALGORITHM_VERSION,
-    }
-    return content_id("model", inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +43,7 @@ class DescentModel:
     target: Target
     training_set_id: str
     seed: int
-    algorithm_version: int = ALGORITHM_VERSION
+    algorithm_version: int = DescentHyperparameters.algorithm_version
 
     @classmethod
     def fit(
@@ -88,7 +68,7 @@ class DescentModel:
     @property
     def id(self) -> str:
         """Content id of the inputs that the model follows from."""
-        return model_id(self.training_set_id, self.target, self.hyperparameters, self.seed)
+        return self.hyperparameters.model_id(self.training_set_id, self.target, self.seed)
 
     @property
     def problem(self) -> Problem:
@@ -157,7 +137,7 @@ class DescentModel:
             "seed": self.seed,
             "algorithm_version": self.algorithm_version,
         }
-        return write_tensors(FORMAT, header, self.arrays())
+        return write_tensors(DescentHyperparameters.file_format, header, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the references' arrays, by name."""
@@ -174,7 +154,9 @@ class DescentModel:
         Raises:
             ModelFileError: if the bytes are truncated, foreign or of an unknown version.
         """
-        header, tensors = read_model(FORMAT, ALGORITHM_VERSION, content)
+        header, tensors = read_model(
+            DescentHyperparameters.file_format, DescentHyperparameters.algorithm_version, content
+        )
         try:
             target = Target(**header["target"])
             return cls(

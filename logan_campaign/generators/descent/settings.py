@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Literal
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.core.settings import SpecModel
-from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.settings import (
     CutoffRadius,
     NeighbourCount,
     RadialBasis,
     RadialOrder,
 )
+from logan_campaign.generators.base import HISTORY_KEYS, Method, Model, TrainingResult
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from logan_campaign.descriptors.kernel import Descriptor
+    from logan_campaign.generators.target import Target
 
 
-class DescentHyperparameters(SpecModel):
+class DescentHyperparameters(Method):
     """All settings of one model; docs/benchmarks/descent.md says how they were chosen."""
 
-    model_config = ConfigDict(frozen=True)
+    file_format: ClassVar[str] = "logan-campaign descent model"
+    algorithm_version: ClassVar[int] = 1
 
     method: Literal["descent"] = Field("descent", description="How structures are made")
     radial: RadialBasis = "bessel"
@@ -114,30 +122,53 @@ class DescentHyperparameters(SpecModel):
         return self
 
     def check(self, elements: Collection[object], periodic: bool) -> None:
-        """Check that the settings suit a target.
-
-        Args:
-            elements: of the target's atoms, by symbol or number.
-            periodic: whether the target is a crystal.
-
-        Raises:
-            InputError: if they do not.
-        """
+        """Check that groups of atoms can change places. See :meth:`Method.check`."""
         if self.exchange and (periodic or len(set(elements)) == 1):
             raise InputError(
                 "models.hyperparameters: 'exchange' is for molecules of several elements; leave "
                 "it out for this target"
             )
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the structures depend on, for ids."""
-        said = self.model_dump(mode="json")
-        if not self.exchange:
+    def identity(self, varied: Collection[str] = ()) -> dict[str, Any]:
+        """Return what the structures depend on. See :meth:`Method.identity`."""
+        said = super().identity(varied)
+        if not self.exchange and "exchange" not in varied:
             said = {name: value for name, value in said.items() if not name.startswith("exchange")}
         return said
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these hyperparameters define for some species."""
+        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
+
         return Descriptor(
             species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
         )
+
+    def train(
+        self,
+        structures: Sequence[Atoms],
+        target: Target,
+        *,
+        seed: int,
+        training_set_id: str,
+        start: Model | None = None,
+        checkpoint: Path | None = None,
+    ) -> TrainingResult[Model]:
+        """Keep the environments to descend to. See :meth:`Method.train`."""
+        from logan_campaign.generators.descent.model import DescentModel
+
+        if start is not None:
+            raise InputError("a model of the method 'descent' has no weights to go on from")
+        begun = time.monotonic()
+        model = DescentModel.fit(
+            structures, target, self, seed=seed, training_set_id=training_set_id
+        )
+        history: dict[str, list[Any]] = {name: [] for name in HISTORY_KEYS}
+        return TrainingResult(model, history, "trained", "", 0, time.monotonic() - begun)
+
+    @classmethod
+    def load(cls, content: bytes) -> Model:
+        """Return the environments in a file. See :meth:`Method.load`."""
+        from logan_campaign.generators.descent.model import DescentModel
+
+        return DescentModel.from_bytes(content)

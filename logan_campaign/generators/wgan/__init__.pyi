@@ -1,11 +1,6 @@
 from logan_campaign.generators.wgan.generation import critic_scores as critic_scores
 from logan_campaign.generators.wgan.generation import generate as generate
-from logan_campaign.generators.wgan.model import FORMAT as FORMAT
 from logan_campaign.generators.wgan.model import LoganModel as LoganModel
-from logan_campaign.generators.wgan.settings import ALGORITHM_VERSION as ALGORITHM_VERSION
 from logan_campaign.generators.wgan.settings import Hyperparameters as Hyperparameters
-from logan_campaign.generators.wgan.settings import model_id as model_id
-from logan_campaign.generators.wgan.training import HISTORY_KEYS as HISTORY_KEYS
-from logan_campaign.generators.wgan.training import TrainingResult as TrainingResult
 from logan_campaign.generators.wgan.training import can_start as can_start
 from logan_campaign.generators.wgan.training import train as train

@@ -12,12 +12,11 @@ from pydantic import ValidationError
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.core.files import write_atomically
 from logan_campaign.generators.model_files import read_model, write_tensors
+from logan_campaign.generators.pools import GeneratedPool
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan.networks import Parameters
-from logan_campaign.generators.wgan.settings import ALGORITHM_VERSION, Hyperparameters, model_id
+from logan_campaign.generators.wgan.settings import Hyperparameters
 from logan_campaign.generators.wgan.step import Problem
-
-FORMAT = "logan-campaign model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +44,31 @@ class LoganModel:
     seed: int
     steps: int
     start_id: str | None = None
-    algorithm_version: int = ALGORITHM_VERSION
+    algorithm_version: int = Hyperparameters.algorithm_version
 
     @property
     def id(self) -> str:
         """Content id of the inputs that the model was trained from."""
-        return model_id(
-            self.training_set_id, self.target, self.hyperparameters, self.seed, self.start_id
+        return self.hyperparameters.model_id(
+            self.training_set_id, self.target, self.seed, self.start_id
         )
 
     @property
     def problem(self) -> Problem:
         """What shapes the programs that run the model."""
         return Problem.of(self.target, self.hyperparameters, self.species)
+
+    def generate(self, n: int, *, seed: int) -> GeneratedPool:
+        """Return ``n`` structures; see :func:`logan_campaign.generators.wgan.generate`."""
+        from logan_campaign.generators.wgan.generation import generate
+
+        return generate(self, n, seed=seed)
+
+    def scores(self, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Return the critic's scores; see :func:`logan_campaign.generators.wgan.critic_scores`."""
+        from logan_campaign.generators.wgan.generation import critic_scores
+
+        return critic_scores(self, positions, cells)
 
     def to_bytes(self) -> bytes:
         """Return the model as the contents of a safetensors file."""
@@ -71,7 +82,7 @@ class LoganModel:
             "algorithm_version": self.algorithm_version,
             **({} if self.start_id is None else {"start_id": self.start_id}),
         }
-        return write_tensors(FORMAT, header, self.arrays())
+        return write_tensors(Hyperparameters.file_format, header, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what was trained, by name."""
@@ -87,7 +98,9 @@ class LoganModel:
         Raises:
             ModelFileError: if the bytes are truncated, foreign or of an unknown version.
         """
-        header, tensors = read_model(FORMAT, ALGORITHM_VERSION, content)
+        header, tensors = read_model(
+            Hyperparameters.file_format, Hyperparameters.algorithm_version, content
+        )
         try:
             return cls(
                 generator=tensor_parameters("generator", tensors),

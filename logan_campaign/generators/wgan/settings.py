@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from logan_campaign.core.ids import content_id
-from logan_campaign.core.settings import SpecModel
-from logan_campaign.descriptors.kernel import Descriptor
+from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.settings import (
     CutoffRadius,
     NeighbourCount,
     RadialBasis,
     RadialOrder,
 )
-from logan_campaign.generators.target import Target
+from logan_campaign.generators.base import Method, Model, TrainingResult
 
-#: Raised by hand whenever the same inputs give other results.
-ALGORITHM_VERSION = 1
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from logan_campaign.descriptors.kernel import Descriptor
+    from logan_campaign.generators.target import Target
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
 
-class Hyperparameters(SpecModel):
+class Hyperparameters(Method):
     """Everything that can be set for one model; the defaults are the paper's for molecules."""
 
-    model_config = ConfigDict(frozen=True)
+    file_format: ClassVar[str] = "logan-campaign model"
+    algorithm_version: ClassVar[int] = 1
 
     method: Literal["wgan"] = Field(
         "wgan",
@@ -77,34 +81,48 @@ class Hyperparameters(SpecModel):
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these hyperparameters define for some species."""
+        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
+
         return Descriptor(
             species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
         )
 
+    def train(
+        self,
+        structures: Sequence[Atoms],
+        target: Target,
+        *,
+        seed: int,
+        training_set_id: str,
+        start: Model | None = None,
+        checkpoint: Path | None = None,
+    ) -> TrainingResult[Model]:
+        """Train a generator and a critic. See :meth:`Method.train`."""
+        from logan_campaign.generators.wgan import training
+        from logan_campaign.generators.wgan.model import LoganModel
 
-def model_id(
-    training_set_id: str,
-    target: Target,
-    hyperparameters: Hyperparameters,
-    seed: int,
-    start_id: str | None = None,
-) -> str:
-    """Return the id of the model that these inputs and this algorithm version train.
+        if start is not None and not isinstance(start, LoganModel):
+            raise InputError(f"training cannot go on from {start.id}, which has no weights")
+        return training.train(
+            structures,
+            target,
+            self,
+            seed=seed,
+            training_set_id=training_set_id,
+            start=start,
+            checkpoint=checkpoint,
+        )
 
-    Args:
-        training_set_id: set that is trained on.
-        target: atoms and cell to generate.
-        hyperparameters: everything that can be set.
-        seed: of the training.
-        start_id: model whose weights the training went on from; None for fresh weights.
-    """
-    inputs = {
-        "training_set_id": training_set_id,
-        "target": target.as_dict(),
-        "hyperparameters": hyperparameters.model_dump(mode="json"),
-        "seed": int(seed),
-        "algorithm_version": ALGORITHM_VERSION,
-    }
-    if start_id is not None:
-        inputs["start_id"] = start_id
-    return content_id("model", inputs)
+    @classmethod
+    def load(cls, content: bytes) -> Model:
+        """Return the networks in a file. See :meth:`Method.load`."""
+        from logan_campaign.generators.wgan.model import LoganModel
+
+        return LoganModel.from_bytes(content)
+
+    def can_start(self, start: Model, structures: Sequence[Atoms], target: Target) -> bool:
+        """Return whether a model's networks fit. See :func:`training.can_start`."""
+        from logan_campaign.generators.wgan import training
+        from logan_campaign.generators.wgan.model import LoganModel
+
+        return isinstance(start, LoganModel) and training.can_start(start, structures, target, self)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +16,13 @@ from ase import Atoms
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.core.files import write_atomically
+from logan_campaign.generators.base import HISTORY_KEYS, TrainingResult
 from logan_campaign.generators.environments import real_environments, training_species
 from logan_campaign.generators.model_files import read_tensors, write_tensors
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan.model import LoganModel
-from logan_campaign.generators.wgan.settings import Hyperparameters, model_id
-from logan_campaign.generators.wgan.step import N_DISTINCT, Metrics, Problem, State, program_for
+from logan_campaign.generators.wgan.settings import Hyperparameters
+from logan_campaign.generators.wgan.step import N_DISTINCT, Problem, State, program_for
 from logan_campaign.generators.wgan.stored import stored_run
 
 logger = logging.getLogger(__name__)
@@ -38,33 +38,6 @@ _CHECKPOINT_SHARE = 0.01
 
 #: Samples whose mean descriptors differ by less than this share of their norm are equal.
 DISTINCT_TOLERANCE = 1e-3
-
-HISTORY_KEYS = ("step", *Metrics._fields, "distinct_share")
-
-
-AnyModel = TypeVar("AnyModel", covariant=True)
-
-
-@dataclass(frozen=True)
-class TrainingResult(Generic[AnyModel]):
-    """What came out of a training.
-
-    Attributes:
-        model: the trained model; None if the training failed.
-        history: lists of one length: step, generator_loss, critic_loss, penalty, wasserstein,
-            critic_gradient_norm and distinct_share.
-        state: 'trained' or 'failed'.
-        reason: why it failed and what to do; empty if it did not.
-        steps: generator updates done.
-        elapsed_s: wall time, earlier parts of a continued training included (s).
-    """
-
-    model: AnyModel | None
-    history: dict[str, list[Any]]
-    state: Literal["trained", "failed"]
-    reason: str
-    steps: int
-    elapsed_s: float
 
 
 def train(
@@ -109,7 +82,7 @@ def train(
             "cell, other elements or other hyperparameters; leave out the start"
         )
     start_id = None if start is None else start.id
-    identity = model_id(training_set_id, target, hyperparameters, seed, start_id)
+    identity = hyperparameters.model_id(training_set_id, target, seed, start_id)
     real = jax.device_put(
         real_environments(structures, target, hyperparameters, species, seed=seed)
     )

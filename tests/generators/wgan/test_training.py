@@ -14,13 +14,14 @@ from systems import TARGET, hyperparameters, same_bits, training_set
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.generators.base import TrainingResult
 from logan_campaign.generators.environments import (
     RealEnvironments,
     real_environments,
     training_species,
 )
 from logan_campaign.generators.target import Target
-from logan_campaign.generators.wgan import Hyperparameters, TrainingResult, model_id, train
+from logan_campaign.generators.wgan import Hyperparameters, train
 from logan_campaign.generators.wgan import training as training_module
 from logan_campaign.generators.wgan.step import Problem, program_for
 from logan_campaign.generators.wgan.training import distinct_share
@@ -49,7 +50,7 @@ def test_training_returns_a_model_and_a_history_of_one_length(trained: TrainingR
     assert {len(v) for v in trained.history.values()} == {20}
     assert all(0 < v <= 1 for v in trained.history["distinct_share"])
     assert trained.model is not None
-    assert trained.model.id == model_id("set-1", TARGET, hyperparameters(), 1)
+    assert trained.model.id == hyperparameters().model_id("set-1", TARGET, 1)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(
@@ -203,12 +204,12 @@ def test_hyperparameters_are_closed_checked_and_described() -> None:
 
 
 def test_a_models_id_follows_from_its_inputs_and_nothing_else() -> None:
-    first = model_id("set-1", TARGET, hyperparameters(), 1)
-    assert first == model_id("set-1", TARGET, hyperparameters(), 1)
+    first = hyperparameters().model_id("set-1", TARGET, 1)
+    assert first == hyperparameters().model_id("set-1", TARGET, 1)
     others = {
-        model_id("set-2", TARGET, hyperparameters(), 1),
-        model_id("set-1", Target(TARGET.numbers, TARGET.cell, True), hyperparameters(), 1),
-        model_id("set-1", TARGET, hyperparameters(steps=21), 1),
-        model_id("set-1", TARGET, hyperparameters(), 2),
+        hyperparameters().model_id("set-2", TARGET, 1),
+        hyperparameters().model_id("set-1", Target(TARGET.numbers, TARGET.cell, True), 1),
+        hyperparameters(steps=21).model_id("set-1", TARGET, 1),
+        hyperparameters().model_id("set-1", TARGET, 2),
     }
     assert len(others | {first}) == 5

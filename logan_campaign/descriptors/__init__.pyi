@@ -1,0 +1,4 @@
+from logan_campaign.descriptors.batch import batch_spectra as batch_spectra
+from logan_campaign.descriptors.batch import structure_descriptors as structure_descriptors
+from logan_campaign.descriptors.environments import power_spectrum as power_spectrum
+from logan_campaign.descriptors.kernel import Descriptor as Descriptor
