@@ -43,6 +43,11 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     return re.sub(to_root, lambda found: f"]({found['up']}{found['name'].lower()}", markdown)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Leave out the roles of docstrings, which Markdown does not know (":class:" and others)."""
+    return re.sub(r":(?:attr|class|data|exc|func|meth|mod):(?=<code)", "", html)
+
+
 def _from_root(text: str) -> str:
     """Return a page of the root with its links as the site needs them."""
 
