@@ -71,6 +71,7 @@ def spec_tables(schema: Schema) -> Iterator[str]:
     definitions: dict[str, Schema] = schema.get("$defs", {})
     for name, model in list(definitions.items()):
         definitions[name] = {key: _named(value, definitions) for key, value in model.items()}
+    schema = {**schema, "properties": _named(schema["properties"], definitions)}
     places: dict[str, list[str]] = {}
     _find_places(schema, "", definitions, places, ())
     # a model is described where it stands least deep, in the order of the spec's sections
@@ -191,5 +192,5 @@ def _type(field: Schema, definitions: dict[str, Schema]) -> str:
 
 def _bounds(field: Schema) -> str:
     words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    said = [f"{sign} {field[word]}" for word, sign in words.items() if word in field]
+    said = [f"{sign}&nbsp;{field[word]}" for word, sign in words.items() if word in field]
     return f", {', '.join(said)}" if said else ""

@@ -17,7 +17,11 @@ import yaml
 from logan_campaign import __version__
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.app import app, load_commands
+from logan_campaign.generators.models import METHODS
+from logan_campaign.relaxation.base import LEVELS
 from logan_campaign.results import citations
+from logan_campaign.selection import STRATEGIES
+from logan_campaign.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -181,6 +185,9 @@ def test_the_site_has_every_key_of_the_spec_with_its_meaning(site: Path) -> None
     schema = CampaignSpec.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
         assert set(model.get("properties", ())) <= keys
+    for registry in (LEVELS, METHODS, SOURCES, STRATEGIES):
+        for name in registry.names:
+            assert f"{registry.key}: {name}" in text, f"{registry.what} {name}"
     fmax = next(row for row in rows if row.split()[0] == "fmax")
     assert "eV/Å" in fmax
 

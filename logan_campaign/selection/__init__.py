@@ -57,7 +57,7 @@ STRATEGIES = SpecRegistry(
     SelectionBase,  # type: ignore[type-abstract]
     {
         "kmeans": "logan_campaign.selection.kmeans:KMeansSelection",
-        "graph": "logan_campaign.selection.graph:GraphSelection",
+        "graph": "logan_campaign.selection.molecular_graph:GraphSelection",
         "framework": "logan_campaign.selection.framework:FrameworkSelection",
         "diverse": "logan_campaign.selection.diverse:DiverseSelection",
         "critic": "logan_campaign.selection.ranking:CriticSelection",
