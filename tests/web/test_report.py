@@ -232,6 +232,13 @@ def test_members_of_later_rounds_have_names_of_their_own() -> None:
     assert model_label(later, []) == "round 2 #0"
 
 
+def test_the_methods_name_the_maker_of_a_level(campaign: Campaign) -> None:
+    level = {"name": "emt", "calculator": "maker", "target": "atomate2.ase.jobs:EmtRelaxMaker"}
+    spec = {**campaign.record.spec, "relax": {"levels": [level]}}
+    text = " ".join(methods(campaign.record.model_copy(update={"spec": spec}), [], []))
+    assert "relaxed at level 'emt' with atomate2.ase.jobs:EmtRelaxMaker" in text
+
+
 def test_the_methods_say_where_cells_and_space_groups_come_from(campaign: Campaign) -> None:
     def told(**target: object) -> str:
         spec = {**campaign.record.spec, "target": target}

@@ -199,17 +199,20 @@ def _relaxation(record: CampaignRecord) -> str:
         method = _method(level, record.kind)
         cell = "with its cell" if level.get("relax_cell") else "at fixed cell"
         cell = "" if record.kind == "molecule" else f" {cell}"
-        told.append(
-            f"level '{level.get('name')}' with {method}{cell} by {level.get('optimizer')} to "
-            f"{_number(level.get('fmax'))} eV/Å in at most {level.get('max_steps'):,} steps"
-        )
+        how = ""
+        if "max_steps" in level:  # a Maker has settings of its own
+            how = f" by {level.get('optimizer')} to {_number(level.get('fmax'))} eV/Å in at most "
+            how += f"{level['max_steps']:,} steps"
+        told.append(f"level '{level.get('name')}' with {method}{cell}{how}")
     return f"Candidates were relaxed at {', then '.join(told)}."
 
 
 def _method(level: dict[str, Any], kind: str) -> str:
     if level.get("calculator") != "gpaw":
-        return {"gfn2-xtb": "GFN2-xTB (tblite)", "gfn1-xtb": "GFN1-xTB (tblite)"}.get(
-            str(level.get("calculator")), str(level.get("calculator"))
+        calculator = str(level.get("calculator"))
+        names = {"gfn2-xtb": "GFN2-xTB (tblite)", "gfn1-xtb": "GFN1-xTB (tblite)"}
+        return (
+            str(level.get("target")) if calculator == "maker" else names.get(calculator, calculator)
         )
     basis = {
         "pw": f"plane waves up to {_number(level.get('ecut_ev'))} eV",
