@@ -1,7 +1,7 @@
 """The program ``logan-campaign`` and how it ends.
 
-Exit codes: 0 done, 1 ran but something in it failed, 2 the user can mend it (one line on
-standard error says how), 130 and 143 stopped by Ctrl-C or SIGTERM.
+Exit codes: 0 success; 1 a part of the run failed; 2 an error that the user can fix (one line
+on standard error says how); 130 and 143 stopped by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks and the libraries' log.")
+        bool, typer.Option("--debug", help="Show tracebacks and library logs.")
     ] = False,
 ) -> None:
     if debug:
@@ -75,7 +75,7 @@ def load_commands() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that the user can mend become one line and exit code 2."""
+    """Run the command line; errors that the user can fix become one line and exit code 2."""
     load_commands()
     try:
         app()
@@ -85,7 +85,7 @@ def main() -> None:
         err_console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
-        # the reader of a pipe went away (`results | head`): not an error, but Python would
-        # complain while flushing at exit
+        # the reader of a pipe has closed it (`results | head`): not an error, but Python would
+        # report one when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -11,7 +11,7 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import JsonOption, err_console, escape, print_json
 from logan_campaign.core.errors import StoreError
 
-#: Building takes at most one part in so many of the time.
+#: Building takes at most this fraction (1/n) of the time.
 _SHARE = 10.0
 
 
@@ -23,22 +23,22 @@ def build(
             help="A campaign's folder or database file, mongodb://…/database, or jf://PROJECT."
         ),
     ],
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="With --watch: how often to look (s).")] = 5,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep updating until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Interval of --watch (s).")] = 5,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Derive also what has not changed.")
+        bool, typer.Option("--rebuild", help="Derive every document again, changed or not.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the campaign database up to date with what the jobs have put out.
+    """Update the campaign database from the outputs of its jobs.
 
-    Reading commands do that themselves; --watch keeps the database current for other readers.
+    Commands that read a campaign do this themselves; --watch keeps it current for other programs.
     """
     from logan_campaign.stores.builders import CampaignBuilder
     from logan_campaign.stores.open import open_campaign_stores
 
     with open_campaign_stores(store) as stores:
-        # by itself it asks the store for no more than what has changed
+        # asks the store only for what has changed
         builder = CampaignBuilder.from_stores(stores, rebuild=rebuild)
         while True:
             begun = time.monotonic()

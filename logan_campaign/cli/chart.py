@@ -1,4 +1,4 @@
-"""``logan-campaign map``: the PCA map of what was generated, picked, known and found."""
+"""``logan-campaign map``: the PCA map of generated, picked, known and found structures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def map_(
     path: Annotated[Path, typer.Argument(help="Picture to write: .png, .svg or .pdf.")],
     store: StoreOption = None,
 ) -> None:
-    """Draw the PCA map: clusters, picks, known structures and what was found."""
+    """Draw the PCA map: clusters, picks, known structures and discoveries."""
     from logan_campaign.results import Campaign, Results
     from logan_campaign.results.report.charts import map_chart
     from logan_campaign.results.report.pictures import write_picture

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options, finding a campaign."""
+"""Shared by the commands: consoles, options, finding a campaign."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import typer
 
 from logan_campaign.core.errors import InputError, StoreError
 
-# A command imports what it works with inside its function: every command, and --help above
-# all, would wait for what stands here. The linter (TID253) and a test see to it.
+# Commands import heavy modules inside their functions, since every command, --help included,
+# waits for imports made here. The linter (TID253) and a test check this.
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -58,8 +58,8 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="LOGAN_CAMPAIGN_STORE",
-        help="Where the campaign is kept, if not in its own folder: a folder, an SQLite file, "
-        "mongodb://…/database, or jf://PROJECT for a project of jobflow-remote.",
+        help="Where the campaign is stored, if not in its own folder: a folder, an SQLite file, "
+        "mongodb://…/database, or jf://PROJECT for a jobflow-remote project.",
     ),
 ]
 ProjectOption = Annotated[
@@ -68,7 +68,7 @@ ProjectOption = Annotated[
         "--project",
         "-p",
         envvar="JFREMOTE_PROJECT",
-        help="Project of jobflow-remote; may be left out where there is only one.",
+        help="The jobflow-remote project; needed only if there are several.",
     ),
 ]
 TrustOption = Annotated[
@@ -76,15 +76,14 @@ TrustOption = Annotated[
     typer.Option(
         "--trust",
         metavar="MODULE",
-        help="A Python module outside this package that stored jobs may call; "
-        "may be given repeatedly.",
+        help="A Python module outside this package that stored jobs may call; repeatable.",
     ),
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-#: Characters per line where standard output is no terminal.
+#: Characters per line if standard output is not a terminal.
 _PIPE_WIDTH = 140
 
 
@@ -106,17 +105,17 @@ def err_console() -> Console:
 
 
 def escape(text: str) -> str:
-    """Return a text such that consoles print it as it is, brackets included."""
+    """Escape a text so that consoles print it unchanged, brackets included."""
     from rich.markup import escape as escaped
 
     return escaped(text)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Refuse to write over a file, or into a folder that holds something.
+    """Refuse to overwrite a file, or to write into a folder that is not empty.
 
     Raises:
-        InputError: there is one, and nobody said to overwrite it.
+        InputError: the path exists and ``--force`` was not given.
     """
     there = any(path.iterdir()) if path.is_dir() else path.exists()
     if there and not force:
@@ -130,11 +129,11 @@ def print_json(obj: Any) -> None:
 
 @contextmanager
 def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase, CampaignRecord]]:
-    """Open the stores that hold a campaign, and find it.
+    """Open the stores of a campaign and find its record.
 
     Raises:
-        InputError: there is no such campaign, or several and none was named.
-        StoreError: the store is not reachable.
+        InputError: there is no such campaign, or there are several and no name was given.
+        StoreError: the store cannot be reached.
     """
     from logan_campaign.stores.open import open_campaign_stores
     from logan_campaign.stores.queries import CampaignDatabase
@@ -145,7 +144,7 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
         yield database, database.campaign(None if store is None else campaign)
 
 
-#: Beginning of locations that are projects of jobflow-remote.
+#: Prefix of locations that are jobflow-remote projects.
 JF = "jf://"
 
 
@@ -153,15 +152,15 @@ def require_remote() -> None:
     """Raise InputError, with what to do, if jobflow-remote is not installed."""
     if importlib.util.find_spec("jobflow_remote") is None:
         raise InputError("jobflow-remote is not installed: pip install 'logan-campaign[remote]'")
-    # at every step it meets something of monty that is to go in 2028
+    # each step triggers a deprecation warning of monty (removal in 2028)
     warnings.filterwarnings("ignore", category=FutureWarning, module="jobflow_remote")
 
 
 def follow(stores: CampaignStores) -> None:
     """Bring the campaign database up to date with the job documents.
 
-    A run on this machine does that itself; one that was killed, and jobs on other machines,
-    do not. Where the database cannot be written, what is there is shown.
+    A local run does this itself; a run that was killed and jobs on other machines do not. If
+    the database cannot be written, its present contents are shown.
     """
     from logan_campaign.stores.collections import CAMPAIGN_DATABASE
     from logan_campaign.stores.current import outdated
@@ -173,7 +172,7 @@ def follow(stores: CampaignStores) -> None:
 
             CampaignBuilder.from_stores(stores).build()
     except StoreError as error:
-        logger.warning("the campaign database is not brought up to date: %s", error)
+        logger.warning("the campaign database could not be updated: %s", error)
 
 
 @contextmanager
@@ -181,7 +180,7 @@ def control_of(stores: CampaignStores, campaign_id: str, name: str) -> Iterator[
     """Reach the flow of a campaign, on this machine or in a queue.
 
     Raises:
-        StoreError: the queue is not reachable.
+        StoreError: the queue cannot be reached.
     """
     place = stores.describe()
     if place.startswith(JF):

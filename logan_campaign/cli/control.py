@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="On this machine: jobs at a time; by default one per core."),
+    typer.Option(min=1, help="Jobs at a time on this machine; by default one per core."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 
 
 @app.command()
 def pause(
     campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
 ) -> None:
-    """Let no further job of a campaign start.
+    """Pause a campaign: start none of its further jobs.
 
-    On this machine the process that runs the campaign ends; in a queue, what runs comes to its
-    end. 'resume' goes on.
+    On this machine the process that runs the campaign ends; in a queue, running jobs finish.
+    'resume' continues it.
     """
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
@@ -53,9 +53,9 @@ def pause(
 def cancel(
     campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
 ) -> None:
-    """Stop a campaign; what it has found stays.
+    """Cancel a campaign; its results are kept.
 
-    'run' and 'submit' refuse to go on with it, 'resume' does.
+    'run' and 'submit' refuse to continue a cancelled campaign, 'resume' continues it.
     """
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
@@ -72,9 +72,9 @@ def resume(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a campaign that was paused, cancelled or stopped; no spec is needed.
+    """Continue a campaign that was paused, cancelled or stopped; no spec is needed.
 
-    Of an imported campaign the flow is made anew from its spec.
+    The flow of an imported campaign is rebuilt from its stored spec.
     """
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
@@ -87,7 +87,7 @@ def resume(
 def retry(
     campaign: CampaignArgument,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Jobs that failed; needed, as nothing else is retried.")
+        bool, typer.Option("--failed", help="Retry the failed jobs (required).")
     ] = False,
     store: StoreOption = None,
     workers: WorkersOption = None,
@@ -95,9 +95,9 @@ def retry(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run failed jobs again, and what was given up because of them."""
+    """Run failed jobs again, and the jobs skipped because of them."""
     if not failed:
-        raise InputError("say which jobs: --failed")
+        raise InputError("say which jobs to retry: --failed")
     with opened(campaign, store) as (database, record):
         with control_of(database.stores, record.id, record.name) as control:
             done = control.retry_failed()
@@ -114,7 +114,7 @@ def _run_here(
     quiet: bool,
 ) -> None:
     if stores.describe().startswith(JF):
-        return  # its runner goes on
+        return  # its runner continues
     from logan_campaign.campaign.spec import CampaignSpec
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger

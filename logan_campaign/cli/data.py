@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from logan_campaign.stores.pulls import PulledSets
     from logan_campaign.stores.records import PullRecord
 
-#: Folder of the store where none is named.
+#: Default folder of the store.
 DEFAULT_STORE = "training-data"
 
 # rejected entries that a pull lists
@@ -30,8 +30,8 @@ _SHOWN_REJECTED = 5
 data_app = typer.Typer(
     name="data",
     no_args_is_help=True,
-    help="Training sets: pull them from sources, list them, check them for what a campaign "
-    "is to find.",
+    help="Training sets: pull them from sources, list them, check them for the targets of a "
+    "campaign.",
 )
 app.add_typer(data_app)
 
@@ -40,18 +40,18 @@ DataStoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="LOGAN_CAMPAIGN_STORE",
-        help="Where the sets are kept: a folder, an SQLite file, or mongodb://…/database.",
+        help="Where the sets are stored: a folder, an SQLite file, or mongodb://…/database.",
     ),
 ]
 SetArgument = Annotated[
     str,
-    typer.Argument(metavar="SET", help="Id of a set or query; a unique beginning is enough."),
+    typer.Argument(metavar="SET", help="Id of a set or query; a unique prefix is enough."),
 ]
 
 
 @contextmanager
 def opened_sets(store: str) -> Iterator[PulledSets]:
-    """Open the sets of a store, with what has been pulled since they were last looked at.
+    """Open the sets of a store, brought up to date with the latest pulls.
 
     Raises:
         StoreError: there is no store, or it cannot be used.
@@ -66,7 +66,7 @@ def opened_sets(store: str) -> Iterator[PulledSets]:
 
 @data_app.command("list")
 def list_sets(store: DataStoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """List the sets, the last pulled first."""
+    """List the sets, most recently pulled first."""
     with opened_sets(store) as sets:
         pulls = sets.latest()
     if as_json:
@@ -93,11 +93,11 @@ def show_set(
     identity: SetArgument,
     store: DataStoreOption = DEFAULT_STORE,
     rejected: Annotated[
-        bool, typer.Option("--rejected", help="List what was rejected, and why.")
+        bool, typer.Option("--rejected", help="List the rejected entries and the reasons.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one set: its source and query, its pulls and what they changed, its structures."""
+    """Show one set: its source, query, pulls with their changes, and structures."""
     with opened_sets(store) as sets:
         pull = sets.find(identity)
         history = sets.pulls(pull.query_id)
@@ -131,7 +131,7 @@ def show_set(
 
 @data_app.command("remove")
 def remove_set(identity: SetArgument, store: DataStoreOption = DEFAULT_STORE) -> None:
-    """Remove a set with all pulls of its query; not one that a campaign uses."""
+    """Remove a set and all pulls of its query; refused if a campaign uses it."""
     with opened_sets(store) as sets:
         pull = sets.find(identity)
         n_pulls = sets.remove(pull)
@@ -149,7 +149,7 @@ def check(
     store: DataStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """List, for every target, the training entries that equal it, exactly or nearly.
+    """List, for every target, the training entries that match it.
 
     Crystals are compared at strict (length 0.1, sites 0.1, angle 3°), default (0.2, 0.3, 5°)
     and loose (0.3, 0.5, 10°) tolerances; molecules by their graph.
@@ -171,7 +171,7 @@ def check(
 
 
 def show_leaks(leaks: list[TargetLeaks], out: Console) -> None:
-    """Print the training entries that equal targets, each at its tightest tolerance."""
+    """Print the training entries that match targets, each at its tightest tolerance."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -192,7 +192,7 @@ def show_leaks(leaks: list[TargetLeaks], out: Console) -> None:
 
 
 def _structures(where: str, store: str) -> list[StructureEntry]:
-    """Return the structures of a file, folder or glob pattern, or else of a set in the store."""
+    """Return the structures of a file, folder or glob pattern, or of a set in the store."""
     import glob
 
     from logan_campaign.sources import FilesSource
@@ -206,7 +206,7 @@ def _structures(where: str, store: str) -> list[StructureEntry]:
 
 
 def describe(pull: PullRecord, out: Console) -> None:
-    """Print what a pull gave, in a few lines."""
+    """Print a short summary of a pull."""
     formulas = [f"{n} {name}" for name, n in pull.formulas.items()]
     shown = ", ".join(formulas[:6]) + (f" and {len(formulas) - 6} more" if formulas[6:] else "")
     out.print(
@@ -226,7 +226,7 @@ def describe(pull: PullRecord, out: Console) -> None:
 
 
 def changes_text(pull: PullRecord) -> str:
-    """Return what a pull changed, in words."""
+    """Describe the changes that a pull brought."""
     if pull.changes is None:
         return f"first pull, {pull.n_structures} structures"
     if not pull.changes:
@@ -253,7 +253,7 @@ def _summary(pull: PullRecord) -> dict[str, Any]:
 
 
 def _short(version: str) -> str:
-    """Return a version as people read it: of a checksum its beginning."""
+    """Shorten a version for display: a checksum to its first characters."""
     return f"{version[:15]}…" if len(version) > 40 else version
 
 

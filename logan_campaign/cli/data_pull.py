@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 pull_app = typer.Typer(
     name="pull",
     no_args_is_help=True,
-    help="Pull a set from a source on the network; again, to see what has changed there.",
+    help="Pull a set from a source on the network; repeat a pull to see what has changed.",
 )
 data_app.add_typer(pull_app)
 
 FormulaOption = Annotated[
     list[str] | None,
-    typer.Option("--formula", help="Only this composition; may be given repeatedly."),
+    typer.Option("--formula", help="Only this composition; repeatable."),
 ]
 AtomsOption = Annotated[
     tuple[int, int] | None,
-    typer.Option("--n-atoms", metavar="MIN MAX", help="Only with so many atoms."),
+    typer.Option("--n-atoms", metavar="MIN MAX", help="Range of the number of atoms."),
 ]
 
 
@@ -60,7 +60,7 @@ def pull_mp(
     experimental: Annotated[
         bool | None,
         typer.Option(
-            "--experimental/--predicted", help="Only observed ones, or only predicted ones."
+            "--experimental/--predicted", help="Only observed, or only predicted crystals."
         ),
     ] = None,
     store: DataStoreOption = DEFAULT_STORE,
@@ -84,26 +84,26 @@ def pull_qm9(
     formula: FormulaOption = None,
     element: Annotated[
         list[str] | None,
-        typer.Option("--element", help="Only of the elements given; may be given repeatedly."),
+        typer.Option("--element", help="Allowed element; repeatable."),
     ] = None,
     n_atoms: AtomsOption = None,
     archive: Annotated[
-        Path | None, typer.Option("--archive", help="The archive, if it is on this machine.")
+        Path | None, typer.Option("--archive", help="A local copy of the archive.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", help="Where else to download the archive from.")
+        str | None, typer.Option("--url", help="Alternative URL of the archive.")
     ] = None,
     sha256: Annotated[
-        str | None, typer.Option("--sha256", help="Checksum that the archive must have.")
+        str | None, typer.Option("--sha256", help="Expected checksum of the archive.")
     ] = None,
     keep_uncharacterized: Annotated[
         bool,
         typer.Option(
-            "--keep-uncharacterized", help="Keep what failed QM9's own consistency check."
+            "--keep-uncharacterized", help="Keep molecules that failed QM9's own consistency check."
         ),
     ] = False,
     uncharacterized: Annotated[
-        str | None, typer.Option("--uncharacterized", help="File or URL of the list of these.")
+        str | None, typer.Option("--uncharacterized", help="File or URL of their list.")
     ] = None,
     store: DataStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -128,21 +128,21 @@ def pull_qm9(
 @pull_app.command("optimade")
 def pull_optimade(
     query: Annotated[
-        str, typer.Option("--filter", help="In OPTIMADE's filter language.", show_default=False)
+        str, typer.Option("--filter", help="OPTIMADE filter expression.", show_default=False)
     ],
     provider: Annotated[
         list[str],
         typer.Option(
             "--provider",
-            help="alexandria, cod, mp, oqmd, or a base URL; may be given repeatedly.",
+            help="alexandria, cod, mp, oqmd, or a base URL; repeatable.",
             show_default=False,
         ),
     ],
     kind: Annotated[
-        Literal["molecule", "crystal"], typer.Option(help="What is asked for.")
+        Literal["molecule", "crystal"], typer.Option(help="Kind of structures.")
     ] = "crystal",
     at_most: Annotated[
-        int | None, typer.Option("--max", help="Take at most so many from each provider.")
+        int | None, typer.Option("--max", help="Maximum number of structures per provider.")
     ] = None,
     store: DataStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -177,16 +177,16 @@ def import_set(
         list[str] | None, typer.Argument(help="Files, folders or glob patterns.")
     ] = None,
     formula: FormulaOption = None,
-    fmt: Annotated[str | None, typer.Option("--format", help="ASE's name of the format.")] = None,
+    fmt: Annotated[str | None, typer.Option("--format", help="ASE's format name.")] = None,
     reader: Annotated[
         Literal["auto", "ase", "pymatgen"],
-        typer.Option(help="Library that reads what is neither CIF nor molfile."),
+        typer.Option(help="Library that reads formats other than CIF and molfile."),
     ] = "auto",
     kind: Annotated[
         Literal["molecule", "crystal"] | None, typer.Option(help="Read all as this kind.")
     ] = None,
     smiles: Annotated[
-        list[str] | None, typer.Option("--smiles", help="A SMILES; may be given repeatedly.")
+        list[str] | None, typer.Option("--smiles", help="A SMILES string; repeatable.")
     ] = None,
     smi: Annotated[
         Path | None, typer.Option("--smi", help="A file with one SMILES per line.")
@@ -219,7 +219,7 @@ def source_of(query: dict[str, Any]) -> Source:
     """Return the source with these settings.
 
     Raises:
-        InputError: one line per setting that cannot be used.
+        InputError: one line per invalid setting.
     """
     from pydantic import ValidationError
 
@@ -242,8 +242,8 @@ def source_of(query: dict[str, Any]) -> Source:
 def pull(source: Source, store: str, as_json: bool, base: Path | None = None) -> None:
     """Run the job that pulls, keep what it returns, and say what has changed.
 
-    The store is opened before to see the previous pull, and after to write everything in
-    one transaction: whatever happens in between leaves it as it was.
+    The store is opened before the pull to read the previous one, and after it to write everything
+    in one transaction: an interrupted pull leaves the store unchanged.
     """
     from jobflow import JobStore
 
@@ -259,7 +259,7 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
             output = _run(job)
     except KeyboardInterrupt:
         err_console().print(
-            "stopped; nothing stored has changed, and the same command goes on from here"
+            "stopped; the store is unchanged, and the same command continues from here"
         )
         raise typer.Exit(130) from None
     with open_campaign_stores(store, create=True) as stores:
@@ -278,7 +278,7 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
 
 
 class _Output:
-    """Stands for the JobStore while a job runs, and keeps what the job writes at its end."""
+    """Replaces the JobStore while a job runs and collects the job's output documents."""
 
     def __init__(self) -> None:
         self._updates: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -310,7 +310,7 @@ def _previous(source: Source, store: str) -> Manifest | None:
 
 @contextmanager
 def shown_progress() -> Iterator[None]:
-    """Show what the science reports as a bar on standard error, if that is a terminal."""
+    """Show reported progress as a bar on standard error, if that is a terminal."""
     from rich.progress import (
         BarColumn,
         Progress,

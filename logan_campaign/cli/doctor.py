@@ -1,4 +1,4 @@
-"""``logan-campaign doctor``: what is installed, what is missing and how to get it."""
+"""``logan-campaign doctor``: check what is installed and how to install what is missing."""
 
 from __future__ import annotations
 

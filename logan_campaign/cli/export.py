@@ -38,7 +38,7 @@ def export(
     campaign: CampaignArgument,
     path: Annotated[
         Path,
-        typer.Argument(help="File to write; a folder for CIF, POSCAR and RO-Crate, or its .zip."),
+        typer.Argument(help="File to write; for CIF, POSCAR and RO-Crate a folder or .zip."),
     ],
     fmt: Annotated[
         str | None,
@@ -53,21 +53,21 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     store: StoreOption = None,
 ) -> None:
-    """Write candidates for other programs, or a whole campaign to be kept or repeated.
+    """Write candidates for other programs, or a whole campaign to archive or repeat.
 
-    Candidates are those that are new or rediscovered, unless --state says otherwise.
-    'campaign' is one file with all job documents, which 'import' reads; 'ro-crate' holds spec,
-    versions, training sets, weights and results, described by RO-Crate metadata.
+    By default, new and rediscovered candidates are written; --state selects others. 'campaign' is
+    one file with all job documents, which 'import' reads; 'ro-crate' contains spec, versions,
+    training sets, weights and results, described by RO-Crate metadata.
     """
     from logan_campaign.results import Campaign, Results
 
     filters: dict[str, Any] = context.obj
     chosen = fmt or _format_of(path)
     if chosen in _WHOLE and (filters or raw):
-        raise InputError(f"{chosen} holds the whole campaign: filters and --raw do not apply")
+        raise InputError(f"{chosen} contains the whole campaign: filters and --raw do not apply")
     refuse_existing(path, force)
     with opened(campaign, store) as (database, record):
         found = Campaign(Results(database.stores, owns_stores=False), record)

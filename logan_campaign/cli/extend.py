@@ -1,4 +1,4 @@
-"""``logan-campaign extend``: other stop rules for a campaign, running or not."""
+"""``logan-campaign extend``: change the stop rules of a campaign, running or stopped."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def extend(
         typer.Option(
             "--set",
             metavar="RULE=VALUE",
-            help="Change a rule, e.g. rounds=20 or barren_rounds=null; may be given repeatedly.",
+            help="Change a rule, e.g. rounds=20 or barren_rounds=null; repeatable.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show when a campaign of several rounds stops, or change that.
+    """Show or change the stop rules of a campaign of several rounds.
 
-    A running campaign heeds the change when its round is over. One that has stopped goes on
-    with the next 'logan-campaign run' of its spec. Nothing that it has found is lost.
+    A running campaign applies the change at the end of its round. A stopped one continues at the
+    next 'logan-campaign run' of its spec. No results are lost.
     """
     from rich.table import Table
 
@@ -57,8 +57,8 @@ def extend(
         spec = CampaignSpec.model_validate(record.spec)
         if spec.rounds is None:
             raise InputError(
-                f"{record.name} is a campaign of one round: start one with a section 'rounds' in "
-                "its spec to have more"
+                f"{record.name} is a campaign of one round: for several rounds, start a campaign "
+                "whose spec has a section 'rounds'"
             )
         control = Control(database.stores, record.id, record.name)
         rules = rules_in_force(control, spec.rounds.stop)
@@ -82,7 +82,7 @@ def extend(
 
 
 def _tell_queue(database: CampaignDatabase, record: CampaignRecord) -> None:
-    """Let the queue judge the last round again, if it has ended the campaign."""
+    """Judge the last round again in the queue, if it has ended the campaign."""
     from logan_campaign.flows.remote.queue import RemoteFlow
 
     with control_of(database.stores, record.id, record.name) as control:
@@ -110,11 +110,11 @@ def _changed(rules: StopSpec, changes: list[str]) -> StopSpec:
 
 
 def rules_in_force(control: Control, said: StopSpec) -> StopSpec:
-    """Return the rules in force: what was said last, by a spec or by ``extend``.
+    """Return the rules in force: the latest from a spec or from ``extend``.
 
     Args:
         control: the campaign's control document.
-        said: the rules in its spec.
+        said: the rules of its spec.
     """
     held = control.read()
     if held is None or held.spec_stop != said.model_dump(mode="json"):
@@ -123,10 +123,10 @@ def rules_in_force(control: Control, said: StopSpec) -> StopSpec:
 
 
 def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -> None:
-    """Let a flow that is about to run go on by the rules in force.
+    """Apply the rules in force to a flow before it runs.
 
-    The spec's count if they have been changed there; a round that was judged by others is judged
-    again, if nothing has come after it.
+    Rules changed in the spec take effect; a last round that was judged by other rules is judged
+    again.
     """
     from logan_campaign.flows.stages import NEXT_ROUND
     from logan_campaign.stores.control import Control

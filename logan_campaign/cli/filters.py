@@ -1,4 +1,4 @@
-"""Options that choose candidates, made from what their record says of its fields."""
+"""Options that select candidates, generated from the fields of their record."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 class CandidateCommand(TyperCommand):
-    """A command with an option per filter on candidates.
+    """A command with one option per filter on candidates.
 
-    They are made when the command is called or its help is shown: the others need no records.
-    What is given reaches the command together, as its context's ``obj``: what queries take by
-    name.
+    The options are created when the command is called or its help is shown, so that other commands
+    need not import the records. Their values reach the command as a mapping in its context's
+    ``obj``, with the argument names of queries as keys.
     """
 
-    #: Whether there is an option for the order, too.
+    #: Whether the command also has an option for the order.
     with_order = False
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return all parameters, those of the filters included."""
+        """Return all parameters, filters included."""
         if not hasattr(self, "_names"):
             self._names, made = _made(self.with_order)
             self.params += made
         return super().get_params(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command with the filters that were given."""
+        """Run the command with the given filters."""
         given = {name: ctx.params.pop(option) for option, name in self._names.items()}
         ctx.obj = {
             name: list(value) if isinstance(value, tuple) else value
@@ -42,13 +42,13 @@ class CandidateCommand(TyperCommand):
 
 
 class SortedCandidateCommand(CandidateCommand):
-    """The same with ``--sort``, which reaches the command as ``sort`` among the filters."""
+    """A filtered command that also has ``--sort``, passed on as ``sort`` among the filters."""
 
     with_order = True
 
 
 def _made(with_order: bool) -> tuple[dict[str, str], list[Any]]:
-    """Return names in queries by names of options, and the options."""
+    """Return the options, and the query argument of each option."""
     from logan_campaign.stores.filters import candidate_orders, filters_of
     from logan_campaign.stores.records import CandidateRecord
 
@@ -63,13 +63,13 @@ def _made(with_order: bool) -> tuple[dict[str, str], list[Any]]:
             "--sort",
             metavar="|".join(candidate_orders()),
             autocompletion=lambda: list(candidate_orders()),
-            help="Best: those that reached the last level first, lowest energy first. Order: as "
-            "picked. The energies: lowest first, those without one last.",
+            help="Best: candidates of the last level first, by energy. Order: as picked. Energies: "
+            "ascending, candidates without energy last.",
         )
         found.append(("sort", "sort", Annotated[str, order], "best"))
 
     def options(**given: Any) -> None:
-        """Stand for a command that has these options alone."""
+        """Stands for a command that has only these options."""
 
     options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -87,15 +87,15 @@ def _made(with_order: bool) -> tuple[dict[str, str], list[Any]]:
 
 
 def _options(about: Filter) -> list[tuple[str, str, Any]]:
-    """Return name of the option, name in queries and type of each option of a filter."""
+    """Return option name, query argument and type for each option of a filter."""
     column = about.column
     name = column.option or about.name
     if column.window:
         return [
             (f"{end}_{name}", f"{about.name}_{how}", _annotated(float, f"--{end}-{name}", text))
             for end, how, text in (
-                ("max", "lte", f"Only up to this {column.help}."),
-                ("min", "gte", f"Only from this {column.help} on."),
+                ("max", "lte", f"At most this {column.help}."),
+                ("min", "gte", f"At least this {column.help}."),
             )
         ]
     text = f"Only {column.help}"
@@ -104,11 +104,11 @@ def _options(about: Filter) -> list[tuple[str, str, Any]]:
         choice = typer.Option(
             flag,
             metavar="|".join(about.choices),
-            help=f"{text}; may be given repeatedly.",
+            help=f"{text}; repeatable.",
             autocompletion=lambda: list(about.choices),
         )
         return [(name, about.name, Annotated[list[str] | None, choice])]
-    text += "; a unique beginning is enough." if column.refers else "."
+    text += "; a unique prefix is enough." if column.refers else "."
     return [(name, about.name, _annotated(about.type, flag, text))]
 
 

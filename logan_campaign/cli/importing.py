@@ -1,4 +1,4 @@
-"""``logan-campaign import``: a campaign from a file into a store."""
+"""``logan-campaign import``: read a campaign from a file into a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def import_(
         typer.Option(
             "--store",
             envvar="LOGAN_CAMPAIGN_STORE",
-            help="Where to keep it: a folder, an SQLite file, or mongodb://…/database. "
+            help="Where to store it: a folder, an SQLite file, or mongodb://…/database. "
             "By default a folder with the campaign's name.",
         ),
     ] = None,
@@ -29,7 +29,7 @@ def import_(
     from logan_campaign.stores.archive import check_archive, read_archive
     from logan_campaign.stores.open import open_campaign_stores
 
-    # nothing is made for a file that cannot be used
+    # checked first, so that an unusable file creates nothing
     name = check_archive(file).name
     with open_campaign_stores(store or name, create=True) as stores:
         summary = read_archive(file, stores)

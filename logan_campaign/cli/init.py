@@ -12,7 +12,7 @@ from logan_campaign.cli.common import console, escape
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, write_atomically
 
-#: File beside a spec that editors take its schema from.
+#: File beside a spec from which editors read its schema.
 SCHEMA_FILE = "logan-campaign.schema.json"
 
 
@@ -20,7 +20,7 @@ SCHEMA_FILE = "logan-campaign.schema.json"
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors.
 
-    Keep it as logan-campaign.schema.json beside your specs: 'init' then names it in the first
+    Save it as logan-campaign.schema.json beside your specs: 'init' then refers to it in the first
     line of a new spec, where editors look for it.
     """
     import json
@@ -45,8 +45,8 @@ def init(
 ) -> None:
     """Write a commented spec for molecules or crystals.
 
-    Training set and box or volume follow from the formula; what is not known of it is left to
-    be filled in.
+    Training set and box or volume follow from the formula; values that it does not determine are
+    left to fill in.
     """
     from logan_campaign.campaign.spec_yaml import FILL_IN
     from logan_campaign.cli.templates import starting_spec
@@ -54,7 +54,7 @@ def init(
     from logan_campaign.geometry.lewis import why_no_molecule
 
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
-    hill_formula(formula)  # refuses what is none
+    hill_formula(formula)  # raises if it is not a formula
     problem = why_no_molecule(formula) if kind == "molecule" else None
     if problem:
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
@@ -75,7 +75,7 @@ def init(
 
 
 def _check(text: str) -> None:
-    """Refuse a file name or formula that YAML or the spec would not take for one."""
+    """Refuse a file name or formula that is not valid in YAML or in a spec."""
     from pydantic import ValidationError
 
     from logan_campaign.campaign.spec import CampaignSpec

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from logan_campaign.stores.known import KnownIndex
 
 known = typer.Typer(
-    help="An index of known structures, which a spec names as 'match.index'.",
+    help="An index of known structures, for 'match.index' in a spec.",
     no_args_is_help=True,
 )
 app.add_typer(known, name="known")
 
 _StoreArgument = Annotated[
     str,
-    typer.Argument(help="Where the index is kept: a folder, an SQLite file, or mongodb://…"),
+    typer.Argument(help="Where the index is stored: a folder, an SQLite file, or mongodb://…"),
 ]
 _FilesArgument = Annotated[
     list[str], typer.Argument(help="Files, folders or patterns, in any format that ASE reads.")
@@ -32,7 +32,7 @@ _FilesArgument = Annotated[
 
 @known.command()
 def add(store: _StoreArgument, files: _FilesArgument) -> None:
-    """Add structures to the index; those that are there already change nothing."""
+    """Add structures to the index; structures already in it are skipped."""
     from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
     from logan_campaign.stores.open import open_campaign_stores
@@ -52,7 +52,7 @@ def add(store: _StoreArgument, files: _FilesArgument) -> None:
 
 @known.command()
 def count(store: _StoreArgument, as_json: JsonOption = False) -> None:
-    """Say how many structures the index holds."""
+    """Print the number of structures in the index."""
     from logan_campaign.stores.known import KnownIndex
     from logan_campaign.stores.open import open_campaign_stores
 
@@ -74,15 +74,15 @@ def match(
     ] = "default",
     mode: Annotated[
         Literal["exact", "prefilter"],
-        typer.Option(help="Crystals: compare all with equal keys, or prefilter."),
+        typer.Option(help="Crystals: compare all entries with equal keys, or prefilter them."),
     ] = "exact",
     identity: Annotated[
         Literal["smiles", "smiles-stereo", "inchi"],
-        typer.Option(help="Molecules: what makes two the same."),
+        typer.Option(help="Molecules: the criterion of equality."),
     ] = "smiles",
     as_json: JsonOption = False,
 ) -> None:
-    """Say which known structures those in files equal, nearest first."""
+    """List the known structures that match those in files, nearest first."""
     from logan_campaign.matching.crystals import CrystalMatcher
     from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
@@ -131,7 +131,7 @@ def _matches(
             }
             for found in index.match_crystal(entry.structure, matcher)
         ]
-    assert isinstance(entry.structure, Molecule)  # the only other kind
+    assert isinstance(entry.structure, Molecule)  # the only other type
     return [
         {"structure": entry.label, "known": same.label, "id": same.id}
         for same in index.match_molecule(entry.structure, identity)

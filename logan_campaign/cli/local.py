@@ -1,4 +1,4 @@
-"""Running a flow of a store on this machine, with progress and its database beside it."""
+"""Run a stored flow on this machine; show progress and keep the campaign database current."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from logan_campaign.flows.local.ledger import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import CampaignStores
 
-#: The campaign database follows the JobStore at most this often while a run goes on (s) ...
+#: Least interval between updates of the campaign database during a run (s) ...
 _BUILD_EVERY_S = 5.0
-#: ... and takes at most one part in so many of the time.
+#: ... which take at most this fraction (1/n) of the time.
 _BUILD_SHARE = 20.0
 
 
@@ -30,7 +30,7 @@ def go_on(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Run a flow until it ends, or go on with the one that is recorded.
+    """Run a flow, or continue the recorded one, until it ends.
 
     Args:
         stores: of the campaign.
@@ -41,7 +41,7 @@ def go_on(
         quiet: show no progress.
 
     Raises:
-        typer.Exit: it was stopped, or could not do all of it.
+        typer.Exit: the flow was stopped, or is incomplete.
     """
     from logan_campaign.cli.extend import heed_rules
     from logan_campaign.cli.status import campaign_status, show_status
@@ -52,7 +52,7 @@ def go_on(
 
     campaign_id = ledger.flow_id
     if ledger.is_imported() and not ledger.replay().done:
-        # what came in is data: only its spec says what runs
+        # imported documents are data: only the spec determines what runs
         flow = flow or CampaignMaker(name=spec.name, spec=spec, base=str(Path.cwd())).make()
         text = spec.model_dump(mode="json")
         ledger.about = {"campaign": spec.name, "spec_id": spec.id, "spec": text}
@@ -70,7 +70,7 @@ def go_on(
             nonlocal next_build, stale
             display(event)
             stale = stale or isinstance(event, JobFinished)
-            # not only when a job finishes: the next one may take an hour
+            # also between finished jobs: the next one may take an hour
             if stale and time.monotonic() > next_build:
                 begun = time.monotonic()
                 builder.build()
@@ -92,7 +92,7 @@ def go_on(
     builder.build()
     if outcome.signal is not None:
         err_console().print(
-            "stopped; everything finished is kept, and the same command goes on from here"
+            "stopped; finished jobs are kept, and the same command continues from here"
         )
         raise typer.Exit(outcome.exit_code)
     found = [record for record in database.campaigns() if record.id == campaign_id]

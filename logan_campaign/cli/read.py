@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from logan_campaign.stores.lineage import Lineage
 
-#: Rows of a page, unless --limit says otherwise.
+#: Default number of rows per page.
 _PAGE_ROWS = 50
 
 
@@ -32,7 +32,7 @@ _PAGE_ROWS = 50
 def status(
     campaign: CampaignArgument, store: StoreOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show how far a campaign has come: jobs, models, candidates, what was found."""
+    """Show the progress of a campaign: jobs, models, candidates, discoveries."""
     from logan_campaign.cli.status import campaign_status, show_status
 
     with (
@@ -53,15 +53,15 @@ def results(
     store: StoreOption = None,
     descending: Annotated[bool, typer.Option("--descending", help="Highest first.")] = False,
     limit: Annotated[
-        int, typer.Option(min=0, help="At most so many rows, or rows per page; 0 for all.")
+        int, typer.Option(min=0, help="Maximum number of rows, or rows per page; 0 for all.")
     ] = 0,
     page: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Only this page, from 1, of --limit rows, or {_PAGE_ROWS}."),
+        typer.Option(min=1, help=f"Page to show, from 1; --limit rows each, or {_PAGE_ROWS}."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List candidates: those that reached the last level first, lowest energy first."""
+    """List candidates: those of the last level first, by energy."""
     from rich.table import Table
 
     from logan_campaign.results import Results
@@ -123,7 +123,7 @@ def show(
         str,
         typer.Argument(
             metavar="ID",
-            help="Candidate, material, model or training set; a unique beginning is enough.",
+            help="Candidate, material, model or training set; a unique prefix is enough.",
         ),
     ],
     store: StoreOption = None,
@@ -150,12 +150,12 @@ def show(
 def lineage(
     campaign: CampaignArgument,
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="Any id; a unique beginning is enough.")
+        str, typer.Argument(metavar="ID", help="Any id; a unique prefix is enough.")
     ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where something came from, and what came from it."""
+    """Show the origins of an object, and everything derived from it."""
     with opened(campaign, store) as (database, _):
         found = database.lineage(identity)
     if as_json:
@@ -181,12 +181,12 @@ def _tree(lineage: Lineage, upwards: bool) -> Tree:
     def grow(branch: Tree, identity: str, path: tuple[str, ...]) -> None:
         if upwards:
             for line in lineage.nodes[identity].details:
-                # the same software nearly always ran everything: said once
+                # nearly always one version of the software ran everything: printed once
                 if not line.startswith("software") or line not in seen:
                     branch.add(escape(line))
                 seen.add(line)
         for edge, node in steps(identity):
-            if node.id not in path:  # verdicts of different stages can point at each other
+            if node.id not in path:  # verdicts of different stages can refer to each other
                 text = "; ".join(filter(None, (node.label, edge.note)))
                 child = branch.add(escape(told.get(edge.relation, "") + text))
                 grow(child, node.id, (*path, node.id))
@@ -200,7 +200,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as one short text; structures and long lists are summarised."""
+    """Format a value as one short text; structures and long lists are summarised."""
     if isinstance(value, dict) and ("sites" in value or "lattice" in value):
         return f"{len(value['sites'])} atoms (see --json, export)"
     if isinstance(value, list) and value and isinstance(value[0], dict) and "level" in value[0]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logan_campaign.flows.remote.project import MongoPlace
 
 remote_app = typer.Typer(
-    help="Projects of jobflow-remote: write one, check it, run its jobs.", no_args_is_help=True
+    help="jobflow-remote projects: create and check one, run its jobs.", no_args_is_help=True
 )
 app.add_typer(remote_app, name="remote")
 
@@ -48,36 +48,36 @@ def init(
         typer.Option(
             "--mongo",
             metavar="URI",
-            help="Database for queue and results, mongodb://[user@]host[:port]/database.",
+            help="Database of queue and results, mongodb://[user@]host[:port]/database.",
         ),
     ] = "mongodb://127.0.0.1:27017/logan_campaign",
     password_env: Annotated[
         str,
-        typer.Option(help="Variable that holds the password, if the URI has a user."),
+        typer.Option(help="Environment variable with the password, if the URI has a user."),
     ] = PASSWORD_ENV,
     workers: Annotated[
         list[str] | None,
-        typer.Option("--worker", "-w", help="Name of a local worker; may be given repeatedly."),
+        typer.Option("--worker", "-w", help="Name of a local worker; repeatable."),
     ] = None,
     max_jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time on each worker.")] = 1,
     batch: Annotated[
-        bool, typer.Option("--batch", help="Let many jobs share one job of the scheduler.")
+        bool, typer.Option("--batch", help="Run many jobs in one job of the scheduler.")
     ] = False,
     work_dir: Annotated[
         Path | None,
-        typer.Option(help="Directory for the jobs' files; by default beside the project's."),
+        typer.Option(help="Directory for job files; by default beside the project file."),
     ] = None,
     export: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Set a variable for all jobs."),
+        typer.Option(metavar="NAME=VALUE", help="Set an environment variable for all jobs."),
     ] = None,
     trusted: TrustOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the project.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a project that works on this machine, make its queue, and check it.
+    """Create a project that works on this machine, create its queue, and check it.
 
-    Run it twice, and nothing changes. A password never goes into the file.
+    Running it again changes nothing. A password is never written to the file.
     """
     require_remote()
     from logan_campaign.flows.remote.project import (
@@ -115,7 +115,7 @@ def init(
 
 
 def _place(uri: str, password_env: str) -> MongoPlace:
-    """Split a URI into what may stand in a file and what may not."""
+    """Split a URI into the part that may be written to a file and the password."""
     from pymongo.errors import ConfigurationError, InvalidURI
     from pymongo.uri_parser import parse_uri
 
@@ -138,7 +138,7 @@ def _place(uri: str, password_env: str) -> MongoPlace:
     credentials, _, host = rest.rpartition("@")
     if parts["password"] and os.environ.get(password_env) != parts["password"]:
         raise InputError(
-            f"--mongo {shown}: the password belongs into the environment, not into the URI: "
+            f"--mongo {shown}: the password belongs in the environment, not in the URI: "
             f"export {password_env}=…, and write {scheme}://{credentials.partition(':')[0]}@…"
         )
     return MongoPlace(f"{scheme}://{credentials.partition(':')[0]}@{host}", password_env)
@@ -153,7 +153,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 @remote_app.command()
 def check(project: ProjectOption = None, as_json: JsonOption = False) -> None:
-    """Find what is wrong with a project; exit code 1 if anything is."""
+    """Check a project; exit code 1 if something is wrong."""
     require_remote()
     _report(project, as_json)
 
@@ -181,17 +181,17 @@ def _report(project: str | None, as_json: bool, expect_runner: bool = True) -> N
 def start(
     project: ProjectOption = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Run here until Ctrl-C or SIGTERM.")
+        bool, typer.Option("--foreground", help="Run in the foreground until Ctrl-C or SIGTERM.")
     ] = False,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="End when no job is left that could run.")
+        bool, typer.Option("--until-idle", help="Exit when no runnable job is left.")
     ] = False,
 ) -> None:
-    """Start the project's runner, which starts jobs and takes in their results.
+    """Start the project's runner, which starts jobs and stores their results.
 
-    It is jobflow-remote's own, in a loop that goes on after the database was away, frees what
-    a killed runner left locked, and runs jobs again whose process was killed. It needs no root
-    and no daemon; 'jf runner start' works as well, without these.
+    It is jobflow-remote's runner in a loop that survives database outages, releases the locks of
+    a killed runner, and runs jobs again whose process was killed. It needs no root rights and
+    no daemon. 'jf runner start' works as well, without these features.
     """
     require_remote()
     from logan_campaign.flows.remote.project import connected, load_project
@@ -234,12 +234,12 @@ def start(
     if process.poll() == 0 and until_idle:
         console().print("nothing left to run")
         return
-    raise StoreError(f"the runner does not start; see {log}")
+    raise StoreError(f"the runner did not start; see {log}")
 
 
 @remote_app.command()
 def stop(project: ProjectOption = None) -> None:
-    """Stop the project's runner; jobs that run go on, and are taken in by the next one."""
+    """Stop the project's runner; running jobs continue, the next runner stores their results."""
     require_remote()
     import socket
 
@@ -260,6 +260,6 @@ def stop(project: ProjectOption = None) -> None:
         until = time.monotonic() + _STOP_WITHIN_S
         while is_alive(found):
             if time.monotonic() > until:
-                raise StoreError(f"process {found['logan_pid']} does not stop")
+                raise StoreError(f"process {found['logan_pid']} did not stop")
             time.sleep(0.2)
     console().print(f"runner of '{configured.name}' stopped; {JF}{configured.name} stays")

@@ -24,20 +24,20 @@ def report(
     campaign: CampaignArgument,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Name or id, where CAMPAIGN holds several."),
+        typer.Argument(metavar="[NAME]", help="Name or id, if CAMPAIGN contains several."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
         "report.html"
     ),
     figures: Annotated[
         Path | None,
-        typer.Option("--figures", metavar="FOLDER", help="Write the figures as SVG, too."),
+        typer.Option("--figures", metavar="FOLDER", help="Also write the figures as SVG."),
     ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a report: one HTML file that needs no network, figures as SVG on request."""
-    # imported here: they bring plotly, which takes its time
+    """Write a report: one self-contained HTML file, and SVG figures on request."""
+    # imported here: they import plotly, which is slow
     from logan_campaign.results import Results
     from logan_campaign.results.report import write_report
 

@@ -23,18 +23,18 @@ from logan_campaign.cli.common import (
 def reproduce(
     campaign: CampaignArgument,
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="Candidate; a unique beginning is enough.")
+        str, typer.Argument(metavar="ID", help="Candidate; a unique prefix is enough.")
     ],
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train its model again, too; takes as long as then.")
+        bool, typer.Option("--retrain", help="Also train its model again, at full cost.")
     ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Generate a candidate again from the stored weights, and compare it with the stored one.
 
-    Exit code 0 if all is equal to the last bit, 1 if not; versions, platform and device that
-    are not those recorded are named.
+    Exit code 0 if they are equal to the last bit, 1 if not. Versions, platform and device that
+    differ from the recorded ones are listed.
     """
     from logan_campaign.results.apart import reproduce_apart
 

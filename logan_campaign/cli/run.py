@@ -1,4 +1,4 @@
-"""``logan-campaign run``: a campaign on this machine, from a spec to a database."""
+"""``logan-campaign run``: run a campaign on this machine, from a spec to a database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(
         typer.Option(
             "--store",
             envvar="LOGAN_CAMPAIGN_STORE",
-            help="Where the campaign is kept: a folder, an SQLite file, or mongodb://…/database. "
+            help="Where the campaign is stored: a folder, an SQLite file, or mongodb://…/database. "
             "By default a folder with the campaign's name.",
         ),
     ] = None,
@@ -34,19 +34,19 @@ def run(
             "--set",
             metavar="KEY=VALUE",
             help="Change the spec, e.g. models.count=2; "
-            "may be given repeatedly. Paths are meant from the current directory.",
+            "repeatable. Paths are relative to the current directory.",
         ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
     trusted: TrustOption = None,
 ) -> None:
-    """Run a campaign, or go on with it where it stopped.
+    """Run a campaign, or continue it where it stopped.
 
-    The same command resumes a campaign that was stopped in any way: finished jobs are not
-    repeated, and failed ones that it could not go on without are tried again.
+    The same command resumes a campaign after any interruption: finished jobs are not repeated,
+    and failed jobs that blocked it are run again.
     """
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows import CampaignMaker
@@ -59,7 +59,7 @@ def run(
     maker = CampaignMaker.from_file(spec, overrides or [])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
-    flow = maker.make()  # checks what the spec needs, before anything is written
+    flow = maker.make()  # checks the requirements of the spec before anything is written
 
     with open_campaign_stores(store or name, create=True) as stores:
         ledger = Ledger(
@@ -78,32 +78,32 @@ def run(
         root = ledger.root()
         if root is not None and halted_of(root) == "cancelled":
             raise InputError(
-                f"campaign '{name}' was cancelled; 'logan-campaign resume' goes on with it"
+                f"campaign '{name}' was cancelled; 'logan-campaign resume' continues it"
             )
         if root is not None:
             ledger.halt("")
-        # whoever names a spec here trusts what it names
+        # a spec given on the command line is trusted, and so are the modules it names
         named = code_named_in(maker.spec.model_dump(mode="json"))
         with restricted([*(trusted or []), *named]):
             go_on(stores, ledger, maker.spec, flow, workers=workers, quiet=quiet)
 
 
 def _refuse_another_spec(stores: CampaignStores, ledger: object, name: str, spec: dict) -> None:
-    """A store holds one campaign of a name; another spec under the same name is a mistake."""
+    """Refuse a different spec under the name of a stored campaign."""
     other = stores.ledger.query_one(
         {"doc_type": "flow", "campaign": name, "flow_id": {"$ne": ledger.flow_id}}  # type: ignore[attr-defined]
     )
     if other is None:
         return
-    changed = ", ".join(_differences(other["spec"], spec)) or "what its files hold"
+    changed = ", ".join(_differences(other["spec"], spec)) or "the contents of its files"
     raise InputError(
-        f"{stores.describe()} holds a campaign '{name}' of another spec (changed: {changed}); "
-        "give this one another name, or another place with --store"
+        f"{stores.describe()} has a campaign '{name}' with another spec (changed: {changed}); "
+        "give this one another name, or another location with --store"
     )
 
 
 def _differences(old: object, new: object, path: str = "") -> list[str]:
-    """Return where two documents differ, as dotted keys, at most five."""
+    """Return the dotted keys in which two documents differ, at most five."""
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):

@@ -1,4 +1,4 @@
-"""``logan-campaign serve``: the browser of results."""
+"""``logan-campaign serve``: browse results in a web browser."""
 
 from __future__ import annotations
 
@@ -31,26 +31,24 @@ def serve(
             help="A campaign's folder, an SQLite file, or mongodb://…/database.",
         ),
     ],
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")
-    ] = 8642,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8642,
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen at. Any but loopback's can be reached by others: it then "
-            "takes a token, which is printed once."
+            help="Address to listen at. Addresses other than loopback can be reached by others and "
+            "need a token, which is printed once."
         ),
     ] = "127.0.0.1",
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ORIGIN",
-            help="A website whose scripts may read, such as https://example.org; none by "
-            "default. May be given repeatedly.",
+            help="A website whose scripts may read the data, such as https://example.org; none by "
+            "default. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Show campaigns in a browser: pages on this machine, read only. Ctrl-C ends it."""
+    """Serve campaigns as read-only web pages on this machine until Ctrl-C."""
     try:
         import uvicorn
 
@@ -65,7 +63,7 @@ def serve(
         ) from err
     from logan_campaign.web.guard import LOOPBACK
 
-    # the OPTIMADE server announces its settings, which are none of the user's
+    # the OPTIMADE server logs its own settings, which do not concern the user
     logging.getLogger("optimade").propagate = False
     token = None if _is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
     listener = _listen(host, port)
@@ -75,7 +73,7 @@ def serve(
         def progress(record: CampaignRecord) -> dict[str, Any] | None:
             return _progress(results.stores, record)
 
-        # With a token, a name that points here by trickery gets no cookie and no page.
+        # With a token, a foreign host name that resolves here (DNS rebinding) gets no page.
         hosts = LOOPBACK | {host.lower()} if token is None else None
         origins = [origin.rstrip("/") for origin in allow_origin or []]
         browser = create_app(results, progress=progress, hosts=hosts, token=token, origins=origins)
@@ -86,7 +84,7 @@ def serve(
             escape(f"serving {results.stores.describe()} at {address} (Ctrl-C ends it)"),
             soft_wrap=True,
         )
-        # No access log: it would hold the token.
+        # No access log: it would contain the token.
         settings = uvicorn.Config(
             browser,
             access_log=False,
@@ -130,9 +128,9 @@ def _progress(stores: CampaignStores, record: CampaignRecord) -> dict[str, Any] 
     from logan_campaign.cli.status import run_progress
 
     if stores.describe().startswith(JF):
-        follow(stores)  # nobody else does while jobs run elsewhere
+        follow(stores)  # no other process does while jobs run elsewhere
     try:
         with control_of(stores, record.id, record.name) as control:
             return run_progress(control.status())
     except (InputError, StoreError):
-        return None  # imported, or run elsewhere: there is no record of a run
+        return None  # imported, or run elsewhere: no run is recorded

@@ -1,4 +1,4 @@
-"""What ``init`` chooses by the formula: training set, known set, box, volume."""
+"""Defaults of ``init`` for a formula: training set, known set, box, volume."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _BOX_SHARE = 1.55
 _BOX_SHAPE = np.array([8.0, 7.0, 6.0])
 _SHORTEST_EDGE = 5.0
 
-#: Share of a crystal that spheres of the covalent radii fill (three quarters of the radii for
-#: metals): cristobalite 0.19, NaCl 0.28, stishovite 0.35, SrTiO3 0.40, tantalum 0.48.
+#: Packing fraction of spheres of the covalent radii in crystals (three quarters of the radii
+#: for metals): cristobalite 0.19, NaCl 0.28, stishovite 0.35, SrTiO3 0.40, tantalum 0.48.
 _FILLED = (0.48, 0.18)
 
 
 class Sets(NamedTuple):
-    """Sources, in YAML's flow style, to train on and to compare against."""
+    """Sources to train on and to compare against, in YAML flow style."""
 
     training: str
     known: str
     about: str
-    """What the training set is, for people."""
+    """Description of the training set for the user."""
 
 
 def sets_for(kind: str, formula: str) -> Sets:
-    """Return the sets for a composition; the training set does not hold it.
+    """Return the sets for a composition; the training set does not contain it.
 
-    Where no source is known to have what is needed, the training set is to be filled in.
+    If no suitable source is known, the user has to fill in the training set.
 
     Args:
         kind: 'molecule' or 'crystal'.
@@ -122,7 +122,7 @@ def _for_crystal(formula: str) -> Sets:
     elements = sorted(counts)
     named = ",".join(f'"{symbol}"' for symbol in elements)
     reduced = "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in elements)
-    # one more element than the target has, so that there is something for every target
+    # one element more than the target, so that every target has some entries
     holds = f"elements HAS ALL {named} AND nelements<={len(elements) + 1} AND nsites<=20"
     return Sets(
         _source(
@@ -141,7 +141,7 @@ def _to_fill_in(what: str) -> Sets:
 
 
 def _with_carbons(counts: Counter[str], change: int) -> str:
-    """Return the formula with CH2 added or taken away; empty if there is none such."""
+    """Return the formula with CH2 added or removed; empty if there is none."""
     changed = counts + Counter()
     changed["C"] += change
     changed["H"] += 2 * change
@@ -162,5 +162,5 @@ def _in_qm9(formula: str) -> bool:
 
 
 def _source(**settings: object) -> str:
-    # JSON is YAML; quoted throughout, so that nothing is taken for a number
+    # JSON is YAML; all strings are quoted, so that none is read as a number
     return json.dumps(settings, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What ``status`` says: how far a campaign is, its models, its candidates, what it found."""
+"""``logan-campaign status``: progress, models, candidates and discoveries of a campaign."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from logan_campaign.stores.records import CampaignRecord, without_known
 def campaign_status(
     database: CampaignDatabase, record: CampaignRecord, control: FlowControl
 ) -> dict[str, Any]:
-    """Return all that ``status`` shows, as one JSON-able document."""
+    """Return everything that ``status`` shows as one JSON document."""
     flow = control.status()
     return {
         "id": record.id,
@@ -54,7 +54,7 @@ def campaign_status(
 
 
 def run_progress(flow: FlowStatus) -> dict[str, Any]:
-    """Return how far a run is, as JSON-able values."""
+    """Return the progress of a run as JSON values."""
     return {
         "state": _state(flow),
         "pid": flow.pid,
@@ -70,8 +70,8 @@ def run_progress(flow: FlowStatus) -> dict[str, Any]:
 
 
 def _state(flow: FlowStatus) -> str:
-    """Return 'running', 'stopped' (to be gone on with), 'paused', 'cancelled', 'finished', or
-    'incomplete': jobs were given up because others, which they needed, failed."""
+    """Return 'running', 'stopped' (can be resumed), 'paused', 'cancelled', 'finished', or
+    'incomplete': jobs were skipped because jobs that they depend on failed."""
     if flow.halted == "cancelled":
         return flow.halted
     if not flow.finished:
@@ -137,7 +137,7 @@ def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str,
 
 
 def _leakage(record: CampaignRecord) -> dict[str, Any] | None:
-    """Return which known entries equal a training entry; None where nothing was compared."""
+    """Return the known entries that match a training entry; None if nothing was compared."""
     if record.leakage is None:
         return None
     leaks = [leak.model_dump() for leak in record.leakage]
@@ -154,9 +154,9 @@ def _leakage(record: CampaignRecord) -> dict[str, Any] | None:
 
 
 def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> int:
-    """Return how many training structures have the composition that is looked for.
+    """Return the number of training structures with the target composition.
 
-    For them, a rediscovery says nothing of what the models can find.
+    Rediscovering one of them says nothing about what the models can find.
     """
     return sum(
         n
@@ -185,7 +185,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
         return None
     best = min(relaxed, key=lambda c: c.energy_per_atom_ev or 0.0)
     lowest = min(known, key=lambda r: r.energy_per_atom_ev or 0.0)
-    assert best.energy_per_atom_ev is not None  # it has one above the lowest
+    assert best.energy_per_atom_ev is not None  # it has an energy above the lowest
     assert lowest.energy_per_atom_ev is not None
     return {
         "candidate": best.id,
@@ -199,7 +199,7 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
 
 
 def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> None:
-    """Print a status; ``brief`` leaves out what a finished run has just shown."""
+    """Print a status; ``brief`` omits what a finished run has just shown."""
     out.print(
         f"[bold]{found['name']}[/] ({found['formula']}, {found['kind']}) is "
         f"[bold]{found['state']}[/] in {escape(found['store'])}"
@@ -233,7 +233,7 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
             out.print(f"  coordination in the training set: {selection['learned']}")
         for done in selection["cheap_relaxations"]:
             out.print(
-                f"  relaxed {done['n']} cheaply at {escape(done['level'])} to judge them "
+                f"  relaxed {done['n']} at the cheap level {escape(done['level'])} to rank them "
                 f"({done['n_converged']} converged, {done['cpu_s']:.0f} s of processor time)"
             )
     if found["rounds"]:
@@ -251,7 +251,7 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
     for sought in found["without_known"]:
         out.print(
             f"[yellow]warning:[/] there is no known entry of {sought} to compare with, so every "
-            "structure of it counts as new",
+            "structure of this composition counts as new",
             soft_wrap=True,
         )
     for known in found["known"]:
@@ -346,7 +346,7 @@ def _model_table(models: list[dict[str, Any]]) -> Table:
             model["id"],
             escape(model["state"] + (f": {model['reason']}" if model["reason"] else "")),
             escape(varied),
-            str(model["steps"] or "-"),  # methods without networks take none
+            str(model["steps"] or "-"),  # methods without networks have no steps
             _digits(model["wasserstein"], 3),
             _digits(model["critic_gradient_norm"], 2),
             _digits(model["distinct_share"], 2),

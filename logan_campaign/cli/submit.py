@@ -1,4 +1,4 @@
-"""``logan-campaign submit``: a campaign into the queue of a jobflow-remote project."""
+"""``logan-campaign submit``: add a campaign to the queue of a jobflow-remote project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def submit(
     worker: Annotated[
         str | None,
         typer.Option(
-            "--worker", "-w", help="Worker of all stages that have none; by default the first."
+            "--worker", "-w", help="Default worker of all stages; by default the first worker."
         ),
     ] = None,
     place: Annotated[
@@ -36,8 +36,7 @@ def submit(
         typer.Option(
             "--place",
             metavar="STAGE=WORKER",
-            help="Where a stage runs, over what the spec says under 'workers', e.g. train=gpu; "
-            "may be given repeatedly.",
+            help="Worker of a stage, e.g. train=gpu; overrides 'workers' in the spec; repeatable.",
         ),
     ] = None,
     overrides: Annotated[
@@ -46,14 +45,14 @@ def submit(
     ] = None,
     move: Annotated[
         bool,
-        typer.Option("--move", help="It is in the queue: what has not been started runs there."),
+        typer.Option("--move", help="Move the jobs of a queued campaign that have not started."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a campaign into the queue of a jobflow-remote project.
+    """Add a campaign to the queue of a jobflow-remote project.
 
-    It is the campaign that 'run' runs, with the same id and the same candidates. A campaign
-    that is in the queue already is not put there twice.
+    The campaign has the same id and the same candidates as with 'run'. A campaign that is
+    already in the queue is not added again.
     """
     require_remote()
     from logan_campaign.campaign.placement import with_overrides
@@ -76,8 +75,8 @@ def submit(
     for module in dict.fromkeys(named):
         if module not in set_up:
             err_console().print(
-                f"[yellow]warning:[/] the spec calls {module}; workers run it only where "
-                f"'remote init --trust {module}' or LOGAN_CAMPAIGN_TRUST says so",
+                f"[yellow]warning:[/] the spec calls {module}; workers run it only if "
+                f"'remote init --trust {module}' or LOGAN_CAMPAIGN_TRUST allows it",
                 soft_wrap=True,
             )
     with connected(configured) as controller, database_errors(configured.name):
@@ -86,7 +85,7 @@ def submit(
             n_jobs, message = done.n_jobs, done.message
         else:
             with open_campaign_stores(f"{JF}{configured.name}") as stores:
-                follow(stores)  # other campaigns may have found something meanwhile
+                follow(stores)  # other campaigns may have found structures meanwhile
                 maker.others = found_by_others(stores, maker.spec, campaign_id)
             jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)
             n_jobs, message = len(jobs), f"submitted with {len(jobs)} jobs; more will come"
@@ -96,6 +95,6 @@ def submit(
         return
     console().print(
         f"[bold]{escape(name)}[/] ({campaign_id}) {escape(message)}; "
-        f"'logan-campaign status {JF}{configured.name}' says how far it is",
+        f"'logan-campaign status {JF}{configured.name}' shows its progress",
         soft_wrap=True,
     )

@@ -6,13 +6,13 @@ from logan_campaign.cli.starting import Sets, box_for, sets_for, volumes_for
 
 
 def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, Sets]:
-    """Return a commented spec, and the sets that it names.
+    """Return a commented spec and the sets that it names.
 
     Args:
         kind: 'molecule' or 'crystal'.
         formula: of one molecule or one cell.
         name: of the campaign.
-        file: where the spec is going to stand.
+        file: path of the spec.
     """
     sets = sets_for(kind, formula)
     size = volumes_for(formula) if kind == "crystal" else box_for(formula)
@@ -30,9 +30,9 @@ def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, S
 
 _HEAD = """\
 # Run it with: logan-campaign run {file}
-# Relative paths are meant from the folder of this file.
+# Relative paths start from the folder of this file.
 name: {name}
-seed: 0                        # every random choice follows from it
+seed: 0                        # determines every random choice
 """
 
 _SETS = """\
@@ -40,7 +40,7 @@ training:                      # what the models learn from; energies are not us
   # {about}
   source: {training}
   # Other sources:
-  # source: {{type: files, path: mine.extxyz}}   # a file, folder, glob or list; what ASE reads
+  # source: {{type: files, path: mine.extxyz}}   # a file, folder, glob or list; any format of ASE
 """
 
 _KNOWN = """\
@@ -67,7 +67,7 @@ models:                        # the ensemble
   hyperparameters:
     method: descent            # from random starts to known environments, without training;
     keep: 1.0                  #   wgan: networks as in the paper (steps: 4000, n_neighbour: 12)
-    exchange: 0.75             # share that begins with an earlier one, two groups exchanged
+    exchange: 0.75             # fraction that starts from an earlier one with two groups exchanged
   vary:                        # members walk through all combinations
     r_cut: [5.0, 6.0]          # cutoff radius (Å)
 
@@ -123,8 +123,8 @@ generate:
 
 select:                        # one structure per net and space group
   strategy: framework          # or kmeans, as in the paper: PCA of structure descriptors (eq. 8)
-  coverage: 0.8                # no numbers of neighbours that few training atoms have
-  # symmetrize: 0.4            # symmetric to this tolerance (Å) is made so; given cells only
+  coverage: 0.8                # no coordination numbers that are rare in the training set
+  # symmetrize: 0.4            # symmetrize within this tolerance (Å); given cells only
   n_picks: 10
 
 match:
@@ -139,7 +139,7 @@ relax:                         # levels, cheap ones first; copies are merged bet
       ecut_ev: 800.0           # plane-wave cutoff (eV); stresses need a high one
       xc: LDA
       kpts: {{density: 1.5}}     # follows the cell
-      relax_cell: true         # a cell that is not given has to be relaxed
+      relax_cell: true         # needed unless the cell is given
       fmax: 0.05               # largest force at convergence (eV/Å)
       max_steps: 200
 """

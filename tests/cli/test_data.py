@@ -168,7 +168,7 @@ def test_a_pull_interrupted_in_the_middle_leaves_the_store_as_it_was(
         return False
 
     server.faults = [on("structure", interrupt)]
-    assert "goes on from here" in command(*QUERY, code=130)
+    assert "continues from here" in command(*QUERY, code=130)
     assert whole(folder) == before
     server.faults.clear()
     assert "nothing new" in command(*QUERY)

@@ -128,7 +128,7 @@ def test_signal_ends_the_run_at_once_and_the_same_command_goes_on(tmp_path, numb
         returned, out, err = runner.end()
         assert time.monotonic() - sent < 5
     assert returned == code
-    assert "the same command goes on from here" in out.splitlines()[-1]
+    assert "the same command continues from here" in out.splitlines()[-1]
     assert err == ""
     assert no_process_left(tmp_path)
     with open_campaign_stores(tmp_path / "campaign") as stores:

@@ -222,7 +222,7 @@ def test_passwords_stand_nowhere(
     uri, db = database
     host = uri.removeprefix("mongodb://")
     said = [init(command, f"mongodb://me:{secret}@{host}", code=2)]
-    assert "belongs into the environment" in said[0]
+    assert "belongs in the environment" in said[0]
     name = "LOGAN_CAMPAIGN_MONGO_PASSWORD"
     said.append(init(command, f"mongodb://me@{host}", code=2))
     assert f"export {name}" in said[-1]
