@@ -1,13 +1,13 @@
-"""What a candidate is: implausible, a duplicate, a known structure, or new.
+"""Classify candidates: implausible, duplicate, known or new.
 
-Three pure functions, called before any relaxation, between two levels, and at the end.
-Molecules are the same if their molecular graphs are, crystals if StructureMatcher says so.
+Three pure functions: before any relaxation, between two levels, and after the last level.
+Molecules are equal if their molecular graphs are, crystals if StructureMatcher says so.
 
-Three rules hold throughout. A raw or half-relaxed candidate is never dropped for being like
-a *target* (a ``known`` entry): whether it is one is for the last level to show. One that
-equals a *training* entry goes no further: it is ``rediscovered``, or a ``duplicate`` of the
-candidate that is. And of equal candidates the one with the lowest energy goes on, the
-earliest where that is equal.
+Three rules apply throughout. A raw or partly relaxed candidate is never dropped for matching
+a *target* (a ``known`` entry): the last level decides that. A candidate that equals a
+*training* entry is not relaxed further: it is ``rediscovered``, or a ``duplicate`` of the
+candidate that is. Of equal candidates the one with the lowest energy is kept; of equal
+energies, the earliest.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from logan_campaign.selection.screening import ScreeningSpec, screen
 
 __all__ = ["KnownSet", "MatchingSpec", "between_levels", "classify", "reserves", "screen_and_match"]
 
-#: Relaxations that ended in one of these states count.
+#: States of relaxations with a usable result.
 DEFAULT_GOOD_STATES: frozenset[RelaxationState] = frozenset({"converged"})
 
-#: Among so many energies one is a hole of the potential if it is below the median by more than
-#: this (eV/atom), and by more than so many times what the others scatter (scaled MAD).
+#: With at least this many energies, one is an artefact of the potential if it is below the median
+#: by more than this (eV/atom), and by more than this multiple of the scaled MAD of the others.
 _FEWEST_FOR_HOLES = 5
 _HOLE_EV_PER_ATOM = 2.0
 _HOLE_SPREADS = 10.0
@@ -58,14 +58,14 @@ def screen_and_match(
       has ``rediscovered`` it, and one that equals an earlier candidate is its ``duplicate``;
       crystals are compared at ``tolerance_before_relaxation``, molecules by the graph of the
       raw geometry.
-    - Everything else is ``pending``: also molecules whose raw geometry has no graph, and
+    - Everything else is ``pending``, including molecules whose raw geometry has no graph and
       candidates that look like a target.
 
     Args:
         candidates: the picks, in order.
         known: training set and sets of targets.
         screening: limits of plausible geometry.
-        matching: when structures are the same.
+        matching: when structures are equal.
 
     Returns:
         One verdict per candidate, in order.
@@ -103,21 +103,21 @@ def between_levels(
 ) -> list[Verdict]:
     """Judge candidates after one level of relaxation and before the next.
 
-    - A relaxation that is missing or ended badly makes its candidate ``failed``.
-    - A molecule without a graph (in pieces, impossible valence) is ``failed``: dissociated.
-    - One far below all others in energy is ``failed``: a hole of the potential.
+    - A candidate whose relaxation is missing or unusable is ``failed``.
+    - A molecule without a graph (fragments, impossible valence) is ``failed``: dissociated.
+    - One far below all others in energy is ``failed``: an artefact of the potential.
     - One whose energy is too far above the lowest is ``rejected``.
-    - Of equal candidates the lowest in energy stays, the others are its ``duplicate``.
+    - Of equal candidates the lowest in energy is kept, the others are its ``duplicate``.
     - A candidate nearer to a training entry than to any target has ``rediscovered`` that.
-    - The rest is ``pending``, those that equal a target among them.
+    - All others are ``pending``, including those that equal a target.
 
     Args:
         candidate_ids: the candidates.
-        relaxations: one per candidate, in order; None where the job ended without result.
+        relaxations: one per candidate, in order; None if the job ended without a result.
         known: training set and sets of targets.
-        matching: when structures are the same; crystals at ``tolerance``.
-        good_states: relaxation states that may go on.
-        window_ev_per_atom: how far above the lowest of this level an energy may be (eV/atom).
+        matching: when structures are equal; crystals at ``tolerance``.
+        good_states: relaxation states of candidates that continue.
+        window_ev_per_atom: largest energy above the lowest of this level (eV/atom).
 
     Returns:
         One verdict per candidate, in order.
@@ -142,12 +142,11 @@ def classify(
 ) -> list[Verdict]:
     """Judge candidates after the last level.
 
-    - ``failed``: no result, a bad end, a molecule without a graph (dissociated), or an energy
-      far below all others (a hole of the potential).
+    - ``failed``: no usable result, a molecule without a graph (dissociated), or an energy far
+      below all others (an artefact of the potential).
     - ``rediscovered``: equals a known entry, of the training set or of a set of targets;
       the nearest one is named, with rms distance for crystals.
-    - ``new``: equals nothing known; where no known entry has its composition, so that nothing
-      could be equal, the reason says so.
+    - ``new``: equals no known entry; if no known entry has its composition, the reason says so.
     - ``duplicate``: equals another candidate, which is named. Every known entry is
       rediscovered once, by the candidate of lowest energy; every new structure likewise.
 
@@ -170,7 +169,7 @@ def classify(
         representative.update(dict.fromkeys(members, best))
 
     # Matching is not transitive: a structure that matches no entry may still equal a
-    # candidate that does, and is then a copy of that candidate and not a discovery.
+    # candidate that does; it is then a duplicate of that candidate, not a discovery.
     for members in identity.groups(items, tolerance):
         matched = [index for index in members if matches[index] is not None]
         best = representative[_lowest(items, matched)] if matched else _lowest(items, members)
@@ -196,8 +195,8 @@ def _compare(
 ) -> None:
     """Add verdicts on plausible candidates before the last level.
 
-    Those that equal a training entry, or what an earlier round has found, are set apart
-    first: what equals one of them, but no such entry itself, may still be a target.
+    Candidates that equal a training entry or a structure of an earlier round are removed first:
+    a candidate that equals one of them, but not the entry itself, may still be a target.
     """
     found = [identity.known(item, tolerance) for item in items]
     by_entry: dict[tuple[str, str], list[int]] = {}
@@ -262,10 +261,10 @@ def _relaxed(
 
 
 def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[Item]:
-    """Return the items without those in holes of the potential, with verdicts on these.
+    """Return the items without artefacts of the potential, and add verdicts on those.
 
-    Minima of one composition lie within a few eV/atom; one far below all that is usual among
-    the others tells of the calculator, and would be the lowest of all.
+    Minima of one composition lie within a few eV/atom of each other. One far below the others is
+    an error of the calculator, and would rank as the best candidate.
     """
     energies = {
         index: item.energy_ev / len(item.structure)
@@ -285,8 +284,8 @@ def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[It
             kept.append(item)
             continue
         reason = (
-            f"energy implausible: {below:.2f} eV/atom below the median of the level: look at "
-            "the structure; if it is right, relax it by another calculator"
+            f"energy implausible: {below:.2f} eV/atom below the median of the level: check "
+            "the structure; if it is right, relax it with another calculator"
         )
         verdicts[item.candidate_id] = item.verdict("failed", reason)
     return kept
@@ -319,14 +318,14 @@ def _within(
 def reserves(
     verdicts: Sequence[Verdict], relaxations: Sequence[RelaxationDoc | None] = ()
 ) -> dict[str, list[str]]:
-    """Return the duplicates of each candidate that goes on, in the order of their energies.
+    """Return the duplicates of each candidate that continues, by energy.
 
     Args:
         verdicts: of one stage.
-        relaxations: the stage's relaxations, if it comes after a level.
+        relaxations: the stage's relaxations, if it follows a level.
 
     Returns:
-        From the id of each candidate that stands for others, the ids of these.
+        Ids of the duplicates by the id of the candidate that represents them.
     """
     energies = {
         doc.candidate_id: doc.energy_per_atom_ev
@@ -344,7 +343,7 @@ def reserves(
 
 
 def _lowest(items: Sequence[Item], members: Sequence[int]) -> int:
-    """Return the member of lowest energy; those without energy last, then by order."""
+    """Return the member of lowest energy; those without energy last, ties by order."""
 
     def rank(index: int) -> tuple[bool, float, int]:
         energy = items[index].energy_ev
@@ -362,12 +361,12 @@ def _duplicate(identity: Identity, item: Item, of: Item, tolerance: Tolerance) -
 
 
 def _found_before(item: Item, known: Known) -> Verdict:
-    """Return the verdict on a copy of what an earlier round has found."""
+    """Return the verdict on a copy of a structure found by an earlier round."""
     return item.verdict("duplicate", match=known.entry.label, distance=known.distance)
 
 
 def _unsupported(item: Item) -> str:
-    """Return what is to be said of a new structure that no entry could have equalled, or ''."""
+    """Return a note if no known entry has the composition of a new structure, else ''."""
     if item.compared and any(item.compared.values()):
         return ""
     return f"no known entry of {formula(item.structure)} to compare with"
@@ -378,7 +377,7 @@ def _in_order(verdicts: dict[str, Verdict], candidate_ids: Sequence[str]) -> lis
 
 
 def _kind(structures: Sequence[Geometry]) -> TargetKind:
-    """Return the one kind of the candidates; without any, which one does not matter."""
+    """Return the kind of the candidates; an arbitrary one if there are none."""
     kinds = {kind_of(structure) for structure in structures}
     if len(kinds) > 1:
         raise ValueError("candidates of one campaign are molecules or crystals, not both")

@@ -1,4 +1,4 @@
-"""Which structures of a campaign are the same: candidates, and entries of known sets."""
+"""Equality of structures within a campaign: candidates and entries of known sets."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from logan_campaign.matching.spec import MatchingSpec, Tolerance
 
 
 class KnownSet(NamedTuple):
-    """A set that candidates are compared against."""
+    """A set of structures to compare candidates with."""
 
     id: str
     role: Literal["training", "known", "found"]
-    """Models were trained on it, it holds targets that they never saw, or what earlier rounds
-    found; labels of the latter are candidates."""
+    """Training set, set of unseen targets, or structures found by earlier rounds (labelled by
+    candidate)."""
     entries: Sequence[StructureEntry]
 
 
@@ -44,7 +44,7 @@ class Known(NamedTuple):
     known_set: KnownSet
     entry: StructureEntry
     distance: Apart | None
-    """None for molecules whose conformers all count as the same."""
+    """None for molecules if conformers are not told apart."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Item:
 
     candidate_id: str
     structure: Geometry
-    energy_ev: float | None = None  # None too where it compares with none
+    energy_ev: float | None = None  # also None if it is not comparable
     smiles: str | None = None
     spacegroup: str | None = None
     key: str | None = None
@@ -85,11 +85,11 @@ class Item:
 
 
 class Identity:
-    """Equality of structures of one kind: the one thing that differs between kinds."""
+    """Equality of structures of one kind."""
 
     def __init__(self, known: Sequence[KnownSet], matching: MatchingSpec, kind: TargetKind) -> None:
-        # What was found before is a copy, whatever else it equals. Then targets: where a target
-        # is in the training set too, it is a target.
+        # Structures found before come first: matches are copies. Then targets: an entry that is
+        # both a target and in the training set counts as a target.
         order = ("found", "known", "training")
         self._known = sorted(known, key=lambda known_set: order.index(known_set.role))
         self._matching = matching
@@ -145,7 +145,7 @@ class Identity:
             return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
         groups: dict[str, list[int]] = {}
         for index, item in enumerate(items):
-            # Without a graph it equals nothing but itself.
+            # A molecule without a graph equals only itself.
             name = f"key {item.key}" if item.key is not None else f"item {index}"
             groups.setdefault(name, []).append(index)
         if self._matching.conformer_rmsd is None:
@@ -153,7 +153,7 @@ class Identity:
         return [part for members in groups.values() for part in self._conformers(items, members)]
 
     def _conformers(self, items: Sequence[Item], members: Sequence[int]) -> list[list[int]]:
-        """Split a group of molecules with one graph: leaders in the order of content hash."""
+        """Split molecules of one graph into conformers, with leaders in order of content hash."""
         groups: list[list[int]] = []
         for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
             for group in groups:
@@ -170,7 +170,7 @@ class Identity:
         return limit is not None and apart is not None and apart <= limit
 
     def distance(self, first: Item, second: Item, tolerance: Tolerance) -> Apart | None:
-        """Return the rms distance of two items that may be equal."""
+        """Return the rms distance of two comparable items, None if they differ."""
         if self.kind == "molecule":
             if self._matching.conformer_rmsd is None:
                 return None
@@ -187,7 +187,7 @@ class Identity:
         return self._matchers[tolerance]
 
     def _known_molecule(self, item: Item) -> Known | None:
-        """Return the known molecule that an item equals: the nearest conformer, if asked."""
+        """Return the known molecule that an item equals; the nearest conformer if they count."""
         if item.key is None:
             return None
         found = self._index(formula(item.structure)).get(item.key, [])
@@ -204,7 +204,7 @@ class Identity:
     def _index(self, composition: str) -> dict[str, list[Known]]:
         """Return the known molecules of a composition by key; targets before training sets.
 
-        Keys are perceived from geometries, as those of candidates are.
+        Keys are perceived from geometries, like those of candidates.
         """
         if composition not in self._by_key:
             by_key = self._by_key.setdefault(composition, {})
@@ -219,7 +219,7 @@ class Identity:
 
 
 def _composition(hill: str, kind: TargetKind) -> str:
-    """Return what equal structures have in common; crystals come in cells of any size."""
+    """Return a key that equal structures share, whatever the size of their cells."""
     return hill if kind == "molecule" else reduced_formula(hill)
 
 

@@ -1,7 +1,7 @@
-"""Where the jobs of a campaign run: workers and resources per stage.
+"""Placement of a campaign's jobs: workers and resources per stage.
 
-That is no part of what the campaign is: the section ``workers`` of a spec does not enter the
-campaign's identity, and the same campaign can move to other machines.
+The section ``workers`` of a spec does not enter the campaign's id, so that a campaign can move
+to other machines.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from typing_extensions import TypeAliasType
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
 
-#: Stages of a campaign. ``pull`` brings sets of structures in (compute nodes often have no
+#: Stages of a campaign. ``pull`` reads sets of structures (compute nodes often have no
 #: network); ``match`` screens, compares and classifies; ``default`` describes the campaign and
-#: adds levels, substitutes and rounds, and stands for all that a spec does not name.
+#: adds levels, substitutes and rounds, and applies to all stages that a spec does not name.
 Stage = Literal["default", "pull", "train", "generate", "select", "match", "relax"]
 
 STAGES: tuple[str, ...] = get_args(Stage)
 
 
 class Placement(SpecModel):
-    """Where the jobs of one stage run."""
+    """Placement of the jobs of one stage."""
 
     model_config = ConfigDict(frozen=True)
 
     worker: str | None = Field(None, min_length=1, description="Name of a worker of the project")
     resources: dict[str, JsonValue] | None = Field(
-        None, description="What is asked of the scheduler, in the terms of its template"
+        None, description="Resources for the scheduler, as named in its template"
     )
     exec_config: str | dict[str, JsonValue] | None = Field(
         None, description="Name of an exec_config of the project, or one (modules, export, …)"
@@ -46,7 +46,7 @@ class Placement(SpecModel):
     time_limit_s: float | None = Field(
         None,
         gt=0,
-        description="Wall time after which a job is ended and tried once more (s); needs the "
+        description="Wall time after which a job is killed and run once more (s); needs the "
         "execution_cmd that 'remote init' writes",
     )
 
@@ -54,7 +54,7 @@ class Placement(SpecModel):
     def _limit_can_be_passed_on(self) -> Placement:
         if self.time_limit_s is not None and isinstance(self.exec_config, str):
             raise ValueError(
-                "time_limit_s goes with an exec_config written out here, not with a name of one"
+                "time_limit_s needs an exec_config written out here, not the name of one"
             )
         return self
 
@@ -79,7 +79,7 @@ def stage_of_key(key: str) -> str:
     return key if dot and (stage != "relax" or not level) else stage
 
 
-#: Stage, or ``relax.LEVEL``, to placement; a plain name stands for the worker.
+#: Placement by stage or ``relax.LEVEL``; a plain name is that of the worker.
 Placements = TypeAliasType(
     "Placements",
     Annotated[
@@ -94,15 +94,15 @@ _ADAPTER: TypeAdapter[dict[str, Placement]] = TypeAdapter(Placements)
 def with_overrides(
     placements: Mapping[str, Placement], worker: str | None, assignments: Sequence[str]
 ) -> dict[str, Placement]:
-    """Return placements with those of the command line put over them.
+    """Return placements, overridden by those of the command line.
 
     Args:
         placements: of the spec.
-        worker: worker of everything that no stage names, or None.
+        worker: default worker, or None.
         assignments: ``STAGE=WORKER``.
 
     Raises:
-        InputError: an assignment is no such text, or names no stage.
+        InputError: an assignment is malformed, or names an unknown stage.
     """
     changed: dict[str, Any] = dict(placements)
     if worker is not None:
@@ -120,6 +120,6 @@ def with_overrides(
 
 
 def _moved(placement: Placement | None, worker: str) -> Placement:
-    """Return a placement on another worker; what was asked of the old one does not fit there."""
+    """Return a placement on another worker, without settings specific to the old one."""
     limit = placement.time_limit_s if placement is not None else None
     return Placement(worker=worker, time_limit_s=limit)

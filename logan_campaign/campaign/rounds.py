@@ -1,7 +1,7 @@
-"""Rounds of a continuous campaign: what they pass on, how they stop, what comes next.
+"""Rounds of a continuous campaign: learning, stop rules and choice of the next target.
 
-Pure functions on the documents of past rounds. How many structures remain unseen is
-estimated from how often those that were found have been seen: Chao's lower bound
+Pure functions on the documents of past rounds. The number of unseen structures is estimated
+from how often each found structure has been seen: Chao's lower bound
 (doi:10.2307/4615964, in its bias-corrected form) and Good's coverage
 (doi:10.1093/biomet/40.3-4.237).
 """
@@ -30,80 +30,78 @@ __all__ = [
 
 
 class StopSpec(Section):
-    """When a campaign stops; whatever comes first. May be changed while it goes on."""
+    """Stop rules; the first that applies ends the campaign. They can be changed during a run."""
 
-    rounds: int = Field(10, ge=1, description="After so many rounds")
+    rounds: int = Field(10, ge=1, description="Maximum number of rounds")
     relaxations: int | None = Field(
-        None, ge=1, description="Once so many relaxations at the last level have been done"
+        None, ge=1, description="Maximum number of relaxations at the last level"
     )
     cpu_hours: float | None = Field(
-        None, gt=0, description="Once jobs have taken so much processor time (h)"
+        None, gt=0, description="Maximum processor time of all jobs (h)"
     )
-    wall_hours: float | None = Field(None, gt=0, description="So long after its first round began")
+    wall_hours: float | None = Field(None, gt=0, description="Maximum wall time (h)")
     barren_rounds: int | None = Field(
-        2, ge=1, description="After so many rounds in a row that found nothing; null: never"
+        2, ge=1, description="Consecutive rounds without a discovery; null: no limit"
     )
     all_targets: bool = Field(
-        False, description="Once every known entry of the targets' compositions has been found"
+        False, description="Stop when every known entry of the targets' compositions has been found"
     )
     unseen: float | None = Field(
-        None, ge=0, description="Once so few structures are estimated to remain unseen (Chao1)"
+        None, ge=0, description="Stop at this estimated number of unseen structures (Chao1)"
     )
     coverage: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Once so large a share of sightings is estimated to fall on structures that "
-        "have been seen (Good-Turing)",
+        description="Stop at this estimated share of sightings of structures seen before "
+        "(Good-Turing)",
     )
 
 
 class LearnSpec(Section):
-    """What later rounds learn from earlier ones."""
+    """Learning from earlier rounds."""
 
-    feed_back: bool = Field(
-        True, description="Train on the structures found as well as on the training set"
-    )
+    feed_back: bool = Field(True, description="Add the structures found to the training set")
     energy_window_ev_per_atom: float | None = Field(
         None,
         gt=0,
-        description="Train only on what is at most so far above the lowest energy found of its "
+        description="Largest energy of structures to train on above the lowest found of their "
         "composition (eV/atom)",
     )
 
 
 class RoundsSpec(Section):
-    """How a campaign goes on by itself."""
+    """A campaign of several rounds."""
 
-    stop: StopSpec = Field(default_factory=StopSpec, description="When it stops")
-    learn: LearnSpec = Field(default_factory=LearnSpec, description="What is learned from")
+    stop: StopSpec = Field(default_factory=StopSpec, description="Stop rules")
+    learn: LearnSpec = Field(default_factory=LearnSpec, description="Learning from earlier rounds")
     models: Literal["fresh", "continue"] = Field(
         "fresh",
-        description="Whether the models of a round start from fresh weights or go on from those "
+        description="Whether the models of a round start from new weights or continue from those "
         "of the last round with the same target",
     )
     steps: int | None = Field(
-        None, ge=1, description="Generator updates of models that go on; as in 'models' if null"
+        None, ge=1, description="Generator updates of continued models; as in 'models' if null"
     )
     targets: list[TargetSpec] = Field(
         default_factory=list,
-        description="Further compositions and cells, which rounds look for by turns with 'target'",
+        description="Further compositions and cells, alternating with 'target'",
     )
     policy: Literal["round_robin", "most_new"] = Field(
         "round_robin",
-        description="Which target comes next: each in turn, or, once each has had its turn, the "
-        "one whose last round found most",
+        description="Order of the targets: each in turn, or, after one turn each, the one whose "
+        "last round found most",
     )
 
     @model_validator(mode="after")
     def _steps_are_for_models_that_go_on(self) -> RoundsSpec:
         if self.steps is not None and self.models != "continue":
-            raise ValueError("'steps' is for models that go on: set 'models: continue', or leave")
+            raise ValueError("'steps' is for continued models: set 'models: continue', or leave")
         return self
 
 
 def sightings(history: Iterable[RoundSummary]) -> Counter[str]:
-    """Return how often each structure found has been seen, by the candidate that found it."""
+    """Return the number of sightings of each structure, by the candidate that found it."""
     total: Counter[str] = Counter()
     for past in history:
         total.update(past.sightings)
@@ -111,7 +109,7 @@ def sightings(history: Iterable[RoundSummary]) -> Counter[str]:
 
 
 def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collection[str]) -> str:
-    """Return why a campaign stops after the rounds so far; empty if it goes on.
+    """Return why a campaign stops after the rounds so far; '' if it continues.
 
     Args:
         history: the rounds so far, the last one last.
@@ -159,7 +157,7 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collec
 
 
 def next_target(history: Sequence[RoundSummary], rounds: RoundsSpec) -> int:
-    """Return which target the next round looks for: 0 for 'target', then 'rounds.targets'.
+    """Return the index of the next round's target: 0 for 'target', then 'rounds.targets'.
 
     Args:
         history: the rounds so far.
@@ -170,7 +168,7 @@ def next_target(history: Sequence[RoundSummary], rounds: RoundsSpec) -> int:
         return len(history) % n_targets
     last = {past.target: len(past.found) for past in history}
     turn = {past.target: past.index for past in history}
-    # of those that found equally many, the one that waits longest
+    # ties: the target that has waited longest
     return min(range(n_targets), key=lambda place: (-last[place], turn[place]))
 
 

@@ -1,4 +1,4 @@
-"""The spec: what a campaign looks for and how, as one validated document.
+"""The spec: targets and methods of a campaign as one validated document.
 
 A spec is YAML. Every key is known (``extra="forbid"``), every value is checked before
 anything runs, and an error names the line, the key, the value and what is accepted.
@@ -32,13 +32,13 @@ from logan_campaign.sources import SourceSpec
 
 
 class TrainingSpec(Section):
-    """What the models learn from."""
+    """The training set."""
 
-    source: SourceSpec = Field(description="Where the training structures come from")
+    source: SourceSpec = Field(description="Source of the training structures")
 
 
 class ModelsSpec(Section):
-    """The ensemble."""
+    """The ensemble of models."""
 
     count: int = Field(4, ge=1, le=1000, description="Number of members")
     hyperparameters: Settings = Field(
@@ -59,7 +59,7 @@ class ModelsSpec(Section):
             if name not in kind.model_fields or name == "method":
                 accepted = ", ".join(sorted(set(kind.model_fields) - {"method"}))
                 raise ValueError(
-                    f"vary: {name!r} is no hyperparameter of method "
+                    f"vary: {name!r} is not a hyperparameter of method "
                     f"{self.hyperparameters.method!r}; accepted: {accepted}"
                 )
             if not values:
@@ -71,7 +71,7 @@ class ModelsSpec(Section):
                 except ValidationError as err:
                     what = err.errors(include_url=False)[0]["msg"]
                     raise ValueError(f"vary: {name}: {what} (got {value!r})") from err
-        self.members()  # what holds between hyperparameters
+        self.members()  # validates combinations of hyperparameters
         return self
 
     def combinations(self) -> Iterator[Method]:
@@ -87,64 +87,61 @@ class ModelsSpec(Section):
 
 
 class GenerateSpec(Section):
-    """How many structures each model generates."""
+    """Generation of structures."""
 
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
 
 
 class HullSpec(Section):
-    """What the hull of a level is made of besides the candidates."""
+    """Phases of the convex hull besides the candidates."""
 
-    elements: bool = Field(
-        True, description="Relax the elements too; without them there is no hull"
-    )
+    elements: bool = Field(True, description="Relax the elements too; the hull needs them")
     competing: list[SourceSpec] = Field(
         default_factory=list,
-        description="Sources of competing phases: whatever holds no other elements than the "
-        "target is relaxed at the last level",
+        description="Sources of competing phases; entries with only elements of the target are "
+        "relaxed at the last level",
     )
 
 
 class TurnsSpec(Section):
-    """Relax at the last level in the order of selection, and stop once enough is found."""
+    """Relax at the last level in the order of selection until enough is found."""
 
     until_found: int = Field(
         1,
         ge=1,
-        description="Go no further once so many entries of the known sets have been found; "
-        "candidates that are left are 'selected'",
+        description="Number of known entries to find before stopping; remaining candidates stay "
+        "'selected'",
     )
-    at_a_time: int = Field(1, ge=1, description="Candidates per turn; those of a turn all run")
+    at_a_time: int = Field(1, ge=1, description="Candidates per turn")
 
 
 class RelaxSpec(Section):
-    """Relaxation in levels, cheap ones first."""
+    """Relaxation in levels, cheapest first."""
 
     levels: list[LevelSpec] = Field(
-        description="Levels in the order in which they run; with none ([]) the campaign ends "
-        "with selection"
+        description="Levels in order; without any ([]) the campaign ends with selection"
     )
     turns: TurnsSpec | None = Field(
         None,
-        description="Relax at the last level by turns until enough known entries are found; all "
-        "at once if null",
+        description="Relax in turns at the last level until enough known entries are found; all at "
+        "once if null",
     )
     reference: bool = Field(
         False,
-        description="Relax the known entries of the target composition (without 'known': the "
-        "training structures) at the last level too, so that energies compare at equal settings",
+        description="Also relax the known entries of the target composition (without 'known': the "
+        "training structures) at the last level, to compare energies at equal settings",
     )
 
     hull: HullSpec | None = Field(
         None,
-        description="Energy above the hull of everything computed at the last level; crystals",
+        description="Energy above the convex hull of all phases at the last level (crystals)",
     )
     substitutes: int = Field(
         1,
         ge=0,
         le=20,
-        description="Of candidates that were merged as equal one is relaxed; where it fails, so "
-        "many others of its group are tried in its place, lowest energy first",
+        description="Number of duplicates to try, lowest energy first, if the relaxation of the "
+        "candidate that represents them fails",
     )
 
     @field_validator("levels")
@@ -152,7 +149,7 @@ class RelaxSpec(Section):
     def _names_differ(cls, levels: list[Any]) -> list[Any]:
         names = [level.name for level in levels]
         if len(set(names)) < len(names):
-            raise ValueError(f"every level needs a name of its own, got {', '.join(names)}")
+            raise ValueError(f"every level needs a unique name, got {', '.join(names)}")
         return levels
 
     @model_validator(mode="after")
@@ -165,39 +162,39 @@ class RelaxSpec(Section):
 
 
 class CampaignSpec(Section):
-    """A whole campaign."""
+    """A campaign."""
 
     name: str = Field(
         pattern=CAMPAIGN_NAME,
         description="Name of the campaign; letters, digits, '.', '_' and '-'",
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed that every random choice follows from")
-    target: TargetSpec = Field(description="What is generated")
-    training: TrainingSpec = Field(description="What the models learn from")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of all random choices")
+    target: TargetSpec = Field(description="Composition and cell")
+    training: TrainingSpec = Field(description="Training set")
     known: list[SourceSpec] = Field(
         default_factory=list,
-        description="Further known structures: compared against, never trained on",
+        description="Further known structures for comparison only, never trained on",
     )
-    models: ModelsSpec = Field(default_factory=ModelsSpec, description="The ensemble")
+    models: ModelsSpec = Field(default_factory=ModelsSpec, description="Ensemble of models")
     generate: GenerateSpec = Field(default_factory=GenerateSpec, description="Generation")
     select: SelectionSpec = Field(
-        description="How candidates are picked: a strategy, or a list of them, each of which "
-        "picks from the picks of the one before"
+        description="Selection strategy, or a list of strategies, each picking from the picks of "
+        "the previous one"
     )
     screen: ScreeningSpec = Field(
-        default_factory=ScreeningSpec, description="What counts as implausible"
+        default_factory=ScreeningSpec, description="Limits of plausible geometry"
     )
     match: MatchingSpec = Field(
-        default_factory=MatchingSpec, description="What counts as the same structure"
+        default_factory=MatchingSpec, description="When structures are equal"
     )
     relax: RelaxSpec = Field(description="Relaxation in levels")
     rounds: RoundsSpec | None = Field(
-        None, description="Repeat the campaign with what it has found; one round without this"
+        None, description="Repeat the campaign and learn from its results; null: a single round"
     )
     workers: Placements = Field(
         default_factory=dict,
-        exclude=True,  # on other machines, it is the same campaign
-        description="Where the stages run when the campaign is submitted: a worker's name, or "
+        exclude=True,  # the machines are not part of a campaign's identity
+        description="Placement of the stages of a submitted campaign: the name of a worker, or "
         "worker, resources, exec_config and time_limit_s; stages are default, pull, train, "
         "generate, select, match, relax and relax.LEVEL",
     )
@@ -205,7 +202,7 @@ class CampaignSpec(Section):
     @model_validator(mode="after")
     def _rounds_relax(self) -> CampaignSpec:
         if self.rounds is not None and not self.relax.levels:
-            raise ValueError("rounds go by what is relaxed: add a level to 'relax.levels'")
+            raise ValueError("rounds need relaxed structures: add a level to 'relax.levels'")
         if self.relax.turns is not None and not self.known:
             raise ValueError("relax.turns: there is nothing to find: add a source to 'known'")
         return self
@@ -225,8 +222,8 @@ class CampaignSpec(Section):
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema of a spec, for editors.
 
-        A section that leaves out what tells its kind may be of several, so that no part of the
-        schema demands that exactly one fits.
+        A section that omits its discriminating key may fit several kinds, so the schema uses anyOf
+        throughout and never oneOf.
         """
         text = json.dumps(cls.model_json_schema())
         return {
@@ -243,7 +240,7 @@ class CampaignSpec(Section):
             overrides: assignments ``a.b=VALUE``, applied before validation.
 
         Raises:
-            InputError: one line per mistake, naming file and line, key and value.
+            InputError: one line per mistake, with file, line, key and value.
         """
         path = Path(path)
         data, lines = load_yaml(path)
@@ -257,15 +254,15 @@ class CampaignSpec(Section):
 
     @property
     def id(self) -> str:
-        """Content id of everything that the spec says about results ('spec-…').
+        """Content id of all settings that affect results ('spec-…').
 
-        When to stop is no part of it: a campaign that goes on for longer is the same one.
+        Stop rules are excluded: a campaign that runs longer is the same campaign.
         """
         return content_id("spec", self.identity)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the spec says, as JSON, without what leaves the results as they are."""
+        """The settings that affect results, as JSON."""
         said = self.model_dump(mode="json")
         models = self.models
         said["models"]["hyperparameters"] = models.hyperparameters.identity(models.vary)
@@ -279,16 +276,16 @@ class CampaignSpec(Section):
         return said
 
     def check(self, base: Path) -> TargetGeometry:
-        """Check what needs more than the text: files, cells, calculators, data sets.
+        """Check files, cells, calculators and data sets that the spec refers to.
 
         Args:
-            base: folder that relative paths in the spec are meant from.
+            base: folder of relative paths in the spec.
 
         Returns:
             The resolved target.
 
         Raises:
-            InputError: with one line that says what is missing and how to get it.
+            InputError: one line that says what is missing and how to get it.
         """
         target = self.target.resolve(base)
         others = self.rounds.targets if self.rounds is not None else []
@@ -327,12 +324,12 @@ class CampaignSpec(Section):
         if foreign:
             raise InputError(
                 f"rounds.targets: {other.hill_formula} has {', '.join(foreign)}, which the first "
-                f"target {target.hill_formula} has not; put the one with most elements first"
+                f"target {target.hill_formula} lacks; put the one with most elements first"
             )
 
     @property
     def further_formulas(self) -> list[str]:
-        """Hill formulas of what rounds look for besides the target."""
+        """Hill formulas of the further targets."""
         others = self.rounds.targets if self.rounds is not None else []
         return [hill_formula(other.formula) for other in others]
 
@@ -343,7 +340,7 @@ class CampaignSpec(Section):
 
 
 def _check_recognisable(where: str, target: TargetGeometry) -> None:
-    """Refuse molecules of which every candidate would end as 'dissociated'."""
+    """Refuse molecules whose candidates would all be classified as 'dissociated'."""
     reason = why_no_molecule(target.hill_formula) if target.kind == "molecule" else None
     if reason is not None:
         raise InputError(
@@ -353,7 +350,7 @@ def _check_recognisable(where: str, target: TargetGeometry) -> None:
 
 
 def _all_keys() -> set[str]:
-    """Every key that any section knows, for 'did you mean'."""
+    """All keys of all sections, for 'did you mean'."""
     keys: set[str] = set()
 
     def collect(schema: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reading YAML so that a mistake can be pointed at: file, line, key, value.
+"""Read YAML so that errors can name file, line, key and value.
 
 PyYAML's safe loader is used throughout: reading a spec runs no code. (Running one may: a
 level of kind ``ase`` names a function.)
@@ -25,18 +25,18 @@ FILL_IN = "fill in:"
 
 _MERGE = "tag:yaml.org,2002:merge"
 
-# A spec has a hundred values or so; what is far larger was not written by a person.
+# A spec has about a hundred values; far larger files are not specs.
 _MAX_BYTES = 2**20
 _MAX_NODES = 100_000
 _MAX_DIGITS = 30
 
 
 class _SpecLoader(yaml.SafeLoader):
-    """A safe loader that reads plain words by the core schema of YAML 1.2.
+    """A safe loader with the core schema of YAML 1.2.
 
     PyYAML follows YAML 1.1, where NO is false, 010 is eight and 6:00 is 360. Here ``true``,
-    ``false``, ``null`` and decimal, octal (0o10) and hexadecimal numbers are what they are,
-    and every other word is text. A key given twice is refused; YAML would keep the last.
+    ``false``, ``null`` and decimal, octal (0o10) and hexadecimal numbers are recognised; every
+    other word is text. Duplicate keys are refused, where PyYAML would keep the last.
     https://yaml.org/spec/1.2.2/#103-core-schema
     """
 
@@ -44,13 +44,13 @@ class _SpecLoader(yaml.SafeLoader):
         super().flatten_mapping(node)
         if len(node.value) > _MAX_NODES:
             raise yaml.constructor.ConstructorError(
-                None, None, "merged keys grow beyond all use", node.start_mark
+                None, None, "merged keys grow too large", node.start_mark
             )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == _MERGE:  # '<<': its keys may be overruled
+            if key_node.tag == _MERGE:  # '<<': its keys may be overridden
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
@@ -104,7 +104,7 @@ def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterable[tuple[KeyPath
         for key_node, value_node in node.value:
             inner = (*path, str(key_node.value))
             yield from _lines(value_node, inner)
-            # the line of the key, not of a value that may start further down
+            # the line of the key, since its value may start further down
             yield inner, key_node.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -115,24 +115,24 @@ def _checked_lines(text: str) -> dict[KeyPath, int]:
     """Return the line of each key.
 
     Raises:
-        yaml.MarkedYAMLError: if aliases of aliases make the whole beyond all use.
+        yaml.MarkedYAMLError: if nested aliases grow too large.
     """
     lines: dict[KeyPath, int] = {}
     root = yaml.compose(text, Loader=_SpecLoader)
     for number, (path, line) in enumerate(_lines(root)):
         if number > _MAX_NODES:
             raise yaml.constructor.ConstructorError(
-                None, None, "aliases grow beyond all use", root.start_mark if root else None
+                None, None, "aliases grow too large", root.start_mark if root else None
             )
         lines[path] = line
     return lines
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what a YAML text of a spec says.
+    """Parse the YAML text of a spec.
 
     Raises:
-        yaml.YAMLError: it is no usable YAML.
+        yaml.YAMLError: the YAML is not usable.
     """
     _checked_lines(text)
     return yaml.load(text, Loader=_SpecLoader)  # noqa: S506 - derives from SafeLoader
@@ -192,11 +192,11 @@ def check_filled_in(data: Any, where: str, lines: dict[KeyPath, int], path: KeyP
 def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     """Set ``a.b.c=VALUE`` (VALUE is YAML) in a nested mapping, in place.
 
-    A relative ``path`` in the value is meant from the current directory, as everything
-    on a command line is, and made absolute.
+    A relative ``path`` in the value is resolved from the current directory, as usual on a command
+    line.
 
     Raises:
-        InputError: the assignment has no '=', or leads through something without keys.
+        InputError: the assignment has no '=', or its path crosses a value without keys.
     """
     dotted, equals, text = assignment.partition("=")
     if not equals or not dotted:
@@ -214,7 +214,7 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     for depth, key in enumerate(keys[:-1]):
         try:
             if isinstance(here, dict) and here.get(key) is None:
-                here[key] = {}  # absent, or a section without content
+                here[key] = {}  # absent, or an empty section
             here = here[key]
         except (IndexError, TypeError, KeyError) as err:
             raise InputError(
@@ -242,7 +242,7 @@ def explain(
     data: Any,
     known_keys: Iterable[str],
 ) -> str:
-    """Turn pydantic's errors into lines that name file, line, key, value and what is accepted."""
+    """Convert pydantic's errors into lines with file, line, key, value and accepted values."""
     messages = []
     for item in _of_one_branch(error.errors(include_url=False), data):
         path = _path_in(data, item)[0]
@@ -260,7 +260,7 @@ def explain(
         else:
             text = item["msg"].removeprefix("Value error, ")
             shown = item.get("input")
-            # a secret is not repeated
+            # secrets are not printed
             hidden = isinstance(shown, dict | list) or item["type"] == "secret"
             got = "" if hidden else f" (got {shown!r})"
             messages.append(f"{place}: {dotted}: {text}{got}")
@@ -271,9 +271,9 @@ def explain(
 
 
 def _of_one_branch(errors: list[ErrorDetails], data: Any) -> list[ErrorDetails]:
-    """Leave out what pydantic says of the types of a union that were not meant.
+    """Drop pydantic's errors on the types of a union that were not meant.
 
-    It lists the errors of every type; the one that its errors reach furthest into is meant.
+    pydantic lists the errors of every type; the one with the deepest error path is meant.
     """
     reach: dict[KeyPath, dict[str | int, int]] = {}
     branches = []
@@ -291,7 +291,7 @@ def _of_one_branch(errors: list[ErrorDetails], data: Any) -> list[ErrorDetails]:
 
 
 def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int | None]:
-    """Return where in the file a mistake is.
+    """Locate an error in the file.
 
     pydantic adds to a path the name of the type of a union; the file has no such keys.
 
@@ -312,7 +312,7 @@ def _path_in(data: Any, item: ErrorDetails) -> tuple[KeyPath, KeyPath, str | int
             path.append(key)
             here = here[key]
         elif isinstance(here, list) and isinstance(key, int):
-            break  # an item that is missing
+            break  # a missing item
         elif union[1] is None:
             union = tuple(path), key
     return tuple(path), *union

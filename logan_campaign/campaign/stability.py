@@ -1,10 +1,10 @@
-"""Energy above the convex hull of what a campaign itself computed at one level.
+"""Energy above the convex hull of the phases that a campaign computed at one level.
 
-Only energies of one level compare: same functional, cutoff and data sets. The hull here is
-therefore made of the campaign's own candidates, of its known entries and competing phases
-relaxed at that level, and of the elements. It is not the hull of the Materials Project, whose
-energies come from other settings and thousands of phases; a phase that nobody computed here
-is missing from it, so the energy above it is a lower bound.
+Energies are comparable only within one level (functional, cutoff, data sets). The hull is
+therefore made of the campaign's candidates, its known entries and competing phases relaxed at
+that level, and the elements. It is not the hull of the Materials Project, whose energies come
+from other settings and thousands of phases. Phases that were not computed are missing, so the
+energy above this hull is a lower bound.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.base import Level
 
-#: Edges of the cell in which molecules of elements stand (Å); no symmetry among images.
+#: Cell edges for molecules of elements (Å); unequal, to avoid symmetry among images.
 _BOX = (8.0, 8.25, 8.5)
-#: Elements that are magnetic as they come, and are computed with spin therefore.
+#: Elements with a magnetic ground state, computed with spin polarisation.
 _MAGNETIC = frozenset({"O", "Cr", "Mn", "Fe", "Co", "Ni", "Gd"})
 
 
 class HullEntry(NamedTuple):
-    """Something computed."""
+    """A computed phase."""
 
     id: str
     formula: str
@@ -38,10 +38,10 @@ def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
 
     Args:
-        entries: of one level.
+        entries: computed phases of one level.
 
     Returns:
-        Per id; empty if not every element among them has an entry of its own.
+        Energy by id; empty unless every element among them has an entry.
     """
     # it takes a second to import, and few campaigns have a hull
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
@@ -57,7 +57,7 @@ def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
 
 
 def element_structure(symbol: str) -> Structure:
-    """Return an element as it comes: a crystal with the measured lattice, or a molecule in a box.
+    """Return an element's standard structure: a crystal at the measured lattice, or a molecule.
 
     The data are ASE's ``reference_states``.
 
@@ -90,7 +90,7 @@ def element_structure(symbol: str) -> Structure:
 
 
 def element_level(level: Level, symbol: str) -> Level:
-    """Return a level as an element needs it: same energies, but a relaxed cell and spin.
+    """Adapt a level to an element: same energies, but a relaxed cell and spin if magnetic.
 
     Raises:
         InputError: for a level that is not for crystals.
@@ -103,7 +103,7 @@ def element_level(level: Level, symbol: str) -> Level:
 
 
 def check_elements(level: Level, species: Iterable[str]) -> None:
-    """Make sure that every element has a structure and the level is for crystals.
+    """Check that every element has a structure and the level is for crystals.
 
     Raises:
         InputError: if not.

@@ -1,4 +1,4 @@
-"""What is generated, resolved: the element of every atom and the cell."""
+"""Targets of generation: the element of every atom and the cell."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ from logan_campaign.sources.readers import read_entries
 
 Vector = tuple[float, float, float]
 
-#: Volumes per atom of the training set are widened by this share to either side.
+#: The range of volumes per atom of the training set is widened by this fraction on each side.
 VOLUME_MARGIN = 0.1
 
-#: Tolerance (Å) with which the space groups of training structures are found.
+#: spglib tolerance (Å) for the space groups of training structures.
 SYMMETRY_TOLERANCE = 0.01
 
 
 class Section(SpecModel):
-    """A section of a spec: every key is known, and nothing changes it."""
+    """A section of a spec: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class SymmetrySpec(Section):
-    """Space groups that generated crystals have."""
+    """Space groups of generated crystals."""
 
     groups: Literal["training"] | list[int | str] = Field(
         "training",
-        description="Numbers or Hermann-Mauguin symbols, each as likely as the others; or "
-        "'training': those of the training set, as often as there",
+        description="Numbers or Hermann-Mauguin symbols with equal probability, or 'training': "
+        "those of the training set with their frequencies",
     )
     max_assignments: int = Field(
         100,
         ge=1,
         le=2000,
-        description="Ways to put the atoms on Wyckoff positions, at most, per space group; of "
-        "more than that, some are drawn",
+        description="Maximum number of Wyckoff assignments per space group; drawn at random from "
+        "larger numbers",
     )
 
     @field_validator("groups")
@@ -75,10 +75,10 @@ class SymmetrySpec(Section):
         return sorted(set(numbers))
 
     def resolve(self, training: Sequence[Atoms]) -> Symmetry:
-        """Return the numbers of the space groups and how likely each is.
+        """Return the numbers of the space groups and their probabilities.
 
         Raises:
-            InputError: if the groups of a training set are asked for that has no crystals.
+            InputError: 'training' is set, but the training set has no crystals.
         """
         if self.groups != "training":
             groups = [(group_number(group), 1.0) for group in self.groups]
@@ -96,15 +96,15 @@ class SymmetrySpec(Section):
 
 
 class _Open(Section):
-    """What a target says of cells that are not given and of symmetry; nothing by default."""
+    """Settings of a target for variable cells and symmetry; none by default."""
 
     volume_per_atom: tuple[float, float] | None = Field(
         None,
         description="Lowest and highest volume per atom of drawn and learned cells (Å³); by "
-        "default that of the training set's crystals, 10 % wider to either side",
+        "default the range of the training set's crystals, 10 % wider on each side",
     )
     symmetry: SymmetrySpec | None = Field(
-        None, description="Space groups that generated crystals have; none are imposed without"
+        None, description="Space groups of generated crystals; null: no symmetry imposed"
     )
 
     @field_validator("volume_per_atom")
@@ -116,7 +116,7 @@ class _Open(Section):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # ids of specs and of jobs' inputs rest on this form, which older ones have, too
+        # ids of specs and of job inputs depend on this form
         said: dict[str, Any] = handler(self)
         for name in ("volume_per_atom", "symmetry", "lattice"):
             if name in said and said[name] in (None, "fixed"):
@@ -125,14 +125,14 @@ class _Open(Section):
 
 
 class TargetGeometry(_Open):
-    """Composition and cell of what is generated."""
+    """Composition and cell of generated structures."""
 
     kind: TargetKind = Field(description="Molecule in a box, or crystal")
     symbols: list[str] = Field(description="Element of each atom, in the generator's order")
     cell: tuple[Vector, Vector, Vector] | None = Field(
         description="Box or lattice vectors, one per row (Å); null unless the cell is fixed"
     )
-    lattice: LatticeKind = Field("fixed", description="Where cells come from")
+    lattice: LatticeKind = Field("fixed", description="Origin of the cells")
 
     @property
     def numbers(self) -> np.ndarray:
@@ -146,22 +146,22 @@ class TargetGeometry(_Open):
 
     @property
     def needs_training(self) -> bool:
-        """Whether the training set settles what the spec leaves open."""
+        """Whether settings that the spec leaves open come from the training set."""
         return (self.lattice != "fixed" and self.volume_per_atom is None) or (
             self.symmetry is not None and self.symmetry.groups == "training"
         )
 
     def to_gan(self, training: Sequence[Atoms] = (), like: Target | None = None) -> Target:
-        """Return the form that the GAN trains for.
+        """Return the target with all open settings resolved.
 
         Args:
-            training: training set, where :attr:`needs_training`.
-            like: target of a model to go on from: what this target leaves open is taken from
-                there, so that a training set that has grown changes nothing.
+            training: training set, if :attr:`needs_training`.
+            like: target of a model to continue from: open settings are taken from it, so that
+                a training set that has grown changes nothing.
 
         Raises:
-            InputError: the training set does not settle what is open, or the atoms fit on no
-                Wyckoff positions of the space groups.
+            InputError: the training set does not determine the open settings, or no Wyckoff
+                positions of the space groups fit the atoms.
         """
         volumes, symmetry = self.volume_per_atom, None
         if self.lattice != "fixed" and volumes is None:
@@ -190,25 +190,25 @@ class TargetGeometry(_Open):
 
         Args:
             positions: shape (n_atoms, 3), Å.
-            cell: shape (3, 3), Å; not kept for molecules, whose box is only a container.
+            cell: lattice vectors as rows, shape (3, 3), Å; ignored for molecules.
         """
         return from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
 
 
 class TargetSpec(_Open):
-    """What is generated."""
+    """Composition and cell to generate."""
 
-    formula: str = Field(description="Composition of one molecule or one cell, e.g. C5H12O, Si2O4")
+    formula: str = Field(description="Composition of one molecule or unit cell, e.g. C5H12O, Si2O4")
     kind: Literal["molecule", "crystal"] = Field(description="molecule in a box, or crystal")
-    box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box that holds a molecule (Å)")
+    box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box around a molecule (Å)")
     cell: tuple[Vector, Vector, Vector] | Literal["drawn", "learned"] | None = Field(
         None,
         description="Lattice vectors of a crystal, one per row (Å); 'fixed': those of "
-        "'cell_from'; 'drawn': at random, within the range of volumes, for each structure; "
+        "'cell_from'; 'drawn': random for each structure, within the range of volumes; "
         "'learned': generated with the positions",
     )
     cell_from: str | None = Field(
-        None, description="File whose first structure gives the lattice vectors"
+        None, description="File whose first structure provides the lattice vectors"
     )
 
     @field_validator("formula")
@@ -232,7 +232,7 @@ class TargetSpec(_Open):
     def _says_what_it_means(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in ("fixed", "drawn", "learned"):
             raise ValueError("three rows (Å), 'fixed' (with 'cell_from'), 'drawn' or 'learned'")
-        return None if value == "fixed" else value  # the cell that 'cell_from' gives
+        return None if value == "fixed" else value  # the cell of 'cell_from'
 
     @model_validator(mode="after")
     def _cell_belongs_to_crystals(self) -> TargetSpec:
@@ -252,12 +252,12 @@ class TargetSpec(_Open):
 
     @property
     def lattice(self) -> LatticeKind:
-        """Where cells come from."""
+        """Origin of the cells."""
         return self.cell if isinstance(self.cell, str) else "fixed"
 
     @property
     def symbols(self) -> list[str]:
-        """Element of every atom, by atomic number; the order the generator uses."""
+        """Element of every atom, by atomic number: the generator's order."""
         counts = Formula(self.formula).count()
         ordered = sorted(counts, key=lambda symbol: int(atomic_numbers[symbol]))
         return [symbol for symbol in ordered for _ in range(counts[symbol])]
@@ -266,10 +266,10 @@ class TargetSpec(_Open):
         """Return the element of every atom and the cell (Å).
 
         Args:
-            base: folder that a relative ``cell_from`` is meant from.
+            base: folder of a relative ``cell_from``.
 
         Raises:
-            InputError: the cell's file cannot be read, or the cell cannot hold the atoms.
+            InputError: the cell's file cannot be read, or the cell is too small for the atoms.
         """
         if self.kind == "molecule":
             cell: Any = np.diag(self.box).tolist()
@@ -289,7 +289,7 @@ class TargetSpec(_Open):
             symmetry=self.symmetry,
         )
         if cell is None and self.volume_per_atom is not None:
-            # the most compact cell of the smallest volume
+            # a cube of the smallest volume
             edge = (self.volume_per_atom[0] * len(target.symbols)) ** (1.0 / 3.0)
             cell = (edge * np.eye(3)).tolist()
         if cell is not None:
@@ -302,17 +302,17 @@ class TargetSpec(_Open):
 
 
 def volume_range(training: Sequence[Atoms]) -> tuple[float, float]:
-    """Return the range of volumes per atom (Å³) of a training set's crystals, widened.
+    """Return the widened range of volumes per atom (Å³) of a training set's crystals.
 
     Raises:
-        InputError: if there are none.
+        InputError: the training set has no crystals.
     """
     found = [atoms.get_volume() / len(atoms) for atoms in training if atoms.pbc.all()]
     if not found:
         raise InputError(
             "target.volume_per_atom: the training set has no crystals to take it from; give it"
         )
-    # rounded, so that it follows from the structures and not from the last bits of a sum
+    # rounded, so that the last bits of a sum do not matter
     low, high = (1.0 - VOLUME_MARGIN) * min(found), (1.0 + VOLUME_MARGIN) * max(found)
     return round(low, 6), round(high, 6)
 

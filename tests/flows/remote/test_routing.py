@@ -63,7 +63,7 @@ def test_workers_do_not_change_what_a_campaign_is(path: Path) -> None:
         ("workers={relax.dear: gpu}", "no level 'dear'; there are cheap, good"),
         ("workers={train: {}, pull: {worker: ''}}", "pull"),
         ("workers={train: {time_limit_s: -1}}", "time_limit_s"),
-        ("workers={train: {exec_config: named, time_limit_s: 9}}", "not with a name of one"),
+        ("workers={train: {exec_config: named, time_limit_s: 9}}", "not the name of one"),
     ],
 )
 def test_unusable_section_is_refused_in_one_line(path: Path, override: str, message: str) -> None:
