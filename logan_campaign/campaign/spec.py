@@ -44,7 +44,7 @@ class ModelsSpec(Section):
     hyperparameters: Settings = Field(
         default_factory=lambda: METHODS.parse({}),
         description="Settings shared by all members; without 'method', one that only networks "
-        "have, such as 'steps', means 'wgan'",
+        "have, such as 'steps', selects 'wgan'",
     )
     vary: dict[str, list[Any]] = Field(
         default_factory=dict,
@@ -266,7 +266,7 @@ class CampaignSpec(Section):
         said = self.model_dump(mode="json")
         models = self.models
         said["models"]["hyperparameters"] = models.hyperparameters.identity(models.vary)
-        del said["match"]["other_campaigns"]  # what they found is no part of a spec, either
+        del said["match"]["other_campaigns"]  # their results are not part of a spec either
         if self.relax.turns is None:
             del said["relax"]["turns"]
         if self.rounds is None:

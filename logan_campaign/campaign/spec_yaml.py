@@ -20,7 +20,7 @@ from logan_campaign.core.errors import InputError
 
 KeyPath = tuple[str | int, ...]
 
-#: How a value begins that ``init`` leaves to the user.
+#: Prefix of values that ``init`` leaves to the user.
 FILL_IN = "fill in:"
 
 _MERGE = "tag:yaml.org,2002:merge"

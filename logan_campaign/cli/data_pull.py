@@ -216,7 +216,7 @@ def import_set(
 
 
 def source_of(query: dict[str, Any]) -> Source:
-    """Return the source with these settings.
+    """Return a source with the given settings.
 
     Raises:
         InputError: one line per invalid setting.
@@ -240,7 +240,7 @@ def source_of(query: dict[str, Any]) -> Source:
 
 
 def pull(source: Source, store: str, as_json: bool, base: Path | None = None) -> None:
-    """Run the job that pulls, keep what it returns, and say what has changed.
+    """Run the pull job, store its output, and print what has changed.
 
     The store is opened before the pull to read the previous one, and after it to write everything
     in one transaction: an interrupted pull leaves the store unchanged.
