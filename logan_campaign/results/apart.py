@@ -1,4 +1,4 @@
-"""Reproduction in a process like that of a campaign's job: one core, one thread."""
+"""Reproduce candidates in a separate process with one core and one thread, like a job's."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from logan_campaign.core.processors import CoreClaims, pin_to_cores, single_thre
 
 
 def reproduce_apart(location: str, candidate_id: str, *, retrain: bool = False) -> dict[str, Any]:
-    """Reproduce a candidate in a process of its own.
+    """Reproduce a candidate in a separate process.
 
     Args:
-        location: store that holds it: a folder, an SQLite file, or a URI.
+        location: store of the candidate: a folder, an SQLite file, or a URI.
         candidate_id: its id.
-        retrain: train its model again, too.
+        retrain: also train its model again.
 
     Returns:
-        A :class:`~logan_campaign.results.reproduce.Reproduction` as JSON has it, and
-        ``lines`` that tell it to people.
+        A :class:`~logan_campaign.results.reproduce.Reproduction` as JSON, and
+        ``lines`` that describe it.
 
     Raises:
         InputError: as :func:`~logan_campaign.results.reproduce.reproduce`, and if the process
             ends without an answer.
     """
-    # The location may hold a password: it goes where no list of processes shows it.
+    # The location may contain a password: standard input is not shown in process lists.
     request = {"location": location, "candidate_id": candidate_id, "retrain": retrain}
     done = subprocess.run(
         [sys.executable, "-P", "-m", __name__],
@@ -52,7 +52,7 @@ def main() -> None:
     """Answer the request on standard input, in one line."""
     request = json.load(sys.stdin)
     if hasattr(os, "sched_getaffinity"):
-        claims = CoreClaims()  # held as long as this process lives
+        claims = CoreClaims()  # held until this process exits
         pin_to_cores(claims.take(1))
     from logan_campaign.results.campaign import Results
     from logan_campaign.results.reproduce import describe, reproduce

@@ -1,4 +1,4 @@
-"""The large parts of a campaign as arrays: pools, maps, trajectories."""
+"""Large data of a campaign as arrays: pools, maps, trajectories."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredPool:
-    """What one model generated.
+    """The structures that one model generated.
 
     Attributes:
-        id: the pool.
+        id: id of the pool.
         symbols: element of each atom, the same in all structures.
         positions: (n, n_atoms, 3) Å.
-        cells: (n, 3, 3) cell vectors as rows, Å; for molecules the box.
-        periodic: whether they are crystals.
+        cells: (n, 3, 3) lattice vectors as rows, Å; the box for molecules.
+        periodic: True for crystals.
     """
 
     id: str
@@ -48,19 +48,19 @@ class StoredPool:
 
 @dataclass(frozen=True)
 class PcaMap:
-    """The map of one round: every structure it chose from, in principal components.
+    """The PCA map of one round: principal components of all screened structures.
 
     Attributes:
         round: the round, from 0.
         pca: (n, n_components).
-        label: (n,) cluster of each.
+        label: (n,) cluster of each structure.
         pool_ids: the pools.
-        pool: (n,) place of each structure's pool in ``pool_ids``.
-        sample: (n,) its place in that pool.
+        pool: (n,) index of each structure's pool in ``pool_ids``.
+        sample: (n,) index of each structure in its pool.
         known_pca: (m, n_components) of the known structures of the target's composition.
-        explained_variance: share of variance per component.
+        explained_variance: fraction of the variance per component.
         candidate_ids: the candidates picked.
-        picks: (n_candidates,) row of each in the map.
+        picks: (n_candidates,) row of each candidate in the map.
     """
 
     round: int
@@ -85,8 +85,8 @@ class Trajectory:
         cells: (n, 3, 3) Å.
         energies_ev: (n,) eV.
         forces: (n, n_atoms, 3) eV/Å.
-        stresses: (n, 6) eV/Å³ (xx yy zz yz xz xy) where the cell was relaxed.
-        periodic: whether it is a crystal's.
+        stresses: (n, 6) eV/Å³ (xx yy zz yz xz xy) if the cell was relaxed, else None.
+        periodic: True for a crystal.
     """
 
     symbols: list[str]
@@ -101,7 +101,7 @@ class Trajectory:
         return len(self.positions)
 
     def to_ase(self) -> list[Atoms]:
-        """Return all steps, with energies and forces as ASE keeps them."""
+        """Return all steps as ASE ``Atoms`` with energies and forces."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -117,10 +117,10 @@ class Trajectory:
 
 
 def part(arrays: Mapping[str, np.ndarray], name: str, what: str) -> np.ndarray:
-    """Return one of some packed arrays.
+    """Return one array of a packed set.
 
     Raises:
-        StoreError: if it is not among them.
+        StoreError: there is no such array.
     """
     if name not in arrays:
         raise StoreError(f"{what} holds no {name!r}: the store is damaged")

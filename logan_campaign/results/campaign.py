@@ -1,4 +1,4 @@
-"""Campaigns in a store, opened to be read."""
+"""Read campaigns from a store."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Results:
         """Open a store: a folder, an SQLite file, or ``mongodb://…/database``.
 
         Raises:
-            StoreError: if there is none, or it cannot be read.
+            StoreError: there is no store, or it cannot be read.
         """
         return cls(open_campaign_stores(where))
 
     def close(self) -> None:
-        """Close the store; queries cannot be read any more."""
+        """Close the store; queries can then no longer be read."""
         if self._owns_stores:
             self.stores.close()
 
@@ -73,49 +73,49 @@ class Results:
     # --- campaigns ------------------------------------------------------------------
 
     def campaigns(self) -> list[CampaignRecord]:
-        """Return all campaigns, by name."""
+        """Return all campaigns, sorted by name."""
         return self.database.campaigns()
 
     def campaign(self, name_or_id: str | None = None) -> Campaign:
-        """Return a campaign, which stays open as long as this is.
+        """Return a campaign; it can be read until this object is closed.
 
         Args:
-            name_or_id: its name, its id or the beginning of it; the only one if left out.
+            name_or_id: name, id or unique prefix of the id; optional if there is only one.
 
         Raises:
-            InputError: if there is none such, or several.
+            InputError: there is no such campaign, or several match.
         """
         return Campaign(self, self.database.campaign(name_or_id))
 
-    # --- candidates and the rest ----------------------------------------------------
+    # --- candidates, materials, lineage ----------------------------------------------------
 
     def candidates(self, **filters: Any) -> CandidateQuery:
-        """Return the candidates that meet all filters, of all campaigns, as a lazy query.
+        """Return a lazy query of the candidates of all campaigns that match all filters.
 
         Args:
             **filters: see :func:`~logan_campaign.stores.filters.filter_names`;
                 ``campaign`` by name or id, ``model``, ``training_set`` and ``material`` by
-                id or the beginning of it.
+                id or unique prefix.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         return CandidateQuery(self.database, self._with_ids(CandidateRecord, filters))
 
     def materials(self, **filters: Any) -> MaterialQuery:
-        """Return the materials that meet all filters, of all campaigns, as a lazy query.
+        """Return a lazy query of the materials of all campaigns that match all filters.
 
         Args:
             **filters: see :func:`~logan_campaign.stores.filters.filter_names`;
                 ``campaign`` by name or id.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         return MaterialQuery(self.database, self._with_ids(MaterialRecord, filters))
 
     def _with_ids(self, record: type[Record], filters: dict[str, Any]) -> dict[str, Any]:
-        """Return filters with whole ids, where a name or the beginning of an id was given."""
+        """Return filters with names and prefixes of ids replaced by ids."""
         found = dict(filters)
         for name, about in filters_of(record).items():
             if about.column.refers and filters.get(name) is not None:
@@ -139,18 +139,18 @@ class Results:
         return self.database.find(identity)
 
     def lineage(self, identity: str) -> nx.DiGraph:
-        """Return where something came from and what came of it.
+        """Return the lineage of an object: its origins and everything derived from it.
 
-        Nodes are ids, with ``kind``, ``label``, ``info`` and ``details``; edges lead from what
-        was there first to what came of it, and have a ``relation``
+        Nodes are ids, with ``kind``, ``label``, ``info`` and ``details``; edges point
+        from the earlier to the derived object and have a ``relation``
         (:class:`~logan_campaign.stores.lineage.Relation`).
 
         Raises:
-            InputError: if there is nothing of that id, or several.
+            InputError: no object has this id, or several match.
         """
         return self.database.lineage(identity).to_networkx()
 
-    # --- large parts ----------------------------------------------------------------
+    # --- large data ----------------------------------------------------------------
 
     def structures(self, set_id: str) -> list[StructureEntry]:
         """Return the structures of a training set or known set.
@@ -164,11 +164,11 @@ class Results:
         return [StructureEntry.model_validate(entry) for entry in entries]
 
     def pool(self, pool_id: str) -> StoredPool:
-        """Return what a model generated.
+        """Return the structures that a model generated.
 
         Raises:
-            InputError: if there is no such pool.
-            StoreError: if the store does not hold its structures.
+            InputError: there is no such pool.
+            StoreError: its structures are not in the store.
         """
         for model in self.database.models_of_pool(pool_id):
             record = next(pool for pool in model.pools if pool.id == pool_id)
@@ -192,8 +192,8 @@ class Results:
         """Return a model's weights as the contents of a safetensors file.
 
         Raises:
-            InputError: if there is no such model, or its training failed.
-            StoreError: if the store does not hold them.
+            InputError: there is no such model, or its training failed.
+            StoreError: the weights are not in the store.
         """
         record = self.database.model(model_id)
         if record.state != "trained":
@@ -204,23 +204,23 @@ class Results:
         """Return a trained model, ready to generate.
 
         Raises:
-            InputError: if there is no such model, or its training failed.
-            ModelFileError: if it is of another version of the algorithm, or damaged.
-            StoreError: if the store does not hold its weights.
+            InputError: there is no such model, or its training failed.
+            ModelFileError: the model is damaged, or of another version of the algorithm.
+            StoreError: its weights are not in the store.
         """
-        from logan_campaign.generators.models import load  # brings JAX
+        from logan_campaign.generators.models import load  # imports JAX
 
         return load(self.weights(model_id))
 
     def trajectory(self, relaxation: RelaxationRecord) -> Trajectory:
-        """Return a relaxation step by step.
+        """Return the trajectory of a relaxation.
 
         Args:
             relaxation: one of a candidate's ``relaxations``.
 
         Raises:
-            InputError: if it has none: nothing was computed.
-            StoreError: if the store does not hold it.
+            InputError: there is no trajectory, since nothing was computed.
+            StoreError: the trajectory is not in the store.
         """
         if relaxation.trajectory is None:
             raise InputError(f"{relaxation.id} has no trajectory: nothing was computed")
@@ -240,16 +240,16 @@ class Results:
 
     def _blob(self, ref: BlobRef | None, what: str) -> Any:
         if ref is None:
-            raise StoreError(f"{what}: kept in no store that can be read here")
+            raise StoreError(f"{what}: not in a store that can be read here")
         return self.database.load_blob(ref)
 
 
 class Campaign:
-    """One campaign, to be read.
+    """One campaign in a store.
 
     Args:
-        results: the store that it is in.
-        record: what the campaign database says of it.
+        results: the store.
+        record: its record in the campaign database.
         owns_results: whether :meth:`close` closes the store.
     """
 
@@ -266,11 +266,11 @@ class Campaign:
 
         Args:
             where: a folder, an SQLite file, or ``mongodb://…/database``.
-            name: its name, its id or the beginning of it; needed if there are several.
+            name: name, id or unique prefix of the id; needed if there are several.
 
         Raises:
-            InputError: if there is no such campaign, or several.
-            StoreError: if there is no store, or it cannot be read.
+            InputError: there is no such campaign, or several match.
+            StoreError: there is no store, or it cannot be read.
         """
         results = Results.open(where)
         try:
@@ -280,7 +280,7 @@ class Campaign:
             raise
 
     def close(self) -> None:
-        """Close the store, if this opened it."""
+        """Close the store if it was opened by :meth:`open`."""
         if self._owns_results:
             self.results.close()
 
@@ -294,7 +294,7 @@ class Campaign:
         return f"<Campaign {self.name!r} ({self.id}) in {self.results.stores.describe()}>"
 
     def refresh(self) -> None:
-        """Read anew what the campaign database says of a campaign that goes on."""
+        """Read the record of a running campaign again."""
         self.record = self.database.campaign(self.id)
 
     # --- the campaign ---------------------------------------------------------------
@@ -331,56 +331,56 @@ class Campaign:
 
     @property
     def selections(self) -> list[SelectionRecord]:
-        """What was generated, passed over and picked, one per round."""
+        """The selections, one per round: structures generated, passed over and picked."""
         return self.record.selections
 
     @property
     def models(self) -> list[ModelRecord]:
-        """Its models, by their place in the ensemble."""
+        """The models, by index in the ensemble."""
         return self.database.models(self.id)
 
     @property
     def pools(self) -> list[PoolRecord]:
-        """What its models generated, model by model; :meth:`pool` gives the structures."""
+        """The pools of generated structures, by model; :meth:`pool` returns the structures."""
         return [pool for model in self.models for pool in model.pools]
 
     @property
     def training_sets(self) -> list[TrainingSetRecord]:
-        """The sets that its models were trained on."""
+        """The training sets of the models."""
         mine = self.record.training_set_ids
         return [record for record in self.database.training_sets(self.id) if record.id in mine]
 
     @property
     def known_sets(self) -> list[TrainingSetRecord]:
-        """The sets that it only compares against."""
+        """The known sets, used for comparison only."""
         mine = self.record.known_set_ids
         return [record for record in self.database.training_sets(self.id) if record.id in mine]
 
-    # --- candidates and the rest ----------------------------------------------------
+    # --- candidates, materials, lineage ----------------------------------------------------
 
     def candidates(self, **filters: Any) -> CandidateQuery:
-        """Return its candidates that meet all filters, as a lazy query.
+        """Return a lazy query of its candidates that match all filters.
 
         Args:
             **filters: as :meth:`Results.candidates`.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         filters["campaign"] = self.id
         return self.results.candidates(**filters)
 
     def materials(self, **filters: Any) -> MaterialQuery:
-        """Return the materials that it found and that meet all filters, as a lazy query.
+        """Return a lazy query of the materials found that match all filters.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         filters["campaign"] = self.id
         return self.results.materials(**filters)
 
     def counts(self) -> dict[CandidateState, int]:
-        """Return how many candidates are in each state (0 included)."""
+        """Return the number of candidates in each state, zeros included."""
         return self.database.counts(self.id)
 
     def candidate(self, identity: str) -> CandidateRecord:
@@ -399,7 +399,7 @@ class Campaign:
         """As :meth:`Results.lineage`."""
         return self.results.lineage(identity)
 
-    # --- large parts ----------------------------------------------------------------
+    # --- large data ----------------------------------------------------------------
 
     def structures(self, set_id: str) -> list[StructureEntry]:
         """As :meth:`Results.structures`."""
@@ -418,14 +418,14 @@ class Campaign:
         return self.results.trajectory(relaxation)
 
     def pca_map(self, index: int = -1) -> PcaMap:
-        """Return the map of what was generated, picked and known.
+        """Return the PCA map of generated, picked and known structures.
 
         Args:
-            index: which of :attr:`selections`; the last one if left out.
+            index: index into :attr:`selections`; the last one by default.
 
         Raises:
-            InputError: if nothing has been selected yet, or there is no such selection.
-            StoreError: if the store does not hold the map.
+            InputError: nothing has been selected yet, or there is no such selection.
+            StoreError: the map is not in the store.
         """
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a campaign's results rest on, for the reference list of a paper (``references.bib``)."""
+"""References for the methods, programs and data of a campaign (``references.bib``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pybtex.richtext import Text
 
 from logan_campaign.stores.records import CampaignRecord, ModelRecord, TrainingSetRecord
 
-#: References of data that sources name by their DOI alone.
+#: References of data that sources name only by DOI.
 _DATA = {
     "10.6084/m9.figshare.c.978904": "ramakrishnan2014qm9",
     "10.1016/j.commatsci.2017.01.017": "mehl2017aflow",
@@ -28,7 +28,7 @@ def _all() -> BibliographyData:
 
 
 def method() -> Entry:
-    """Return the paper that the method is from; its DOI is that of its data and code."""
+    """Return the paper of the method; its DOI is that of its data and code."""
     return _all().entries["kovacs2024logan"]
 
 
@@ -38,7 +38,7 @@ def method_title() -> str:
 
 
 def method_url() -> str:
-    """Return where the data and code of the method's paper are."""
+    """Return the location of the data and code of the method's paper."""
     return f"https://doi.org/{method().fields['doi']}"
 
 
@@ -47,7 +47,7 @@ def references(
     models: Iterable[ModelRecord],
     sets: Iterable[TrainingSetRecord],
 ) -> BibliographyData:
-    """Return what a campaign's results rest on: methods, programs, data."""
+    """Return the references of a campaign: methods, programs, data."""
     models = list(models)
     radial = {model.hyperparameters.get("radial") for model in models}
     levels = record.spec.get("relax", {}).get("levels", [])
@@ -75,6 +75,6 @@ def references(
 
 
 def as_html(bibliography: BibliographyData) -> list[str]:
-    """Return the references as HTML, in order, with links."""
+    """Return the references as HTML with links, in order."""
     style = find_plugin("pybtex.style.formatting", "unsrt")()
     return [entry.text.render_as("html") for entry in style.format_bibliography(bibliography)]

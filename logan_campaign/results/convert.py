@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 _NESTED = ("relaxations", "raw_structure", "structure", "source", "schema_version")
 _NOT_IN_TABLES = (*_NESTED, "compared")
-#: What a table of candidates holds, in the order of the record.
+#: Columns of a table of candidates, in the order of the record.
 COLUMNS = tuple(name for name in CandidateRecord.model_fields if name not in _NOT_IN_TABLES)
 
-#: What files say of a structure.
+#: Properties of a structure in files.
 _ABOUT = ("id", *(name for name, column in columns(CandidateRecord).items() if column.about))
 
 
 def is_relaxed(record: CandidateRecord) -> bool:
-    """Whether the record holds a structure after a relaxation."""
+    """Whether the record has a relaxed structure."""
     return record.structure is not None
 
 
 def summary(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
-    """Return all of a candidate that is JSON-able, without structures and relaxations.
+    """Return the fields of a candidate as JSON values, without structures and relaxations.
 
     Args:
         record: the candidate.
-        raw: what holds for the structure as generated: without energies, which are those
-            of the relaxed one.
+        raw: describe the generated structure: without energies, which belong to the relaxed
+            one.
     """
     found = record.model_dump(mode="json", exclude={"raw_structure", "structure", "relaxations"})
     if raw:
@@ -43,11 +43,11 @@ def summary(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
 
 
 def about(record: CandidateRecord, raw: bool = False) -> dict[str, Any]:
-    """Return the few things that files say of a structure: ids, state, energies.
+    """Return the properties of a structure for files: ids, state, energies.
 
     Args:
         record: the candidate.
-        raw: as generated: without energies.
+        raw: describe the generated structure: without energies.
     """
     known = summary(record, raw or not is_relaxed(record))
     return {key: known[key] for key in _ABOUT if known.get(key) is not None}
@@ -59,14 +59,14 @@ def row(record: CandidateRecord) -> dict[str, Any]:
 
 
 def geometry(record: CandidateRecord, raw: bool = False) -> Geometry:
-    """Return a candidate's structure, relaxed if there is one; ``properties`` hold its id.
+    """Return a candidate's structure, relaxed if available; its id is in ``properties``.
 
     Args:
         record: the candidate.
-        raw: as generated.
+        raw: return the generated structure.
 
     Raises:
-        InputError: if the record was read without structures.
+        InputError: the record was read without structures.
     """
     found = record.raw_structure if raw or record.structure is None else record.structure
     if found is None:
@@ -79,15 +79,15 @@ def geometry(record: CandidateRecord, raw: bool = False) -> Geometry:
 def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
     """Return a candidate as ASE's ``Atoms``.
 
-    ``info`` holds what else is known of it; the energy of the last relaxation, if there
-    was one, is that of a single-point calculator.
+    ``info`` contains the other fields; a single-point calculator has the energy of the last
+    relaxation, if there was one.
 
     Args:
         record: the candidate.
-        raw: as generated, without energies.
+        raw: return the generated structure, without energies.
 
     Raises:
-        InputError: if the record was read without structures.
+        InputError: the record was read without structures.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
 

@@ -1,7 +1,7 @@
-"""A campaign as an RO-Crate 1.1: everything that is needed to repeat it, with metadata.
+"""Export a campaign as an RO-Crate 1.1: everything needed to repeat it, with metadata.
 
 See https://w3id.org/ro/crate/1.1. The crate is a folder, or that folder as a zip file, with
-the spec, the versions that ran, the sets, the weights, the results and the archive that
+the spec, the software versions, the sets, the weights, the results and the archive that
 ``logan-campaign import`` reads.
 """
 
@@ -33,16 +33,16 @@ _NOT_PACKAGES = ("python", "platform")
 
 
 def write_crate(campaign: Campaign, path: Path) -> int:
-    """Write a campaign as an RO-Crate; return the number of files beside the metadata.
+    """Write a campaign as an RO-Crate; return the number of files without the metadata.
 
     Args:
-        campaign: what to write.
-        path: a new folder, or a file whose name ends with '.zip'.
+        campaign: the campaign.
+        path: a new folder, or a file with the suffix '.zip'.
 
     Raises:
-        InputError: if the path is there already (a zip file is replaced), it cannot be
-            written, or the package rocrate is not installed.
-        StoreError: if the store does not hold what belongs to the campaign.
+        InputError: the folder exists (a zip file is replaced), the path cannot be written, or
+            the package rocrate is not installed.
+        StoreError: data of the campaign are missing from the store.
     """
     try:
         from rocrate.rocrate import ROCrate
@@ -50,7 +50,7 @@ def write_crate(campaign: Campaign, path: Path) -> int:
         raise InputError("RO-Crate needs rocrate: pip install 'logan-campaign[crate]'") from err
     zipped = path.suffix.lower() == ".zip"
     if not zipped and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} is there already: give a new folder, or a name ending in .zip")
+        raise InputError(f"{path} exists: give a new folder, or a name ending in .zip")
     with (
         file_errors("write", path),
         tempfile.TemporaryDirectory(prefix="logan-campaign-") as temporary,
@@ -70,12 +70,12 @@ def write_crate(campaign: Campaign, path: Path) -> int:
 
 
 class _Filler:
-    """Fills a crate with the files of a campaign.
+    """Adds the files of a campaign to a crate.
 
     Args:
-        campaign: what to write.
+        campaign: the campaign.
         crate: the crate.
-        folder: where its files are made.
+        folder: folder in which the files are created.
     """
 
     def __init__(self, campaign: Campaign, crate: ROCrate, folder: Path) -> None:
@@ -99,8 +99,8 @@ class _Filler:
             "#licence",
             "CreativeWork",
             name="Not stated",
-            description="The results are their author's, who may put a licence here; sets of "
-            "structures carry the licences that their metadata name.",
+            description="The results belong to their author, who may add a licence here; sets of "
+            "structures have the licences named in their metadata.",
         )
         article = self._entity(
             citations.method_url(),
@@ -125,7 +125,7 @@ class _Filler:
             "spec.yaml",
             yaml.safe_dump(record.spec, sort_keys=False, allow_unicode=True),
             "application/yaml",
-            "The campaign's spec, resolved: every setting that there is",
+            "The campaign's spec with all settings",
         )
         self._text(
             "requirements.txt",
@@ -136,7 +136,7 @@ class _Filler:
                 if name not in _NOT_PACKAGES
             ),
             "text/plain",
-            "Versions of the packages that a result depends on, as they ran",
+            "Versions of the packages that the results depend on",
         )
         self._text("README.md", self._readme(), "text/markdown", "How to read and repeat this")
         sets = [self._set(s) for s in (*self.campaign.training_sets, *self.campaign.known_sets)]
@@ -213,7 +213,7 @@ class _Filler:
             f"sets/{record.id}.json",
             json.dumps(about, indent=1),
             "application/json",
-            f"Where the set '{record.name}' came from, and what was left out",
+            f"Origin of the set '{record.name}', and rejected entries",
         )
         origin = record.origin
         more = {
@@ -255,7 +255,7 @@ class _Filler:
                     "results/candidates.jsonl",
                     lambda path: export.write(query, path, "jsonl"),
                     "application/jsonl",
-                    "Every candidate with all that became of it, one per line",
+                    "All candidates with verdicts and relaxations, one per line",
                 )
             )
         good = self.campaign.candidates(state=["new", "rediscovered"]).sorted_by("energy")
@@ -297,17 +297,17 @@ class _Filler:
         return (
             f"# {self.crate.name}\n\n{self.crate.description}\n\n"
             "| what | where |\n| --- | --- |\n"
-            "| spec, every setting resolved | `spec.yaml` |\n"
-            "| versions that ran | `requirements.txt` |\n"
-            "| sets of structures, and where they came from | `sets/` |\n"
+            "| spec with all settings | `spec.yaml` |\n"
+            "| software versions | `requirements.txt` |\n"
+            "| sets of structures and their origin | `sets/` |\n"
             "| weights and training curves | `models/` |\n"
             "| candidates and materials | `results/` |\n"
             f"| everything, for `logan-campaign import` | `campaign{SUFFIX}` |\n\n"
-            "Look at it, and make a candidate again from the stored weights:\n\n"
+            "Inspect it, and reproduce a candidate from the stored weights:\n\n"
             "    pip install -r requirements.txt\n"
             f"    logan-campaign import campaign{SUFFIX} --store {record.name}\n"
             f"    logan-campaign results {record.name}\n"
             f"    logan-campaign reproduce {record.name} CANDIDATE --retrain\n\n"
-            "Run it anew (files that the spec names must lie where it says):\n\n"
+            "Run it again (files named in the spec must be at their paths):\n\n"
             "    logan-campaign run spec.yaml --store again\n"
         )

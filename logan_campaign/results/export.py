@@ -13,7 +13,7 @@ from logan_campaign.stores.records import CandidateRecord
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name stands for; None if it is none."""
+    """Return the format of a file name, None if it is unknown."""
     name = path.name.lower()
     ends = {suffix: fmt for fmt, kind in EXPORTS.loaded().items() for suffix in kind.suffixes}
     found = max((suffix for suffix in ends if name.endswith(suffix)), key=len, default=None)
@@ -21,7 +21,7 @@ def format_of(path: Path) -> str | None:
 
 
 def formats_for(kind: TargetKind) -> list[str]:
-    """Return the formats that can hold structures of a kind."""
+    """Return the formats for structures of a kind."""
     return [name for name, fmt in EXPORTS.loaded().items() if kind in fmt.kinds]
 
 
@@ -40,33 +40,33 @@ def check_format(fmt: str, kind: TargetKind) -> None:
 
 
 def text(records: Iterable[CandidateRecord], fmt: str, raw: bool = False) -> str:
-    """Return candidates as the text of a file; not for 'ase.db', which is none.
+    """Return candidates as the text of a file; not for 'ase.db', which is binary.
 
     Args:
         records: candidates, read with their structures.
-        fmt: format; for CIF and POSCAR several structures follow one another.
-        raw: as generated instead of as relaxed.
+        fmt: format; CIF and POSCAR texts are concatenated.
+        raw: write generated instead of relaxed structures.
 
     Raises:
-        InputError: for a format that cannot hold them.
+        InputError: the format does not suit the structures.
     """
     return "".join(EXPORTS.get(fmt)().pieces(_Checked(records, fmt), raw))
 
 
 def write(records: Iterable[CandidateRecord], path: Path, fmt: str, raw: bool = False) -> int:
-    """Write candidates to a file; return how many.
+    """Write candidates to a file; return their number.
 
-    The file appears when it is complete. For CIF and POSCAR, a path without the suffix of
-    the format is a folder, with a file per candidate.
+    The file is written atomically. For CIF and POSCAR, a path without the suffix of the format is
+    a folder with one file per candidate.
 
     Args:
-        records: candidates, read with their structures; taken one at a time.
+        records: candidates, read with their structures; iterated once.
         path: file or folder.
         fmt: format.
-        raw: as generated instead of as relaxed.
+        raw: write generated instead of relaxed structures.
 
     Raises:
-        InputError: if it cannot be written, or the format cannot hold them.
+        InputError: the file cannot be written, or the format does not suit the structures.
     """
     checked = _Checked(records, fmt)
     with file_errors("write", path):

@@ -1,7 +1,7 @@
 """Candidates as OPTIMADE structures (https://www.optimade.org), served or in a file.
 
-The structure is the relaxed one, or the generated one where nothing was relaxed. What
-OPTIMADE has no name for stands in fields that begin with ``_logan_``.
+The structure is the relaxed one, or the generated one if nothing was relaxed. Fields that
+OPTIMADE does not define have the prefix ``_logan_``.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from logan_campaign.results import convert
 from logan_campaign.stores.filters import single_type
 from logan_campaign.stores.records import CandidateRecord
 
-#: Prefix of what is not OPTIMADE's own.
+#: Prefix of fields that OPTIMADE does not define.
 PREFIX = "logan"
 
 
 _TYPES = {str: "string", int: "integer", float: "float"}
 
-#: Fields of candidates that OPTIMADE has no name for; ``_logan_<name>`` there. All of them
-#: are scalars or null.
+#: Fields of candidates that OPTIMADE does not define, served as ``_logan_<name>``; scalars or
+#: null.
 PROVIDER_FIELDS = tuple(
     name for name, column in columns(CandidateRecord).items() if column.optimade
 )
 
 
 def structure_attributes(atoms: Atoms, formula: str) -> dict[str, Any]:
-    """Return OPTIMADE's own attributes of a structure.
+    """Return the standard OPTIMADE attributes of a structure.
 
     Args:
         atoms: the structure.
         formula: its Hill formula.
     """
-    from optimade.adapters.structures.ase import from_ase_atoms  # takes its time
+    from optimade.adapters.structures.ase import from_ase_atoms  # slow import
 
     bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     attributes: dict[str, Any] = from_ase_atoms(bare).model_dump(mode="json", exclude_unset=True)
@@ -50,10 +50,10 @@ def structure_attributes(atoms: Atoms, formula: str) -> dict[str, Any]:
 
 
 def attributes(record: CandidateRecord) -> dict[str, Any]:
-    """Return the attributes of a candidate as a structure, with those of our own.
+    """Return the OPTIMADE attributes of a candidate, including ``_logan_`` fields.
 
     Raises:
-        InputError: if the record was read without structures.
+        InputError: the record was read without structures.
     """
     found = structure_attributes(convert.atoms(record), record.formula)
     for name in PROVIDER_FIELDS:
@@ -68,13 +68,13 @@ def entry(record: CandidateRecord) -> dict[str, Any]:
     """Return a candidate as an OPTIMADE structure resource.
 
     Raises:
-        InputError: if the record was read without structures.
+        InputError: the record was read without structures.
     """
     return {"id": record.id, "type": "structures", "attributes": attributes(record)}
 
 
 def properties() -> dict[str, dict[str, Any]]:
-    """Return OPTIMADE's description of the fields of our own, by name without prefix."""
+    """Return the OPTIMADE property definitions of our fields, by name without prefix."""
     found = {}
     for name in PROVIDER_FIELDS:
         field = CandidateRecord.model_fields[name]
@@ -88,11 +88,11 @@ def properties() -> dict[str, dict[str, Any]]:
 def json_lines(records: Iterable[CandidateRecord]) -> Iterator[str]:
     """Yield the lines of an OPTIMADE JSON Lines file, without line ends.
 
-    The first is the header, the second describes the fields, then there is one line per
-    structure: what ``optimade``'s reference server and client take.
+    The first line is the header, the second describes the fields, and one line per structure
+    follows: the form that optimade-python-tools reads.
 
     Raises:
-        InputError: if a record was read without structures.
+        InputError: a record was read without structures.
     """
     from optimade import __api_version__
 

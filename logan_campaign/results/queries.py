@@ -1,4 +1,4 @@
-"""Lazy queries: nothing is read before somebody iterates, counts or asks for a page."""
+"""Lazy queries: records are read only by iterating, counting or paging."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Found = TypeVar("Found", CandidateRecord, MaterialRecord)
 
 @dataclass(frozen=True)
 class _Query(ABC, Generic[Found]):
-    """Records that meet some filters.
+    """Records that match filters.
 
-    It can be narrowed and read any number of times, and every time it reads what the database
-    holds at that moment.
+    A query can be narrowed and read any number of times; each read returns the current contents
+    of the database.
 
     Attributes:
-        database: where they are looked for.
-        filters: what they must meet.
+        database: the database.
+        filters: the filters.
     """
 
     database: CampaignDatabase = field(repr=False)
@@ -49,7 +49,7 @@ class _Query(ABC, Generic[Found]):
         """Return the query with further filters, which replace those of the same name.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         return replace(self, filters={**self.filters, **filters})
 
@@ -63,14 +63,14 @@ class _Query(ABC, Generic[Found]):
         return self.first() is not None
 
     def page(self, number: int, size: int = 50) -> list[Found]:
-        """Return a page; one beyond the last is empty.
+        """Return a page of records; pages beyond the last are empty.
 
         Args:
-            number: which, from 0.
+            number: page number, from 0.
             size: records per page.
 
         Raises:
-            InputError: for a negative number or a size below one.
+            InputError: negative number, or size below one.
         """
         for name, value, least in (("page", number, 0), ("page size", size, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -78,18 +78,18 @@ class _Query(ABC, Generic[Found]):
         return list(self._read(skip=number * size, limit=size))
 
     def first(self) -> Found | None:
-        """Return the first one, None if there is none."""
+        """Return the first record, None if there is none."""
         return next(self._read(limit=1), None)
 
 
 @dataclass(frozen=True)
 class CandidateQuery(_Query[CandidateRecord]):
-    """Candidates that meet some filters, in some order; made by ``candidates(...)``.
+    """Candidates that match filters, in a given order; returned by ``candidates(...)``.
 
     Attributes:
-        sort: their order.
-        descending: the other way round.
-        structures: whether records come with their structures.
+        sort: the order.
+        descending: whether the order is reversed.
+        structures: whether records include structures.
     """
 
     sort: str = "order"
@@ -97,7 +97,7 @@ class CandidateQuery(_Query[CandidateRecord]):
     structures: bool = True
 
     def __post_init__(self) -> None:
-        # Mistakes show where they are made, not where the answers are read.
+        # Invalid filters raise here, not when the query is read.
         candidate_parts(criteria_of(CandidateRecord, self.filters), self.sort, self.descending)
 
     # --- other queries from this one ------------------------------------------------
@@ -107,17 +107,17 @@ class CandidateQuery(_Query[CandidateRecord]):
 
         Args:
             order: 'order' as picked; 'energy' above the minimum or 'energy_above_hull',
-                lowest first; 'best' those that reached the last level first, lowest
-                energy first. Those without the energy come last.
-            descending: the other way round; those without an energy stay last.
+                ascending; 'best': candidates of the last level first, by energy.
+                Candidates without the energy come last.
+            descending: reverse the order; candidates without an energy stay last.
 
         Raises:
-            InputError: for an unknown order.
+            InputError: unknown order.
         """
         return replace(self, sort=order, descending=descending)
 
     def without_structures(self) -> CandidateQuery:
-        """Return the query whose records come without structures: several times as fast."""
+        """Return the query without structures, which is several times as fast."""
         return replace(self, structures=False)
 
     # --- reading --------------------------------------------------------------------
@@ -133,10 +133,10 @@ class CandidateQuery(_Query[CandidateRecord]):
         )
 
     def values(self, field: str) -> list[Any]:
-        """Return the distinct values of a field, other than None, sorted.
+        """Return the sorted distinct values of a field, without None.
 
         Raises:
-            InputError: for a field whose values cannot be listed.
+            InputError: the values of the field cannot be listed.
         """
         return self.database.distinct(field, **self.filters)
 
@@ -153,27 +153,27 @@ class CandidateQuery(_Query[CandidateRecord]):
     # --- conversions ----------------------------------------------------------------
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a table with one row per candidate: all that is not nested, by id."""
+        """Return a table with one row per candidate, indexed by id, of all fields not nested."""
         import pandas as pd
 
         rows = [convert.row(record) for record in self.without_structures()]
         return pd.DataFrame(rows, columns=convert.COLUMNS).set_index("id")
 
     def to_ase(self, raw: bool = False) -> list[Atoms]:
-        """Return ASE's ``Atoms`` with energies, and what else is known in ``info``.
+        """Return ASE ``Atoms`` with energies, and the other fields in ``info``.
 
         Args:
-            raw: as generated, without energies, instead of as relaxed; those that were
-                not relaxed come as generated in any case.
+            raw: return generated structures, without energies; candidates that were not
+                relaxed are always returned as generated.
         """
         records = replace(self, structures=True)
         return [convert.atoms(record, raw) for record in records]
 
     def to_pymatgen(self, raw: bool = False) -> list[Geometry]:
-        """Return pymatgen's ``Molecule`` or ``Structure``; ``properties`` hold the id.
+        """Return pymatgen ``Molecule`` or ``Structure`` objects, with the id in ``properties``.
 
         Args:
-            raw: as generated instead of as relaxed.
+            raw: return generated instead of relaxed structures.
         """
         records = replace(self, structures=True)
         return [convert.geometry(record, raw) for record in records]
@@ -181,7 +181,7 @@ class CandidateQuery(_Query[CandidateRecord]):
 
 @dataclass(frozen=True)
 class MaterialQuery(_Query[MaterialRecord]):
-    """Distinct relaxed structures that meet some filters, lowest energy per formula first."""
+    """Distinct relaxed structures that match filters, by formula and energy."""
 
     def __post_init__(self) -> None:
         criteria_of(MaterialRecord, self.filters)
@@ -198,20 +198,20 @@ class MaterialQuery(_Query[MaterialRecord]):
         return [record.id for record in self]
 
     def best_candidates(self) -> list[CandidateRecord]:
-        """Return the candidate that stands for each, with its structure."""
+        """Return the best candidate of each material, with its structure."""
         return [self.database.candidate(record.best_candidate_id) for record in self]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a table with one row per material, by id."""
+        """Return a table with one row per material, indexed by id."""
         import pandas as pd
 
         rows = [record.model_dump(mode="json") for record in self]
         return pd.DataFrame(rows, columns=list(MaterialRecord.model_fields)).set_index("id")
 
     def to_ase(self) -> list[Atoms]:
-        """Return ASE's ``Atoms`` of the best candidate of each."""
+        """Return ASE ``Atoms`` of the best candidate of each material."""
         return [convert.atoms(record) for record in self.best_candidates()]
 
     def to_pymatgen(self) -> list[Geometry]:
-        """Return pymatgen's structure of the best candidate of each."""
+        """Return pymatgen structures of the best candidate of each material."""
         return [convert.geometry(record) for record in self.best_candidates()]

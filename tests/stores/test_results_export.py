@@ -235,7 +235,7 @@ def test_a_crate_names_every_file_and_holds_what_repeats_the_campaign(
     with Campaign.open(molecules) as campaign:
         n_files = write_crate(campaign, tmp_path / "crate")
         assert write_crate(campaign, tmp_path / "crate.zip") == n_files
-        with pytest.raises(InputError, match="there already"):
+        with pytest.raises(InputError, match="exists: give a new folder"):
             write_crate(campaign, tmp_path / "crate")
         spec = campaign.spec
     folder = tmp_path / "crate"

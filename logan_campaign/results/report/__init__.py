@@ -23,15 +23,15 @@ def write_report(
 
     Args:
         campaign: the campaign, finished or not.
-        path: HTML file to write; one that is there is replaced.
-        figures: folder for the figures as SVG, made if not there; none if left out.
+        path: HTML file to write; an existing file is replaced.
+        figures: folder for SVG figures, created if missing; None for no figures.
 
     Returns:
         The files written, the report first.
 
     Raises:
-        InputError: if a file cannot be written.
-        StoreError: if a record of the campaign cannot be read.
+        InputError: a file cannot be written.
+        StoreError: a record of the campaign cannot be read.
     """
     data = gather(campaign)
     drawn = report_charts(data)
@@ -39,7 +39,7 @@ def write_report(
     with file_errors("write", written[0]):
         write_atomically(written[0], render(data, drawn))
     if figures is not None:
-        from logan_campaign.results.report.pictures import write_picture  # brings matplotlib
+        from logan_campaign.results.report.pictures import write_picture  # imports matplotlib
 
         folder = Path(figures)
         with file_errors("make folder", folder):

@@ -1,7 +1,7 @@
 """The charts of a report and of the browser, as plotly figures.
 
-Points that a page shows are few enough for SVG (:data:`MAP_POINTS`), so charts print,
-need no WebGL, and are written to files by :mod:`logan_campaign.results.report.pictures`.
+Charts have few enough points for SVG (:data:`MAP_POINTS`), so they can be printed and need no
+WebGL. :mod:`logan_campaign.results.report.pictures` writes them to files.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from logan_campaign.results.report.discoveries import (
 from logan_campaign.results.report.funnel import Stage
 from logan_campaign.stores.records import CandidateRecord, ModelRecord
 
-#: Generated structures that a map shows at most; picks and known ones are all shown.
+#: Maximum number of generated structures on a map; picks and known structures are all shown.
 MAP_POINTS = 5_000
 
-#: Told apart with any colour vision (Okabe and Ito 2008, doi 10.1038/nmeth.1618).
+#: Distinguishable with any colour vision (Okabe and Ito 2008, doi 10.1038/nmeth.1618).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 STATE_COLOURS = {
     "new": "#009E73",
@@ -39,7 +39,7 @@ STATE_COLOURS = {
     "rejected": "#E69F00",
     "failed": "#D55E00",
 }
-#: Colour of lines and signs that stand for the text around them, legible on light and dark.
+#: Neutral colour of lines and symbols, legible on light and dark backgrounds.
 NEUTRAL = "#7f7f7f"
 _KNOWN = "#D55E00"
 
@@ -64,7 +64,7 @@ def _layout(figure: go.Figure, height: int = 420, legend: bool = True, **changes
 
 
 def funnel_chart(stages: Sequence[Stage]) -> go.Figure:
-    """Draw how many structures each stage holds; the axis is logarithmic."""
+    """Draw the number of structures at each stage on a logarithmic axis."""
     shown = [stage for stage in stages if stage.n > 0]
     figure = go.Figure(
         go.Bar(
@@ -99,14 +99,14 @@ def funnel_chart(stages: Sequence[Stage]) -> go.Figure:
 
 
 def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure | None:
-    """Draw the PCA map: clusters, picks, known structures, what was found.
+    """Draw the PCA map: clusters, picks, known structures, discoveries.
 
     Args:
         found: the map of one selection.
         candidates: the candidates of the campaign.
 
     Returns:
-        The map; None if it has fewer than two components or no place for any structure.
+        The map; None if it has fewer than two components or no finite point.
     """
     places = found.pca[:, :2]
     finite = np.flatnonzero(np.isfinite(places).all(axis=1))
@@ -163,7 +163,7 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
             marker={"size": 10, "symbol": "x-thin", "line": {"width": 2.5, "color": _KNOWN}},
             hoverinfo="name",
         )
-    # a few broken structures far out must not shrink all the rest to a dot
+    # a few distant outliers must not compress all other points
     marked = np.concatenate(
         [
             np.quantile(places[finite], [0.002, 0.998], axis=0),
@@ -201,7 +201,7 @@ def _title(candidate: CandidateRecord) -> str:
 
 
 def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
-    """Draw what was found against relaxations, with what chance and no search could do."""
+    """Draw discoveries against relaxations, with random drawing and the optimum as bounds."""
     figure = go.Figure()
     figure.add_scatter(
         x=found.relaxations,
@@ -244,7 +244,7 @@ def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
     )
 
 
-#: Structures that the matrix of models shows at most, those found by most models first.
+#: Maximum number of structures in the matrix of models, those found by most models first.
 MATRIX_ROWS = 60
 
 
@@ -281,8 +281,8 @@ def found_by_chart(
 
 
 def model_label(model: ModelRecord, vary: Sequence[str]) -> str:
-    """Return a model's place in the ensemble, its round if that is a later one, and what sets
-    it apart."""
+    """Return a model's index in the ensemble, its round if later than the first, and its
+    differing hyperparameters."""
     varied = ", ".join(f"{key} {model.hyperparameters.get(key)}" for key in vary)
     place = f"round {model.round} #{model.index}" if model.round else f"#{model.index}"
     return place + (f" ({varied})" if varied else "")
@@ -296,17 +296,16 @@ def energies_chart(
 ) -> go.Figure | None:
     """Draw the energies of converged candidates per level (LoGAN paper, figure 6).
 
-    Of a level's energies, the lowest one of candidates and known entries together is
-    zero.
+    Zero is the lowest energy of candidates and known entries at each level.
 
     Args:
         candidates: all candidates.
         references: known entries computed at a level.
         levels: names of the levels, in order.
-        per_atom: eV/atom, as for crystals; otherwise eV.
+        per_atom: eV/atom, for crystals; otherwise eV.
 
     Returns:
-        The chart, None where nothing has converged.
+        The chart, None if nothing has converged.
     """
     field = "energy_per_atom_ev" if per_atom else "energy_ev"
     figure = go.Figure()
@@ -376,13 +375,13 @@ _CURVES = (
     ("penalty", "gradient penalty"),
     ("distinct_share", "share of distinct samples"),
 )
-#: Models whose curves one chart shows at most.
+#: Maximum number of models in one chart.
 CURVE_MODELS = 40
 _CURVE_POINTS = 400
 
 
 def training_chart(models: Sequence[ModelRecord], vary: Sequence[str]) -> go.Figure | None:
-    """Draw the diagnostics of trainings; None where no model has any."""
+    """Draw training diagnostics; None if no model has any."""
     shown = [model for model in models if model.history.step][:CURVE_MODELS]
     if not shown:
         return None
@@ -414,7 +413,7 @@ def training_chart(models: Sequence[ModelRecord], vary: Sequence[str]) -> go.Fig
 def relaxations_chart(
     candidates: Sequence[CandidateRecord], levels: Sequence[str]
 ) -> go.Figure | None:
-    """Draw how relaxations ended and what they took, per level; None where there are none."""
+    """Draw final states and times of relaxations per level; None if there are none."""
     runs = [relaxation for c in candidates for relaxation in c.relaxations]
     if not runs:
         return None
@@ -459,7 +458,7 @@ def relaxations_chart(
 
 
 def rounds_chart(candidates: Sequence[CandidateRecord]) -> go.Figure | None:
-    """Draw what each round found that none before it had; None for a single round."""
+    """Draw the new discoveries of each round; None for a single round."""
     rounds = sorted({candidate.round for candidate in candidates})
     if len(rounds) < 2:
         return None
@@ -494,7 +493,7 @@ def trajectory_chart(energies: Mapping[str, Sequence[float]]) -> go.Figure | Non
     """Draw the energy after each ionic step, one panel per level, above its lowest.
 
     Args:
-        energies: (n,) energies (eV) per title of a panel.
+        energies: energies (n,) in eV by panel title.
     """
     shown = {name: np.asarray(values) for name, values in energies.items() if len(values)}
     if not shown:

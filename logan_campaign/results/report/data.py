@@ -1,4 +1,4 @@
-"""Everything that a report tells, read from the store once."""
+"""The data of a report, read from the store once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from logan_campaign.stores.records import (
     without_known,
 )
 
-#: Structures that a file holds at most, as the length of their JSON text.
+#: Maximum length of the JSON text of all structures in one file.
 _STRUCTURES_LENGTH = 8_000_000
 
 
@@ -33,11 +33,11 @@ class Discovery:
     """A row of the table of discoveries: a distinct structure, new or known.
 
     Attributes:
-        candidate: the candidate that stands for it.
+        candidate: the candidate that represents it.
         name: SMILES, label of the known entry, or space group.
-        n_candidates: how many candidates of the campaign became it.
-        n_models: how many models generated these.
-        n_relaxed: candidates relaxed until it was found, this one included.
+        n_candidates: number of candidates of the campaign that relaxed to it.
+        n_models: number of models that generated these.
+        n_relaxed: number of candidates relaxed up to and including its discovery.
     """
 
     candidate: CandidateRecord
@@ -49,7 +49,7 @@ class Discovery:
 
 @dataclass(frozen=True)
 class LevelCost:
-    """What the relaxations at one level came to; times in seconds."""
+    """Outcomes of the relaxations at one level; times in seconds."""
 
     level: str
     n: int
@@ -62,21 +62,21 @@ class LevelCost:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a report is made from.
+    """The data of a report.
 
     Attributes:
         record: the campaign.
         candidates: all of them without structures, in the order of the picks.
-        materials: the distinct structures that it found.
+        materials: the distinct structures found.
         models: its models.
         sets: its training sets and known sets.
-        pca_map: map of the last selection, None where there is none or it cannot be read.
-        map_problem: why it cannot be read; empty if it can.
-        discoveries: table of what was found, new ones first.
-        structures: 3D views by candidate id, as many as a file should hold.
-        n_targets: known entries of the composition that is looked for.
-        n_trained_on_target: training structures that have it.
-        without_known: formulas looked for of which no set has an entry.
+        pca_map: map of the last selection, None if there is none or it cannot be read.
+        map_problem: why the map cannot be read; '' if it can.
+        discoveries: table of discoveries, new structures first.
+        structures: 3D views by candidate id, limited by the size of the file.
+        n_targets: number of known entries of the target composition.
+        n_trained_on_target: number of training structures of the target composition.
+        without_known: target formulas for which no set has an entry.
     """
 
     record: CampaignRecord
@@ -103,7 +103,7 @@ class ReportData:
         return material_names(self.materials)
 
     def costs(self) -> list[LevelCost]:
-        """Return what the relaxations came to, level by level."""
+        """Return the outcomes of the relaxations, level by level."""
         found = []
         for level in self.record.levels:
             runs = [r for c in self.candidates for r in c.relaxations if r.level == level]
@@ -125,10 +125,10 @@ class ReportData:
 
 
 def gather(campaign: Campaign) -> ReportData:
-    """Read what a report of a campaign tells.
+    """Read the data of a campaign's report.
 
     Raises:
-        StoreError: if a record cannot be read.
+        StoreError: a record cannot be read.
     """
     record = campaign.record
     candidates = list(campaign.candidates().without_structures())
@@ -138,7 +138,7 @@ def gather(campaign: Campaign) -> ReportData:
     if record.selections:
         try:
             pca_map = campaign.pca_map()
-        except LoganCampaignError as err:  # the rest of the report is worth having
+        except LoganCampaignError as err:  # the report is useful without the map
             problem = str(err)
     structures: dict[str, dict[str, Any]] = {}
     length = 0
@@ -165,7 +165,7 @@ def gather(campaign: Campaign) -> ReportData:
         n_trained_on_target=sum(
             used.formulas.get(record.formula, 0)
             for used in sets
-            # what earlier rounds found is learned from on purpose
+            # training on structures of earlier rounds is intended
             if used.id in record.training_set_ids and used.query.get("type") != "rounds"
         ),
         without_known=without_known(record, sets),

@@ -1,4 +1,4 @@
-"""What was found, when, and by which model; and what chance alone would have found."""
+"""Discoveries by relaxation and by model, compared with random drawing."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def count_discoveries(
     known_sets: Collection[str],
     level: str | None = None,
 ) -> Discoveries:
-    """Count what was found after each relaxation.
+    """Count discoveries after each relaxation.
 
-    A candidate that became the same as another has found that structure as well: the
-    first in the order of the picks counts, not the one that stands for both.
+    Duplicates count as finders too: a structure is found by the first of its candidates in the
+    order of the picks, which need not be the one that represents it.
 
     Args:
         candidates: in the order of the picks.
-        known_sets: ids of the sets that are looked for.
-        level: count only relaxations at this level; at any if left out.
+        known_sets: ids of the target sets.
+        level: count only relaxations at this level; None for any level.
     """
     targets = {
         c.material_id: c.match
@@ -67,27 +67,27 @@ def count_discoveries(
 
 
 def expected_distinct(n: int, draws: np.ndarray) -> np.ndarray:
-    """Return how many of n equally likely things so many draws see on average.
+    """Return the mean number of distinct items seen in draws from n equally likely items.
 
     The coupon collector: n (1 - (1 - 1/n)^draws).
 
     Args:
-        n: how many there are, at least 1.
+        n: number of items, at least 1.
         draws: (m,) numbers of draws.
 
     Returns:
-        (m,) expected numbers of distinct things.
+        (m,) expected numbers of distinct items.
     """
     return n * (1.0 - (1.0 - 1.0 / n) ** np.asarray(draws, dtype=float))
 
 
 def draws_for_all(n: int) -> float:
-    """Return how many draws see all of n equally likely things, on average: n H_n."""
+    """Return the mean number of draws to see all of n equally likely items: n H_n."""
     return float(n * np.sum(1.0 / np.arange(1, n + 1)))
 
 
 def n_targets(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> int:
-    """Return how many known entries have the composition that is looked for."""
+    """Return the number of known entries of the target composition."""
     return sum(
         known.count_of(record.formula, record.kind)
         for known in sets
@@ -96,12 +96,12 @@ def n_targets(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> int:
 
 
 class FoundBy(NamedTuple):
-    """Which model found what (LoGAN paper, figure 4).
+    """Discoveries by model (LoGAN paper, figure 4).
 
     Attributes:
-        materials: ids of the structures, by how many models found them, most first.
+        materials: ids of the structures, those found by most models first.
         models: ids of the models, in the order given.
-        counts: (n_materials, n_models) candidates of a model that became the structure.
+        counts: (n_materials, n_models) candidates of a model that relaxed to the structure.
     """
 
     materials: list[str]
@@ -110,7 +110,7 @@ class FoundBy(NamedTuple):
 
 
 def found_by(candidates: Sequence[CandidateRecord], models: Sequence[str]) -> FoundBy:
-    """Count the candidates of each model that became each structure."""
+    """Count the candidates of each model that relaxed to each structure."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for candidate in candidates:
         if candidate.material_id is not None and candidate.model_id in models:
@@ -123,7 +123,7 @@ def found_by(candidates: Sequence[CandidateRecord], models: Sequence[str]) -> Fo
 def material_names(materials: Sequence[MaterialRecord]) -> Mapping[str, str]:
     """Return a short name for each structure: SMILES, or known label, or space group.
 
-    Names that several share get the beginning of the id.
+    Names that are not unique are extended by a prefix of the id.
     """
     names = {m.id: m.smiles or m.known_label or m.spacegroup or m.formula for m in materials}
     shared = Counter(names.values())

@@ -1,7 +1,7 @@
-"""From all that was generated to what is new: how many are left, and why the rest are not.
+"""The funnel from generated to new structures: numbers and reasons of losses per stage.
 
-Every structure is lost at one stage for one reason, so that what a stage holds less what
-it loses is what the next one holds.
+Every structure is lost at one stage for one reason, so each stage minus its losses equals the
+next stage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from logan_campaign.stores.records import CandidateRecord, SelectionRecord
 
-#: Reason of those whose turn has not come.
+#: Reason of candidates that are not finished.
 PENDING = "still on its way"
 
 
@@ -20,9 +20,9 @@ class Stage(NamedTuple):
     """A stage of the funnel.
 
     Attributes:
-        name: what the structures here are.
-        n: how many there are.
-        losses: how many of them the next stage does not have, per reason, most first.
+        name: name of the stage.
+        n: number of structures.
+        losses: number of structures lost before the next stage by reason, largest first.
     """
 
     name: str
@@ -36,8 +36,8 @@ def funnel(
     """Return the stages from generated to new structures.
 
     Args:
-        selections: what was generated and passed over, one per round.
-        candidates: all that was picked.
+        selections: the selections, one per round.
+        candidates: all picks.
     """
     unusable: Counter[str] = Counter()
     for selection in selections:
@@ -70,7 +70,7 @@ def _ordered(counts: Counter[str]) -> dict[str, int]:
 
 
 def _lost(candidate: CandidateRecord) -> tuple[str, str] | None:
-    """Return the last stage that a candidate reached and why it went no further."""
+    """Return the last stage that a candidate reached and the reason why."""
     last = candidate.relaxations[-1] if candidate.relaxations else None
     match candidate.state:
         case "new":
@@ -91,5 +91,5 @@ def _lost(candidate: CandidateRecord) -> tuple[str, str] | None:
 
 
 def _opening(candidate: CandidateRecord) -> str:
-    """Return a reason up to its first colon: the part that many share."""
+    """Return a reason up to its first colon, to group similar reasons."""
     return candidate.reason.split(":", 1)[0].strip() or candidate.state

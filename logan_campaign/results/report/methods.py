@@ -1,4 +1,4 @@
-"""The methods paragraph: what was done, from the spec and the recorded versions."""
+"""The methods section of a report, from the spec and the recorded versions."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def _training(
 
 
 def _cells(target: dict[str, Any]) -> str:
-    """Return where cells and space groups come from; nothing for a cell that is given."""
+    """Describe the origin of cells and space groups; '' for a given cell."""
     cell, volume = target.get("cell"), target.get("volume_per_atom")
     text = {
         "drawn": " Cells were drawn at random",
-        "learned": " Cells were found along with the positions",
+        "learned": " Cells were generated together with the positions",
     }.get(cell if isinstance(cell, str) else "", "")
     if text and volume:
         text += f", of {_number(volume[0])} to {_number(volume[1])} Å³ per atom"
     elif text:
-        text += ", of volumes per atom as in the training set, 10 % beyond them at most"
+        text += ", of volumes per atom as in the training set, extended by up to 10 %"
     text += "." if text else ""
     symmetry = target.get("symmetry")
     if symmetry:
@@ -153,7 +153,7 @@ def _selection(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> str
     picked = sum(s.n_candidates for s in record.selections)
     strategies = ", ".join(dict.fromkeys(s.strategy for s in record.selections))
     text = (
-        f"Of {generated:,} generated structures {unusable:,} were turned away as implausible; "
+        f"Of {generated:,} generated structures {unusable:,} were rejected as implausible; "
         f"{picked:,} were picked for relaxation by the strategy '{strategies}'"
     )
     settings = record.selections[0].settings
@@ -170,7 +170,7 @@ def _selection(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> str
     match = record.spec.get("match", {})
     if record.kind == "molecule":
         text += (
-            " Molecules were perceived from the relaxed geometry with RDKit and told apart by "
+            " Molecules were perceived from the relaxed geometry with RDKit and distinguished by "
             f"their {'canonical SMILES' if match.get('identity') == 'smiles' else 'graph'}."
         )
     else:

@@ -1,4 +1,4 @@
-"""The report of a campaign as one HTML file that needs nothing else."""
+"""The report of a campaign as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from logan_campaign.results.report.methods import methods
 
 
 class Chart(NamedTuple):
-    """A figure of the report: its name in files, what it shows, and the figure."""
+    """A figure of the report: file name, title and chart."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ class Chart(NamedTuple):
 
 
 def report_charts(data: ReportData) -> dict[str, Chart]:
-    """Return the figures of a report by name; those without data are left out."""
+    """Return the figures of a report by name, without those that have no data."""
     record = data.record
     found = count_discoveries(data.candidates, record.known_set_ids)
     table = found_by(data.candidates, [model.id for model in data.models])
@@ -48,7 +48,7 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
         ),
         (
             "map",
-            "PCA map of what was generated, picked and found",
+            "PCA map of generated, picked and found structures",
             charts.map_chart(data.pca_map, data.candidates) if data.pca_map is not None else None,
         ),
         (
@@ -59,7 +59,7 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
         ("rounds", "Discoveries per round", charts.rounds_chart(data.candidates)),
         (
             "found-by",
-            "Which model found what",
+            "Discoveries by model",
             charts.found_by_chart(table, data.names, data.models, data.vary)
             if table.materials
             else None,
@@ -74,7 +74,7 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
         ("training", "Training curves", charts.training_chart(data.models, data.vary)),
         (
             "relaxations",
-            "How relaxations ended and what they took",
+            "Final states and times of relaxations",
             charts.relaxations_chart(data.candidates, record.levels),
         ),
     ]
@@ -85,8 +85,8 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
     """Return the report as HTML.
 
     Args:
-        data: what it tells.
-        drawn: its figures, where they have been made before.
+        data: its data.
+        drawn: its figures, if already drawn.
     """
     record = data.record
     drawn = report_charts(data) if drawn is None else drawn
@@ -115,38 +115,38 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
 
 @lru_cache(maxsize=1)
 def plotly_source() -> str:
-    """Return plotly.js, as the PyPI package brings it (MIT licence)."""
+    """Return plotly.js from the PyPI package (MIT licence)."""
     return get_plotlyjs()
 
 
 def asset(name: str) -> Markup:
-    """Return a file of ours that belongs into the page as it stands."""
+    """Return a static file of this package to include in the page."""
     path = files("logan_campaign.results.report") / "static" / name
     return Markup(path.read_text(encoding="utf-8"))
 
 
 def figure_json(figure: go.Figure) -> Markup:
-    """Return a figure as JSON that may stand inside a script element."""
+    """Return a figure as JSON that is safe inside a script element."""
     return _inert(to_json(figure, validate=False))
 
 
 def embedded_json(value: Any) -> Markup:
-    """Return a value as JSON that may stand inside a script element."""
+    """Return a value as JSON that is safe inside a script element."""
     return _inert(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
 def _inert(text: str) -> Markup:
-    # The only thing that HTML looks for inside a script is a tag.
+    # Inside a script element, HTML looks only for tags.
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 def quantity(value: float | None, digits: int = 3) -> str:
-    """Return a number with so many decimals, or a dash."""
+    """Format a number with a given number of decimals, None as a dash."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people."""
+    """Format a time for display."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     if seconds < 3600:

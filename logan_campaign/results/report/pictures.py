@@ -1,8 +1,8 @@
-"""Charts as files, for papers: matplotlib draws what the plotly figure says.
+"""Write charts to files for papers: matplotlib draws the plotly figures.
 
-plotly itself needs a browser to write files; matplotlib needs none and keeps text in SVG as
-text. Only what :mod:`logan_campaign.results.report.charts` uses is understood: scatter,
-bar, box and heatmap traces on x-y axes, side by side or not.
+plotly needs a browser to write files; matplotlib needs none and keeps text in SVG as text.
+Only the features of :mod:`logan_campaign.results.report.charts` are supported: scatter, bar,
+box and heatmap traces on x-y axes, in one or more panels.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def write_picture(figure: go.Figure, path: Path, title: str = "") -> Path:
     """Write a chart to a file, in the format that its suffix names, and return its path.
 
     Raises:
-        InputError: if it cannot be written.
-        ValueError: for a kind of trace that it does not know.
+        InputError: the file cannot be written.
+        ValueError: unsupported kind of trace.
     """
     kind = path.suffix[1:].lower()
-    about = {"Date": None} if kind == "svg" else None  # equal charts are equal files
+    about = {"Date": None} if kind == "svg" else None  # equal charts give equal files
     with (
         file_errors("write", path),
         whole_file(path) as beside,
@@ -71,7 +71,7 @@ def _draw(figure: go.Figure, title: str) -> Figure:
 
 
 class _Panel:
-    """One pair of axes and what stands on them."""
+    """One pair of axes with its traces."""
 
     def __init__(self, drawn: Figure, figure: go.Figure, name: str) -> None:
         self.layout = figure.layout
@@ -89,7 +89,7 @@ class _Panel:
         titles = [a.text for a in figure.layout.annotations if a.showarrow is False]
         places = [
             (a.x, a.y) for a in figure.layout.annotations if a.showarrow is False
-        ]  # subplot titles stand centred above their panel
+        ]  # subplot titles are centred above their panel
         for text, (x, y) in zip(titles, places, strict=True):
             if left <= x <= right and abs(y - top) < 0.05:
                 self.axes.set_title(text, fontsize=9)
@@ -108,7 +108,7 @@ class _Panel:
                 raise ValueError(f"no picture of a {other} trace")
 
     def _places(self, axis: str, values: Any) -> np.ndarray:
-        """Return values as numbers; categories by the order in which they first occur."""
+        """Return values as numbers, categories numbered in order of first occurrence."""
         values = list(values)
         if not values or not isinstance(values[0], str):
             return np.asarray(values, dtype=float)
@@ -213,7 +213,7 @@ class _Panel:
                 limits[name](-0.6, len(categories) - 0.4)
             if layout.autorange == "reversed":
                 axis.set_inverted(True)
-        # long names of models stand one beside the other
+        # rotated, as names of models are long
         if sum(len(name) for name in self._categories["x"]) > 60:
             self.axes.tick_params(axis="x", labelrotation=60)
         self.axes.spines[["top", "right"]].set_visible(False)
