@@ -1,9 +1,9 @@
-"""What every level of relaxation has in common, and what a plugin's level has to say.
+"""The base of all levels of relaxation, and the interface for plugins.
 
-A level is plain data: it travels in YAML, in a serialised Maker and in the worker's input file.
-Each kind of level is a model with a literal ``calculator``; besides its settings it owns its
-checks, its calculator and what is told of it. Plugins derive from :class:`CalculatorLevel`, give
-``make_calculator``, and name their class in the entry-point group ``logan_campaign.levels``.
+A level is plain data, stored in YAML, in serialised Makers and in a worker's input file. Each
+kind of level is a model with a literal ``calculator`` that contains its settings, checks and
+calculator. Plugins derive from :class:`CalculatorLevel`, implement ``make_calculator``, and
+register their class in the entry-point group ``logan_campaign.levels``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.registry import SpecRegistry
 from logan_campaign.core.settings import SpecModel
 
-if TYPE_CHECKING:  # the worker process does without pymatgen, and specs without ASE
+if TYPE_CHECKING:  # the worker process needs no pymatgen, and specs no ASE
     from ase import Atoms
 
     from logan_campaign.core.documents import TargetKind
@@ -32,92 +32,92 @@ OptimizerName = Literal["FIRE", "FIRE2", "LBFGS", "BFGS"]
 
 LEVEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 
-#: Remedies for an SCF cycle that does not converge, in the order in which they are added to
-#: one another: what each is called, and changed arguments of the calculator. They stay on for the
-#: rest of the relaxation, so that its steps see one energy, and are recorded with the result.
+#: Remedies for an SCF cycle that does not converge, applied cumulatively in this order: name and
+#: changed arguments of the calculator. They stay active until the end of the relaxation, so that
+#: all its energies are consistent, and are recorded with the result.
 Remedies = Sequence[tuple[str, dict[str, Any]]]
 
 
 class Setup(NamedTuple):
-    """What a calculator is made with, besides its level's settings."""
+    """Arguments of a calculator besides its level's settings."""
 
     charge: float = 0.0
     """Total charge (e)."""
     remedies: Collection[str] = ()
-    """Names of the remedies in force."""
+    """Names of the active remedies."""
     frame: SymmetryFrame | None = None
-    """Symmetry of a crystal whose atoms stand about that origin."""
+    """Symmetry of a crystal shifted to that origin."""
     log_file: Path | None = None
-    """Where the calculator writes its text; nowhere if None."""
+    """Path of the calculator's log; None: no log."""
     restart: Path | None = None
-    """The calculator's own file, made with the same arguments, if there is one."""
+    """Restart file of a calculator with the same arguments, if there is one."""
 
 
 class Level(SpecModel, ABC):
-    """What all levels share."""
+    """Base of all levels."""
 
     model_config = ConfigDict(frozen=True)
 
-    #: Kinds of target that the level is for.
+    #: Supported kinds of target.
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
-    #: Whether the isolated process may use no more memory than there is, unless told otherwise.
+    #: Whether the isolated process is limited to the machine's memory by default.
     limits_memory: ClassVar[bool] = False
-    #: Candidates per job where nothing is said: several where one takes less than its job's start.
+    #: Default of candidates per job: several if one takes less time than the start of a job.
     usual_batch: ClassVar[int] = 1
 
     calculator: str = Field(description="Kind of level")
     name: str = Field(pattern=LEVEL_NAME, description="Name of the level")
     max_time_s: float | None = Field(600.0, gt=0, description="Wall-time budget (s); null: none")
     isolate: bool = Field(
-        False, description="Run in a process of its own, with restart after a crash of the job"
+        False, description="Run in a separate process, with restart after a crash of the job"
     )
     max_memory_mb: int | None = Field(
         None,
         ge=256,
-        description="Address space of the isolated process (MiB); null: GPAW all memory, "
+        description="Maximum address space of the isolated process (MiB); null: GPAW all memory, "
         "others no limit",
     )
-    relax_cell: bool = Field(False, description="Relax the cell of crystals too")
+    relax_cell: bool = Field(False, description="Also relax the cell of crystals")
     continuations: int = Field(
         0,
         ge=0,
         le=100,
-        description="Further jobs, each with the same budgets, that go on where max_steps or "
-        "max_time_s ended one",
+        description="Number of further jobs, each with the same budgets, that continue a "
+        "relaxation ended by max_steps or max_time_s",
     )
     candidates_per_job: int | None = Field(
         None,
         ge=1,
         le=1000,
-        description="Candidates that one job relaxes, one after another; null: several at levels "
-        "where one takes less than a second or so, else 1",
+        description="Candidates per job, relaxed in sequence; null: several at levels that take "
+        "about a second or less, else 1",
     )
     energy_window_ev_per_atom: float | None = Field(
         None,
         gt=0,
-        description="Candidates this far above the lowest of this level do not enter the next "
-        "(eV/atom); null: all do",
+        description="Largest energy above the lowest of this level to enter the next "
+        "(eV/atom); null: no limit",
     )
 
     @property
     def where(self) -> str:
-        """How errors name the level."""
+        """Name of the level in errors."""
         return f"level '{self.name}'"
 
     @property
     def steps_at_most(self) -> int:
-        """Ionic steps at most, for progress; 0 where that is not known."""
+        """Maximum number of ionic steps, for progress; 0 if unknown."""
         return 0
 
     @property
     def batch(self) -> int:
         """Candidates per job."""
-        # a continuation goes on with one candidate's files
+        # a continuation uses the files of a single candidate
         return 1 if self.continuations else self.candidates_per_job or self.usual_batch
 
     @property
     def n_processes(self) -> int:
-        """MPI processes that share one relaxation."""
+        """MPI processes per relaxation."""
         return 1
 
     def refuse(self, why: str) -> Never:
@@ -125,7 +125,7 @@ class Level(SpecModel, ABC):
         raise InputError(f"{self.where}: {why}")
 
     def check(self, species: Iterable[str], kind: TargetKind) -> None:
-        """Make sure that the level can run here for these elements, before any job starts.
+        """Check that the level can run here for these elements, before any job starts.
 
         Args:
             species: element symbols.
@@ -144,10 +144,10 @@ class Level(SpecModel, ABC):
             self.refuse(f"{self.calculator} is for {self.kinds[0]}s, not for {kind}s")
 
     def check_varied_cell(self, lattice: str) -> None:
-        """Raise InputError if energies at this level do not compare between cells.
+        """Raise InputError if energies of this level are not comparable between cells.
 
         Args:
-            lattice: how the target's cell is described.
+            lattice: origin of the target's cell.
         """
         if not self.relax_cell:
             raise InputError(
@@ -156,24 +156,24 @@ class Level(SpecModel, ABC):
             )
 
     def for_element(self, *, in_box: bool, spin: bool) -> Self:
-        """Return the level as a chemical element needs it, with the same energies.
+        """Adapt the level to a chemical element, with comparable energies.
 
         Args:
-            in_box: whether the element is a molecule in a box, whose cell stays.
-            spin: whether it is magnetic.
+            in_box: whether the element is a molecule in a box of fixed size.
+            spin: whether the element is magnetic.
         """
         return self.model_copy(update={"relax_cell": not in_box})
 
     def data_sets(self, species: Iterable[str]) -> dict[str, str]:
-        """Return name and checksum of the files of parameters used, by element."""
+        """Return name and checksum of the parameter files used, by element."""
         return {}
 
     def estimate_memory_mb(self, atoms: Atoms) -> float:
-        """Return a lower estimate of the memory needed (MiB); 0 if there is none."""
+        """Return a lower estimate of the memory needed (MiB); 0 if unknown."""
         return 0.0
 
     def box(self, atoms: Atoms) -> Box | None:
-        """Return the box in which a molecule is computed; None where it stands free."""
+        """Return the box in which a molecule is computed; None for no box."""
         return None
 
     @abstractmethod
@@ -188,15 +188,15 @@ class Level(SpecModel, ABC):
         deadline: float | None = None,
         on_step: Callable[[int, float, float], None] | None = None,
     ) -> LoopResult:
-        """Relax ``start`` in this process; whatever happens on the way is a state.
+        """Relax ``start`` in this process; every outcome is a state.
 
         Args:
             start: positions (Å); periodic in three directions or in none.
-            folder: for the relaxation's files; where it does not exist, calculators keep none.
+            folder: folder of the relaxation's files; if it does not exist, none are written.
             charge: total charge (e).
-            earlier_steps: how many of the checkpoint's steps do not count for the budget.
-            checkpoint: frames are appended to it and, if it has some, it goes on from the last.
-            deadline: on ``time.monotonic``'s clock; no step that would pass it is begun.
+            earlier_steps: steps in the checkpoint that do not count for the budget.
+            checkpoint: receives the frames; the relaxation continues from its last frame.
+            deadline: in terms of ``time.monotonic``; no step that would pass it is started.
             on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
         """
 
@@ -204,36 +204,36 @@ class Level(SpecModel, ABC):
 class CalculatorLevel(Level):
     """A level whose energies and forces come from an ASE calculator."""
 
-    fmax: float = Field(0.05, gt=0, description="Converged when no force exceeds this (eV/Å)")
-    max_steps: int = Field(500, ge=0, description="Ionic steps at most; 0 only evaluates")
+    fmax: float = Field(0.05, gt=0, description="Largest force at convergence (eV/Å)")
+    max_steps: int = Field(500, ge=0, description="Maximum number of ionic steps; 0: single point")
     optimizer: OptimizerName = Field("BFGS", description="ASE optimizer")
 
     @property
     def steps_at_most(self) -> int:
-        """Ionic steps at most."""
+        """Maximum number of ionic steps."""
         return self.max_steps
 
     @property
     def remedies(self) -> Remedies:
-        """What to try, one on top of the other, where an SCF cycle does not converge."""
+        """Remedies, applied cumulatively, for an SCF cycle that does not converge."""
         return ()
 
     @property
     def has_stress(self) -> bool:
-        """Whether the calculator may have a stress."""
+        """Whether the calculator may provide a stress."""
         return True
 
     @property
     def keeps_restart_file(self) -> bool:
-        """Whether the calculator's state is written for a restart."""
+        """Whether the calculator's state is saved for a restart."""
         return False
 
     def world(self) -> Any:
-        """Return GPAW's processes, or None where there is but one."""
+        """Return GPAW's MPI communicator, None for a single process."""
         return None
 
     def frame(self, atoms: Atoms) -> SymmetryFrame | None:
-        """Return the origin and the symmetry of a crystal for the calculator, if it wants any."""
+        """Return origin and symmetry of a crystal for the calculator, None if it needs none."""
         return None
 
     @abstractmethod
@@ -241,7 +241,7 @@ class CalculatorLevel(Level):
         """Return an ASE calculator.
 
         Args:
-            atoms: tells periodic from not; may be given initial magnetic moments.
+            atoms: periodic or not; initial magnetic moments may be set on them.
             setup: charge, remedies, files.
         """
 
@@ -265,5 +265,5 @@ LEVELS = SpecRegistry(
     key="calculator",
 )
 
-#: A level as it stands in a spec: whatever is registered.
+#: A level in a spec: any registered kind.
 LevelSpec = Annotated[Level, LEVELS]

@@ -9,19 +9,19 @@ from ase import Atoms
 
 
 class Box(NamedTuple):
-    """A molecule's box: its edges, and where the molecule is put in it (Å)."""
+    """A molecule's box: edges, and shift of the molecule into it (Å)."""
 
     lengths: list[float]
     shift: list[float]
 
     @classmethod
     def around(cls, atoms: Atoms, vacuum: float, unit: float | None = None) -> Box:
-        """Return a box with at least so much vacuum on every side.
+        """Return a box with at least the given vacuum on every side.
 
         Args:
             atoms: the molecule.
             vacuum: Å.
-            unit: edges are multiples of this (Å), where it is given.
+            unit: edges are multiples of this (Å); None: no constraint.
         """
         low, high = atoms.positions.min(axis=0), atoms.positions.max(axis=0)
         lengths = high - low + 2 * vacuum

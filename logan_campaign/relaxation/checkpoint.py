@@ -1,7 +1,7 @@
 """Frames of a relaxation on disk, one appended per ionic step.
 
-ASE's trajectory format updates its count of frames last, so a frame that a kill cut short
-is not seen by the next reader.
+ASE's trajectory format updates its count of frames last, so readers ignore a frame that was
+truncated by a kill.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _INFO = "logan_campaign"
 
 
 class Frame(NamedTuple):
-    """One geometry with what was computed there."""
+    """One geometry with its computed properties."""
 
     positions: np.ndarray  # (n_atoms, 3) Å
     cell: np.ndarray  # (3, 3) Å; zero for molecules
     energy: float  # eV
     forces: np.ndarray  # (n_atoms, 3) eV/Å
-    stress: np.ndarray | None = None  # (6,) eV/Å³, Voigt order; where it was computed
+    stress: np.ndarray | None = None  # (6,) eV/Å³, Voigt order; None if not computed
 
 
 class Checkpoint:
@@ -33,7 +33,7 @@ class Checkpoint:
 
     Args:
         path: the file; it need not exist.
-        atoms: gives elements and periodicity.
+        atoms: provides elements and periodicity.
     """
 
     def __init__(self, path: Path, atoms: Atoms) -> None:
@@ -43,13 +43,13 @@ class Checkpoint:
 
     @property
     def restart_file(self) -> Path:
-        """Where a calculator keeps what it needs to go on: density and wave functions."""
+        """Path of the calculator's restart file: density and wave functions."""
         return self.path.with_suffix(".gpw")
 
     def load(self) -> tuple[list[Frame], dict[str, Any]]:
-        """Return the frames so far and what was noted with the last; empty if there are none.
+        """Return the frames and the note of the last one; empty if there are none.
 
-        A file that cannot be read, or belongs to other atoms, is put aside.
+        A file that cannot be read, or belongs to other atoms, is renamed.
         """
         if not self.path.exists():
             return [], {}
@@ -57,7 +57,7 @@ class Checkpoint:
             with TrajectoryReader(str(self.path)) as reader:
                 images = [reader[k] for k in range(len(reader))]
         except (InvalidULMFileError, OSError, ValueError, KeyError, IndexError):
-            # Killed while the header was written: nothing is lost but the first frame.
+            # Killed while writing the header: only the first frame is lost.
             images = []
         if not images or (images[0].numbers != self._atoms.numbers).any():
             self.path.replace(self.path.with_suffix(".damaged"))
@@ -75,7 +75,7 @@ class Checkpoint:
         return frames, dict(images[-1].info.get(_INFO, {}))
 
     def append(self, frame: Frame, note: dict[str, Any]) -> None:
-        """Write one frame and a JSON-able note, and hand both to the operating system."""
+        """Write and flush one frame and a note of JSON values."""
         if self._writer is None:
             self._writer = TrajectoryWriter(str(self.path), mode="a")
         atoms = Atoms(

@@ -1,4 +1,4 @@
-"""What can be known before a relaxation starts: elements and targets."""
+"""Checks before a relaxation starts: elements and targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refuse(where: str, why: str) -> Never:
 
 
 def atomic_number(where: str, symbol: str) -> int:
-    """Return an element's number; InputError for an unknown symbol."""
+    """Return an element's atomic number; InputError for an unknown symbol."""
     from ase.data import atomic_numbers
 
     number = atomic_numbers.get(symbol, 0)
@@ -30,11 +30,11 @@ def atomic_number(where: str, symbol: str) -> int:
 
 
 def load_target(target: str) -> Callable[..., Any]:
-    """Return what ``module:function`` or an entry point's name stands for.
+    """Return the callable of ``module:function`` or of an entry point's name.
 
     Raises:
-        InputError: if there is no such thing, it cannot be called, or it stands in a stored job
-            and nobody has said to trust it.
+        InputError: it does not exist, cannot be called, or is named by a stored job and not
+            trusted.
     """
     check_callable(target)
     module, _, attribute = target.partition(":")
@@ -43,7 +43,7 @@ def load_target(target: str) -> Callable[..., Any]:
         if not found:
             known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
             raise InputError(
-                f"no entry point {target!r} in {ENTRY_POINT_GROUP!r} (there are: "
+                f"no entry point {target!r} in {ENTRY_POINT_GROUP!r} (available: "
                 f"{', '.join(known) or 'none'}); else give 'module:function'"
             )
         return _callable(target, found[0].load())
@@ -51,7 +51,7 @@ def load_target(target: str) -> Callable[..., Any]:
         value: Any = importlib.import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except Exception as err:  # importing runs the module, which may raise anything
+    except Exception as err:  # importing a module may raise anything
         why = " ".join(str(err).split()) or type(err).__name__
         raise InputError(f"cannot load {target!r}: {why}") from err
     return _callable(target, value)
@@ -64,10 +64,10 @@ def _callable(target: str, value: Any) -> Callable[..., Any]:
 
 
 def check_target(where: str, target: str, kwargs: Mapping[str, Any]) -> None:
-    """Check that an ASE level's target exists and takes these arguments.
+    """Check that an ASE level's target exists and accepts the arguments.
 
     Raises:
-        InputError: if not.
+        InputError: it does not.
     """
     try:
         function = load_target(target)
@@ -77,5 +77,5 @@ def check_target(where: str, target: str, kwargs: Mapping[str, Any]) -> None:
         inspect.signature(function).bind(**kwargs)
     except TypeError as err:
         refuse(where, f"{target!r} does not take these kwargs: {err}")
-    except ValueError:  # built in C: no signature to compare with
+    except ValueError:  # implemented in C: no signature
         return

@@ -1,7 +1,7 @@
 """The ionic loop: one structure, one level, one state from the closed list.
 
-Knows ASE only. Runs in the caller's process for cheap calculators and in a worker process
-for the others; either way whatever a calculator raises ends as a state with its reason.
+Imports only ASE. Runs in the caller's process for cheap calculators and in a worker process
+for the others. Any exception of a calculator ends as a state with its reason.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
 from logan_campaign.relaxation.optimizers import OPTIMIZERS
 from logan_campaign.relaxation.symmetry import SymmetryFrame
 
-if TYPE_CHECKING:  # schemas imports pymatgen, which the worker process does without
+if TYPE_CHECKING:  # documents import pymatgen, which the worker process does not need
     from logan_campaign.core.documents import RelaxationState
 
-#: Remedies that change the energy itself; the others change the way to it.
+#: Remedies that change the energy; the others change only the convergence.
 CHANGE_ENERGY = frozenset({"smearing"})
 
-#: What FIRE carries from step to step. BFGS has its Hessian from the frames; the others start
-#: anew after an interruption.
+#: FIRE's state between steps. BFGS rebuilds its Hessian from the frames; the other optimizers
+#: are reset by an interruption.
 _FIRE_STATE = ("vel", "dt", "a", "Nsteps")
 
-#: Where a calculator writes its text, in the relaxation's folder.
+#: Log of the calculator in the relaxation's folder.
 LOG = "calculator.txt"
 
-#: What the user can do about each state; stands at the end of every reason.
+#: Advice to the user for each state, appended to every reason.
 ADVICE: dict[str, str] = {
-    "not_converged": "allow continuations, which go on from the final structure, or raise "
+    "not_converged": "allow continuations, which start from the final structure, or raise "
     "max_steps or max_time_s",
-    "scf_not_converged": "allow more SCF iterations, or smearing and spin where the level has "
+    "scf_not_converged": "allow more SCF iterations, or smearing and spin if the level has "
     "them, or leave it out",
-    "dissociated": "it is no single molecule at this level; relax from another start if unsure",
+    "dissociated": "it is not a single molecule at this level; try another start if unsure",
     "atoms_collided": "leave it out, or screen with a larger minimum distance",
     "cell_collapsed": "relax at fixed cell first, or leave it out",
     "calculator_crashed": "see the level's log in the job's folder; `logan-campaign doctor` checks "
@@ -57,7 +57,7 @@ ADVICE: dict[str, str] = {
 
 
 class CalculatorFailure(Exception):
-    """Something that the calculator raised; ``cause`` is what."""
+    """The calculator raised an exception, ``cause``."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(str(cause))
@@ -65,7 +65,7 @@ class CalculatorFailure(Exception):
 
 
 class _Guard:
-    """Stands between ASE and a calculator, so that its errors are told from ours."""
+    """Wraps a calculator, to distinguish its errors from ours."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._calculator = self._call(build)
@@ -76,7 +76,7 @@ class _Guard:
         try:
             return function(*args, **kwargs)
         except PropertyNotImplementedError:
-            raise  # ASE asks, and falls back on another property
+            raise  # ASE handles it and falls back on another property
         except Exception as err:  # a calculator may raise anything
             raise CalculatorFailure(err) from err
 
@@ -88,7 +88,7 @@ class _Guard:
         return float(energy)
 
     def write(self, path: Path) -> None:
-        # With the wave functions: GPAW starts anew from a file that has none.
+        # With wave functions: without them, GPAW starts from scratch.
         self._call(self._calculator.write, str(path), mode="all")
 
     def get_forces(self, atoms: Atoms) -> np.ndarray:
@@ -101,7 +101,7 @@ class _Guard:
         try:
             stress = np.array(self._call(self._calculator.get_stress, atoms), dtype=float)
         except PropertyNotImplementedError as err:
-            raise CalculatorFailure(err) from err  # nothing else could stand in for it
+            raise CalculatorFailure(err) from err  # there is no fallback
         if not np.isfinite(stress).all():
             raise CalculatorFailure(ArithmeticError("the stress is not finite"))
         return stress
@@ -112,23 +112,23 @@ class LoopResult(NamedTuple):
 
     state: RelaxationState
     reason: str
-    frames: list[Frame]  # the start and one per ionic step
+    frames: list[Frame]  # the start and one frame per ionic step
     elapsed_s: float  # over all starts
-    notes: dict[str, Any]  # remedies in force, box of a molecule
+    notes: dict[str, Any]  # active remedies, box of a molecule
 
 
 def with_advice(state: str, what: str) -> str:
-    """Return a reason: what happened and what to do, on one line."""
+    """Return a reason with advice, on one line."""
     return f"{' '.join(what.split())}: {ADVICE[state]}" if state in ADVICE else ""
 
 
 def precheck(atoms: Atoms, level: Level, limit_mb: float) -> LoopResult | None:
-    """Return the state of a start that no calculator need look at, or None.
+    """Return the state of a start that need not be computed, or None.
 
     Args:
         atoms: the start, without a box if it is a molecule.
         level: the level.
-        limit_mb: memory that may be used (MiB).
+        limit_mb: available memory (MiB).
     """
 
     def ended(state: RelaxationState, what: str) -> LoopResult:
@@ -182,7 +182,7 @@ class _Loop:
         self.written_at = self.began
         self.writing_s = 0.0
 
-        # Of several processes one reads and writes the files, and looks at the clock.
+        # Of several MPI processes, only the first reads and writes files and checks the time.
         self.world = level.world()
         self.master = self.world is None or self.world.rank == 0
         self.frames, note = self._agree(lambda: checkpoint.load() if checkpoint else ([], {}))
@@ -190,7 +190,7 @@ class _Loop:
         self.optimizer_state: dict[str, Any] = note.get("optimizer", {})
         self.remedies: list[str] = list(note.get("remedies", []))
         self.box = Box(**note["box"]) if note.get("box") else None
-        # fractional: it goes along with a cell that is relaxed
+        # fractional, so that it follows a relaxed cell
         self.origin = np.array(note.get("origin", [0.0, 0.0, 0.0]))
         self.atoms = start.copy()
         if self.frames:
@@ -204,7 +204,7 @@ class _Loop:
             self.atoms.positions += self._shift()
 
     def _agree(self, value: Callable[[], Any]) -> Any:
-        """Return what ``value()`` is for the first of the processes."""
+        """Return ``value()`` of the first MPI process."""
         if self.world is None:
             return value()
         from gpaw.mpi import broadcast
@@ -216,25 +216,25 @@ class _Loop:
         return max(len(self.frames) - 1, 0)
 
     def free_positions(self) -> np.ndarray:
-        """Positions (Å) in the frame of the start, whatever box and origin they stand in."""
+        """Positions (Å) in the frame of the start, without shifts of box and origin."""
         return self.atoms.positions - self._shift()
 
     def _shift(self) -> np.ndarray:
-        """By how much (Å) the calculator's atoms are away from those of the frames."""
+        """Shift (Å) of the calculator's atoms relative to the frames."""
         if self.box is not None:
             return np.array(self.box.shift)
         return np.asarray(self.origin @ self.atoms.cell.array)
 
     def _find_symmetry(self) -> None:
-        """Put a crystal's origin where the calculator sees most of its symmetry.
+        """Shift a crystal to the origin at which the calculator finds most symmetry.
 
-        Energy, forces and stress do not depend on it, and frames are kept where they were read.
+        Energy, forces and stress do not depend on it; frames keep their original positions.
         """
         if not self.periodic:
             return
         restart = self.checkpoint.restart_file if self.checkpoint else None
         if self._agree(lambda: restart is not None and restart.exists()):
-            return  # density and wave functions stand about the origin that they were made with
+            return  # density and wave functions keep the origin that they were computed with
         self.atoms.positions = self.free_positions()
         self.frame = self.level.frame(self.atoms)
         self.origin = np.zeros(3) if self.frame is None else self.frame.shift
@@ -322,13 +322,13 @@ class _Loop:
         positions = self.free_positions()
         cell = self.atoms.cell.array.copy() if self.periodic else np.zeros((3, 3))
         last = self.frames[-1] if self.frames else None
-        # The box's shift costs the last digits of what was read.
+        # The shift of the box changes the last digits of positions that were read.
         if (
             last is not None
             and np.allclose(positions, last.positions, rtol=0, atol=1e-9)
             and (np.allclose(cell, last.cell, rtol=0, atol=1e-9))
         ):
-            return  # the frame that we started from again
+            return  # the frame from which the relaxation was restarted
         frame = Frame(
             positions,
             cell,
@@ -355,7 +355,7 @@ class _Loop:
             self.on_step(self.n_steps, frame.energy, max_force(frame.forces))
 
     def _keep_wavefunctions(self) -> None:
-        """Write the calculator's restart file, unless that takes more than a tenth of the time."""
+        """Write the calculator's restart file, unless this takes over a tenth of the time."""
         level, checkpoint = self.level, self.checkpoint
         if checkpoint is None or not level.keeps_restart_file:
             return
@@ -374,7 +374,7 @@ class _Loop:
             self.checkpoint.restart_file.unlink(missing_ok=True)
 
     def _add_stress(self) -> None:
-        """Compute the stress of a crystal's last frame: it says how its fixed cell fits."""
+        """Compute the stress of a crystal's last frame at fixed cell."""
         if self.frames[-1].stress is not None:
             self.stress = self.frames[-1].stress.tolist()
             return
@@ -384,29 +384,29 @@ class _Loop:
         try:
             stress = np.array(self.atoms.get_stress())
         except (PropertyNotImplementedError, CalculatorFailure):
-            return  # not every ASE calculator has it, and nothing depends on it
+            return  # optional: not every ASE calculator provides it
         self.stress = stress.tolist()
 
     def _add_plain_energy(self) -> None:
         """Compute the last frame's energy without the remedies that change it.
 
-        Where that does not come to an end, none compares with those of other candidates.
+        If that fails, the energy is not comparable with those of other candidates.
         """
         if not CHANGE_ENERGY.intersection(self.remedies):
             return
         if self._out_of_time():
             return
-        self._forget_wavefunctions()  # they were made with other occupations
+        self._forget_wavefunctions()  # computed with other occupations
         helpful = [name for name in self.remedies if name not in CHANGE_ENERGY]
         plain = self.atoms.copy()
         try:
             plain.calc = self._calculator(helpful)
             self.plain_energy = float(plain.get_potential_energy())
         except CalculatorFailure:
-            return  # why the remedy was needed; the energy is marked
+            return  # as expected without the remedy; the energy is marked
 
     def _capture(self, optimizer: Optimizer) -> dict[str, Any]:
-        # With a cell filter the velocities refer to a strain from this process's start cell.
+        # With a cell filter, velocities are relative to the start cell of this process.
         if not isinstance(optimizer, FIRE) or self.level.relax_cell:
             return {}
         state = {name: getattr(optimizer, name) for name in _FIRE_STATE}
@@ -424,7 +424,7 @@ class _Loop:
                 setattr(optimizer, name, np.array(value) if name == "vel" and value else value)
 
     def _out_of_time(self) -> bool:
-        # The parent kills at the deadline: do not begin a step that cannot end before it.
+        # The parent kills at the deadline: do not start a step that cannot end before it.
         deadline = self.deadline
         if deadline is None:
             return False
@@ -445,7 +445,7 @@ class _Loop:
         return None
 
     def _remedy(self, cause: BaseException) -> tuple[RelaxationState, str] | None:
-        """Change something and return None, or return the state in which it ends."""
+        """Apply the next remedy and return None, or return the final state."""
         if self.optimizer is not None:
             self.optimizer_state = self._capture(self.optimizer)
         kind = classify(cause)
@@ -465,8 +465,8 @@ class _Loop:
                 f"no self-consistency after {self.n_steps} steps: {describe(cause)}{tried}",
             )
         if kind in ("symmetry", "boundary") and self.rebuilt_at != len(self.frames):
-            # Once per step: a new calculator finds the symmetry that is left, and a molecule
-            # that outgrew its box gets a new one.
+            # Once per step: a new calculator finds the remaining symmetry, and a molecule
+            # that has outgrown its box gets a new one.
             self.rebuilt_at = len(self.frames)
             self._forget_wavefunctions()
             if kind == "boundary" and self.box is not None:
@@ -482,11 +482,11 @@ class _Loop:
 
 
 def fault_at_rest(atoms: Atoms, start_volume: float | None) -> tuple[RelaxationState, str] | None:
-    """Say what is wrong with a geometry in which the forces vanish, if anything is.
+    """Return the fault of a stationary geometry as state and reason, or None.
 
     Args:
         atoms: the geometry.
-        start_volume: volume (Å³) before the cell was relaxed; None if it was not.
+        start_volume: volume (Å³) before the cell was relaxed; None at fixed cell.
     """
     if start_volume is not None and (problem := geometry.collapse(atoms, start_volume)):
         return "cell_collapsed", problem
@@ -505,7 +505,7 @@ def fell_apart(atoms: Atoms, *, at_rest: bool) -> tuple[RelaxationState, str] | 
 
 
 def classify(cause: BaseException) -> str:
-    """Return what kind of trouble a calculator's exception means."""
+    """Classify a calculator's exception."""
     names = {cls.__name__ for cls in type(cause).__mro__}
     text = str(cause)
     if "MemoryError" in names:
@@ -522,21 +522,21 @@ def classify(cause: BaseException) -> str:
 
 
 def describe(cause: BaseException) -> str:
-    """Return an exception as one short line without paths or addresses."""
+    """Return an exception as one short line, without paths or addresses."""
     text = " ".join(str(cause).split())
     name = type(cause).__name__
     return shorten(f"{name}: {text}" if text else name)
 
 
 def shorten(text: str, limit: int = 300) -> str:
-    """Return text that may stand in a document: one line, no folders, no credentials."""
+    """Return text that is safe to store: one line, no folders, no credentials."""
     text = re.sub(r"\b[a-zA-Z][\w+.-]*://\S+", "<address>", " ".join(text.split()))
     text = re.sub(r"(?:/[\w.@+-]+)+/(?=[\w.@+-])", "", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def max_force(forces: np.ndarray) -> float:
-    """Return the largest norm (eV/Å) among the forces on the atoms, shape (n_atoms, 3)."""
+    """Return the largest norm (eV/Å) of the forces, shape (n_atoms, 3)."""
     return float(np.linalg.norm(forces, axis=1).max(initial=0.0))
 
 

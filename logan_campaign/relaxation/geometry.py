@@ -1,4 +1,4 @@
-"""Plain geometry that decides over a relaxation's state: collisions, fragments, cells."""
+"""Geometric criteria for a relaxation's state: collisions, fragments, cells."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ase import Atoms
 from logan_campaign.geometry.lattice import heights, reduced_cell
 from logan_campaign.geometry.neighbours import BOND_FACTOR, closest_pair, find_bonds, neighbours
 
-#: Atoms closer than this sit on each other (Å).
+#: Atoms closer than this coincide (Å).
 COLLISION_DISTANCE = 0.3
-#: No two atoms that a calculator can be right about are closer than this multiple of the sum of
-#: their covalent radii: Cr2, the shortest of bonds by this measure, has 0.60.
+#: Atoms closer than this multiple of the sum of their covalent radii overlap unphysically: the
+#: shortest bond by this measure, Cr2, has 0.60.
 OVERLAP_FACTOR = 0.55
-#: Fragments that are further apart than this multiple will not come together again.
+#: Fragments further apart than this multiple will not recombine.
 FAR_FACTOR = 2.5
-#: No solid has less space per atom (Å³); diamond has 5.7, hydrogen at 250 GPa about 1.8.
+#: Least volume per atom of a solid (Å³); diamond has 5.7, hydrogen at 250 GPa about 1.8.
 MIN_VOLUME_PER_ATOM = 1.0
-#: A cell this flat holds no atom (Å).
+#: A cell flatter than this has no room for an atom (Å).
 MIN_CELL_HEIGHT = 0.7
 
 
 def collision(atoms: Atoms) -> str:
-    """Return which atoms sit on each other, periodic images included, or ''."""
+    """Describe atoms that coincide, periodic images included, or return ''."""
     near = neighbours(atoms.positions, atoms.cell.array, COLLISION_DISTANCE, atoms.pbc)
     if len(near.distance) == 0:
         return ""
@@ -33,12 +33,12 @@ def collision(atoms: Atoms) -> str:
 
 
 def overlap(atoms: Atoms) -> str:
-    """Return which atoms overlap as no bonded atoms do, periodic images included, or ''."""
+    """Describe atoms closer than any bond, periodic images included, or return ''."""
     return closest_pair(atoms, OVERLAP_FACTOR) or ""
 
 
 def fragments(atoms: Atoms, factor: float = BOND_FACTOR) -> list[str]:
-    """Return the formulas of the molecules that the atoms form; one if all hang together."""
+    """Return the formulas of the fragments of a molecule; one if all atoms are connected."""
     bonds = find_bonds(atoms.numbers, atoms.positions[None], None, factor)
     labels = bonds.pieces(1, len(atoms))[0]
     return sorted(atoms[labels == k].get_chemical_formula() for k in range(labels.max() + 1))
@@ -50,11 +50,11 @@ def cell_heights(atoms: Atoms) -> np.ndarray:
 
 
 def collapse(atoms: Atoms, reference_volume: float | None = None) -> str:
-    """Return what is wrong with a crystal's cell, or ''.
+    """Describe the fault of a crystal's cell, or return ''.
 
     Args:
         atoms: a periodic structure.
-        reference_volume: volume (Å³) before the cell was relaxed, if it was.
+        reference_volume: volume (Å³) before the cell was relaxed; None at fixed cell.
     """
     volume = abs(float(np.linalg.det(atoms.cell.array)))
     per_atom = volume / max(len(atoms), 1)

@@ -1,4 +1,4 @@
-"""Run a relaxation in a worker process: its crash, hang or hunger costs one candidate."""
+"""Run a relaxation in a worker process: a crash, hang or lack of memory costs one candidate."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from logan_campaign.relaxation.base import Level
 from logan_campaign.relaxation.checkpoint import Checkpoint
 from logan_campaign.relaxation.engine import LoopResult, shorten, with_advice
 
-#: A worker killed from outside is started again, until this many starts in a row brought
-#: no ionic step.
+#: A worker killed from outside is restarted, until this many consecutive starts have made no
+#: ionic step.
 MAX_STARTS_WITHOUT_STEP = 3
 
 _POLL_S = 0.5
@@ -36,7 +36,7 @@ _OUTSIDE_SIGNALS = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT
 
 
 def physical_memory_mb() -> int:
-    """Return this machine's memory (MiB), or what its control group may use of it."""
+    """Return the memory (MiB) of this machine, or the limit of its control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
@@ -61,7 +61,7 @@ def _environment(processes: int) -> dict[str, str]:
     environment = dict(os.environ)
     if processes > 1:
         environment["GPAW_MPI_BACKEND"] = "cgpaw"
-    # The worker imports what we can import, and is one process on one core.
+    # The worker has the same import path, and is one process on one core.
     environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
     environment.setdefault("OMP_NUM_THREADS", "1")
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -96,7 +96,7 @@ def _run_worker(
                 stdout=log,
                 stderr=log,
                 pass_fds=() if processes > 1 else (write_end,),
-                # The terminal's ^C is for the campaign, which decides about its workers.
+                # Ctrl-C reaches only the campaign, which stops its workers.
                 start_new_session=True,
                 env=_environment(processes),
             )
@@ -141,15 +141,15 @@ def _run_worker(
                     break
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+                os.killpg(process.pid, signal.SIGKILL)  # with all its children
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             if processes > 1:
                 os.close(write_end)
-                if process.returncode > 128:  # what mpiexec says of a process that was killed
+                if process.returncode > 128:  # mpiexec's exit code for a process that was killed
                     process.returncode = 128 - process.returncode
     assert usage is not None
-    # Linux hands the parent's own peak down to a new process: up to it, nothing is known.
+    # On Linux a new process inherits its parent's peak: values up to it mean nothing.
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if usage.ru_maxrss <= inherited:
         return _Exit(process.returncode, 0.0, timed_out, n_reports)
@@ -158,10 +158,10 @@ def _run_worker(
 
 
 def _progress_pipe(folder: Path, processes: int) -> tuple[int, int, str]:
-    """Return the two ends of a pipe and how the worker is told of it.
+    """Return the two ends of a pipe, and the argument that tells the worker of it.
 
-    ``mpiexec`` hands no open files down, so its processes get a pipe with a name. This
-    process then holds the writing end too, or reading would end before they have begun.
+    Processes of ``mpiexec`` inherit no open files, so they get a named pipe. This process then
+    also keeps the writing end open, or reading would end before they have started.
     """
     if processes == 1:
         read_end, write_end = os.pipe()
@@ -175,7 +175,7 @@ def _progress_pipe(folder: Path, processes: int) -> tuple[int, int, str]:
 
 
 def _last_words(log: Path) -> str:
-    """Return the line of a worker's log that says most about its end."""
+    """Return the most informative line of a worker's log."""
     try:
         lines = log.read_bytes()[-20000:].decode(errors="replace").splitlines()
     except OSError:
@@ -186,7 +186,7 @@ def _last_words(log: Path) -> str:
 
 
 def _judge(end: _Exit, folder: Path, memory_mb: int, n_idle_starts: int) -> tuple[str, str] | None:
-    """Return state and reason of a worker that left no result; None to start it again."""
+    """Return state and reason of a worker without result; None to restart it."""
     words = _last_words(folder / worker.LOG_OF_WORKER)
     if end.timed_out:
         return "timed_out", "the wall-time budget ended within one step"
@@ -219,17 +219,17 @@ def relax_isolated(
 ) -> LoopResult:
     """Relax ``start`` at ``level`` in a worker process.
 
-    A finished relaxation in ``folder`` is read, a broken one goes on from its last frame.
+    A finished relaxation in ``folder`` is read, an interrupted one continues from its last frame.
 
     Args:
         start: positions (Å); periodic in three directions or in none.
         level: the level.
         charge: total charge (e).
-        folder: belongs to this relaxation alone; made if absent.
+        folder: folder of this relaxation only; created if missing.
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
 
     Raises:
-        LoganCampaignError: if files in ``folder`` cannot be written.
+        LoganCampaignError: files in ``folder`` cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -249,8 +249,8 @@ def relax_isolated(
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     checkpoint = Checkpoint(folder / worker.TRAJECTORY, start)
     memory_mb = level.max_memory_mb or physical_memory_mb()
-    # Calculators on a GPU reserve far more addresses than there is memory: unless asked to,
-    # limit none but GPAW.
+    # Calculators on a GPU reserve far more address space than memory, so by default only GPAW
+    # is limited.
     limit_mb = memory_mb if level.max_memory_mb or level.limits_memory else 0
     began = time.monotonic()
     deadline = None if level.max_time_s is None else began + level.max_time_s
@@ -286,12 +286,12 @@ def relax_isolated(
 
 
 def take_over(before: Path, folder: Path) -> None:
-    """Begin a folder with what a relaxation whose budget ended has left in another.
+    """Copy the files of a relaxation whose budget ended to the folder of its continuation.
 
-    Nothing is done where there is nothing to take, or the folder has begun already.
+    Does nothing if there are no such files, or the folder is already in use.
 
     Raises:
-        LoganCampaignError: if files cannot be copied.
+        LoganCampaignError: files cannot be copied.
     """
     trajectory = before / worker.TRAJECTORY
     if folder.exists() or not trajectory.exists():
@@ -307,7 +307,7 @@ def take_over(before: Path, folder: Path) -> None:
             write_atomically(beside / worker.TAKEN_OVER, json.dumps(len(frames) - 1))
         beside.replace(folder)
     except InvalidULMFileError:
-        shutil.rmtree(beside, ignore_errors=True)  # killed before its first frame was whole
+        shutil.rmtree(beside, ignore_errors=True)  # killed before its first frame was complete
     except OSError as err:
         raise LoganCampaignError(f"cannot copy a relaxation's files: {err.strerror}") from err
 

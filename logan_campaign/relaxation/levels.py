@@ -1,4 +1,4 @@
-"""The levels of relaxation that come with the package, and how one is read."""
+"""The built-in levels of relaxation, and how to parse one."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ __all__ = [
     "parse_level",
 ]
 
-#: Return the level that plain data describe; pydantic.ValidationError if they describe none.
+#: Return the level that plain data describe; raise pydantic.ValidationError if invalid.
 parse_level = LEVELS.parse

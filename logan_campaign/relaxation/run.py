@@ -1,4 +1,4 @@
-"""Relax one structure at one level and say how it ended."""
+"""Relax one structure at one level and return the outcome."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RelaxationOutcome:
     """One relaxation; see :class:`logan_campaign.core.documents.RelaxationDoc` for the fields.
 
     ``trajectory`` holds positions (n, n_atoms, 3) Å, cell (n, 3, 3) Å, energy (n,) eV and
-    forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and where
-    the cell was relaxed stress (n, 6) eV/Å³. It is None, and so are energy and force, where
-    nothing was computed. ``energies_ev`` is the trajectory's energy; where remedies in force
-    change energies, ``energy_ev`` is that of the last frame without them. ``notes`` names the SCF
-    remedies in force and a molecule's box.
+    forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and stress
+    (n, 6) eV/Å³ if the cell was relaxed. It is None, and so are energy and force, if nothing was
+    computed. ``energies_ev`` is the trajectory's energy; if active remedies change energies,
+    ``energy_ev`` is that of the last frame without them. ``notes`` contains the active SCF
+    remedies and a molecule's box.
     """
 
     state: RelaxationState
@@ -45,9 +45,9 @@ class RelaxationOutcome:
     trajectory: dict[str, np.ndarray] | None
     notes: dict[str, Any] = field(default_factory=dict)
     comparable: bool = True
-    """Whether ``energy_ev`` is of the level's own settings: not where only a remedy gave one."""
+    """Whether ``energy_ev`` is of the level's settings, without remedies that change it."""
     stress: list[float] | None = None
-    """Stress of the last frame (eV/Å³, Voigt order); crystals, where it was computed."""
+    """Stress of a crystal's last frame (eV/Å³, Voigt order); None if not computed."""
     cpu_s: float = 0.0
     """Processor time (s) of this call, worker processes included."""
 
@@ -60,14 +60,14 @@ def _moved(structure: Molecule | Structure, frame: Any) -> Molecule | Structure:
 
 
 def relaxation_key(structure: Molecule | Structure, level: Level) -> str:
-    """Return the id of relaxing this structure at this level, whoever asks for it."""
+    """Return the content id of relaxing this structure at this level."""
     atoms = to_atoms(structure)
     return content_id(
         "relax",
         {
             "level": level.model_dump(mode="json", exclude={"candidates_per_job"}),
             "numbers": atoms.numbers.tolist(),
-            # Adding 0.0 turns -0.0, which JSON would keep, into 0.0.
+            # Adding 0.0 turns -0.0, which JSON would preserve, into 0.0.
             "positions": (np.round(atoms.positions, 8) + 0.0).tolist(),
             "cell": (np.round(atoms.cell.array, 8) + 0.0).tolist(),
             "periodic": bool(atoms.pbc.any()),
@@ -89,23 +89,23 @@ def relax(
 ) -> RelaxationOutcome:
     """Relax a molecule or crystal at one level.
 
-    Whatever happens on the way is a state of the outcome. An isolated level works in a
-    folder of its own below ``workdir``, named after structure and level: called again, it
-    goes on from the last frame there. To go on after a budget ended, relax with a new
-    ``workdir`` and the old one as ``before``; or, where that is gone, the outcome's structure.
+    Every outcome has a state. An isolated level works in a subfolder of ``workdir`` named after
+    structure and level: called again, it continues from the last frame there. To continue after
+    a budget has ended, call it with a new ``workdir`` and the old one as ``before``; if that is
+    gone, start from the outcome's structure.
 
     Args:
-        structure: the start; a ``Molecule`` stands free, a ``Structure`` is periodic.
+        structure: the start; a ``Structure`` is periodic, a ``Molecule`` is not.
         level: calculator, tolerances and budgets.
         workdir: folder for the files of isolated levels.
-        before: the ``workdir`` of a call with the same structure and level whose budget ended:
-            trajectory, optimizer and, with GPAW, density go on from there. Steps are then
-            counted on, but the budgets begin anew.
+        before: the ``workdir`` of a call with the same structure and level whose budget ended.
+            Trajectory, optimizer and, with GPAW, density continue from there; steps are counted
+            on, but the budgets start again.
 
     Raises:
-        StructureError: if the start is no structure (no atoms, NaN, partial occupation).
-        InputError: if the level is not for this kind of structure.
-        LoganCampaignError: if files cannot be written.
+        StructureError: the start is not a valid structure (no atoms, NaN, partial occupation).
+        InputError: the level does not support this kind of structure.
+        LoganCampaignError: files cannot be written.
     """
     atoms = to_atoms(structure)
     check_finite(atoms)
@@ -121,7 +121,7 @@ def relax(
     if result is None:
         key = relaxation_key(structure, level)
         folder = Path(workdir).absolute() / key
-        # A calculator that took this process along once does not get at it again.
+        # A calculator that crashed its process once is isolated from then on.
         marker = folder.with_suffix(".running")
         if level.isolate or marker.exists():
             if before is not None:
@@ -133,7 +133,7 @@ def relax(
 
 
 def _processor_time() -> float:
-    # not os.times: it counts in ticks of 10 ms, a few steps of methanol in xTB take less
+    # not os.times, whose resolution is 10 ms: a few steps of methanol in xTB take less
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -141,14 +141,14 @@ def _processor_time() -> float:
 def relax_here(
     atoms: Atoms, level: Level, *, charge: float, on_step: Any, folder: Path
 ) -> LoopResult:
-    """Relax in this process, where a level does without isolation.
+    """Relax in this process, for levels without isolation.
 
     Args:
         atoms: the start.
         level: the level.
         charge: total charge (e).
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
-        folder: for files, if the level has any; beside it stands a marker as long as it runs.
+        folder: for the level's files; a marker beside it exists while the relaxation runs.
     """
     marker = folder.with_suffix(".running")
     try:
@@ -171,7 +171,7 @@ def _outcome(
     frames = result.frames
     notes = dict(result.notes)
     stress = notes.pop("stress_ev_per_angstrom3", None)
-    changed = "plain_energy_ev" in notes  # a remedy that changes energies is in force
+    changed = "plain_energy_ev" in notes  # a remedy that changes energies is active
     plain = notes.pop("plain_energy_ev", None)
     if not frames:
         return RelaxationOutcome(

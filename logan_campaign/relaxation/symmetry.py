@@ -1,9 +1,9 @@
-"""A crystal's symmetry in the form in which GPAW can use it.
+"""A crystal's symmetry in a form that GPAW can use.
 
-GPAW itself finds operations that leave the origin where it is, and by default no others. A
-generated crystal's axes and centres are anywhere in its cell, so that next to nothing would be
-found. Here the origin goes to the point that most operations leave in place; the others are handed
-to GPAW with translations that are exact fractions, as its grid has to hold them.
+By default, GPAW finds only operations that leave the origin fixed. The axes and centres of a
+generated crystal can be anywhere in its cell, so that GPAW would find almost none. Here the origin
+is moved to the point that most operations leave fixed; the other operations are passed to GPAW
+with translations that are exact fractions, as its grid has to be compatible with them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _FRACTIONS = 24
 
 
 class SymmetryFrame(NamedTuple):
-    """Where to put the origin, and the operations about it; the identity is among them.
+    """Shift of the origin, and the operations about it, including the identity.
 
     Attributes:
         shift: (3,) fractional vector to be added to all atoms.
         rotations: (n, 3, 3) integer matrices W and
-        translations: (n, 3) w: with the atoms moved, fractional coordinates x become W x + w.
+        translations: (n, 3) w: after the shift, fractional coordinates x become W x + w.
     """
 
     shift: np.ndarray
@@ -32,7 +32,7 @@ class SymmetryFrame(NamedTuple):
     translations: np.ndarray
 
     def for_gpaw(self, tolerance: float) -> dict[str, object]:
-        """Return GPAW's ``symmetry``, whose matrices act on rows; ``tolerance`` in Å."""
+        """Return GPAW's ``symmetry`` argument, whose matrices act on rows; ``tolerance`` in Å."""
         return {
             "rotations": self.rotations.transpose(0, 2, 1).tolist(),
             "translations": self.translations.tolist(),
@@ -47,19 +47,19 @@ def symmetry_frame(
     tolerance: float,
     with_translations: bool,
 ) -> SymmetryFrame | None:
-    """Return the origin about which a crystal has most operations, and these.
+    """Return the origin about which a crystal has most operations, and the operations.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
         positions: (n_atoms, 3) Å.
-        cell: (3, 3) cell vectors as rows (Å).
-        tolerance: spglib's (Å).
-        with_translations: also return operations that move every point. Without effect where the
-            cell holds a smaller one: GPAW takes no pure translations.
+        cell: (3, 3) lattice vectors as rows (Å).
+        tolerance: spglib's tolerance (Å).
+        with_translations: also return operations that move every point. Ignored if the cell is not
+            primitive: GPAW accepts no pure translations.
 
     Returns:
-        None where spglib finds no symmetry, or operations that GPAW's matrices of -1, 0 and 1 do
-        not hold.
+        Origin and operations; None if spglib finds no symmetry, or operations with matrix elements
+        other than -1, 0 and 1, which GPAW does not support.
     """
     numbers, cell = np.asarray(numbers), np.asarray(cell, dtype=float)
     fractional = np.asarray(positions, dtype=float) @ np.linalg.inv(cell)
@@ -76,8 +76,8 @@ def symmetry_frame(
     steps = np.arange(_FRACTIONS) / _FRACTIONS
     standard = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     points = (standard - found.origin_shift) @ np.linalg.inv(found.transformation_matrix).T
-    points = np.vstack([np.zeros(3), points])  # the origin as it is, which wins where it is as good
-    # (n, points, 3): how far each operation takes each point, to whole cells
+    points = np.vstack([np.zeros(3), points])  # the present origin, preferred among equals
+    # (n, points, 3): displacement of each point by each operation, modulo lattice vectors
     moved = translations[:, None] + points @ (rotations - np.eye(3)).transpose(0, 2, 1)
     away = np.linalg.norm((moved - np.rint(moved)) @ cell, axis=-1)
     fixed = away < tolerance
@@ -88,6 +88,6 @@ def symmetry_frame(
     kept = fixed[:, best]
     if with_translations and primitive and near.all():
         kept = np.ones(len(rotations), dtype=bool)
-    # what stays in place to the tolerance gets no translation at all
+    # displacements within the tolerance are set to zero
     exact = np.where(fixed[:, best, None], 0.0, exact % 1.0)[kept]
     return SymmetryFrame(-points[best], rotations[kept], exact)

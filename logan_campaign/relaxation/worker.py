@@ -1,11 +1,11 @@
-"""The process in which an isolated relaxation runs.
+"""The worker process of an isolated relaxation.
 
 Started as ``python -m logan_campaign.relaxation.worker FOLDER PARENT_PID PROGRESS
 DEADLINE MEMORY_MB``; reads ``input.json`` in the folder, appends to ``relax.traj`` and
-leaves ``result.json``, written beside and renamed, when it is through. PROGRESS is an open
-file's number or the path of a pipe.
+writes ``result.json`` atomically at the end. PROGRESS is a file descriptor or the path of a
+pipe.
 
-Under ``mpiexec`` every process runs this; the first of them alone reads and writes.
+Under ``mpiexec`` every process runs this; only the first one reads and writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from logan_campaign.core.files import write_atomically
 EX_IOERR = 74
 
 INPUT, TRAJECTORY, RESULT = "input.json", "relax.traj", "result.json"
-#: How many steps were taken over from a job whose budget had ended.
+#: Number of steps taken over from a job whose budget ended.
 TAKEN_OVER = "earlier_steps.json"
 LOG_OF_WORKER = "worker.log"
 
@@ -43,12 +43,12 @@ def _die_with_parent(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=watch, daemon=True).start()
-    if os.getppid() != parent:  # it died before we could ask to be told
+    if os.getppid() != parent:  # the parent died before its death signal was requested
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _die_without(campaign: int) -> None:
-    """End this process when its ``mpiexec`` or the campaign does."""
+    """End this process when its ``mpiexec`` or the campaign ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -72,12 +72,12 @@ def _limit_memory(memory_mb: int) -> None:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     if sys.platform == "linux":
-        # If the kernel must choose, it shall take this process and not the campaign.
+        # If memory runs out, the kernel should kill this process, not the campaign.
         Path("/proc/self/oom_score_adj").write_text("800")
 
 
 def main(argv: list[str]) -> int:
-    """Run the relaxation that stands in a folder; return the exit code."""
+    """Run the relaxation described in a folder; return the exit code."""
     folder, parent, progress, deadline, memory_mb = argv
     parallel = not progress.isdigit()
     if parallel:
@@ -142,6 +142,6 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     if not sys.argv[3].isdigit():
-        sys.exit(code)  # MPI calls a process that leaves otherwise a crash
-    # GPAW's and libraries' finalisers have nothing left to say, and may hang or crash.
+        sys.exit(code)  # MPI reports any other exit as a crash
+    # Finalisers of GPAW and libraries are not needed, and may hang or crash.
     os._exit(code)

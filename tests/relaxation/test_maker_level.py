@@ -84,11 +84,11 @@ def test_a_vasp_maker_writes_its_inputs_and_a_missing_vasp_is_a_state(tmp_path):
     ("trouble", "state", "what"),
     [
         ("", "converged", ""),
-        ("unconverged", "not_converged", "task document says so"),
+        ("unconverged", "not_converged", "reported by the task document"),
         ("memory", "out_of_memory", "none left"),
         ("apart", "dissociated", "fell into"),
         ("no energy", "calculator_crashed", "no final energy"),
-        ("other atoms", "calculator_crashed", "other atoms"),
+        ("other atoms", "calculator_crashed", "atoms of the task document differ"),
     ],
 )
 def test_whatever_becomes_of_the_maker_is_a_state(foreign, trouble, state, what, tmp_path):
@@ -139,7 +139,10 @@ def test_modules_of_nested_objects_need_trust_where_the_maker_s_own_is_trusted(
         ({"target": "foreign:Nothing"}, "cannot load"),
         ({"kwargs": {"wrong": 1}}, "does not take these kwargs"),
         ({"target": "foreign:Cell"}, "no method 'make'"),
-        ({"kwargs": {"cell": {"@module": "foreign", "@class": "Cell", "x": 1}}}, "cannot be made"),
+        (
+            {"kwargs": {"cell": {"@module": "foreign", "@class": "Cell", "x": 1}}},
+            "cannot be created",
+        ),
     ],
 )
 def test_what_is_no_maker_is_refused_in_one_line(foreign, settings, message):

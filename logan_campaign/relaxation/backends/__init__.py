@@ -1,1 +1,1 @@
-"""What computes energies and forces: one module or folder per kind of level."""
+"""Calculators of energies and forces: one module or folder per kind of level."""

@@ -1,4 +1,4 @@
-"""Any ASE calculator, by the name of a function that makes it."""
+"""Any ASE calculator, by the name of a function that returns it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ASELevel(CalculatorLevel):
 
     Entry points are looked up in the group ``logan_campaign.calculators``. The target is
     called with ``kwargs`` and returns an ASE calculator: a spec with such a level runs code,
-    so it must come from someone you trust. ``kwargs`` are stored with every result; they
-    are no place for keys and passwords.
+    so it must come from someone you trust. ``kwargs`` are stored with every result and
+    must not contain keys or passwords.
     """
 
     calculator: Literal["ase"] = "ase"
     isolate: bool = Field(
         True,
-        description="Run in a process of its own: a crash or hang then costs one candidate",
+        description="Run in a separate process: a crash or hang then costs one candidate",
     )
     name: str = Field("ase", pattern=LEVEL_NAME, description="Name")
     target: str = Field(
@@ -40,10 +40,10 @@ class ASELevel(CalculatorLevel):
     )
 
     def check(self, species: Iterable[str], kind: TargetKind) -> None:
-        """Check that the target exists and takes the arguments. See :meth:`Level.check`."""
+        """Check that the target exists and accepts the arguments. See :meth:`Level.check`."""
         super().check(species, kind)
         check_target(self.where, self.target, self.kwargs)
 
     def make_calculator(self, atoms: Atoms, setup: Setup) -> Any:
-        """Return what the target makes. See :meth:`CalculatorLevel.make_calculator`."""
+        """Return the target's calculator. See :meth:`CalculatorLevel.make_calculator`."""
         return load_target(self.target)(**self.kwargs)

@@ -1,8 +1,8 @@
 """Any atomate2 or jobflow Maker as a level: its task document becomes a relaxation.
 
-The Maker's job, or all jobs of its flow, run one after the other in the relaxation's process and
-folder, with an in-memory store. To the campaign it is a relaxation as any other: with its budget
-of time and memory, in a batch, for reference energies or the hull, and with a state at its end.
+The Maker's job, or the jobs of its flow in sequence, run in the relaxation's process and folder
+with an in-memory store. For the campaign it is a relaxation like any other: with budgets of time
+and memory and a final state, in batches, for reference energies and for the hull.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
     from logan_campaign.relaxation.engine import LoopResult
 
-#: Where the Maker works, and its whole task document, in the relaxation's folder.
+#: The Maker's work directory, and its task document, in the relaxation's folder.
 ROOM, TASK = "maker", "task.json"
 
-#: What atomate2 and emmet call the same thing.
+#: Alternative names of the same field in atomate2 and emmet.
 _STRUCTURE = ("structure", "molecule", "mol_or_struct", "final_mol_or_struct", "optimized_molecule")
 _ENERGY = ("energy", "e_0_energy", "final_energy")
-#: Documents whose stress is in kbar, of the opposite sign.
+#: Documents whose stress is in kbar with the opposite sign.
 _IN_KBAR = ("atomate2.ase", "atomate2.forcefields", "emmet.core.tasks")
 #: Documents whose energies are in Hartree and forces in Hartree per Bohr.
 _ATOMIC_UNITS = ("emmet.core.qc_tasks", "emmet.core.qchem")
@@ -49,21 +49,21 @@ _STATES: dict[str, RelaxationState] = {
 class MakerLevel(Level):
     """Any Maker of atomate2 or jobflow whose ``make`` takes a structure: VASP, CP2K, FHI-aims, …
 
-    The Maker's own settings say how it relaxes. A spec with such a level runs code, so it must
-    come from someone you trust. ``kwargs`` are stored with every result; they are no place for
-    keys and passwords.
+    The Maker's settings determine the relaxation. A spec with such a level runs code, so it must
+    come from someone you trust. ``kwargs`` are stored with every result and must not contain keys
+    or passwords.
     """
 
     calculator: Literal["maker"] = "maker"
     name: str = Field("maker", pattern=LEVEL_NAME, description="Name")
     isolate: bool = Field(
         True,
-        description="Run in a process of its own: max_time_s and max_memory_mb hold for that only",
+        description="Run in a separate process; max_time_s and max_memory_mb need it",
     )
     max_time_s: float | None = Field(7200.0, gt=0, description="Wall-time budget (s); null: none")
     relax_cell: bool = Field(
         False,
-        description="Whether the Maker relaxes the cell of crystals; handed to Makers that have an "
+        description="Whether the Maker relaxes the cell of crystals; passed to Makers with an "
         "argument of that name",
     )
     target: str = Field(
@@ -76,15 +76,15 @@ class MakerLevel(Level):
     )
 
     def check(self, species: Iterable[str], kind: TargetKind) -> None:
-        """Check that the Maker is there and takes the arguments. See :meth:`Level.check`."""
+        """Check that the Maker exists and accepts the arguments. See :meth:`Level.check`."""
         super().check(species, kind)
         check_target(self.where, self.target, self.kwargs)
         try:
             maker = self.maker()
         except Exception as err:  # noqa: BLE001 - a Maker of anybody's may raise anything
-            self.refuse(f"{self.target!r} cannot be made: {' '.join(str(err).split())}")
+            self.refuse(f"{self.target!r} cannot be created: {' '.join(str(err).split())}")
         if not callable(getattr(maker, "make", None)):
-            self.refuse(f"{self.target!r} is no Maker: it has no method 'make'")
+            self.refuse(f"{self.target!r} is not a Maker: it has no method 'make'")
 
     def maker(self) -> Any:
         """Return the Maker."""
@@ -110,7 +110,7 @@ class MakerLevel(Level):
         deadline: float | None = None,
         on_step: Callable[[int, float, float], None] | None = None,
     ) -> LoopResult:
-        """Run the Maker; the frames of a checkpoint come first. See :meth:`Level.relax_atoms`."""
+        """Run the Maker; frames of a checkpoint are put first. See :meth:`Level.relax_atoms`."""
         from logan_campaign.relaxation import engine
 
         began = time.monotonic()
@@ -118,7 +118,7 @@ class MakerLevel(Level):
         before = float(note.get("elapsed_s", 0.0))
         atoms = _at(start, frames[-1]) if frames else start
         room = folder / ROOM
-        shutil.rmtree(room, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(room, ignore_errors=True)  # left by a process that was killed
         room.mkdir(parents=True)
         notes: dict[str, Any] = {"remedies": [], "box_angstrom": None}
         n_before = len(frames)
@@ -168,7 +168,7 @@ class MakerLevel(Level):
             CURRENT_JOB.job, CURRENT_JOB.store = outside
         task = find_and_resolve_references(flow.output, store, deserialize=False)
         if not isinstance(task, Mapping):
-            raise TypeError(f"{self.target} returns a {type(task).__name__}, no task document")
+            raise TypeError(f"{self.target} returns a {type(task).__name__}, not a task document")
         return task
 
 
@@ -176,14 +176,14 @@ def read_frames(task: Mapping[str, Any], start: Atoms) -> list[Frame]:
     """Return the ionic steps of a task document, the final structure last.
 
     Args:
-        task: as plain JSON.
-        start: where the Maker began; frames have its atoms in its order.
+        task: the document as plain JSON.
+        start: start of the relaxation; frames have its atoms in its order.
 
     Returns:
-        Frames; forces are NaN where the document has none.
+        Frames; forces are NaN if the document has none.
 
     Raises:
-        ValueError: the document has no energy or structure, or other atoms.
+        ValueError: the document has no energy or structure, or different atoms.
     """
     output = task.get("output") or {}
     final = {**task, **{k: v for k, v in output.items() if v is not None}}
@@ -219,7 +219,7 @@ def stress_of(task: Mapping[str, Any]) -> list[float] | None:
 
 
 def has_converged(task: Mapping[str, Any]) -> bool:
-    """Tell whether a task document says nothing else; one that came is taken for converged."""
+    """Return whether a task document is converged: yes unless it states otherwise."""
     state = task.get("state")
     state = state.get("value") if isinstance(state, Mapping) else state
     return task.get("is_force_converged") is not False and (
@@ -242,7 +242,7 @@ def _judged(
     if converged:
         return "converged", ""
     fmax = engine.max_force(frames[-1].forces)
-    return "not_converged", f"the task document says so after {len(frames) - 1} steps" + (
+    return "not_converged", f"reported by the task document after {len(frames) - 1} steps" + (
         "" if np.isnan(fmax) else f", fmax is {fmax:.3f} eV/Å"
     )
 
@@ -271,8 +271,8 @@ def _frame(step: Mapping[str, Any], start: Atoms, atomic_units: bool) -> Frame:
     structure = MontyDecoder().process_decoded(_first(step, _STRUCTURE))
     numbers = np.array(structure.atomic_numbers)
     if sorted(numbers) != sorted(start.numbers):
-        raise ValueError("the task document has other atoms than the start")
-    # programs sort atoms by element, and keep their order among those of one element
+        raise ValueError("the atoms of the task document differ from those of the start")
+    # programs sort atoms by element but keep the order within an element
     order = np.empty(len(numbers), dtype=int)
     order[np.argsort(start.numbers, kind="stable")] = np.argsort(numbers, kind="stable")
     forces = step.get("forces")

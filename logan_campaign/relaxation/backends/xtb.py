@@ -27,7 +27,7 @@ _REMEDIES: Remedies = (
 
 
 class XTBLevel(CalculatorLevel):
-    """GFN2-xTB through tblite; molecules only: tblite sees the Γ point, and has no crystals.
+    """GFN2-xTB through tblite; for molecules only: tblite has no k-points for crystals.
 
     C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019),
     doi:10.1021/acs.jctc.8b01176.
@@ -40,7 +40,7 @@ class XTBLevel(CalculatorLevel):
     name: str = Field("xtb", pattern=LEVEL_NAME, description="Name")
     max_time_s: float | None = Field(120.0, gt=0, description="Wall-time budget (s)")
     relax_cell: Literal[False] = Field(False, description="Molecules have no cell")
-    max_scf_iterations: int = Field(250, ge=1, description="SCF iterations at most")
+    max_scf_iterations: int = Field(250, ge=1, description="Maximum number of SCF iterations")
 
     @property
     def remedies(self) -> Remedies:
@@ -48,7 +48,7 @@ class XTBLevel(CalculatorLevel):
         return _REMEDIES
 
     def check(self, species: Iterable[str], kind: TargetKind) -> None:
-        """Check that tblite is there and knows the elements. See :meth:`Level.check`."""
+        """Check that tblite is installed and supports the elements. See :meth:`Level.check`."""
         super().check(species, kind)
         try:
             importlib.import_module("tblite.ase")

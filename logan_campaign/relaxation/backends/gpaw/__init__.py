@@ -1,4 +1,4 @@
-"""GPAW: the level, its calculator, and what is checked before it runs."""
+"""GPAW: the level, its calculator, and the checks before it runs."""
 
 from logan_campaign.relaxation.backends.gpaw.level import GPAWLevel, KPointDensity, Smearing
 

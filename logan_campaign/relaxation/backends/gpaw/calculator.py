@@ -1,4 +1,4 @@
-"""GPAW's arguments for a level, and the calculator."""
+"""The GPAW calculator of a level and its arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gpaw_parameters(
         level: the level.
         periodic: crystal (True) or molecule in a box (False).
         applied: names of the remedies in force.
-        frame: symmetry of a crystal whose atoms stand about that origin; None: GPAW looks itself.
+        frame: symmetry of a crystal shifted to that origin; None: GPAW determines it.
     """
     if level.mode == "pw":
         parameters: dict[str, Any] = {"mode": {"name": "pw", "ecut": level.ecut_ev}}
@@ -47,7 +47,7 @@ def gpaw_parameters(
         else:
             parameters["kpts"] = list(level.kpts)
     else:
-        # At the Γ point symmetry saves nothing, and breaks as soon as the atoms move.
+        # At the Γ point symmetry saves no time, and it breaks when the atoms move.
         parameters["symmetry"] = {"point_group": False}
     if level.spinpol:
         parameters["spinpol"] = True
@@ -72,8 +72,8 @@ def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
 
     Args:
         level: the level.
-        atoms: tells periodic from not; gets initial moments where the level wants spin.
-        setup: density and wave functions are taken from its restart file if it can be read.
+        atoms: periodic or not; receives initial magnetic moments if the level has spin.
+        setup: density and wave functions are read from its restart file if possible.
     """
     from gpaw import GPAW
 
@@ -87,7 +87,7 @@ def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
         except Exception:  # noqa: BLE001 - a file of another version fails in many ways
             setup.restart.unlink(missing_ok=True)
     if level.spinpol and not atoms.get_initial_magnetic_moments().any():
-        # A non-magnetic start is a stationary point that the SCF would never leave.
+        # The SCF cycle would never leave a non-magnetic start, which is a stationary point.
         atoms.set_initial_magnetic_moments(np.full(len(atoms), 1.0))
     periodic = bool(atoms.pbc.any())
     parameters = gpaw_parameters(
@@ -101,7 +101,7 @@ def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
 def estimate_memory_mb(level: GPAWLevel, atoms: Atoms) -> float:
     """Return a rough lower estimate of GPAW's memory (MiB), from its real-space grids.
 
-    Good to a factor of two or three: enough to refuse a 200 Å cell before it starts.
+    Accurate to a factor of two or three: enough to refuse a 200 Å cell in advance.
     """
     from ase.units import Bohr, Hartree
 

@@ -1,4 +1,4 @@
-"""What can be known before GPAW starts: functional, data sets, basis, processes."""
+"""Checks before GPAW starts: functional, data sets, basis, processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_gpaw(
     setups: str | Mapping[str, str] = "paw",
     setups_xc: str | None = None,
 ) -> None:
-    """Check that GPAW is there and has the functional, the data sets and the basis.
+    """Check that GPAW is installed with the functional, the data sets and the basis.
 
     Args:
         where: names the level in the error.
@@ -24,10 +24,10 @@ def check_gpaw(
         xc: functional, GPAW's or libxc's name.
         basis: name of the LCAO basis; None for plane waves.
         setups: kind of PAW data set, for all or per element.
-        setups_xc: functional that the data sets shall be made for; None chooses.
+        setups_xc: functional of the data sets; None: chosen automatically.
 
     Raises:
-        InputError: if something is missing.
+        InputError: something is missing.
     """
     try:
         from gpaw.basis_data import Basis
@@ -57,7 +57,7 @@ def check_gpaw(
         try:
             create_setup(symbol, functional, type=kind)
             if basis is not None:
-                # 'sz(dzp)' takes a part of the file of 'dzp'.
+                # 'sz(dzp)' uses part of the file of 'dzp'.
                 Basis.find(symbol, basis.rpartition("(")[2].rstrip(")"))
         except FileNotFoundError as err:
             missing = str(err).strip().splitlines()[0].removeprefix("Could not find required ")
@@ -75,21 +75,21 @@ def _functionals_with_data(symbol: str) -> str:
     from logan_campaign.relaxation.backends.gpaw.functionals import has_data_set
 
     found = [name for name in ("LDA", "PBE", "revPBE", "RPBE") if has_data_set(symbol, name)]
-    return f" (there is one for {', '.join(found)})" if found else ""
+    return f" (available for {', '.join(found)})" if found else ""
 
 
 def check_mpi(where: str, processes: int, *, one_k_point: bool) -> None:
-    """Check that GPAW can run on so many processes.
+    """Check that GPAW can run on a number of processes.
 
     Args:
         where: names the level in the error.
-        processes: how many are wanted.
-        one_k_point: whether it is plane waves at one k-point, where processes must share
-            the matrices: GPAW needs ScaLAPACK for that.
+        processes: number of processes.
+        one_k_point: whether plane waves at a single k-point are used, for which GPAW needs
+            ScaLAPACK to distribute the matrices.
 
     Raises:
-        InputError: if more than one is wanted and GPAW was built without MPI or what it needs
-            with it, or there is no ``mpiexec``.
+        InputError: more than one process is requested, but GPAW was built without MPI or
+            ScaLAPACK, or there is no ``mpiexec``.
     """
     if processes == 1:
         return

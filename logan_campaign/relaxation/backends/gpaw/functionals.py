@@ -1,9 +1,9 @@
-"""Which PAW data sets go with which functional.
+"""PAW data sets for each functional.
 
-GPAW looks for data sets that are called after the functional, and there are such for LDA,
-PBE, revPBE and RPBE only. For any other functional of libxc it needs to be told which to
-take; the frozen core and the projectors are then those of a neighbouring functional, a usual
-approximation whose error is that of the core's response.
+GPAW looks for data sets named after the functional; these exist only for LDA, PBE, revPBE and
+RPBE. For any other libxc functional, the data sets must be chosen explicitly. The frozen core
+and the projectors then come from a related functional, a common approximation that neglects the
+response of the core.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ import warnings
 from functools import cache
 from typing import Any
 
-#: Other names of functionals that have data sets of their own.
+#: Other names of functionals that have data sets.
 _ALIASES = {
     "LDA_X+LDA_C_PW": "LDA",
     "GGA_X_PBE+GGA_C_PBE": "PBE",
     "GGA_X_PBE_R+GGA_C_PBE": "revPBE",
     "GGA_X_RPBE+GGA_C_PBE": "RPBE",
 }
-#: Meta-GGAs that GPAW computes itself. Those of libxc need one built with --disable-fhc,
-#: which distributions do not do.
+#: Meta-GGAs implemented in GPAW. Those of libxc need a libxc built with --disable-fhc, which
+#: distributions do not provide.
 _OWN_META_GGAS = ("TPSS", "revTPSS", "M06-L")
 WITH_DATA_SETS = ("LDA", "PBE", "revPBE", "RPBE")
 
 
 def functional(xc: str, setups_xc: str | None = None) -> Any:
-    """Return GPAW's functional, which knows the data sets that go with it.
+    """Return GPAW's functional with the data sets to use.
 
     Args:
         xc: GPAW's or libxc's name.
-        setups_xc: functional whose data sets to take; None chooses.
+        setups_xc: functional of the data sets; None: chosen automatically.
 
     Raises:
-        Exception: what GPAW raises for a name that it does not know.
+        Exception: whatever GPAW raises for an unknown name.
     """
     with warnings.catch_warnings():
-        # of meta-GGAs, which are refused where it matters
+        # concerns meta-GGAs, which are refused by ``unusable``
         warnings.filterwarnings("ignore", "libxc should be compiled with --disable-fhc")
         return parameter(xc, setups_xc).functional(collinear=True)
 
 
 def parameter(xc: str, setups_xc: str | None = None) -> Any:
-    """Return what GPAW takes as ``xc``: the functional and the data sets that go with it."""
-    # GPAW takes half a second to import, and not everybody who reads levels has it.
+    """Return GPAW's argument ``xc``: the functional with its data sets."""
+    # Importing GPAW takes half a second, and levels can be read without it.
     from gpaw.dft import XC
 
     class XCWithDataSets(XC):
-        """A functional with data sets that were made for another one."""
+        """A functional with the data sets of another one."""
 
         def functional(self, **keywords: Any) -> Any:
             found = super().functional(**keywords)
@@ -62,7 +62,7 @@ def parameter(xc: str, setups_xc: str | None = None) -> Any:
 
 
 def unusable(functional: Any) -> str:
-    """Return why a functional that exists cannot be used in a relaxation, or ''."""
+    """Return why an existing functional cannot be used in a relaxation, or ''."""
     if functional.type not in ("LDA", "GGA", "MGGA", "HYB"):
         return f"GPAW has no forces for functionals of type {functional.type}"
     if functional.type == "MGGA" and functional.name not in _OWN_META_GGAS:
@@ -71,18 +71,18 @@ def unusable(functional: Any) -> str:
 
 
 def setups_name(xc: str, setups_xc: str | None = None) -> str:
-    """Return the functional whose data sets are taken."""
+    """Return the functional whose data sets are used."""
     return str(functional(xc, setups_xc).get_setup_name())
 
 
 @cache
 def data_sets(species: tuple[str, ...], kinds: tuple[str, ...], xc: str) -> dict[str, str]:
-    """Return name and md5 of the data set of each element, as GPAW's log has them.
+    """Return name and md5 of the data set of each element, as in GPAW's log.
 
     Args:
         species: element symbols.
         kinds: kind of data set of each, e.g. ``paw``.
-        xc: functional that the data sets were made for.
+        xc: functional of the data sets.
     """
     from gpaw.setup_data import search_for_file
 
@@ -92,18 +92,18 @@ def data_sets(species: tuple[str, ...], kinds: tuple[str, ...], xc: str) -> dict
         try:
             _, source = search_for_file(name)
         except (FileNotFoundError, RuntimeError):
-            continue  # what GPAW makes up itself, such as ghost atoms, has no file
+            continue  # data sets that GPAW generates, such as ghost atoms, have no file
         found[symbol] = f"{name} {hashlib.md5(source, usedforsecurity=False).hexdigest()}"
     return found
 
 
 def has_data_set(symbol: str, xc: str) -> bool:
-    """Return whether there is a PAW data set of that element for a functional."""
+    """Return whether an element has a PAW data set for a functional."""
     from gpaw.setup_data import search_for_file
 
     try:
         search_for_file(f"{symbol}.{xc}")
-    except (FileNotFoundError, RuntimeError):  # the second by GPAW before 26
+    except (FileNotFoundError, RuntimeError):  # RuntimeError: GPAW before 26
         return False
     return True
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from logan_campaign.relaxation.box import Box
     from logan_campaign.relaxation.symmetry import SymmetryFrame
 
-#: GPAW's own grid spacing in LCAO (Å), and what it rounds numbers of grid points to.
+#: GPAW's default grid spacing in LCAO (Å), and the factor that its grid-point counts share.
 DEFAULT_GRID_SPACING = 0.2
 GRID_MULTIPLE = 4
-#: k-points for the small cells of elements where a level has a mesh made for its own (Å⁻¹).
+#: k-point density (Å) for elements if the level has a mesh for the cells of candidates.
 _DENSE = 5.0
 
 #: See :data:`logan_campaign.relaxation.base.Remedies`.
@@ -36,9 +36,9 @@ REMEDIES: Remedies = (
 )
 PLANE_WAVES_ONLY = {"bands", "eigensolver"}
 
-#: Presets of :class:`GPAWLevel`; anything that the spec sets itself has the last word.
+#: Presets of :class:`GPAWLevel`; explicit settings of a spec override them.
 PRESETS: dict[str, dict[str, Any]] = {
-    # What the LoGAN paper relaxed crystals with; molecules are always at the Γ point.
+    # Settings of the LoGAN paper for crystals; molecules are always at the Γ point.
     "paper": {
         "mode": "pw",
         "ecut_ev": 400.0,
@@ -59,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_steps": 500,
     },
     # Converged to 1 meV/atom in energy differences, 1 meV/Å in forces and 0.2 GPa in stress for
-    # alpha quartz, whose oxygen is as hard as elements come: see docs/benchmarks/relaxation.md.
+    # alpha quartz, whose oxygen converges slowly: see docs/benchmarks/relaxation.md.
     "production": {
         "mode": "pw",
         "ecut_ev": 800.0,
@@ -73,7 +73,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class KPointDensity(SpecModel):
-    """k-points by density."""
+    """A k-point mesh by density."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -96,8 +96,8 @@ PositiveInt = Annotated[int, Field(ge=1, le=100)]
 class GPAWLevel(CalculatorLevel):
     """GPAW: a basis of atomic orbitals (``lcao``) or plane waves (``pw``).
 
-    Molecules stand in a box of their own with ``vacuum_angstrom`` on every side, are not
-    periodic and see the Γ point only, whatever ``kpts`` says.
+    Molecules are computed in a non-periodic box with ``vacuum_angstrom`` on every side and only at
+    the Γ point, whatever ``kpts`` is.
     """
 
     limits_memory: ClassVar[bool] = True
@@ -105,7 +105,7 @@ class GPAWLevel(CalculatorLevel):
     calculator: Literal["gpaw"] = "gpaw"
     name: str = Field("gpaw", pattern=LEVEL_NAME, description="Name")
     preset: Literal["paper", "screening", "production"] | None = Field(
-        None, description="Defaults for what is not set here"
+        None, description="Defaults of settings that are not given"
     )
     mode: Literal["lcao", "pw"] = Field("lcao", description="Basis")
     basis: str = Field("dzp", pattern=r"^[\w.+()-]+$", description="LCAO basis set")
@@ -114,12 +114,12 @@ class GPAWLevel(CalculatorLevel):
         None, gt=0.05, le=0.6, description="Real-space grid of LCAO (Å); null: GPAW's 0.2"
     )
     xc: str = Field(
-        "LDA", min_length=1, max_length=100, description="Functional, libxc's names too"
+        "LDA", min_length=1, max_length=100, description="Functional, GPAW's or libxc's name"
     )
     kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | KPointDensity = Field(
         (1, 1, 1), description="Monkhorst-Pack mesh or {density: …}; crystals only"
     )
-    smearing: Smearing | None = Field(None, description="Occupations; null: GPAW's default")
+    smearing: Smearing | None = Field(None, description="Smearing; null: GPAW's default")
     symmetry_tolerance: float = Field(1e-3, gt=0, description="Tolerance of symmetry (relative)")
     spinpol: bool = Field(False, description="Spin-polarised")
     vacuum_angstrom: float = Field(3.0, ge=1.0, le=20, description="Vacuum around molecules (Å)")
@@ -127,32 +127,32 @@ class GPAWLevel(CalculatorLevel):
     setups_xc: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9]+$",
-        description="Functional that the PAW data sets were made for; null: that of xc if there "
-        "are such, else LDA for an LDA and PBE for all others",
+        description="Functional of the PAW data sets; null: xc if it has data sets, else LDA for "
+        "an LDA and PBE for all others",
     )
     processes: int = Field(
         1, ge=1, le=4096, description="MPI processes; more than one needs a GPAW built with MPI"
     )
     keep_wavefunctions: bool = Field(
         True,
-        description="Keep density and wave functions beside the checkpoint until converged, so "
-        "that a restart goes on with them",
+        description="Keep density and wave functions until convergence, so that a restart "
+        "continues with them",
     )
     convergence: dict[Literal["energy", "density", "eigenstates", "forces"], float] = Field(
-        default_factory=dict, description="SCF criteria, GPAW's names and units"
+        default_factory=dict, description="SCF criteria with GPAW's names and units"
     )
-    max_scf_iterations: int = Field(333, ge=1, description="SCF iterations at most")
+    max_scf_iterations: int = Field(333, ge=1, description="Maximum number of SCF iterations")
     davidson_iterations: int | None = Field(
         None,
         ge=1,
         le=10,
-        # ids of relaxations are made from what is dumped: those from before this field stay
+        # ids of relaxations derive from the dump: omitted if null, the older ids stay
         exclude_if=lambda value: value is None,
         description="Davidson iterations per SCF iteration, plane waves only; null: GPAW's 2",
     )
-    max_steps: int = Field(1000, ge=0, description="Ionic steps at most; 0 only evaluates")
+    max_steps: int = Field(1000, ge=0, description="Maximum number of ionic steps; 0: single point")
     max_time_s: float | None = Field(7200.0, gt=0, description="Wall-time budget (s)")
-    isolate: bool = Field(True, description="Run in a process of its own")
+    isolate: bool = Field(True, description="Run in a separate process")
 
     @model_validator(mode="before")
     @classmethod
@@ -181,7 +181,7 @@ class GPAWLevel(CalculatorLevel):
 
     @classmethod
     def from_preset(cls, preset: str, **changes: Any) -> GPAWLevel:
-        """Return the level of a preset, with ``changes`` on top."""
+        """Return the level of a preset with ``changes`` applied."""
         return cls.model_validate({"name": preset, **changes, "preset": preset})
 
     @property
@@ -196,12 +196,12 @@ class GPAWLevel(CalculatorLevel):
 
     @property
     def keeps_restart_file(self) -> bool:
-        """Whether density and wave functions are written."""
+        """Whether density and wave functions are saved."""
         return self.keep_wavefunctions
 
     @property
     def remedies(self) -> Remedies:
-        """Damping, smearing and, in plane waves, more bands and another eigensolver."""
+        """Damping, smearing and, for plane waves, more bands and another eigensolver."""
         if self.mode == "pw":
             return REMEDIES
         return tuple(remedy for remedy in REMEDIES if remedy[0] not in PLANE_WAVES_ONLY)
@@ -223,24 +223,24 @@ class GPAWLevel(CalculatorLevel):
         checks.check_mpi(self.where, self.processes, one_k_point=one_k_point)
 
     def check_varied_cell(self, lattice: str) -> None:
-        """Refuse one mesh for all cells. See :meth:`Level.check_varied_cell`."""
+        """Refuse a fixed mesh for all cells. See :meth:`Level.check_varied_cell`."""
         super().check_varied_cell(lattice)
         if isinstance(self.kpts, tuple):
             raise InputError(
-                f"relax.levels: {self.name}: the target's cell is {lattice}, and one mesh "
-                "of k-points is fine in some cells and coarse in others, so that energies do "
-                "not compare: set 'kpts: {density: 2.0}' there"
+                f"relax.levels: {self.name}: the target's cell is {lattice}, and a fixed "
+                "k-point mesh has different densities in different cells, so that energies "
+                "are not comparable: set 'kpts: {density: 2.0}' there"
             )
 
     def for_element(self, *, in_box: bool, spin: bool) -> Self:
-        """Return the level with a dense mesh of k-points, and spin where the element needs it.
+        """Return the level with a dense k-point mesh, and spin if the element is magnetic.
 
-        The cell is relaxed where there is a stress. See :meth:`Level.for_element`.
+        The cell is relaxed if the level has a stress. See :meth:`Level.for_element`.
         """
         changes: dict[str, Any] = {"relax_cell": self.has_stress and not in_box}
         if in_box:
             changes["kpts"] = (1, 1, 1)
-        elif isinstance(self.kpts, tuple):  # made for the candidates' cell
+        elif isinstance(self.kpts, tuple):  # a mesh for the candidates' cells
             changes["kpts"] = KPointDensity(density=_DENSE)
         if spin:
             changes["spinpol"] = True
@@ -265,9 +265,9 @@ class GPAWLevel(CalculatorLevel):
     def box(self, atoms: Atoms) -> Box | None:
         """Return a molecule's box.
 
-        In LCAO its edges are multiples of what GPAW rounds the grid to, so that every
-        molecule of a campaign sees the same spacing: methanol in five orientations then
-        scatters by 4 meV, where boxes cut to measure gave 82 meV.
+        In LCAO its edges are multiples of GPAW's grid unit, so that all molecules of a campaign
+        have the same spacing: energies of methanol in five orientations then scatter by 4 meV,
+        instead of 82 meV in tight boxes.
         """
         from logan_campaign.relaxation.box import Box
 
@@ -282,10 +282,9 @@ class GPAWLevel(CalculatorLevel):
         return self.grid_spacing_angstrom or DEFAULT_GRID_SPACING
 
     def frame(self, atoms: Atoms) -> SymmetryFrame | None:
-        """Return the origin and the symmetry of a crystal for GPAW, None where there is none.
+        """Return origin and symmetry of a crystal for GPAW, None if there is none.
 
-        Operations with translations are for plane waves, whose grid GPAW fits to them; that of
-        LCAO has numbers of points of its own.
+        Operations with translations are used for plane waves only, whose grid GPAW adapts to them.
         """
         if not atoms.pbc.any():
             return None
@@ -300,7 +299,7 @@ class GPAWLevel(CalculatorLevel):
         )
 
     def world(self) -> Any:
-        """Return GPAW's processes, or None where there is but one."""
+        """Return GPAW's MPI communicator, None for a single process."""
         if self.processes == 1:
             return None
         from gpaw.mpi import world
