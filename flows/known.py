@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from jobflow import Maker, job
 
-from logan_campaign.core.arrays import pack_arrays, unpack_arrays
 from logan_campaign.core.documents import DATA_KEYS, StructureEntry, TrainingSetDoc
 from logan_campaign.core.errors import InputError
 from logan_campaign.flows.data import set_document
+from logan_campaign.flows.local.codec import pack, unpack
 from logan_campaign.flows.stages import stage
-from logan_campaign.geometry.structures import from_arrays, kind_of
 from logan_campaign.sources import LoadedSet
 
 # Characters of packed entries that may stand in a job's input: MongoDB refuses 16 MB.
 _MAX_PACKED = 8_000_000
-
-_TEXTS = ("id", "label", "formula", "smiles", "spacegroup", "energy_ev")
 
 
 @dataclass
@@ -60,16 +55,7 @@ def pack_entries(entries: Sequence[StructureEntry]) -> str:
     Raises:
         InputError: if that is too large for a job's input.
     """
-    structures = [entry.structure for entry in entries]
-    arrays = {
-        "sizes": np.array([len(s) for s in structures], dtype=np.int64),
-        "numbers": np.array([z for s in structures for z in s.atomic_numbers], dtype=np.int64),
-        "positions": np.concatenate([np.zeros((0, 3)), *(s.cart_coords for s in structures)]),
-        "texts": np.array(json.dumps([entry.model_dump(include=set(_TEXTS)) for entry in entries])),
-    }
-    if structures and kind_of(structures[0]) == "crystal":
-        arrays["cells"] = np.array([s.lattice.matrix for s in structures])
-    packed = pack_arrays(arrays)
+    packed = pack([entry.model_dump(mode="json") for entry in entries])
     if len(packed) > _MAX_PACKED:
         raise InputError(
             f"match.index holds {len(entries)} entries of the target's composition, too many "
@@ -82,17 +68,6 @@ def unpack_entries(packed: str) -> list[StructureEntry]:
     """Return the entries that :func:`pack_entries` packed.
 
     Raises:
-        LoganCampaignError: if the text is damaged.
+        ValueError: if the text is damaged.
     """
-    arrays = unpack_arrays(packed)
-    ends = np.cumsum(arrays["sizes"])
-    entries = []
-    for place, texts in enumerate(json.loads(str(arrays["texts"]))):
-        atoms = slice(ends[place] - arrays["sizes"][place], ends[place])
-        structure = from_arrays(
-            arrays["numbers"][atoms],
-            arrays["positions"][atoms],
-            arrays["cells"][place] if "cells" in arrays else None,
-        )
-        entries.append(StructureEntry(structure=structure, **texts))
-    return entries
+    return [StructureEntry.model_validate(entry) for entry in unpack(packed)]

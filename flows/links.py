@@ -27,13 +27,8 @@ class RoundLinks(BaseModel):
 
     def after(self, judged_by: str, target: int, models: list[str]) -> RoundLinks:
         """Return the links with one more round."""
-        return RoundLinks(
-            training=self.training,
-            known=self.known,
-            control=self.control,
-            rounds=[*self.rounds, judged_by],
-            models={**self.models, str(target): models},
-        )
+        rounds, latest = [*self.rounds, judged_by], {**self.models, str(target): models}
+        return self.model_copy(update={"rounds": rounds, "models": latest})
 
 
 class OpenFlow(Flow):

@@ -122,14 +122,10 @@ def between_levels(
     Returns:
         One verdict per candidate, in order.
     """
-    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
-    identity = Identity(known, matching, kind)
-    tolerance = matching.tolerance
-    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
-    items = _above_holes(items, verdicts)
+    identity, items, verdicts = _relaxed(candidate_ids, relaxations, known, matching, good_states)
     if window_ev_per_atom is not None:
         items = _within(items, window_ev_per_atom, verdicts)
-    _compare(items, identity, tolerance, verdicts)
+    _compare(items, identity, matching.tolerance, verdicts)
     return _in_order(verdicts, candidate_ids)
 
 
@@ -152,11 +148,8 @@ def classify(
 
     Arguments and order of results as in :func:`between_levels`.
     """
-    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
-    identity = Identity(known, matching, kind)
     tolerance = matching.tolerance
-    items, verdicts = _relaxed(candidate_ids, relaxations, identity, good_states)
-    items = _above_holes(items, verdicts)
+    identity, items, verdicts = _relaxed(candidate_ids, relaxations, known, matching, good_states)
     matches = [identity.known(item, tolerance) for item in items]
 
     by_entry: dict[tuple[str, str], list[int]] = {}
@@ -229,12 +222,15 @@ def _compare(
 def _relaxed(
     candidate_ids: Sequence[str],
     relaxations: Sequence[RelaxationDoc | None],
-    identity: Identity,
+    known: Sequence[KnownSet],
+    matching: MatchingSpec,
     good_states: Collection[RelaxationState],
-) -> tuple[list[Item], dict[str, Verdict]]:
-    """Return the usable relaxed structures, and verdicts on those that are not."""
+) -> tuple[Identity, list[Item], dict[str, Verdict]]:
+    """Return what tells structures apart, the usable ones, and verdicts on the others."""
     if len(relaxations) != len(candidate_ids):
         raise ValueError("one relaxation (or None) per candidate is needed")
+    kind = _kind([relaxation.structure for relaxation in relaxations if relaxation])
+    identity = Identity(known, matching, kind)
     items: list[Item] = []
     verdicts: dict[str, Verdict] = {}
     for candidate_id, relaxation in zip(candidate_ids, relaxations, strict=True):
@@ -253,11 +249,20 @@ def _relaxed(
             verdicts[candidate_id] = item.verdict("failed", reason)
             continue
         identity.describe(item)
-        if identity.kind == "molecule" and item.key is None:
+        if kind == "molecule" and item.key is None:
             verdicts[candidate_id] = item.verdict("failed", f"dissociated: {item.reason}")
             continue
         items.append(item)
-    return items, verdicts
+    return identity, _above_holes(items, verdicts), verdicts
+
+
+def _per_atom(items: Sequence[Item]) -> dict[str, float]:
+    """Return the energies (eV/atom) that compare with others, by candidate."""
+    return {
+        item.candidate_id: item.energy_ev / len(item.structure)
+        for item in items
+        if item.energy_ev is not None
+    }
 
 
 def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[Item]:
@@ -266,11 +271,7 @@ def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[It
     Minima of one composition lie within a few eV/atom of each other. One far below the others is
     an error of the calculator, and would rank as the best candidate.
     """
-    energies = {
-        index: item.energy_ev / len(item.structure)
-        for index, item in enumerate(items)
-        if item.energy_ev is not None
-    }
+    energies = _per_atom(items)
     if len(energies) < _FEWEST_FOR_HOLES:
         return list(items)
     values = np.array(list(energies.values()))
@@ -278,8 +279,8 @@ def _above_holes(items: Sequence[Item], verdicts: dict[str, Verdict]) -> list[It
     spread = float(median_abs_deviation(values, scale="normal"))
     depth = max(_HOLE_EV_PER_ATOM, _HOLE_SPREADS * spread)
     kept = []
-    for index, item in enumerate(items):
-        below = median - energies.get(index, median)
+    for item in items:
+        below = median - energies.get(item.candidate_id, median)
         if below <= depth:
             kept.append(item)
             continue
@@ -295,11 +296,7 @@ def _within(
     items: Sequence[Item], window_ev_per_atom: float, verdicts: dict[str, Verdict]
 ) -> list[Item]:
     """Return the items within an energy window, and add verdicts on the others."""
-    energies = {
-        item.candidate_id: item.energy_ev / len(item.structure)
-        for item in items
-        if item.energy_ev is not None
-    }
+    energies = _per_atom(items)
     lowest = min(energies.values(), default=0.0)
     kept = []
     for item in items:

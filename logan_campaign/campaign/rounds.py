@@ -19,15 +19,6 @@ from logan_campaign.campaign.target import Section, TargetSpec
 from logan_campaign.core.documents import RoundSummary
 from logan_campaign.selection.estimates import coverage, unseen
 
-__all__ = [
-    "LearnSpec",
-    "RoundsSpec",
-    "StopSpec",
-    "next_target",
-    "sightings",
-    "stop_reason",
-]
-
 
 class StopSpec(Section):
     """Stop rules; the first that applies ends the campaign. They can be changed during a run."""

@@ -68,11 +68,13 @@ def perceive(
     Returns:
         The graph, or None with a reason: never an exception for an odd geometry.
     """
+    return perceive_arrays(*_arrays(structure), identity, rough)
+
+
+def _arrays(structure: Geometry | Atoms) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(structure, Atoms):
-        numbers, positions = structure.numbers, structure.positions
-    else:
-        numbers, positions = np.array(structure.atomic_numbers), structure.cart_coords
-    return perceive_arrays(numbers, positions, identity, rough)
+        return structure.numbers, structure.positions
+    return np.array(structure.atomic_numbers), structure.cart_coords
 
 
 def perceive_arrays(
@@ -103,10 +105,7 @@ def bonded(structure: Geometry | Atoms) -> Chem.Mol:
     With bonds and their orders where it has a graph (also with the long bonds of an
     unrelaxed generated geometry); bare atoms where it has none. A cell is ignored.
     """
-    if isinstance(structure, Atoms):
-        numbers, positions = structure.numbers, structure.positions
-    else:
-        numbers, positions = np.array(structure.atomic_numbers), structure.cart_coords
+    numbers, positions = _arrays(structure)
     with rdBase.BlockLogs():
         joined = _joined(numbers, positions)[0] or _rough_molecule(numbers, positions)
         found = None if joined is None else with_valences(joined)
@@ -124,16 +123,11 @@ def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
         None if a geometry has no graph or the two graphs differ.
     """
     with rdBase.BlockLogs():
-        found = []
-        for structure in (first, second):
-            joined = _joined(np.array(structure.atomic_numbers), structure.cart_coords)[0]
-            if joined is None:
-                return None
-            found.append(joined)
-        if skeleton(found[0]) != skeleton(found[1]):
+        one, two = (_joined(*_arrays(structure))[0] for structure in (first, second))
+        if one is None or two is None or skeleton(one) != skeleton(two):
             return None
         # one drawing for both, or atoms of two drawings would not pair up
-        one, two = (_without_carbon_hydrogens(joined) for joined in found)
+        one, two = _without_carbon_hydrogens(one), _without_carbon_hydrogens(two)
         mirrored = Chem.Mol(one)
         mirrored.GetConformer().SetPositions(-one.GetConformer().GetPositions())
         return min(rdMolAlign.GetBestRMS(image, Chem.Mol(two)) for image in (one, mirrored))

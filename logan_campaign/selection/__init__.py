@@ -13,43 +13,22 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from logan_campaign.core.registry import SpecRegistry
-from logan_campaign.selection.base import (
-    CheapRelaxations,
-    DescriptorSettings,
-    Pool,
-    Selection,
-    SelectionBase,
-)
-from logan_campaign.selection.chart import Chart, chart, learned_coordination
-from logan_campaign.selection.diverse import DiverseSelection
-from logan_campaign.selection.framework import FrameworkSelection
-from logan_campaign.selection.keyed import PreRelaxation
-from logan_campaign.selection.kmeans import KMeansSelection, select_kmeans
-from logan_campaign.selection.molecular_graph import GraphSelection
-from logan_campaign.selection.ranking import CriticSelection, ScoreSelection
-
-__all__ = [
-    "STRATEGIES",
-    "Chart",
-    "CheapRelaxations",
-    "CriticSelection",
-    "DescriptorSettings",
-    "DiverseSelection",
-    "FrameworkSelection",
-    "GraphSelection",
-    "KMeansSelection",
-    "Pool",
-    "PreRelaxation",
-    "ScoreSelection",
-    "Selection",
-    "SelectionBase",
-    "SelectionSpec",
-    "chart",
-    "learned_coordination",
-    "select",
-    "select_kmeans",
-    "steps_of",
-]
+from logan_campaign.selection.base import CheapRelaxations as CheapRelaxations
+from logan_campaign.selection.base import DescriptorSettings as DescriptorSettings
+from logan_campaign.selection.base import Pool as Pool
+from logan_campaign.selection.base import Selection as Selection
+from logan_campaign.selection.base import SelectionBase as SelectionBase
+from logan_campaign.selection.chart import Chart as Chart
+from logan_campaign.selection.chart import chart as chart
+from logan_campaign.selection.chart import learned_coordination as learned_coordination
+from logan_campaign.selection.diverse import DiverseSelection as DiverseSelection
+from logan_campaign.selection.framework import FrameworkSelection as FrameworkSelection
+from logan_campaign.selection.keyed import PreRelaxation as PreRelaxation
+from logan_campaign.selection.kmeans import KMeansSelection as KMeansSelection
+from logan_campaign.selection.kmeans import select_kmeans as select_kmeans
+from logan_campaign.selection.molecular_graph import GraphSelection as GraphSelection
+from logan_campaign.selection.ranking import CriticSelection as CriticSelection
+from logan_campaign.selection.ranking import ScoreSelection as ScoreSelection
 
 STRATEGIES = SpecRegistry(
     "strategy",

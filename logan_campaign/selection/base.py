@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -107,17 +107,12 @@ class Pool:
 
     def take(self, rows: np.ndarray) -> Pool:
         """Return some of the structures as a pool."""
-        return Pool(
-            self.numbers,
-            self.positions[rows],
-            self.cells[rows],
-            self.periodic,
-            self.group[rows],
-            self.training,
-            self.models,
-            self.workdir,
-            self.fixed_cell,
-            {key: values[rows] for key, values in self._computed.items()},
+        return replace(
+            self,
+            positions=self.positions[rows],
+            cells=self.cells[rows],
+            group=self.group[rows],
+            _computed={key: values[rows] for key, values in self._computed.items()},
         )
 
     def moved(self, starts: dict[int, Atoms]) -> Pool:
@@ -130,17 +125,7 @@ class Pool:
             positions[row] = atoms.positions
             if self.periodic:
                 cells[row] = atoms.cell.array
-        return Pool(
-            self.numbers,
-            positions,
-            cells,
-            self.periodic,
-            self.group,
-            self.training,
-            self.models,
-            self.workdir,
-            self.fixed_cell,
-        )
+        return replace(self, positions=positions, cells=cells, _computed={})
 
 
 @dataclass

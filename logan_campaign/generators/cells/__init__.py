@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from logan_campaign.generators.cells.base import PostProcessing
-from logan_campaign.generators.cells.fixed import FixedCell
-from logan_campaign.generators.cells.symmetric import SymmetricCrystal, check_symmetry
-from logan_campaign.generators.cells.varied import VariedCell
+from logan_campaign.generators.cells.base import PostProcessing as PostProcessing
+from logan_campaign.generators.cells.fixed import FixedCell as FixedCell
+from logan_campaign.generators.cells.symmetric import SymmetricCrystal as SymmetricCrystal
+from logan_campaign.generators.cells.symmetric import check_symmetry as check_symmetry
+from logan_campaign.generators.cells.varied import VariedCell as VariedCell
 from logan_campaign.generators.target import Target
-
-__all__ = [
-    "FixedCell",
-    "PostProcessing",
-    "SymmetricCrystal",
-    "VariedCell",
-    "check_symmetry",
-    "post_processing",
-]
 
 
 def post_processing(target: Target) -> PostProcessing:
