@@ -1,4 +1,4 @@
-"""Which of the generated structures go on: few, and different from one another.
+"""Selection of a few diverse structures for relaxation.
 
 Every strategy is a model with a literal ``strategy`` and a ``select``; :data:`SelectionSpec` is
 what stands in a spec: one strategy, or a list of them in sequence. A new strategy is one module and
@@ -64,13 +64,13 @@ def steps_of(spec: SelectionSpec) -> list[Strategy]:
 def select(pool: Pool, spec: SelectionSpec, seed: int) -> Selection:
     """Pick structures by one strategy, or by several in sequence.
 
-    In a sequence each strategy picks from the picks of the one before, with what cheap
-    relaxations made of them, and a pick stands for all that its cluster's members stood for.
+    In a sequence, each strategy picks from the picks of the previous one, as changed by cheap
+    relaxations, and a pick represents everything that the members of its cluster represented.
 
     Args:
         pool: the structures to choose from.
         spec: strategies.
-        seed: seed of all that is random in them; the same arguments give the same picks.
+        seed: seed of all random choices; the same arguments give the same picks.
 
     Raises:
         InputError: a strategy finds nothing to pick from, or lacks what it needs.
@@ -90,7 +90,7 @@ def _picked(pool: Pool, selection: Selection) -> Pool:
 
 
 def _then(first: Selection, second: Selection) -> Selection:
-    """Return two selections in sequence as one; ``second`` chose from the picks of ``first``."""
+    """Combine two selections in sequence; ``second`` chose from the picks of ``first``."""
     labels = np.full(len(first.labels), -1)
     inside = first.labels >= 0
     labels[inside] = second.labels[first.labels[inside]]

@@ -1,4 +1,4 @@
-"""What every selection strategy takes and gives."""
+"""Input, output and base class of selection strategies."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class DescriptorSettings(SpecModel):
-    """Structure descriptor (paper eq. 8) that strategies compare structures by.
+    """Structure descriptor (paper eq. 8) by which strategies compare structures.
 
-    The defaults are those of the paper's filtering step, whatever the models use.
+    The defaults are those of the paper's filtering step, independent of the models.
     """
 
     radial: RadialBasis = "bessel"
@@ -46,13 +46,13 @@ class Pool:
     Attributes:
         numbers: (n_atoms,) atomic numbers.
         positions: (n, n_atoms, 3) Å.
-        cells: (n, 3, 3) cell vectors as rows (Å).
+        cells: (n, 3, 3) lattice vectors as rows (Å).
         periodic: crystals, or molecules in a box.
-        group: (n,) which model generated each.
-        training: training set; strategies that learn from it need it.
-        models: the ensemble; strategies that ask its critics need it.
+        group: (n,) index of the model that generated each.
+        training: training set, for strategies that use it.
+        models: the ensemble, for strategies that use its critics.
         workdir: folder for the files of cheap relaxations.
-        fixed_cell: the cell was given, not found.
+        fixed_cell: whether the cell was given.
     """
 
     numbers: np.ndarray
@@ -71,7 +71,7 @@ class Pool:
 
     @property
     def kind(self) -> TargetKind:
-        """What the structures are."""
+        """Kind of the structures."""
         return "crystal" if self.periodic else "molecule"
 
     def descriptors(self, settings: DescriptorSettings) -> np.ndarray:
@@ -89,7 +89,7 @@ class Pool:
         return self._computed[key]
 
     def critic_scores(self) -> np.ndarray:
-        """Return (n, n_models) what each model's critic says of each structure; computed once.
+        """Return the scores (n, n_models) of each model's critic, computed once.
 
         Lower looks more real; scales differ between critics.
         """
@@ -116,7 +116,7 @@ class Pool:
         )
 
     def moved(self, starts: dict[int, Atoms]) -> Pool:
-        """Return a pool in which some structures are replaced, by row."""
+        """Return a pool with some structures replaced, by row."""
         if not starts:
             return self
         positions = np.array(self.positions, dtype=np.float64)
@@ -130,7 +130,7 @@ class Pool:
 
 @dataclass
 class CheapRelaxations:
-    """Relaxations that a strategy did to judge structures."""
+    """Cheap relaxations of a strategy."""
 
     level: str
     n: int = 0
@@ -140,33 +140,33 @@ class CheapRelaxations:
 
 @dataclass
 class Selection:
-    """The picks, in the fixed order in which they go on, and what they stand for.
+    """The picks, in order, and the structures that they represent.
 
     ``n`` is the number of structures to choose from, ``k`` the number of picks.
     """
 
     indices: np.ndarray
-    """(k,) which structures were picked."""
+    """(k,) indices of the picked structures."""
     clusters: np.ndarray
     """(k,) cluster of each pick; clusters are numbered in the order of the picks."""
     represents: np.ndarray
-    """(k,) how many structures each pick stands for, itself included."""
+    """(k,) number of structures that each pick represents, itself included."""
     labels: np.ndarray
-    """(n,) cluster of every structure, -1 where it has none."""
+    """(n,) cluster of every structure, -1 for none."""
     strategies: list[str] = field(default_factory=list)
-    """(k,) what picked each: the strategy, or several joined by ' > '."""
+    """(k,) strategy of each pick, several joined by ' > '."""
     keys: list[str | None] = field(default_factory=list)
-    """(k,) the graph or net that each stands for, None where it stands for a cluster."""
+    """(k,) graph or net that each pick represents, None if it represents a cluster."""
     pca: np.ndarray | None = None
-    """(n, n_components) place of every structure in the map; NaN where it has none."""
+    """(n, n_components) position of every structure in the map, or NaN."""
     explained_variance: list[float] = field(default_factory=list)
-    """Share of the variance per component of the map."""
+    """Fraction of the variance per component of the map."""
     n_unusable: dict[str, int] = field(default_factory=dict)
-    """Structures passed over, per reason."""
+    """Number of skipped structures by reason."""
     starts: dict[int, Atoms] = field(default_factory=dict)
-    """Structures that were symmetrized or relaxed cheaply, by index: those go on instead."""
+    """Symmetrized or cheaply relaxed structures by index, used instead of the generated ones."""
     cheap: list[CheapRelaxations] = field(default_factory=list)
-    """Relaxations done on the way."""
+    """Cheap relaxations of the strategies."""
 
     @classmethod
     def of(
@@ -177,7 +177,7 @@ class Selection:
         keys: Sequence[str | None] | None = None,
         **more: Any,
     ) -> Selection:
-        """Return the selection in which pick ``i`` stands for all structures labelled ``i``."""
+        """Return the selection in which pick ``i`` represents all structures labelled ``i``."""
         k = len(indices)
         return cls(
             indices=np.asarray(indices, dtype=int),
@@ -204,7 +204,7 @@ class SelectionBase(SpecModel, ABC):
     Plugins name theirs in the entry-point group ``logan_campaign.strategies``.
     """
 
-    #: Kinds of target that the strategy is for.
+    #: Supported kinds of target.
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
     #: Whether it needs the training set, and the trained models.
     needs_training: ClassVar[bool] = False
@@ -224,10 +224,10 @@ class SelectionBase(SpecModel, ABC):
         """
 
     def check(self, species: Sequence[str], kind: TargetKind) -> None:
-        """Check before any job what needs more than the text.
+        """Check the strategy before any job runs.
 
         Raises:
-            InputError: one line that says what cannot work.
+            InputError: the strategy cannot work; one line.
         """
         if kind not in self.kinds:
             name = self.strategy

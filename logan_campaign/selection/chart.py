@@ -1,4 +1,4 @@
-"""The map that people look at: a PCA of all structures, picks and known structures in it."""
+"""The PCA map of all structures, picks and known structures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Chart(NamedTuple):
     """A PCA map.
 
     Attributes:
-        places: (n, n_components) the structures to choose from; NaN where they have no place.
-        known: (m, n_components) the known structures.
-        explained_variance: share of the variance per component.
+        places: (n, n_components) positions of the structures to choose from, or NaN.
+        known: (m, n_components) positions of the known structures.
+        explained_variance: fraction of the variance per component.
     """
 
     places: np.ndarray
@@ -32,13 +32,13 @@ class Chart(NamedTuple):
 def chart(
     pool: Pool, selection: Selection, steps: Sequence[SelectionBase], known: Sequence[Geometry]
 ) -> Chart:
-    """Return the map that the first strategy worked on, if it has a descriptor.
+    """Return the PCA map with the descriptor of the first strategy, if it has one.
 
-    Otherwise the map is that of the paper: its descriptor, two components.
+    Otherwise the map is that of the paper: its descriptor and two components.
 
     Args:
-        pool: the structures that were chosen from.
-        selection: what was chosen.
+        pool: the structures to choose from.
+        selection: the selection.
         steps: the strategies.
         known: known structures to place in the map.
     """
@@ -74,6 +74,6 @@ def learned_coordination(
     training: Sequence[Geometry],
     screened_by: CoordinationRanges | None,
 ) -> str:
-    """Return the coordination that was learned from the training set, for people."""
+    """Describe the coordination ranges of the training set."""
     told = next((said for step in steps if (said := step.learned(training))), "")
     return told or (screened_by.describe() if screened_by is not None else "")

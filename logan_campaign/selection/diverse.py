@@ -15,14 +15,14 @@ from logan_campaign.selection.kmeans import Projection
 class DiverseSelection(SelectionBase):
     """Settings of farthest-point sampling.
 
-    The first pick is the structure nearest to the mean, each further one the structure
-    farthest from all picks so far (Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5). Broken
-    structures are far from everything: this strategy belongs behind one that leaves them out.
+    The first pick is the structure nearest to the mean, each further pick the structure farthest
+    from all picks so far (Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5). Broken structures are
+    far from all others, so use this strategy after one that removes them.
     """
 
     strategy: Literal["diverse"] = "diverse"
     n_components: int | None = Field(
-        None, ge=1, le=50, description="PCA components to measure in; null: the whole descriptor"
+        None, ge=1, le=50, description="PCA components for distances; null: the whole descriptor"
     )
     standardise: bool = Field(False, description="Scale every feature to unit variance first")
     descriptor: DescriptorSettings = Field(
@@ -30,14 +30,14 @@ class DiverseSelection(SelectionBase):
     )
 
     def select(self, pool: Pool, seed: int) -> Selection:
-        """Pick the farthest points; nothing is random. See :meth:`SelectionBase.select`."""
+        """Pick the farthest points, deterministically. See :meth:`SelectionBase.select`."""
         described = np.asarray(pool.descriptors(self.descriptor), dtype=np.float64)
         usable = np.flatnonzero(np.isfinite(described).all(axis=1))
         if not len(usable):
             raise InputError(
                 f"nothing to select from: none of {len(pool)} structures has a finite descriptor"
             )
-        # distances in as many components as there are features are those of the features
+        # with as many components as features, distances equal those of the features
         points = Projection.of(
             described[usable], self.n_components or described.shape[1], self.standardise
         ).places(described[usable])
@@ -54,14 +54,14 @@ class DiverseSelection(SelectionBase):
 
 
 def farthest_points(points: np.ndarray, n_picks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return up to ``n_picks`` rows, no two at one place, and the nearest pick of each row.
+    """Return up to ``n_picks`` rows at distinct positions, and the nearest pick of each row.
 
     Args:
         points: (n, d), n at least 1.
-        n_picks: how many.
+        n_picks: number of picks.
     """
     extent = float(np.ptp(points, axis=0).max(initial=0.0)) or 1.0
-    same = (1e-9 * extent) ** 2  # nearer than this is the same place
+    same = (1e-9 * extent) ** 2  # closer points coincide
     centre = ((points - points.mean(axis=0)) ** 2).sum(axis=1)
     picks = [int(np.flatnonzero(centre <= centre.min() + same)[0])]
     distance = ((points - points[picks[0]]) ** 2).sum(axis=1)

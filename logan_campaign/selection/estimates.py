@@ -1,4 +1,4 @@
-"""How much has not been seen yet, from how often what was found has been seen.
+"""Estimates of the unseen part of a population from the counts of seen kinds.
 
 Chao's lower bound (doi:10.2307/4615964, in its bias-corrected form) and Good's coverage
 (doi:10.1093/biomet/40.3-4.237).
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 
 def unseen(counts: Iterable[int]) -> float:
-    """Return a lower bound on how many kinds have not been seen (Chao1, bias-corrected).
+    """Return a lower bound on the number of unseen kinds (Chao1, bias-corrected).
 
     Args:
-        counts: how often each kind has been seen; zeros are left out.
+        counts: number of sightings of each kind; zeros are ignored.
 
     >>> unseen([1, 1, 1, 2, 5])
     1.5
@@ -24,10 +24,10 @@ def unseen(counts: Iterable[int]) -> float:
 
 
 def coverage(counts: Iterable[int]) -> float:
-    """Return the estimated share of all sightings that fall on kinds seen before (Good-Turing).
+    """Return the estimated probability that the next sighting is of a seen kind (Good-Turing).
 
     Args:
-        counts: how often each kind has been seen.
+        counts: number of sightings of each kind.
 
     >>> coverage([1, 1, 2, 6])
     0.8

@@ -1,4 +1,4 @@
-"""Crystals: one representative per net of bonds whose coordination is that of known ones."""
+"""Crystals: one representative per net of bonds with known coordination numbers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _REPORT_EVERY = 500
 class FrameworkSelection(KeyedSelection):
     """Settings of framework selection.
 
-    Structures in which some atom has more or fewer neighbours than any in the training set are
-    left out; the others are grouped.
+    Structures with coordination numbers outside the range of the training set are skipped; the
+    others are grouped.
     """
 
     kinds: ClassVar[tuple[TargetKind, ...]] = ("crystal",)
@@ -39,8 +39,8 @@ class FrameworkSelection(KeyedSelection):
     strategy: Literal["framework"] = "framework"
     group_by: Literal["topology", "match"] = Field(
         "topology",
-        description="One representative per net topology, or per group of structures that "
-        "StructureMatcher holds for the same",
+        description="One representative per net topology, or per group of structures that are "
+        "equal for StructureMatcher",
     )
     tolerance: Tolerance = Field(
         "default", description="StructureMatcher's tolerances; 'match' only"
@@ -49,33 +49,33 @@ class FrameworkSelection(KeyedSelection):
         1.0,
         gt=0.5,
         le=1,
-        description="Share of the training set's atoms that the coordination ranges have to hold",
+        description="Fraction of the training set's atoms that the coordination ranges must cover",
     )
     bond_factor: float = Field(
         BOND_FACTOR,
         gt=0.8,
         le=2,
-        description="Atoms nearer than this many sums of covalent radii are bonded",
+        description="Atoms closer than this multiple of the sum of covalent radii are bonded",
     )
     symmetrize: float | None = Field(
         None,
         gt=0,
-        lt=1,  # not true, either
-        description="Give structures the symmetry that they have to this tolerance (Å); one "
-        "representative then stands for a net with a space group, and those with more "
-        "symmetry operations come first; a saddle point stays one in relaxations",
+        lt=1,  # also refuses true
+        description="Symmetrize structures within this tolerance (Å); each representative is then "
+        "for a net and space group, those with more symmetry operations first; relaxations cannot "
+        "leave a symmetric saddle point",
     )
 
     @model_serializer(mode="wrap")
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # ids of specs and of jobs' inputs rest on this form, which older ones have, too
+        # ids of specs and of job inputs depend on this form
         said: dict[str, Any] = handler(self)
         if said.get("symmetrize", 0) is None:
             del said["symmetrize"]
         return said
 
     def select(self, pool: Pool, seed: int) -> Selection:
-        """Pick representatives of nets, symmetric ones where that is asked for."""
+        """Pick representatives of nets, symmetrized if requested."""
         if self.symmetrize is None:
             return super().select(pool, seed)
         found: dict[int, Atoms] = {}
@@ -93,7 +93,7 @@ class FrameworkSelection(KeyedSelection):
                 progress.report("symmetrize", row, len(pool))
         selection = super().select(pool.moved(found), seed)
         picks = selection.indices.tolist()
-        # what a cheap relaxation has moved goes on from there
+        # cheaply relaxed structures start from their relaxed geometry
         selection.starts = {r: a for r, a in found.items() if r in picks} | selection.starts
         selection.strategies = [
             f"{strategy}, symmetrized" if row in found else strategy
@@ -111,12 +111,12 @@ class FrameworkSelection(KeyedSelection):
         return "coordination outside the training set's"
 
     def judge(self, pool: Pool) -> Judgement:
-        """Return the net of each structure, and how clear its bonds are."""
+        """Return the net of each structure and the clarity of its bonds."""
         if not pool.training:
             raise InputError("select: 'framework' needs the training set to learn from")
         ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
         n = len(pool)
-        # to 1.5 times as far, for the distance of the nearest atom that is not bonded
+        # up to 1.5 times the bonding distance, to find the nearest unbonded atom
         near = find_bonds(pool.numbers, pool.positions, pool.cells, 1.5 * self.bond_factor)
         bonds = near.shorter_than(self.bond_factor)
         fits = ranges.accepts(pool.numbers, count_neighbours(pool.numbers, bonds, n))
@@ -145,7 +145,7 @@ class FrameworkSelection(KeyedSelection):
 
 
 def _clarity(near: Bonds, factor: float, n: int) -> np.ndarray:
-    """Return (n,) nearest distance beyond the bonds over the longest bond."""
+    """Return (n,) the ratio of the nearest unbonded distance to the longest bond."""
     longest, beyond = np.zeros(n), np.full(n, 1.5 * factor)
     bonded = near.ratio < factor
     np.maximum.at(longest, near.structure[bonded], near.ratio[bonded])

@@ -1,9 +1,8 @@
-"""Strategies that know what a structure is before any relaxation: a graph, a net.
+"""Strategies that identify structures by a graph or net before any relaxation.
 
-Structures with the same key (molecular graph, net topology) are one group, and each group
-gives one representative, the one whose bonds leave least doubt. What has no key is in k-means
-clusters: their representatives are relaxed cheaply and judged again, or take the places that
-are left.
+Structures with the same key (molecular graph, net topology) form one group, represented by the
+structure with the clearest bonds. Structures without a key are clustered by k-means: their
+representatives are relaxed cheaply and identified again, or fill the remaining picks.
 """
 
 from __future__ import annotations
@@ -36,36 +35,36 @@ from logan_campaign.selection.base import (
 from logan_campaign.selection.estimates import unseen
 from logan_campaign.selection.kmeans import KMeansSelection
 
-#: Representatives of a graph or net that is in doubt.
+#: Representatives of an uncertain graph or net.
 _PER_DOUBT = 3
 
-#: Places that 'fill' gives away for each graph or net that is estimated to be missing.
+#: Number of picks by 'fill' for each graph or net estimated to be missing.
 _PER_MISSING = 3
 
 
 class PreRelaxation(SpecModel):
-    """A cheap relaxation of representatives of what has no key, to judge them again."""
+    """Cheap relaxation of structures without a key, to identify them again."""
 
     n: int = Field(
         50,
         ge=1,
         le=100_000,
-        description="Structures to relax: those of graphs or nets in doubt, then k-means "
-        "representatives of what has none",
+        description="Structures to relax: those of uncertain graphs or nets, then k-means "
+        "representatives of structures without one",
     )
     level: LevelSpec = Field(
         default_factory=lambda: XTBLevel(name="pre", fmax=0.1, max_steps=200),
-        description="Level, as under 'relax': any calculator",
+        description="Level with any calculator, as under 'relax'",
     )
 
 
 class Judgement(NamedTuple):
-    """What a strategy holds each of n structures for.
+    """Identification of n structures by a strategy.
 
     Attributes:
-        keys: (n,) graph or net; empty where there is none.
-        clarity: (n,) how little doubt there is about the bonds; larger is clearer.
-        rank: (n,) what comes before clarity and before how frequent a key is; larger comes first.
+        keys: (n,) graph or net; '' for none.
+        clarity: (n,) clarity of the bonds; larger is clearer.
+        rank: (n,) primary order, before clarity and frequency of keys; larger is first.
     """
 
     keys: np.ndarray
@@ -74,27 +73,27 @@ class Judgement(NamedTuple):
 
 
 class KeyedSelection(SelectionBase):
-    """What graph and framework selection share."""
+    """Base of graph and framework selection."""
 
     per_key: int = Field(1, ge=1, description="Representatives of each graph or net")
     doubt: float = Field(
         1.0,
         ge=0,
         le=2,
-        description="A graph or net is in doubt where in all of its structures some unbonded "
-        "atoms are closer than this many times the longest bond, both in sums of covalent radii: "
-        "up to three of its structures are picked or, with 'pre_relax', relaxed; 0: never",
+        description="A graph or net is uncertain if all of its structures have unbonded atoms "
+        "closer than this multiple of the longest bond, both in sums of covalent radii: up to "
+        "three of its structures are picked or, with 'pre_relax', relaxed; 0: never",
     )
     fill: bool = Field(
         True,
-        description="Give places that are left to k-means representatives of what has no graph or "
-        "net: three for each graph or net that is estimated to be missing (Chao1), all of "
-        "them where none was found; only without 'pre_relax'",
+        description="Fill remaining picks with k-means representatives of structures without "
+        "graph or net: three for each graph or net estimated to be missing (Chao1), all if none "
+        "was found; only without 'pre_relax'",
     )
     pre_relax: PreRelaxation | None = Field(
         None,
-        description="Relax k-means representatives of what has no graph or net, judge them "
-        "again, and take those that have become one that is still missing",
+        description="Relax k-means representatives of structures without graph or net, and pick "
+        "those that relax to a graph or net still missing",
     )
     n_components: int = Field(2, ge=1, le=50, description="k-means: PCA components")
     standardise: bool = Field(False, description="k-means: scale features to unit variance")
@@ -104,12 +103,12 @@ class KeyedSelection(SelectionBase):
 
     @abstractmethod
     def judge(self, pool: Pool) -> Judgement:
-        """Return what each structure is."""
+        """Identify each structure."""
 
     @property
     @abstractmethod
     def lacking(self) -> str:
-        """Reason for which a structure without key is passed over."""
+        """Reason for skipping a structure without key."""
 
     def select(self, pool: Pool, seed: int) -> Selection:
         """Pick representatives of groups, largest group first. See :meth:`SelectionBase.select`."""
@@ -125,7 +124,7 @@ class KeyedSelection(SelectionBase):
             labels[judged.keys == key] = len(picks)
             picks.append(rows[0])
             keys.append(key)
-        # further representatives stand for themselves alone
+        # further representatives represent only themselves
         for turn in range(1, max(self.per_key, _PER_DOUBT)):
             for key, rows in groups:
                 wanted = self.per_key if key not in doubtful else max(self.per_key, _PER_DOUBT)
@@ -153,15 +152,15 @@ class KeyedSelection(SelectionBase):
         return MapSettings(self.n_components, self.standardise, self.descriptor)
 
     def check(self, species: Sequence[str], kind: TargetKind) -> None:
-        """Check the level of the cheap relaxation too. See :meth:`SelectionBase.check`."""
+        """Also check the level of the cheap relaxation. See :meth:`SelectionBase.check`."""
         super().check(species, kind)
         if self.pre_relax is not None:
             self.pre_relax.level.check(species, kind)
 
     def _representatives(self, judged: Judgement) -> list[tuple[str, list[int]]]:
-        """Return the keys, that of most structures first, and their structures by clarity.
+        """Return the keys, most frequent first, and their structures by clarity.
 
-        A rank comes before both: that of a key is the highest of its structures.
+        Both are ordered by rank first; the rank of a key is the highest of its structures.
         """
         groups: dict[str, list[int]] = {}
         order = np.lexsort((np.arange(len(judged.keys)), -judged.clarity, -judged.rank))
@@ -174,11 +173,11 @@ class KeyedSelection(SelectionBase):
 
     def _clusters(self, pool: Pool, rows: np.ndarray, n: int, seed: int) -> Selection:
         settings = KMeansSelection(n_picks=n, **self.map_settings()._asdict())
-        pool.descriptors(self.descriptor)  # computed once, for all of the pool
+        pool.descriptors(self.descriptor)  # computed once for the whole pool
         return settings.select(pool.take(rows), seed)
 
     def _places(self, judged: Judgement, left: int) -> int:
-        """Return how many of the places left go to structures without key: where it may pay."""
+        """Return the number of remaining picks for structures without key."""
         if not self.fill:
             return 0
         counts = Counter(judged.keys[judged.keys != ""].tolist())
@@ -189,7 +188,7 @@ class KeyedSelection(SelectionBase):
     def _add_clusters(
         self, found: Selection, pool: Pool, without: np.ndarray, places: int, seed: int
     ) -> None:
-        """Fill up with k-means representatives of what has no key."""
+        """Fill remaining picks with k-means representatives of structures without key."""
         n = len(found.indices)
         clusters = self._clusters(pool, without, places, seed)
         labels = np.array(found.labels)
@@ -208,11 +207,11 @@ class KeyedSelection(SelectionBase):
     def _add_relaxed(
         self, found: Selection, pool: Pool, judged: Judgement, doubtful: set[str], seed: int
     ) -> None:
-        """Relax what is in doubt and representatives of what has no key; pick what is new."""
-        assert self.pre_relax is not None  # asked by the caller
+        """Relax uncertain structures and representatives without key; pick those that are new."""
+        assert self.pre_relax is not None  # checked by the caller
         without = np.flatnonzero(judged.keys == "")
         groups = self._representatives(judged)
-        # each stands for the structures of its cluster, or of its part of the group in doubt
+        # each represents the structures of its cluster, or of its part of the uncertain group
         stands_for: dict[int, np.ndarray] = {}
         for turn in range(_PER_DOUBT):
             for key, members in groups:
@@ -265,7 +264,7 @@ class KeyedSelection(SelectionBase):
         rows: np.ndarray,
         starts: dict[int, Atoms],
     ) -> Judgement:
-        """Judge relaxed structures beside settled ones; equal ones get the same key."""
+        """Identify relaxed structures together with certain ones; equal ones share a key."""
         known = np.array([row for _, row in settled], dtype=int)
         together = np.concatenate([known, rows])
         moved = {len(known) + k: starts[r] for k, r in enumerate(rows.tolist()) if r in starts}
@@ -277,7 +276,7 @@ class KeyedSelection(SelectionBase):
 
 
 def _append(found: Selection, longer: Selection) -> None:
-    """Take over a selection that begins with the same picks."""
+    """Adopt a selection that begins with the same picks."""
     n = len(found.strategies)
     found.strategies = [*found.strategies, *longer.strategies[n:]]
     found.indices, found.clusters = longer.indices, longer.clusters
@@ -287,14 +286,14 @@ def _append(found: Selection, longer: Selection) -> None:
 def _relax_all(
     pool: Pool, rows: np.ndarray, settings: PreRelaxation
 ) -> tuple[dict[int, Atoms], CheapRelaxations]:
-    """Relax structures one after the other; what fails has no result."""
+    """Relax structures in sequence; failed ones have no result."""
     cheap = CheapRelaxations(settings.level.name)
     relaxed: dict[int, Atoms] = {}
     for number, row in enumerate(rows.tolist()):
         outcome = relax(from_atoms(pool.atoms(row)), settings.level, workdir=pool.workdir)
         cheap.n += 1
-        cheap.cpu_s += outcome.cpu_s  # of the process in which it ran
-        # one that ran out of steps is judged too: its graph may be settled
+        cheap.cpu_s += outcome.cpu_s  # of the process that ran it
+        # unconverged structures are identified too: their graph may be certain
         if outcome.state in ("converged", "not_converged"):
             relaxed[row] = to_atoms(outcome.structure)
             cheap.n_converged += outcome.state == "converged"

@@ -1,4 +1,4 @@
-"""The paper's filter: PCA of the structure descriptors, k-means, nearest to each centroid."""
+"""Selection of the paper: PCA of structure descriptors, k-means, nearest to each centroid."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from logan_campaign.selection.base import (
     SelectionBase,
 )
 
-# Restarts of k-means; fixed, since scikit-learn's default is not.
+# Restarts of k-means; fixed, since scikit-learn's default may change.
 _N_INIT = 10
 
-# Points of the map nearer than this share of its extent are one point.
+# Points closer than this fraction of the extent of the map coincide.
 _SAME_POINT = 1e-9
 
 
@@ -29,7 +29,7 @@ class KMeansSelection(SelectionBase):
 
     strategy: Literal["kmeans"] = "kmeans"
     scope: Literal["union", "per_model"] = Field(
-        "union", description="Cluster all structures together, or those of each model apart"
+        "union", description="Cluster all structures together, or those of each model separately"
     )
     n_components: int = Field(2, ge=1, le=50, description="PCA components to cluster in")
     standardise: bool = Field(False, description="Scale every feature to unit variance first")
@@ -51,20 +51,20 @@ def select_kmeans(
 ) -> Selection:
     """Pick the structure nearest to each k-means centroid in the space of a PCA.
 
-    One PCA is made of all structures. With ``scope='per_model'`` every group is clustered
-    apart and gives ``n_picks`` structures. Where fewer distinct points exist than picks
-    were asked for, every distinct point gives one. Picks come by size of cluster, largest
-    first, then by index; the result depends on nothing but the arguments.
+    One PCA is fitted to all structures. With ``scope='per_model'`` every group is clustered
+    separately and gives ``n_picks`` structures. If there are fewer distinct points than
+    ``n_picks``, every distinct point gives one pick. Picks are ordered by size of cluster,
+    largest first, then by index. The result is deterministic.
 
     Args:
         descriptors: (n, n_features) structure descriptors (paper eq. 8); rows that are not
-            finite are passed over and counted.
-        groups: (n,) which model each structure comes from.
+            finite are skipped and counted.
+        groups: (n,) index of each structure's model.
         settings: strategy settings.
         seed: seed of the k-means initialisation.
 
     Raises:
-        InputError: if no row is finite.
+        InputError: no row is finite.
     """
     descriptors = np.asarray(descriptors, dtype=np.float64)
     groups = np.asarray(groups)
@@ -113,12 +113,12 @@ def select_kmeans(
 
 @dataclass(frozen=True)
 class Projection:
-    """A PCA that can place further structures in its map.
+    """A fitted PCA that can project further structures.
 
     Attributes:
-        mean, scale: (n_features,) what features are shifted and divided by.
-        components: (n_components, n_features) directions, zero where there are no more.
-        explained_variance: share of the variance per component.
+        mean, scale: (n_features,) shift and divisor of the features.
+        components: (n_components, n_features) directions, zero beyond the rank.
+        explained_variance: fraction of the variance per component.
     """
 
     mean: np.ndarray
@@ -128,7 +128,7 @@ class Projection:
 
     @classmethod
     def of(cls, features: np.ndarray, n_components: int, standardise: bool = False) -> Projection:
-        """Fit to (n, n_features) features; rows that are not finite are left out."""
+        """Fit to (n, n_features) features; rows that are not finite are ignored."""
         features = np.asarray(features, dtype=np.float64)
         features = features[np.isfinite(features).all(axis=1)]
         n_features = features.shape[1]
@@ -136,14 +136,14 @@ class Projection:
         scale = np.ones(n_features)
         if standardise and len(features):
             deviation = features.std(axis=0)
-            # Features that do not vary carry nothing; do not blow up their rounding errors.
+            # Do not amplify the rounding errors of constant features.
             varying = deviation > 1e-12 * max(1.0, float(np.abs(features).max()))
             scale = np.where(varying, deviation, np.inf)
         centred = (features - mean) / scale
         components = np.zeros((n_components, n_features))
         explained = [0.0] * n_components
         rank = min(n_components, *features.shape)
-        if rank and np.any(np.abs(centred) > 0):  # else all the same: one point
+        if rank and np.any(np.abs(centred) > 0):  # otherwise all structures are one point
             from sklearn.decomposition import PCA
 
             pca = PCA(
@@ -155,7 +155,7 @@ class Projection:
         return cls(mean, scale, components, explained)
 
     def places(self, features: np.ndarray) -> np.ndarray:
-        """Return the (n, n_components) places of structures; NaN for rows not finite."""
+        """Return the coordinates (n, n_components) of structures; NaN for rows not finite."""
         features = np.asarray(features, dtype=np.float64)
         finite = np.isfinite(features).all(axis=1)
         points = np.full((len(features), len(self.components)), np.nan)
@@ -164,7 +164,7 @@ class Projection:
 
 
 def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """Return cluster of each point and, per cluster, the row nearest to its centroid."""
+    """Return the cluster of each point, and the row nearest to each centroid."""
     extent = float(np.ptp(points, axis=0).max()) or 1.0
     distinct = np.unique(np.rint(points / (extent * _SAME_POINT)), axis=0, return_inverse=True)
     n_distinct = len(distinct[0])
@@ -175,7 +175,7 @@ def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, l
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    # One thread: sums over threads come out differently from one number of cores to another.
+    # One thread: sums over threads depend on the number of cores.
     with threadpool_limits(limits=1):
         model = KMeans(n_clusters=n_picks, n_init=_N_INIT, random_state=seed).fit(points)
     assigned = model.labels_.astype(int)
@@ -183,7 +183,7 @@ def _cluster(points: np.ndarray, n_picks: int, seed: int) -> tuple[np.ndarray, l
     for cluster, centroid in enumerate(model.cluster_centers_):
         rows = np.flatnonzero(assigned == cluster)
         distance = ((points[rows] - centroid) ** 2).sum(axis=1)
-        # The first of those equally near, to within rounding.
+        # Ties within rounding: the first.
         near = distance <= distance.min() + (extent * _SAME_POINT) ** 2
         nearest.append(int(rows[np.flatnonzero(near)[0]]))
     return assigned, nearest

@@ -14,15 +14,15 @@ from logan_campaign.selection.keyed import Judgement, KeyedSelection
 
 
 class GraphSelection(KeyedSelection):
-    """Settings of graph selection: bonds are perceived on the raw geometry."""
+    """Settings of graph selection; bonds are perceived on the generated geometry."""
 
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule",)
 
     strategy: Literal["graph"] = "graph"
     separated_charges: bool = Field(
         False,
-        description="Also pick graphs with separated charges (ylides, betaines), where the same "
-        "atoms have graphs without; nitro groups and the like have charges by notation only",
+        description="Also pick graphs with separated charges (ylides, betaines) if the same atoms "
+        "have graphs without; formal charges of nitro groups and the like do not count",
     )
 
     @property
@@ -31,7 +31,7 @@ class GraphSelection(KeyedSelection):
         return "no valid molecular graph"
 
     def judge(self, pool: Pool) -> Judgement:
-        """Return SMILES and clarity of each structure's bonds."""
+        """Return SMILES and clarity of bonds of each structure."""
         graphs = pool_graphs(pool.numbers, pool.positions)
         keys = graphs.smiles if self.separated_charges else graphs.preferred()
         return Judgement(keys, graphs.clarity, np.zeros(len(pool)))

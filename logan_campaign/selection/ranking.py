@@ -1,4 +1,4 @@
-"""Strategies that rank: by the ensemble's critics, or by a function of the user's."""
+"""Strategies that rank structures by the ensemble's critics or by a user's function."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.checks import load_target
 from logan_campaign.selection.base import Pool, Selection, SelectionBase
 
-# Structures handed to a user's function at a time, to bound memory.
+# Structures per call of a user's function, to bound memory.
 _CHUNK = 1000
 
 
 class CriticSelection(SelectionBase):
-    """Take what the ensemble's critics hold for the most real.
+    """Pick the structures that the ensemble's critics rate as most realistic.
 
-    Scores of different critics have different scales; each critic's ranks are used, and the
-    mean over the critics of all other models. A model's own critic is asked only where there is
-    no other: its generator was trained to please it.
+    Scores of different critics have different scales, so the ranks of each critic are averaged over
+    the critics of all other models. A model's own critic, against which its generator was trained,
+    is used only if there is no other.
     """
 
     needs_models = True
@@ -40,11 +40,11 @@ class CriticSelection(SelectionBase):
 
 
 def mean_rank_of_others(ranks: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return (n,) mean ranks over all critics but the one of a structure's own model.
+    """Return the mean ranks (n,) over all critics except that of a structure's own model.
 
     Args:
-        ranks: (n_models, n) rank that each critic gives each structure.
-        group: (n,) model that generated each structure.
+        ranks: (n_models, n) rank of each structure by each critic.
+        group: (n,) index of the model that generated each structure.
     """
     if len(ranks) == 1:
         return np.asarray(ranks[0])
@@ -53,7 +53,7 @@ def mean_rank_of_others(ranks: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 class ScoreSelection(SelectionBase):
-    """Take what a function of the user's says: as a ranking or as a filter.
+    """Rank or filter structures by a user's function.
 
     The function is called with a list of ASE ``Atoms`` and ``kwargs``, and returns one number
     per structure. A spec with this strategy runs code: it must come from someone you trust.
@@ -68,8 +68,8 @@ class ScoreSelection(SelectionBase):
     )
     keep: Literal["lowest", "highest", "true"] = Field(
         "lowest",
-        description="'lowest' or 'highest': the n_picks best; 'true': a filter that passes all "
-        "structures for which the function returns a true value, and n_picks does not apply",
+        description="'lowest' or 'highest': the n_picks best; 'true': a filter that picks all "
+        "structures for which the function returns a true value, regardless of n_picks",
     )
 
     def select(self, pool: Pool, seed: int) -> Selection:
@@ -94,13 +94,13 @@ class ScoreSelection(SelectionBase):
         return best("score", values if self.keep == "lowest" else -values, self.n_picks, reasons)
 
     def check(self, species: Sequence[str], kind: TargetKind) -> None:
-        """Check that the function is there. See :meth:`SelectionBase.check`."""
+        """Check that the function exists. See :meth:`SelectionBase.check`."""
         super().check(species, kind)
         try:
             signature = inspect.signature(load_target(self.target))
         except InputError as err:
             raise InputError(f"select: {err}") from err
-        except ValueError:  # built in C: no signature to compare with
+        except ValueError:  # implemented in C: no signature
             return
         try:
             signature.bind([], **self.kwargs)
@@ -125,10 +125,10 @@ class ScoreSelection(SelectionBase):
 def best(
     strategy: str, values: np.ndarray, n_picks: int, reasons: dict[str, int] | None = None
 ) -> Selection:
-    """Return the ``n_picks`` lowest values, in order; equal ones in the order of the pool.
+    """Return the indices of the ``n_picks`` lowest values; ties in the order of the pool.
 
     Raises:
-        InputError: if none is a number.
+        InputError: no value is a number.
     """
     order = np.argsort(values, kind="stable")
     order = order[~np.isnan(values[order])][:n_picks]
@@ -138,7 +138,7 @@ def best(
 
 
 def _alone(strategy: str, picks: np.ndarray, n: int, reasons: dict[str, int]) -> Selection:
-    """Return picks that stand for nothing but themselves."""
+    """Return picks that represent only themselves."""
     labels = np.full(n, -1)
     labels[picks] = np.arange(len(picks))
     return Selection.of(strategy, picks, labels, n_unusable=reasons)

@@ -1,10 +1,9 @@
-"""Implausible geometry, named by reason.
+"""Screening for implausible geometry, with a reason for each rejection.
 
-Generated structures are rough, and the relaxation that follows repairs stretched and
-squeezed bonds. The default limits keep whatever it would repair and turn away only what
-it could not: atoms on top of each other, atoms far from all others, molecules in pieces.
-(Of raw C3H8O samples whose parts hang together only at 2.0 to 2.5 times the sum of covalent
-radii, 19 of 30 became a proper isomer with GFN2-xTB; at 1.8 to 2.0 times, 24 of 30.)
+Generated structures are rough, and relaxation repairs stretched and compressed bonds. The default
+limits reject only geometries that it cannot repair: overlapping atoms, isolated atoms, fragmented
+molecules. (Of generated C3H8O samples that are connected only at 2.0 to 2.5 times the sum of
+covalent radii, 19 of 30 relaxed to a proper isomer with GFN2-xTB; at 1.8 to 2.0 times, 24 of 30.)
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from logan_campaign.geometry.molecular_graphs import pool_graphs
 from logan_campaign.geometry.neighbours import Bonds, find_bonds
 from logan_campaign.geometry.structures import closest_collision, to_atoms
 
-#: 'training' as limits of the volume per atom: the training set's, and this share beyond.
+#: The volume range 'training' is that of the training set, widened by this fraction.
 VOLUME_MARGIN = 0.1
 
-# Structures whose bonds are held at a time, to bound memory.
+# Structures per batch, to bound memory.
 _CHUNK = 1024
 
 
 class ScreeningReason(IntEnum):
-    """Why a structure is turned away; the first that holds is the one given."""
+    """Reasons for rejection; the first that applies is reported."""
 
     PLAUSIBLE = 0
     NOT_FINITE = 1
@@ -48,7 +47,7 @@ class ScreeningReason(IntEnum):
 
     @property
     def text(self) -> str:
-        """The reason as people read it, which opens every reason; empty where plausible."""
+        """The text with which every reason begins; '' for plausible structures."""
         return "" if self is ScreeningReason.PLAUSIBLE else self.name.lower().replace("_", " ")
 
 
@@ -56,31 +55,29 @@ _TEXTS = np.array([reason.text for reason in ScreeningReason])
 
 
 class ScreeningSpec(SpecModel):
-    """What makes a generated geometry implausible. Factors multiply sums of covalent radii."""
+    """Limits of plausible geometry. Factors multiply sums of covalent radii."""
 
     min_distance_factor: float = Field(
-        0.5, ge=0, lt=1, description="Atoms nearer than this are too close"
+        0.5, ge=0, lt=1, description="Atoms closer than this are too close"
     )
     bond_factor: float = Field(
-        2.5, gt=1, le=5, description="Atoms nearer than this are connected (C-C: 3.8 Å)"
+        2.5, gt=1, le=5, description="Atoms closer than this are connected (C-C: 3.8 Å)"
     )
-    allow_isolated_atoms: bool = Field(
-        False, description="Keep structures with an atom connected to no other"
-    )
-    allow_fragments: bool = Field(False, description="Molecules: keep those in several pieces")
+    allow_isolated_atoms: bool = Field(False, description="Keep structures with isolated atoms")
+    allow_fragments: bool = Field(False, description="Molecules: keep fragmented ones")
     valence: bool = Field(
         False,
-        description="Molecules: turn away what is no neutral closed-shell molecule as it stands",
+        description="Molecules: reject geometries that are not neutral closed-shell molecules",
     )
     coordination: Literal["training"] | None = Field(
         None,
-        description="'training': turn away structures with an atom that has more or fewer "
-        "neighbours of some species than any atom of its kind in the training set",
+        description="'training': reject structures with coordination numbers by species outside "
+        "the range of the training set",
     )
     volume_per_atom: tuple[float, float] | Literal["training"] | None = Field(
         None,
-        description="Crystals: smallest and largest volume per atom (Å³); 'training': that of "
-        "the training set, and a tenth beyond",
+        description="Crystals: smallest and largest volume per atom (Å³); 'training': range of the "
+        "training set, widened by 10 %",
     )
 
     @model_validator(mode="after")
@@ -91,16 +88,16 @@ class ScreeningSpec(SpecModel):
         return self
 
     def learn(self, training: Iterable[Geometry]) -> CoordinationRanges | None:
-        """Return what the limits need to know of the training set, None if nothing."""
+        """Return the data of the training set that the limits need, None if none."""
         if self.coordination is None and self.volume_per_atom != "training":
             return None
         return CoordinationRanges.learn(training)
 
     def check(self, kind: TargetKind) -> None:
-        """Check that the limits are for this kind of target.
+        """Check that the limits apply to this kind of target.
 
         Raises:
-            InputError: one line that says which is not.
+            InputError: one of them does not; one line.
         """
         if kind == "crystal" and self.valence:
             raise InputError("screen: 'valence' is for molecules; the target is a crystal")
@@ -120,11 +117,10 @@ def screen(
         structure: the structure.
         spec: limits.
         periodic: whether periodic images count as neighbours.
-        learned: what the limits need of the training set; without it, those that need it do
-            not apply.
+        learned: data of the training set; without it, limits that need it do not apply.
 
     Returns:
-        A reason that opens with a name of :class:`ScreeningReason`, such as
+        A reason that begins with a text of :class:`ScreeningReason`, such as
         ``'atoms too close: O3 and O7 are 0.41 Å apart (limit 0.66 Å)'``.
     """
     atoms = to_atoms(structure)
@@ -149,14 +145,14 @@ def screen_pool(
 
     Args:
         positions: (n, n_atoms, 3) Cartesian positions (Å).
-        cells: (n, 3, 3) or (3, 3) lattice vectors (Å); not looked at unless ``periodic``.
+        cells: (n, 3, 3) or (3, 3) lattice vectors (Å); ignored unless ``periodic``.
         numbers: (n_atoms,) atomic numbers.
         periodic: crystals, whose periodic images count, or molecules.
         spec: limits.
         learned: as for :func:`screen`.
 
     Returns:
-        (n,) texts of :class:`ScreeningReason`, empty where plausible.
+        (n,) texts of :class:`ScreeningReason`, '' for plausible structures.
     """
     positions = np.asarray(positions, dtype=np.float64)
     numbers = np.asarray(numbers, dtype=int)
@@ -188,7 +184,7 @@ def _judge_bonds(
     spec: ScreeningSpec,
     learned: CoordinationRanges | None,
 ) -> None:
-    """Judge valence, coordination and volume of what is plausible so far; changes ``codes``."""
+    """Check valence, coordination and volume of structures plausible so far; modifies ``codes``."""
     todo = np.flatnonzero(codes == 0)
     if spec.valence and cells is None:
         wrong = pool_graphs(numbers, positions[todo]).smiles == ""
@@ -213,7 +209,7 @@ def _judge_bonds(
 def _judge(
     bonds: Bonds, positions: np.ndarray, cells: np.ndarray | None, spec: ScreeningSpec
 ) -> np.ndarray:
-    """Return codes from what is connected in structures, an atom's own images included."""
+    """Return codes from the connectivity of structures, periodic images included."""
     n, n_atoms = positions.shape[:2]
     codes = np.zeros(n, dtype=np.int8)
     codes[bonds.structure[bonds.ratio < spec.min_distance_factor]] = ScreeningReason.ATOMS_TOO_CLOSE
