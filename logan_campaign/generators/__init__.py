@@ -1,1 +1,1 @@
-"""How structures are generated: the networks of the paper (wgan) and descent."""
+"""Generators of structures: the networks of the paper (wgan) and descent."""

@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 def enable_compilation_cache(directory: Path | None = None) -> Path | None:
     """Let JAX keep compiled programs on disk, in a directory of mode 0700.
 
-    Compiled programs are code that will be run: a directory that belongs to someone else, or
-    that others can write to, is not used.
+    Compiled programs are executable code: a directory that belongs to another user, or is writable
+    by others, is not used.
 
     Args:
-        directory: where; by default ``logan-campaign/jax`` below ``$XDG_CACHE_HOME`` or
+        directory: the directory; by default ``logan-campaign/jax`` in ``$XDG_CACHE_HOME`` or
             ``~/.cache``.
 
     Returns:
@@ -32,7 +32,7 @@ def enable_compilation_cache(directory: Path | None = None) -> Path | None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            logger.warning("no compilation cache: %s belongs to someone else", directory)
+            logger.warning("no compilation cache: %s belongs to another user", directory)
             return None
         directory.chmod(0o700)
     except OSError as err:

@@ -36,7 +36,7 @@ class RealEnvironments(NamedTuple):
 
 
 class EnvironmentSettings(Protocol):
-    """What settings say of real environments, whatever method they are for."""
+    """Settings of real environments, common to all methods."""
 
     @property
     def r_cut(self) -> float: ...
@@ -54,7 +54,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
     """Return the atomic numbers in the training set, ascending.
 
     Raises:
-        InputError: if there are no structures or they lack a species of the target.
+        InputError: there are no structures, or they lack a species of the target.
     """
     if not structures:
         raise InputError("there are no structures to train on")
@@ -64,7 +64,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
     missing = sorted(set(target.numbers) - set(species))
     if missing:
         raise InputError(
-            f"no training structure holds atomic numbers {missing}, which the target needs"
+            f"no training structure contains atomic numbers {missing}, which the target needs"
         )
     return tuple(species)
 
@@ -77,20 +77,20 @@ def real_environments(
     *,
     seed: int,
 ) -> RealEnvironments:
-    """Return the descriptors that the critic takes as real, by central species.
+    """Return the descriptors of real environments for the critic, by central species.
 
     Each structure is copied ``rattle_copies`` times, each copy rattled differently;
     ``environments_per_species`` of its atoms (or all) are drawn from each copy.
 
     Args:
-        structures: training set; periodic where their ``pbc`` says so.
-        target: what to generate; only its species are kept as central atoms.
+        structures: training set; periodic according to their ``pbc``.
+        target: atoms and cell to generate; only its species are used as central atoms.
         hyperparameters: descriptor and rattling.
         species: from :func:`training_species`.
-        seed: of the rattling and drawing.
+        seed: seed for rattling and drawing.
 
     Returns:
-        Descriptors sorted by species and where each target atom's species stands.
+        Descriptors sorted by species, and the rows of each target atom's species.
     """
     h = hyperparameters
     descriptor = h.descriptor(species)

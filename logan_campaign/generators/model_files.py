@@ -1,4 +1,4 @@
-"""Files of trained models: safetensors with a JSON header, which hold no code."""
+"""Files of trained models: safetensors with a JSON header, free of code."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _HEADER_KEY = "logan-campaign"
 
 
 def write_tensors(kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
-    """Return a safetensors file with a JSON header that says what it is."""
-    # One entry: safetensors writes several in no fixed order, and equal models are equal bytes.
+    """Return the bytes of a safetensors file with a JSON header that names its kind."""
+    # A single entry, since safetensors does not order them: equal models must give equal bytes.
     text = json.dumps({"format": kind, "header": header}, sort_keys=True)
     arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
     return save_tensors(arrays, {_HEADER_KEY: text})
 
 
 def read_tensors(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return header and tensors of a file that :func:`write_tensors` made.
+    """Return header and tensors in the bytes of :func:`write_tensors`.
 
     Raises:
         ModelFileError: if the bytes are truncated or foreign.
@@ -47,14 +47,14 @@ def read_model(
     found = header.get("algorithm_version")
     if found != version:
         raise ModelFileError(
-            f"the model file is of algorithm version {found}, this program's is "
-            f"{version}: train the model anew"
+            f"the model file has algorithm version {found}, this program has "
+            f"{version}: train the model again"
         )
     return header, tensors
 
 
 def file_kind(content: bytes) -> str | None:
-    """Return what :func:`write_tensors` was told that a file is; None for a foreign file.
+    """Return the kind of a file of :func:`write_tensors`; None for other files.
 
     Raises:
         ModelFileError: if the bytes are no safetensors file.

@@ -1,8 +1,8 @@
-"""The methods that a campaign can train and generate with, behind one interface.
+"""Common interface of the methods of generation.
 
 ``wgan`` is the method of the paper: a generator and a critic of local environments
-(:mod:`logan_campaign.generators.wgan`). ``descent`` keeps the critic's idea, that structures
-are right when each atom's environment is, and does without both networks
+(:mod:`logan_campaign.generators.wgan`). ``descent`` also judges structures by the
+environments of their atoms, but needs neither network
 (:mod:`logan_campaign.generators.descent`). Plugins name theirs in the entry-point group
 ``logan_campaign.generators``.
 """
@@ -21,7 +21,7 @@ from logan_campaign.generators.model_files import file_kind
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "Model", "Settings", "TrainingResult", "load"]
 
-#: What is used where a spec does not say; docs/benchmarks/descent.md has the figures behind it.
+#: Default method; docs/benchmarks/descent.md gives the reasons.
 DEFAULT_METHOD = "descent"
 
 
@@ -52,7 +52,7 @@ Settings = Annotated[Method, METHODS]
 
 
 def settings_from(said: Mapping[str, Any]) -> Method:
-    """Return the settings in a record, whose method is the paper's where it names none.
+    """Return the settings in a record; without a method, those of 'wgan'.
 
     Raises:
         InputError: for a method that is not known, or settings that it does not have.
@@ -64,7 +64,7 @@ def settings_from(said: Mapping[str, Any]) -> Method:
 
 
 def load(content: bytes) -> Model:
-    """Return the model in the contents of a file of any method.
+    """Return the model in the bytes of a file of any method.
 
     Raises:
         ModelFileError: if the bytes are truncated, foreign or of an unknown version.

@@ -1,4 +1,4 @@
-"""Generated structures as arrays, and the check that structures are of a model's kind."""
+"""Generated structures as arrays, and the check that structures suit a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GeneratedPool(NamedTuple):
 
     Attributes:
         positions: (n, N, 3) float32 (Å).
-        cells: (n, 3, 3) float64 cell vectors as rows (Å).
+        cells: (n, 3, 3) float64 lattice vectors as rows (Å).
     """
 
     positions: np.ndarray
@@ -30,14 +30,14 @@ class GeneratedPool(NamedTuple):
 def collect(
     target: Target, n: int, size: int, draw: Callable[[int, int], tuple[jax.Array, jax.Array]]
 ) -> GeneratedPool:
-    """Return ``n`` structures, drawn in blocks.
+    """Return ``n`` structures, generated in blocks.
 
     Args:
-        target: what is drawn.
-        n: how many.
+        target: atoms and cell to generate.
+        n: number of structures.
         size: structures per block.
-        draw: gives positions (size, N, 3) and cells (size, 3, 3) of a block (Å); called with
-            its number, and with the number of its first structure.
+        draw: returns positions (size, N, 3) and cells (size, 3, 3) of a block (Å); called with
+            the index of the block and of its first structure.
 
     Raises:
         InputError: if ``n`` is negative.
@@ -63,13 +63,13 @@ def judge(
     size: int,
     score: Callable[[np.ndarray, np.ndarray | None], jax.Array],
 ) -> np.ndarray:
-    """Return the scores (n,) of structures, judged in blocks that are all of one size.
+    """Return the scores (n,) of structures, evaluated in blocks of equal size.
 
     Args:
         positions: (n, N, 3) (Å).
         cells: (n, 3, 3) (Å), or None.
         size: structures per block.
-        score: gives the scores (size,) of a block.
+        score: returns the scores (size,) of a block.
     """
     output = np.empty(len(positions), dtype=np.float32)
     for start in range(0, len(positions), size):
@@ -87,17 +87,17 @@ def model_arrays(
     positions: np.ndarray,
     cells: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Check that structures are of the kind that a model makes, and return them for its program.
+    """Check that structures suit a model, and convert them for its program.
 
     Args:
-        target: what the model makes.
-        images: lattice translations (n_images, 3) that the program counts neighbours over.
+        target: the model's target.
+        images: lattice translations (n_images, 3) of the program's neighbour search.
         r_cut: cutoff radius (Å).
         positions: (n, N, 3) of the target's atoms (Å).
-        cells: (n, 3, 3) or (3, 3) cell vectors (Å).
+        cells: (n, 3, 3) or (3, 3) lattice vectors (Å).
 
     Returns:
-        Positions as float32, and the reduced cells (n, 3, 3), None where the target has one.
+        Positions as float32, and reduced cells (n, 3, 3), None for a fixed cell.
 
     Raises:
         InputError: if the shapes do not fit or crystals have another cell.
@@ -115,13 +115,13 @@ def model_arrays(
 
 
 def _reduced(images: np.ndarray | None, r_cut: float, cells: np.ndarray) -> np.ndarray:
-    """Return the reduced cells of the same lattices, if the translations hold for them."""
+    """Return the reduced cells, if the translations suffice for them."""
     if not len(cells):
         return cells
     reduced = np.stack([reduced_cell(cell) for cell in cells])
     table = set(map(tuple, ([] if images is None else images)))
     if not {tuple(row) for row in covering_translations(reduced, r_cut)} <= table:
         raise InputError(
-            "some structures have cells smaller or flatter than any that the model was trained for"
+            "some cells are smaller or flatter than any that the model was trained for"
         )
     return reduced.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a model generates: atoms, the cell that holds them, and space groups to impose."""
+"""Target of a model: atoms, cell, and space groups to impose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 
 from logan_campaign.core.errors import InputError
 
-#: Where cells come from: given, drawn at random, or learned with the positions.
+#: Origin of cells: given, drawn at random, or learned with the positions.
 LatticeKind = Literal["fixed", "drawn", "learned"]
 
 
@@ -20,7 +20,7 @@ class Symmetry:
 
     Attributes:
         groups: number (1 to 230) and weight of each.
-        max_assignments: ways to put the atoms on Wyckoff positions, at most, per group.
+        max_assignments: maximum number of Wyckoff assignments per group.
     """
 
     groups: tuple[tuple[int, float], ...]
@@ -40,13 +40,13 @@ class Symmetry:
 
 @dataclass(frozen=True)
 class Target:
-    """What to generate: atoms and the cell that holds them.
+    """Atoms and cell to generate.
 
     Attributes:
         numbers: atomic number of each atom.
-        cell: three cell vectors as rows (Å); the box for molecules; None unless fixed.
-        periodic: whether the structure repeats along all cell vectors.
-        lattice: where the cell comes from.
+        cell: lattice vectors as rows (Å); the box for molecules; None unless fixed.
+        periodic: whether the structure is periodic along all lattice vectors.
+        lattice: origin of the cell.
         volumes: lowest and highest volume per atom of cells that are not fixed (Å³).
         symmetry: space groups to impose; None for none.
     """
@@ -72,7 +72,7 @@ class Target:
             object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
         else:
             volume = self._smallest(len(numbers))
-        # Hard spheres of covalent radius: real structures have at least about this volume.
+        # Volume of hard covalent spheres: real structures have at least about this volume.
         needed = float(sum(4.0 / 3.0 * np.pi * covalent_radii[z] ** 3 for z in numbers)) / 2.0
         if volume < needed:
             raise InputError(
@@ -87,7 +87,7 @@ class Target:
         object.__setattr__(self, "periodic", bool(self.periodic))
 
     def _smallest(self, n_atoms: int) -> float:
-        """Check what cells that are not fixed need; return the smallest volume (Å³)."""
+        """Check the settings of variable cells; return the smallest volume (Å³)."""
         if self.lattice not in ("drawn", "learned") or not self.periodic:
             raise InputError("a cell is fixed, drawn or learned; a molecule's box is fixed")
         if self.cell is not None:
@@ -100,18 +100,18 @@ class Target:
 
     @property
     def cell_array(self) -> np.ndarray:
-        """The cell vectors of a fixed cell as an array of shape (3, 3) (Å)."""
-        assert self.cell is not None  # only what is fixed is asked for
+        """The lattice vectors of a fixed cell, shape (3, 3) (Å)."""
+        assert self.cell is not None  # used only for fixed cells
         return np.array(self.cell)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-able form, the arguments of the constructor."""
+        """Return the arguments of the constructor as JSON values."""
         said: dict[str, Any] = {
             "numbers": list(self.numbers),
             "cell": None if self.cell is None else [list(row) for row in self.cell],
             "periodic": self.periodic,
         }
-        # What is at its default is left out: the ids of models rest on this form.
+        # Defaults are omitted: the ids of models depend on this form.
         if self.lattice != "fixed":
             said["lattice"] = self.lattice
             said["volumes"] = list(self.volumes or ())

@@ -1,4 +1,4 @@
-"""What turns raw numbers into structures: cells and boxes, and what holds for all of them."""
+"""Post-processing of raw numbers to structures in cells and boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from logan_campaign.generators.target import Target
 
 
 def post_processing(target: Target) -> PostProcessing:
-    """Return what places the atoms of a target."""
+    """Return the post-processing of a target."""
     if target.symmetry is not None:
         return SymmetricCrystal(target)
     return FixedCell(target) if target.lattice == "fixed" else VariedCell(target)

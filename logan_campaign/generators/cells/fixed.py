@@ -1,4 +1,4 @@
-"""Atoms in one cell or box, which stays as it is."""
+"""Atoms in a fixed cell or box."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.lattice import reduced_cell
 
-#: Volume that atoms placed at random in a box are spread over, over that of their spheres of
-#: covalent radius: about the van der Waals volume of a small molecule.
+#: Ratio of the volume for random positions in a box to that of the covalent spheres: about the
+#: van der Waals volume of a small molecule.
 _SPREAD_VOLUME = 10.0
 
 
 class FixedCell:
-    """Atoms in the target's cell, which stays as it is.
+    """Atoms in the target's fixed cell.
 
-    Molecules: sigmoid of the outputs times the box, so that no atom leaves it. Crystals:
-    fractional coordinates 1/2 + output/4 (the slope that the sigmoid has at its centre)
-    modulo 1, so that atoms cross cell faces freely.
+    Molecules: sigmoid of the outputs times the box, so that no atom leaves it. Crystals: fractional
+    coordinates 1/2 + output/4 (the slope of the sigmoid at its centre) modulo 1, so that atoms can
+    cross cell faces.
     """
 
     n_drawn = 0
@@ -38,14 +38,14 @@ class FixedCell:
         outputs = outputs.reshape(len(outputs), self.n_atoms, 3)
         fractional = (0.5 + outputs / 4.0) % 1.0 if self.periodic else jax.nn.sigmoid(outputs)
         cell = jnp.asarray(self.cell)
-        # Written out: a matrix product with three rows is slower and less exact on some devices.
+        # Written out: a matrix product with three rows is slower and less accurate on some devices.
         positions = sum(fractional[..., k, None] * cell[k] for k in range(3))
         return jnp.asarray(positions), cell
 
     def outputs_of(self, positions: np.ndarray) -> jax.Array:
-        """Return the outputs (n, n_outputs) that a molecule's positions follow from.
+        """Return the outputs (n, n_outputs) of given positions of molecules.
 
-        Molecules are moved to the middle of the box; what would stick out is drawn to its wall.
+        Molecules are centred in the box; atoms outside are moved to its walls.
 
         Args:
             positions: (n, N, 3) (Å).
@@ -64,9 +64,9 @@ class FixedCell:
     def initial_outputs(self, key: jax.Array, n: int) -> jax.Array:
         """See :class:`PostProcessing`.
 
-        Crystals: uniformly in the cell. Molecules: uniformly in a box of the same shape about
-        the same centre, ten times as large as the atoms' spheres of covalent radius together,
-        or in the whole box where that is smaller.
+        Crystals: uniform in the cell. Molecules: uniform in a box of equal shape and centre, with
+        ten times the total volume of the covalent spheres, or in the whole box if that is
+        smaller.
         """
         uniform = jax.random.uniform(key, (n, self.n_outputs), jnp.float32, -0.5, 0.5)
         if self.periodic:

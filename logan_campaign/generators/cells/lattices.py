@@ -1,9 +1,9 @@
 """Lattices as differentiable functions of a few numbers, and their reduction.
 
-A lattice is a reference cell under a strain: cell = V^(1/3) · reference · exp(E/2), with a
-symmetric, traceless E (so that the volume V is exact) whose Frobenius norm is bounded (so that
-no shape is degenerate). What is invariant under a point group stays so if E is averaged over
-the group, which is a projection of its five components.
+A lattice is a strained reference cell: cell = V^(1/3) · reference · exp(E/2), with a symmetric,
+traceless E (so that the volume V is exact) of bounded Frobenius norm (so that no shape is
+degenerate). Invariance under a point group is preserved if E is averaged over the group, which is
+a projection of its five components.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ STRAINS = np.array(
     ]
 )
 
-#: Largest norm of E. Its largest eigenvalue is at most √(2/3) of that, so that no vector gets
-#: longer or shorter than by a factor of exp(2/√6) = 2.3.
+#: Largest norm of E. Its largest eigenvalue is at most √(2/3) of that, so that the length of a
+#: vector changes by at most a factor of exp(2/√6) = 2.3.
 MAX_STRAIN = 2.0
 
-#: Drawn strains have this standard deviation per component before they are bounded; with it a
-#: tetragonal cell's c/a is within a factor of 1.6 of the reference in two cases out of three.
+#: Standard deviation per component of drawn strains before they are bounded: c/a of a tetragonal
+#: cell is then within a factor of 1.6 of the reference in two cases out of three.
 STRAIN_SPREAD = 0.75
 
-#: Terms of exp(E/2): the rest, for the largest strain, is below single precision.
+#: Terms of exp(E/2): for the largest strain, the remainder is below single precision.
 _TERMS = 11
 
-#: Steps of Selling's reduction; at most eight have been seen with bounded strains of any
-#: group's cell.
+#: Steps of Selling's reduction; at most eight were observed for bounded strains of cells of any
+#: space group.
 _STEPS = 16
 
-#: What counts as zero, of the squared length of a cube's edge.
+#: Tolerance of zero, relative to the squared edge of a cube.
 _TINY = 1e-5
 
 
 def _selling_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of superbase vectors, and what becomes of the superbase at each."""
+    """Return pairs of superbase vectors, and the transformed superbase for each."""
     pairs = list(itertools.combinations(range(4), 2))
     steps = np.zeros((len(pairs) + 1, 4, 4))
     for step, (i, j) in zip(steps, pairs, strict=False):
@@ -60,7 +60,7 @@ def _selling_tables() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _voronoi_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Return the seven candidates for shortest vectors, and which three of them are bases."""
+    """Return the seven candidates for shortest vectors, and the triples that are bases."""
     vectors = np.array(
         [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
     )
@@ -74,20 +74,20 @@ _VECTORS, _TRIPLES = _voronoi_tables()
 _SIGNS = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]])
 
 
-@jax.jit  # called outside a program, its loop would be compiled at each call
+@jax.jit  # otherwise its loop would be compiled at each call outside a program
 def reduction(cells: jax.Array) -> jax.Array:
-    """Return what takes each cell to the Niggli-reduced one of its lattice.
+    """Return the transformation of each cell to its Niggli-reduced cell.
 
-    Selling's algorithm finds an obtuse superbase; a lattice's three shortest vectors are among
-    the seven that it spans, and signs make all angles acute or none of them. Where vectors are
-    equally long, the choice between them is left open.
+    Selling's algorithm finds an obtuse superbase; the three shortest lattice vectors are among the
+    seven that it spans, and signs are chosen so that all angles are acute or none. The choice
+    between vectors of equal length is arbitrary.
 
     Args:
-        cells: (n, 3, 3) right-handed cell vectors as rows.
+        cells: (n, 3, 3) right-handed lattice vectors as rows.
 
     Returns:
-        (n, 3, 3) integer matrices M of determinant 1, as floats: M @ cells is reduced. They
-        are constant to differentiation, as they are almost everywhere.
+        (n, 3, 3) integer matrices M of determinant 1, as floats: M @ cells is reduced.
+        Differentiation treats them as constant, which they are almost everywhere.
     """
     cells = jax.lax.stop_gradient(cells)
     dtype, n = cells.dtype, len(cells)
@@ -126,7 +126,7 @@ def reduction(cells: jax.Array) -> jax.Array:
 
 
 def product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return ``a @ b`` for batches of small matrices, written out to be exact everywhere."""
+    """Return ``a @ b`` for batches of small matrices, written out for full precision."""
     return jnp.asarray(sum(a[..., :, k, None] * b[..., None, k, :] for k in range(a.shape[-1])))
 
 
@@ -137,8 +137,8 @@ def unimodular_inverse(matrices: jax.Array) -> jax.Array:
 
 
 def bounded(strains: jax.Array) -> jax.Array:
-    """Return strains (n, 5) shortened to less than :data:`MAX_STRAIN`, smoothly."""
-    # The bound's slope is 1 at zero; the sum under the root keeps its derivative finite there.
+    """Return strains (n, 5) smoothly bounded by :data:`MAX_STRAIN`."""
+    # The slope is 1 at zero; the sum under the root keeps the derivative finite there.
     norm = jnp.sqrt((strains**2).sum(axis=1, keepdims=True) + np.float32(1e-12))
     return strains * (MAX_STRAIN * jnp.tanh(norm / MAX_STRAIN) / norm)
 
@@ -161,11 +161,11 @@ def strained(references: jax.Array, strains: jax.Array, volumes: jax.Array) -> j
 
 
 def covering_translations(cells: np.ndarray, r_cut: float) -> np.ndarray:
-    """Return the lattice translations that any of many cells may need, and a few more.
+    """Return lattice translations that suffice for all of many cells, with a few extra.
 
-    As :func:`logan_campaign.descriptors.lattice.translations`, with the distance of a box of
-    fractional coordinates from the origin bounded from below by its distance from the lattice
-    planes of low indices: quick, and on the safe side.
+    As :func:`logan_campaign.descriptors.lattice.translations`, but the distance of a box of
+    fractional coordinates from the origin is replaced by a fast lower bound, its distance from
+    lattice planes of low indices.
 
     Args:
         cells: (n, 3, 3) (Å).
@@ -174,7 +174,7 @@ def covering_translations(cells: np.ndarray, r_cut: float) -> np.ndarray:
     reach = np.floor(r_cut / heights(cells).min(axis=0) + 0.5).astype(int)
     ranges = [np.arange(-k, k + 1) for k in reach]
     candidates = np.array(list(itertools.product(*ranges)))
-    planes = np.array(list(itertools.product((-1, 0, 1), repeat=3)))[14:]  # one of each pair
+    planes = np.array(list(itertools.product((-1, 0, 1), repeat=3)))[14:]  # one of each pair ±h
     # rows of the transposed inverse are the reciprocal vectors
     spacing = 1.0 / np.linalg.norm(np.linalg.inv(cells) @ planes.T, axis=1)
     steps = np.abs(candidates @ planes.T) - 0.5 * np.abs(planes).sum(axis=1)

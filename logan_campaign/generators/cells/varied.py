@@ -1,4 +1,4 @@
-"""Crystals whose cells are not given: drawn, or learned with the positions."""
+"""Crystals with variable cells: drawn, or learned with the positions."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from logan_campaign.generators.cells.lattices import (
 )
 from logan_campaign.generators.target import Target
 
-#: Cells that the table of translations is made from, per reference cell.
+#: Number of sampled cells per reference cell for the table of translations.
 _SAMPLED = 2000
 
-#: The table is made for a cutoff radius longer by this factor, as the cells are sampled.
+#: Safety factor on the cutoff radius of the table, since cells are sampled.
 _MARGIN = 1.05
 
 
 class CellShapes:
-    """Cells of volumes within a range and bounded shapes, from six numbers.
+    """Cells of bounded volume and shape, from six numbers.
 
-    Drawn: the volume is uniform within its range, the strain normal, then bounded. Learned:
-    the same with outputs of a network in the place of the drawn numbers, and a sigmoid in
-    that of the normal distribution function.
+    Drawn: the volume is uniform within its range, the strain normal, then bounded. Learned: the
+    same with outputs instead of drawn numbers, and a sigmoid instead of the normal distribution
+    function.
 
     Args:
-        target: gives the range of volumes.
-        references: (k, 3, 3) cells of volume 1, undeformed.
-        projectors: (k, 5, 5) what each of them takes of a strain.
+        target: provides the range of volumes.
+        references: (k, 3, 3) unstrained cells of volume 1.
+        projectors: (k, 5, 5) projector of strains for each of them.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class CellShapes:
         references: np.ndarray | None = None,
         projectors: np.ndarray | None = None,
     ) -> None:
-        assert target.volumes is not None  # or the target's cell were fixed
+        assert target.volumes is not None  # set for cells that are not fixed
         self.learned = target.lattice == "learned"
         self.n_numbers = 1 + len(STRAINS)
         self.low, self.high = (v * len(target.numbers) for v in target.volumes)
@@ -58,7 +58,7 @@ class CellShapes:
 
         Args:
             numbers: (n, n_numbers) outputs or drawn numbers.
-            which: (n,) reference of each cell; the first by default.
+            which: (n,) index of each cell's reference; the first by default.
         """
         dtype = numbers.dtype
         chosen = jnp.zeros(len(numbers), jnp.int32) if which is None else which
@@ -70,13 +70,13 @@ class CellShapes:
         return strained(references, bounded(strains), volumes)
 
     def random(self, key: jax.Array, n: int) -> jax.Array:
-        """Return numbers (n, n_numbers) of learned cells that are about as drawn ones."""
+        """Return numbers (n, n_numbers) whose learned cells are distributed like drawn ones."""
         numbers = jax.random.normal(key, (n, self.n_numbers), jnp.float32)
-        # the logistic distribution function is about the normal one at 1.7 times its argument
+        # the logistic function at 1.7 x approximates the normal distribution function at x
         return numbers.at[:, 0].multiply(1.7)
 
     def translations(self, r_cut: float) -> np.ndarray:
-        """Return translations that hold for all reduced cells, from a sample of the smallest."""
+        """Return translations that suffice for all reduced cells, from a sample of the smallest."""
         rng = np.random.default_rng(0)
         found = []
         for reference, projector in zip(self.references, self.projectors, strict=True):
@@ -93,7 +93,7 @@ class CellShapes:
 
 
 def in_reduced_cells(fractional: jax.Array, cells: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return positions (n, N, 3) inside reduced cells (n, 3, 3), and these (Å).
+    """Return positions (n, N, 3) wrapped into the reduced cells (n, 3, 3), and the cells (Å).
 
     Args:
         fractional: (n, N, 3) coordinates in the cells given.
@@ -105,7 +105,7 @@ def in_reduced_cells(fractional: jax.Array, cells: jax.Array) -> tuple[jax.Array
 
 
 class VariedCell:
-    """Atoms anywhere in cells that are drawn or learned.
+    """Atoms at general positions in drawn or learned cells.
 
     Fractional coordinates are those of :class:`FixedCell` for crystals. Every cell is
     Niggli-reduced.

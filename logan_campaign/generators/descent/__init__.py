@@ -1,4 +1,4 @@
-"""Structures without a generator: coordinates descend to the training set's environments."""
+"""Generation by descent of random coordinates to the environments of the training set."""
 
 from logan_campaign.core.lazy import lazy_exports
 

@@ -1,9 +1,8 @@
-"""New starts from earlier molecules: two groups change places.
+"""Starts from earlier molecules with two groups exchanged.
 
-Descents from random places rarely end in molecules whose atoms have many bonded neighbours of
-the heavier kind: the paths that lead there are few. From a molecule that has been found, one
-exchange of two groups leads to its neighbours in the space of isomers, however rare those are.
-Evolutionary searches know such moves as permutations (10.1016/j.cpc.2006.07.020).
+Descents from random positions rarely end in highly branched molecules, to which few paths lead.
+The exchange of two groups in a molecule that has been found leads to neighbouring isomers, however
+rare those are. Evolutionary searches call such moves permutations (10.1016/j.cpc.2006.07.020).
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from scipy.spatial.transform import Rotation
 
 from logan_campaign.geometry.molecular_graphs import pool_graphs
 
-#: Pairs of groups drawn before a molecule is left as it is.
+#: Maximum number of pairs of groups to draw.
 _TRIES = 100
 
 
 class Family:
-    """The molecules that one run has made so far, by molecular graph.
+    """The molecules generated so far in one run, by molecular graph.
 
     Args:
         numbers: (N,) atomic numbers.
-        share: of the blocks that begin with earlier molecules.
-        seed: of the choice of parents and groups.
+        share: fraction of the blocks that start from earlier molecules.
+        seed: seed for the choice of parents and groups.
     """
 
     def __init__(self, numbers: np.ndarray, share: float, seed: int) -> None:
@@ -34,10 +33,10 @@ class Family:
         self.members: dict[str, list[np.ndarray]] = {}
 
     def starts(self, block: int, n: int) -> np.ndarray | None:
-        """Return (n, N, 3) positions (Å) that a block begins with; None for random places.
+        """Return start positions (n, N, 3) of a block (Å); None for random positions.
 
-        Parents are drawn evenly over the graphs and then over a graph's molecules. What is
-        drawn depends on the seed, the block and the molecules added before.
+        Parents are drawn uniformly over the graphs, then over the molecules of a graph. The result
+        depends on the seed, the block and the molecules added before.
         """
         its_turn = int((block + 1) * self.share) > int(block * self.share)
         if not its_turn or not self.members:
@@ -52,7 +51,7 @@ class Family:
         return np.array(starts)
 
     def add(self, positions: np.ndarray) -> None:
-        """Take up those of (n, N, 3) structures (Å) that have a molecular graph."""
+        """Add those of the structures (n, N, 3) (Å) that have a molecular graph."""
         for graph, molecule in zip(
             pool_graphs(self.numbers, positions).preferred(), positions, strict=True
         ):
@@ -61,9 +60,9 @@ class Family:
 
 
 def groups(positions: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
-    """Return for each atom the group that it leads, itself first.
+    """Return the group led by each atom, with the atom first.
 
-    A group is an atom with the lighter atoms whose nearest neighbour it is: CH3, OH, a lone H.
+    A group is an atom with all lighter atoms whose nearest neighbour it is: CH3, OH, a single H.
 
     Args:
         positions: (N, 3) (Å).
@@ -84,11 +83,11 @@ def _led(distances: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
 def exchange_groups(
     positions: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return positions (N, 3) after two groups of different atoms have changed places (Å).
+    """Return positions (N, 3) after the exchange of two different groups (Å).
 
-    Each group moves rigidly: its first atom to the place of the other's, turned so that what
-    pointed to the nearest atom outside the group does so again. Where no two groups of
-    different atoms are apart from each other, nothing moves.
+    Each group moves rigidly: its first atom to the position of the other's, rotated to keep its
+    orientation relative to the nearest atom outside the group. Positions are unchanged if there
+    are no two disjoint groups of different atoms.
 
     Args:
         positions: (N, 3) (Å).

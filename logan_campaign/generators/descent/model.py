@@ -1,4 +1,4 @@
-"""Models without weights: the environments to descend to, stored as safetensors."""
+"""Models of descent: reference environments, stored as safetensors."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from logan_campaign.generators.target import Target
 
 @dataclass(frozen=True, eq=False)
 class DescentModel:
-    """What structures are made from by descent.
+    """A model of descent.
 
     Attributes:
         references: environments of each species of the target, by ascending atomic number.
-        hyperparameters: everything that can be set.
+        hyperparameters: all hyperparameters.
         species: atomic numbers in the training set, ascending.
-        target: what it generates.
-        training_set_id: set that the environments come from.
-        seed: of rattling and choice of environments.
+        target: atoms and cell to generate.
+        training_set_id: id of the training set.
+        seed: seed for rattling and choice of environments.
         algorithm_version: version of the algorithm.
     """
 
@@ -58,7 +58,7 @@ class DescentModel:
         """Return the model of a training set; see :func:`fit`.
 
         Raises:
-            InputError: for structures or a target that cannot be used.
+            InputError: structures or target are unusable.
         """
         hyperparameters.check(target.numbers, target.periodic)
         references = fit(structures, target, hyperparameters, seed=seed)
@@ -67,23 +67,23 @@ class DescentModel:
 
     @property
     def id(self) -> str:
-        """Content id of the inputs that the model follows from."""
+        """Content id of the inputs."""
         return self.hyperparameters.model_id(self.training_set_id, self.target, self.seed)
 
     @property
     def problem(self) -> Problem:
-        """What shapes the program that runs the model."""
+        """The problem that defines the model's compiled program."""
         return Problem(self.target, self.hyperparameters, self.species)
 
     def generate(self, n: int, *, seed: int) -> GeneratedPool:
         """Return ``n`` structures; the first ones are the same for every ``n``.
 
         Args:
-            n: how many.
-            seed: of the random starts.
+            n: number of structures.
+            seed: seed of the random starts.
 
         Raises:
-            InputError: if ``n`` is negative.
+            InputError: ``n`` is negative.
         """
         program = program_for(self.problem)
         key = jax.random.key(seed % 2**63)
@@ -94,7 +94,7 @@ class DescentModel:
             if begun is None:
                 found = program.jit_block(self.references, jax.random.fold_in(key, block))
             else:
-                assert isinstance(program.place, FixedCell)  # a molecule's
+                assert isinstance(program.place, FixedCell)  # molecules have a fixed box
                 found = program.jit_again(self.references, program.place.outputs_of(begun))
             if self.hyperparameters.exchange:
                 family.add(np.asarray(found[0]))
@@ -103,17 +103,17 @@ class DescentModel:
         return collect(self.target, n, program.n_kept, draw)
 
     def scores(self, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Return how far each structure's atoms are from the training set's; lower is nearer.
+        """Return the misfit of each structure to the training set; lower is better.
 
         Args:
             positions: (n, N, 3) of the target's atoms (Å).
-            cells: (n, 3, 3) or (3, 3) cell vectors (Å), of the kind that the model makes.
+            cells: (n, 3, 3) or (3, 3) lattice vectors (Å), as the model generates them.
 
         Returns:
             Array of shape (n,).
 
         Raises:
-            InputError: if the shapes do not fit or crystals have another cell.
+            InputError: the shapes do not match, or crystals have a different cell.
         """
         program = program_for(self.problem)
         positions, each = model_arrays(
@@ -140,7 +140,7 @@ class DescentModel:
         return write_tensors(DescentHyperparameters.file_format, header, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the references' arrays, by name."""
+        """Return the arrays of the references by name."""
         return {
             f"{name}.{k}": np.asarray(array)
             for k, reference in enumerate(self.references)
@@ -149,10 +149,10 @@ class DescentModel:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> DescentModel:
-        """Return the model that :meth:`to_bytes` wrote.
+        """Return the model in the bytes of :meth:`to_bytes`.
 
         Raises:
-            ModelFileError: if the bytes are truncated, foreign or of an unknown version.
+            ModelFileError: the bytes are truncated, not a model, or of an unknown version.
         """
         header, tensors = read_model(
             DescentHyperparameters.file_format, DescentHyperparameters.algorithm_version, content

@@ -1,9 +1,9 @@
 """Descents from random starts, as pure functions with explicit keys.
 
-A structure is made by moving the raw outputs of the post-processing, without any network,
-until its atoms look like atoms of the training set: the mean of :func:`misfits` over its atoms
-falls along Adam's steps, while bandwidth and step size shrink. Every structure starts on its
-own, so that no two of them share what a generator would have collapsed to.
+The raw outputs of the post-processing are optimised directly, without a network, until the atoms
+of a structure resemble atoms of the training set: Adam minimises the mean of :func:`misfits` over
+its atoms, while bandwidth and step size shrink. Structures are optimised independently, so there
+is no mode collapse.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.lattice import reduced_cell
 
-#: Descents that run together, and among which those to keep are chosen.
+#: Number of descents that run together, from which the best are kept.
 BLOCK = 64
 
-#: The bandwidth reaches its last value after this share of the steps.
+#: The bandwidth reaches its final value after this fraction of the steps.
 _NARROWED = 0.8
 
 
 class State(NamedTuple):
-    """Everything that changes during a block of descents.
+    """State of a block of descents.
 
     Attributes:
-        step: steps done.
+        step: number of steps done.
         outputs: (n, n_outputs) raw outputs.
-        drawn: (n, n_drawn) numbers that stay as drawn.
+        drawn: (n, n_drawn) drawn numbers, constant.
         optimizer: Adam's moments.
     """
 
@@ -49,12 +49,12 @@ class State(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How a descent begins, and its length; it ends with ``last_bandwidth`` and ``last_step``.
+    """Initial settings and length of a descent, which ends at ``last_bandwidth``, ``last_step``.
 
     Attributes:
-        steps: of the optimiser.
-        bandwidth: of the kernels at the start.
-        step: of the optimiser at the start, in raw outputs.
+        steps: number of optimiser steps.
+        bandwidth: initial width of the kernels.
+        step: initial step of the optimiser, in raw outputs.
     """
 
     steps: int
@@ -64,7 +64,7 @@ class Schedule(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """What shapes a program."""
+    """Inputs that define a compiled program."""
 
     target: Target
     hyperparameters: DescentHyperparameters
@@ -82,11 +82,11 @@ class Program:
         self.images = self.place.translations(h.r_cut)
         self.cell = None
         if target.periodic and self.place.cell is not None:
-            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            # All cells of a lattice give the same neighbours; the reduced cell is fastest.
             self.cell = reduced_cell(target.cell_array)
         numbers = np.array(target.numbers)
         self.rows = [np.flatnonzero(numbers == z) for z in sorted(set(target.numbers))]
-        #: How many structures are kept of each block of descents.
+        #: Number of structures kept from each block of descents.
         self.n_kept = max(1, round(h.keep * BLOCK))
         self.optimizer = optax.scale_by_adam()
         self.jit_block = jax.jit(self.block)
@@ -94,10 +94,10 @@ class Program:
         self.jit_misfit = jax.jit(self.misfit)
 
     def init(self, key: jax.Array, n: int) -> State:
-        """Return ``n`` structures placed at random; in crystals, atoms then push each other apart.
+        """Return ``n`` random structures; in crystals, close atoms then repel each other.
 
-        Atoms that start on top of each other rarely find their way out again. In the box of a
-        molecule, they would only flee to its walls.
+        Atoms that start too close rarely separate. In the box of a molecule, repulsion would only
+        move them to the walls.
         """
         k_outputs, k_drawn = jax.random.split(key)
         drawn = jax.random.normal(k_drawn, (n, self.place.n_drawn), jnp.float32)
@@ -120,9 +120,9 @@ class Program:
         return jnp.asarray(jax.lax.fori_loop(0, h.spread_steps, push, start)[0])
 
     def crowding(self, positions: jax.Array, cells: jax.Array) -> jax.Array:
-        """Return the sum of (1 - r/d)² over pairs of atoms nearer than d in crystals, shape (n,).
+        """Return the sum of (1 - r/d)² over pairs of atoms closer than d in crystals, shape (n,).
 
-        d is the edge of the cube that each atom has for itself.
+        d is the cube root of the volume per atom.
 
         Args:
             positions: (n, N, 3) (Å).
@@ -137,7 +137,7 @@ class Program:
         between = positions[:, :, None] - positions[:, None]
         vectors = between[:, :, :, None] + shifts[:, None, None]
         square = (vectors**2).sum(axis=-1)
-        # the root has no slope at 0, where an atom meets itself
+        # the root has no derivative at 0, the distance of an atom to itself
         distance = jnp.sqrt(jnp.where(itself > 0, 1.0, jnp.maximum(square, 1e-6)))
         near = jnp.maximum(0.0, 1.0 - distance / edge[:, None, None, None])
         return (jnp.where(itself > 0, 0.0, near) ** 2).sum(axis=(1, 2, 3)) / 2.0
@@ -152,10 +152,10 @@ class Program:
         """Return the mean over each structure's atoms of :func:`misfits`, shape (n,).
 
         Args:
-            references: of each species of the target, by ascending atomic number.
+            references: reference of each species of the target, by ascending atomic number.
             positions: (n, N, 3) (Å).
-            cells: (n, 3, 3) cell vectors (Å) where they differ between structures.
-            bandwidth: of the kernels.
+            cells: (n, 3, 3) lattice vectors (Å) if they differ between structures.
+            bandwidth: width of the kernels.
         """
         cell = cells if self.cell is None else jnp.asarray(self.cell, positions.dtype)
         if self.images is None:
@@ -183,7 +183,7 @@ class Program:
             return self.misfit(references, *self.place(outputs, state.drawn), bandwidth).sum()
 
         gradient = jax.grad(loss)(state.outputs)
-        # A structure that has left the range of numbers stays as it is; its loss tells.
+        # A structure with non-finite numbers is not moved any more; its loss shows it.
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
         update, optimizer = self.optimizer.update(gradient, state.optimizer)
         return State(state.step + 1, state.outputs - length * update, state.drawn, optimizer)
@@ -191,10 +191,9 @@ class Program:
     def block(
         self, references: tuple[SpeciesReference, ...], key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return positions and cells of those of a block of descents that are kept.
+        """Return positions and cells of the kept structures of a block of descents.
 
-        They stand in the order in which they started, so that any number of them is as good
-        as any other.
+        They are in their original order, so that any subset has the same quality.
         """
         h = self.problem.hyperparameters
         schedule = Schedule(h.descent_steps, h.first_bandwidth, h.first_step)
@@ -203,10 +202,10 @@ class Program:
     def again(
         self, references: tuple[SpeciesReference, ...], outputs: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return positions and cells as :meth:`block` does, from starts that are given.
+        """Return positions and cells like :meth:`block`, from given starts.
 
         Args:
-            references: of each species of the target, by ascending atomic number.
+            references: reference of each species of the target, by ascending atomic number.
             outputs: (BLOCK, n_outputs) raw outputs.
         """
         h = self.problem.hyperparameters
@@ -218,7 +217,7 @@ class Program:
     def kept(
         self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
     ) -> tuple[jax.Array, jax.Array]:
-        """Return positions and cells of the descents that end with the lowest misfits."""
+        """Return positions and cells of the descents with the lowest misfits."""
         state = jax.lax.fori_loop(
             0, schedule.steps, lambda _, s: self.step(s, references, schedule), state
         )

@@ -1,4 +1,4 @@
-"""The training set's environments, in coordinates in which they vary alike in all directions."""
+"""Environments of the training set in whitened coordinates."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SpeciesReference(NamedTuple):
     """Environments of the atoms of one species.
 
     Attributes:
-        projection: (n_spectrum, n_spectrum) to the coordinates of ``points``.
-        offset: (n_spectrum,) what the mean environment is projected to.
-        points: (n_points, n_spectrum) the environments.
+        projection: (n_spectrum, n_spectrum) projection to the coordinates of ``points``.
+        offset: (n_spectrum,) projected mean environment.
+        points: (n_points, n_spectrum) projected environments.
     """
 
     projection: jax.Array
@@ -39,19 +39,19 @@ def fit(
 ) -> tuple[SpeciesReference, ...]:
     """Return the reference of each species of the target, by ascending atomic number.
 
-    Environments are described (power spectrum without the one-hot species), centred, and
-    projected on their principal components, each divided by its standard deviation and all by
-    the square root of their number, so that environments are about 1 apart. Directions in
-    which they hardly vary are not blown up beyond ``variance_floor``.
+    Environments are described by the power spectrum without the one-hot species, centred, and
+    projected on their principal components. Each component is divided by its standard deviation,
+    and all by the square root of their number, so that environments are about 1 apart.
+    ``variance_floor`` limits the scaling of directions with little variance.
 
     Args:
-        structures: training set; periodic where their ``pbc`` says so.
-        target: what to generate.
-        hyperparameters: everything that can be set.
-        seed: of rattling and of the choice of environments.
+        structures: training set; periodic according to their ``pbc``.
+        target: atoms and cell to generate.
+        hyperparameters: all hyperparameters.
+        seed: seed for rattling and choice of environments.
 
     Raises:
-        InputError: for structures that cannot be used, or environments that are all equal.
+        InputError: structures are unusable, or all environments are equal.
     """
     h = hyperparameters
     species = training_species(structures, target)
@@ -87,15 +87,15 @@ def fit(
 
 
 def misfits(reference: SpeciesReference, spectra: jax.Array, bandwidth: jax.Array) -> jax.Array:
-    """Return how far environments are from those of the training set.
+    """Return the misfit of environments to those of the training set.
 
     -2 h² ln of the mean of exp(-d²/2h²) over the reference's points: about the square of the
     distance d to the nearest ones, smoothed on the scale of the bandwidth h; the mean over a
-    structure's atoms falls as all of them come to look like atoms of the training set.
+    structure's atoms falls as they all become similar to atoms of the training set.
 
     Args:
         reference: environments to compare with.
-        spectra: (n, n_spectrum) of atoms of the same species.
+        spectra: (n, n_spectrum) power spectra of atoms of the same species.
         bandwidth: h, in the reference's coordinates.
 
     Returns:

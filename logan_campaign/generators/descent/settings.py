@@ -1,4 +1,4 @@
-"""What a user can set for structures that are made by descent."""
+"""Settings of generation by descent."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 
 class DescentHyperparameters(Method):
-    """All settings of one model; docs/benchmarks/descent.md says how they were chosen."""
+    """Settings of one model; docs/benchmarks/descent.md explains the defaults."""
 
     file_format: ClassVar[str] = "logan-campaign descent model"
     algorithm_version: ClassVar[int] = 1
 
-    method: Literal["descent"] = Field("descent", description="How structures are made")
+    method: Literal["descent"] = Field("descent", description="Method of generation")
     radial: RadialBasis = "bessel"
     r_cut: CutoffRadius = 6.0
     n_max: RadialOrder = 3
     n_neighbour: NeighbourCount = 40
     cutoff: Literal["faithful", "smooth"] = Field(
         "faithful",
-        description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': atoms fade out "
-        "before they leave",
+        description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': the weight of "
+        "atoms vanishes at the cutoff",
     )
     rattle_copies: int = Field(
-        2, ge=1, le=1000, description="Copies of each training structure, each rattled anew"
+        2, ge=1, le=1000, description="Copies of each training structure, each rattled separately"
     )
     rattle_stdev: float = Field(
         0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
@@ -50,62 +50,62 @@ class DescentHyperparameters(Method):
     environments_per_species: int | None = Field(
         8,
         ge=1,
-        description="Environments drawn per species from each copy; null takes all of them",
+        description="Environments drawn per species from each copy; null: all",
     )
     references: int = Field(
-        500, ge=1, le=100_000, description="Environments per species that are kept, at most"
+        500, ge=1, le=100_000, description="Maximum number of environments per species"
     )
     variance_floor: float = Field(
         1e-2,
         gt=0,
         le=1,
-        description="Directions of the descriptors' space that vary by less than this share of "
-        "the largest variance count as varying by it",
+        description="Lower bound on the variance of directions in descriptor space, as a fraction "
+        "of the largest variance",
     )
     first_bandwidth: float = Field(
         1.0,
         gt=0,
         le=100,
-        description="Width of the kernels at the start, in standard deviations of the "
+        description="Initial width of the kernels, in standard deviations of the "
         "training set's environments",
     )
     last_bandwidth: float = Field(
-        0.2, gt=0, le=100, description="Width of the kernels at the end, in the same units"
+        0.2, gt=0, le=100, description="Final width of the kernels, in the same units"
     )
     first_step: float = Field(
-        0.1, gt=0, le=10, description="Step of the optimiser (Adam) at the start, in raw outputs"
+        0.1, gt=0, le=10, description="Initial step of the optimiser (Adam), in raw outputs"
     )
     last_step: float = Field(
-        5e-3, gt=0, le=10, description="Step of the optimiser at the end, in raw outputs"
+        5e-3, gt=0, le=10, description="Final step of the optimiser, in raw outputs"
     )
     spread_steps: int = Field(
         20,
         ge=0,
         le=10_000,
-        description="Steps that push crowded atoms of crystals apart before the descent",
+        description="Steps of repulsion between close atoms of crystals before the descent",
     )
     descent_steps: int = Field(400, ge=1, le=100_000, description="Steps of one descent")
     keep: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Share of the descents that are kept: those that end nearest to the training "
-        "set's environments",
+        description="Fraction of the descents to keep, those with the lowest misfit to the "
+        "training set's environments",
     )
 
     exchange: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Molecules: share of the descents that begin with an earlier structure in "
-        "which two groups of atoms have changed places, its molecular graph drawn evenly from "
-        "those found so far",
+        description="Molecules: fraction of the descents that start from an earlier structure with "
+        "two groups of atoms exchanged, its molecular graph drawn uniformly from those found so "
+        "far",
     )
     exchange_bandwidth: float = Field(
-        0.3, gt=0, le=100, description="Width of the kernels at the start of such a descent"
+        0.3, gt=0, le=100, description="Initial width of the kernels in such a descent"
     )
     exchange_step: float = Field(
-        0.03, gt=0, le=10, description="Step of the optimiser at the start of such a descent"
+        0.03, gt=0, le=10, description="Initial step of the optimiser in such a descent"
     )
     exchange_steps: int = Field(100, ge=1, le=100_000, description="Steps of such a descent")
 
@@ -137,7 +137,7 @@ class DescentHyperparameters(Method):
         return said
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
-        """Return the descriptor that these hyperparameters define for some species."""
+        """Return the descriptor with these hyperparameters for given species."""
         from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
 
         return Descriptor(

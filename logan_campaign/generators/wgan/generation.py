@@ -1,4 +1,4 @@
-"""Generation of structures, and the critic's opinion of structures."""
+"""Generation of structures, and their scores by the critic."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
 
     Args:
         model: trained model.
-        n: how many.
-        seed: of the latent vectors.
+        n: number of structures.
+        seed: seed of the latent variables.
 
     Raises:
-        InputError: if ``n`` is negative.
+        InputError: ``n`` is negative.
     """
     program = program_for(model.problem)
     key = jax.random.key(seed % 2**63)
@@ -34,19 +34,19 @@ def generate(model: LoganModel, n: int, *, seed: int) -> GeneratedPool:
 
 
 def critic_scores(model: LoganModel, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Return the critic's mean score of each structure's atoms; lower looks more real.
+    """Return the critic's mean score of each structure's atoms; lower is more realistic.
 
     Args:
         model: trained model.
         positions: (n, N, 3) of the target's atoms (Å).
-        cells: (n, 3, 3) or (3, 3) cell vectors (Å). Crystals must have the model's cell, or,
-            where that is not fixed, one of the shapes that it can have.
+        cells: (n, 3, 3) or (3, 3) lattice vectors (Å). Crystals must have the model's cell, or
+            a shape in its range if it is variable.
 
     Returns:
         Array of shape (n,).
 
     Raises:
-        InputError: if the shapes do not fit or crystals have another cell.
+        InputError: the shapes do not match, or crystals have a different cell.
     """
     program = program_for(model.problem)
     positions, each = model_arrays(

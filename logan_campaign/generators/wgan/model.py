@@ -21,18 +21,18 @@ from logan_campaign.generators.wgan.step import Problem
 
 @dataclass(frozen=True, eq=False)
 class LoganModel:
-    """A trained generator and critic with all that is needed to use them again.
+    """A trained generator and critic with all data needed to use them.
 
     Attributes:
         generator, critic: weights (n_in, n_out) and biases (n_out,) per layer.
         hyperparameters: as trained.
         species: atomic numbers in the training set, ascending.
-        target: what it generates.
-        training_set_id: set it was trained on.
+        target: atoms and cell to generate.
+        training_set_id: id of the training set.
         seed: seed of the training.
-        steps: generator updates done.
-        start_id: model whose weights the training went on from, if any.
-        algorithm_version: version of the algorithm that trained it.
+        steps: number of generator updates done.
+        start_id: id of the model from which training continued, if any.
+        algorithm_version: version of the training algorithm.
     """
 
     generator: Parameters
@@ -48,14 +48,14 @@ class LoganModel:
 
     @property
     def id(self) -> str:
-        """Content id of the inputs that the model was trained from."""
+        """Content id of the inputs of the training."""
         return self.hyperparameters.model_id(
             self.training_set_id, self.target, self.seed, self.start_id
         )
 
     @property
     def problem(self) -> Problem:
-        """What shapes the programs that run the model."""
+        """The problem that defines the model's compiled programs."""
         return Problem.of(self.target, self.hyperparameters, self.species)
 
     def generate(self, n: int, *, seed: int) -> GeneratedPool:
@@ -85,7 +85,7 @@ class LoganModel:
         return write_tensors(Hyperparameters.file_format, header, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what was trained, by name."""
+        """Return the trained arrays by name."""
         return {
             **parameter_tensors("generator", self.generator),
             **parameter_tensors("critic", self.critic),
@@ -93,10 +93,10 @@ class LoganModel:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LoganModel:
-        """Return the model that :meth:`to_bytes` wrote.
+        """Return the model in the bytes of :meth:`to_bytes`.
 
         Raises:
-            ModelFileError: if the bytes are truncated, foreign or of an unknown version.
+            ModelFileError: the bytes are truncated, not a model, or of an unknown version.
         """
         header, tensors = read_model(
             Hyperparameters.file_format, Hyperparameters.algorithm_version, content
@@ -117,7 +117,7 @@ class LoganModel:
             raise ModelFileError(f"the model file's header is incomplete: {err!r}") from err
 
     def save(self, path: str | Path) -> None:
-        """Write the model to a file, beside it first and renamed when complete."""
+        """Write the model to a file, atomically."""
         write_atomically(Path(path), self.to_bytes())
 
     @classmethod
@@ -125,7 +125,7 @@ class LoganModel:
         """Read a model file.
 
         Raises:
-            ModelFileError: if it is missing, truncated, foreign or of an unknown version.
+            ModelFileError: the file is missing, truncated, not a model, or of an unknown version.
         """
         try:
             content = Path(path).read_bytes()
@@ -144,7 +144,7 @@ def parameter_tensors(name: str, parameters: Parameters) -> dict[str, np.ndarray
 
 
 def tensor_parameters(name: str, tensors: dict[str, np.ndarray]) -> Parameters:
-    """Return the network whose layers are named so; KeyError if there is none."""
+    """Return the network with the given name; KeyError if there is none."""
     n_layers = sum(key.startswith(f"{name}.") for key in tensors) // 2
     if n_layers == 0:
         raise KeyError(name)

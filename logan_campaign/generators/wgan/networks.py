@@ -48,12 +48,12 @@ def score(parameters: Parameters, environments: jax.Array) -> jax.Array:
 
 
 def _outer(inputs: jax.Array, signals: jax.Array) -> jax.Array:
-    """Return ``inputs.T @ signals``, the transpose written out: faster than a folded one."""
+    """Return ``inputs.T @ signals`` with an explicit transpose, which is faster."""
     return jax.lax.optimization_barrier(inputs.T) @ signals
 
 
 def _forward(parameters: Parameters, inputs: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Return the inputs of every layer and the slopes of every hidden one."""
+    """Return the inputs of every layer, and the slopes of every hidden layer."""
     layers, slopes = [inputs], []
     for weights, bias in parameters[:-1]:
         before = layers[-1] @ weights + bias
@@ -75,13 +75,13 @@ def _backward(
 def critic_gradient(
     critic: Parameters, environments: jax.Array, signs: jax.Array
 ) -> tuple[jax.Array, Parameters]:
-    """Return ``sum(signs * score)`` and its gradient by the critic's parameters.
+    """Return ``sum(signs * score)`` and its gradient with respect to the critic's parameters.
 
     Args:
         critic: layers.
         environments: (n, n_features).
-        signs: (n,) weight of each score; 1/n for real and -1/n for generated ones make the
-            critic's loss (paper eq. 5).
+        signs: (n,) weight of each score; 1/n for real and -1/n for generated environments give
+            the critic's loss (paper eq. 5).
     """
     layers, slopes = _forward(critic, environments)
     weights, bias = critic[-1]
@@ -96,10 +96,10 @@ def penalty_gradient(
 ) -> tuple[jax.Array, jax.Array, Parameters]:
     """Return the gradient penalty (paper eq. 6), the mean norm, and the penalty's gradient.
 
-    The critic is piecewise linear, so its gradient ∇C(y) is a product of weights and
-    slopes that do not change with the parameters. The penalty's gradient takes one pass
-    with the direction d(penalty)/d(∇C) through the same linear map. A zero gradient gives
-    a penalty of 1 and, as the norm has no derivative there, pushes nowhere.
+    The critic is piecewise linear, so its gradient ∇C(y) is a product of weights and slopes that do
+    not change with the parameters. The penalty's gradient takes one pass of the direction
+    d(penalty)/d(∇C) through the same linear map. A zero ∇C gives a penalty of 1 with zero
+    gradient, as the norm has no derivative there.
 
     Args:
         critic: layers.
@@ -125,7 +125,7 @@ def penalty_gradient(
 def init_generator(
     key: jax.Array, hyperparameters: Hyperparameters, place: PostProcessing
 ) -> Parameters:
-    """Return a fresh generator whose atoms start ``initial_spread`` apart."""
+    """Return a new generator whose atoms start ``initial_spread`` apart."""
     key, sub = jax.random.split(key)
     n_inputs = hyperparameters.latent_size + place.n_drawn
     sizes = (n_inputs, *hyperparameters.generator_widths, place.n_outputs)
@@ -135,5 +135,5 @@ def init_generator(
 
 
 def init_critic(key: jax.Array, hyperparameters: Hyperparameters, n_features: int) -> Parameters:
-    """Return a fresh critic of environments."""
+    """Return a new critic of environments."""
     return init_network(key, (n_features, *hyperparameters.critic_widths, 1))

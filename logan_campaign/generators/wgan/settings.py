@@ -1,4 +1,4 @@
-"""What a user can set for the networks of the paper."""
+"""Settings of the networks of the paper."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Hyperparameters(Method):
-    """Everything that can be set for one model; the defaults are the paper's for molecules."""
+    """Hyperparameters of one model; the defaults are the paper's for molecules."""
 
     file_format: ClassVar[str] = "logan-campaign model"
     algorithm_version: ClassVar[int] = 1
 
     method: Literal["wgan"] = Field(
         "wgan",
-        exclude=True,  # the ids of models are older than the choice
-        description="How structures are made",
+        exclude=True,  # excluded from ids, which are older than this setting
+        description="Method of generation",
     )
     radial: RadialBasis = "bessel"
     r_cut: CutoffRadius = 5.0
@@ -44,7 +44,7 @@ class Hyperparameters(Method):
     cutoff: Literal["faithful", "smooth"] = Field(
         "faithful",
         description="'faithful': exactly the nearest n_neighbour atoms, as published; "
-        "'smooth': atoms fade out before they leave",
+        "'smooth': the weight of atoms vanishes at the cutoff",
     )
     latent_size: int = Field(20, ge=1, le=4096, description="Latent variables")
     generator_widths: tuple[Width, ...] = Field(
@@ -60,7 +60,7 @@ class Hyperparameters(Method):
         10, ge=0, le=100, description="Gradient-penalty updates per generator update"
     )
     rattle_copies: int = Field(
-        20, ge=1, le=1000, description="Copies of each training structure, each rattled anew"
+        20, ge=1, le=1000, description="Copies of each training structure, each rattled separately"
     )
     rattle_stdev: float = Field(
         0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
@@ -68,19 +68,19 @@ class Hyperparameters(Method):
     environments_per_species: int | None = Field(
         None,
         ge=1,
-        description="Environments drawn per species from each copy; null takes all of them",
+        description="Environments drawn per species from each copy; null: all",
     )
     initial_spread: float = Field(
         1.0,
         ge=0,
         le=10,
-        description="Spread of the atoms at the start, as standard deviation of the network's "
-        "output biases; 0 starts all atoms at the centre of the cell, as published",
+        description="Initial spread of the atoms, as standard deviation of the network's output "
+        "biases; 0: all atoms start at the centre of the cell, as published",
     )
     steps: int = Field(60_001, ge=1, le=10_000_000, description="Generator updates")
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
-        """Return the descriptor that these hyperparameters define for some species."""
+        """Return the descriptor with these hyperparameters for given species."""
         from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
 
         return Descriptor(

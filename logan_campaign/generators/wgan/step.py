@@ -1,8 +1,8 @@
-"""One training step as a pure function of its state: init and step, explicit keys.
+"""One training step as a pure function of its state, with explicit keys.
 
 A step is one generator, several critic and several gradient-penalty updates (paper
-section 2.4). The generator stands still during the latter two, so all structures that they
-see are generated, and described, together.
+section 2.4). The generator is constant during the latter two, so all structures for them are
+generated and described together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from logan_campaign.geometry.lattice import reduced_cell
 #: Decay of RMSProp's running mean of squared gradients.
 RMSPROP_DECAY = 0.9
 
-#: Structures that the share of distinct samples is measured on.
+#: Number of samples to measure the fraction of distinct ones.
 N_DISTINCT = 64
 
 
@@ -51,7 +51,7 @@ class Metrics(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything that changes during training."""
+    """State of a training."""
 
     step: jax.Array
     generator: Parameters
@@ -63,7 +63,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """What shapes a training program: equal problems share one compiled program."""
+    """Inputs that define a training program; equal problems share one compiled program."""
 
     target: Target
     hyperparameters: Hyperparameters
@@ -73,7 +73,7 @@ class Problem:
     def of(
         cls, target: Target, hyperparameters: Hyperparameters, species: tuple[int, ...]
     ) -> Problem:
-        """Return the problem, with what shapes no program set to one value."""
+        """Return the problem, with settings that do not affect the program set to fixed values."""
         same = {
             "steps": 1,
             "rattle_copies": 1,
@@ -100,7 +100,7 @@ class Program:
         self.images = self.place.translations(hyperparameters.r_cut)
         self.cell = None
         if target.periodic and target.lattice == "fixed":
-            # Any cell of the lattice gives the same neighbours, the most compact one fastest.
+            # All cells of a lattice give the same neighbours; the reduced cell is fastest.
             self.cell = reduced_cell(target.cell_array)
         kinds = np.searchsorted(problem.species, target.numbers)
         self.one_hot = np.eye(len(problem.species), dtype=np.float32)[kinds]
@@ -132,8 +132,8 @@ class Program:
 
         Args:
             positions: (n, N, 3) (Å).
-            cells: (n, 3, 3) cell vectors (Å), of the kind that ``place`` makes; not needed
-                where all structures have one cell, or none.
+            cells: (n, 3, 3) lattice vectors (Å), as returned by ``place``; not needed for a
+                fixed cell or molecules.
         """
         cell = cells if self.cell is None else jnp.asarray(self.cell, positions.dtype)
         if self.images is None:
@@ -154,7 +154,7 @@ class Program:
 
         Args:
             generator: layers.
-            latents: (n, n_inputs) standard-normal numbers: latents, then those drawn.
+            latents: (n, n_inputs) standard-normal numbers: latent variables, then drawn numbers.
         """
         drawn = latents[:, self.problem.hyperparameters.latent_size :]
         return self.place(generate_outputs(generator, latents), drawn)
@@ -167,7 +167,7 @@ class Program:
         rows = h.batch_size * n_atoms
         key = jax.random.fold_in(key, state.step)
         k_latent, k_uniform = jax.random.split(key)
-        # One draw for all updates: fewer, longer loops of the random number generator.
+        # One draw for all updates: fewer and longer loops of the random number generator.
         latents = jax.random.normal(k_latent, ((1 + rounds) * h.batch_size, self.n_inputs))
         uniform = jax.random.uniform(k_uniform, ((rounds + h.penalty_updates) * rows,))
 
@@ -216,19 +216,19 @@ class Program:
         )
 
     def run(self, state: State, real: RealEnvironments, key: jax.Array, stop: jax.Array) -> State:
-        """Return the state after the steps up to, not including, number ``stop``."""
+        """Return the state after all steps before number ``stop``."""
         return jax.lax.while_loop(lambda s: s.step < stop, lambda s: self.step(s, real, key), state)
 
     def structures(
         self, generator: Parameters, key: jax.Array, size: int, start: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return samples number ``start`` … ``start + size`` of the stream that ``key`` starts."""
+        """Return samples ``start`` … ``start + size`` of the random stream of ``key``."""
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(size))
         latents = jax.vmap(lambda k: jax.random.normal(k, (self.n_inputs,)))(keys)
         return self.build(generator, latents)
 
     def fingerprints(self, generator: Parameters, key: jax.Array) -> jax.Array:
-        """Return mean descriptors of some samples by species, to count distinct ones."""
+        """Return mean descriptors of samples by species, to count distinct ones."""
         found = self.structures(generator, key, N_DISTINCT, jnp.zeros((), jnp.int32))
         features = self.describe(*found).reshape(N_DISTINCT, len(self.one_hot), -1)
         share = self.one_hot.T / np.maximum(self.one_hot.sum(axis=0), 1.0)[:, None]

@@ -1,7 +1,7 @@
-"""The training program in the compiler's language, kept beside its compiled form.
+"""Cache of the exported training program beside its compiled form.
 
-Compiled programs are kept on disk by JAX, but to find one, a process has to trace the Python
-code anew, which takes longer than everything else that it does before the first step.
+JAX caches compiled programs on disk, but to find one, a process has to trace the Python code
+again, which takes longer than everything else before the first step.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ Run = Callable[[State, RealEnvironments, jax.Array, jax.Array], State]
 
 
 def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.Array) -> Run:
-    """Return the program's ``run``, compiled for arguments like these; the first is donated.
+    """Return the program's ``run`` compiled for the arguments; the first is donated.
 
-    With a compilation cache on a CPU the program is read from there, or traced and written;
-    otherwise, and for crystals, whose program calls LAPACK, it is traced. It is the same
-    program, whose results agree bit for bit.
+    With a compilation cache on a CPU, the program is read from the cache, or traced and written to
+    it. Otherwise, and for crystals, whose program calls LAPACK, it is traced. Results are
+    identical to the last bit.
 
     Args:
-        program: what to run.
+        program: the program.
         state, real, key: arguments of ``run``; only shapes and types matter.
     """
     run_traced: Run = program.jit_run
     directory = jax.config.values["jax_compilation_cache_dir"]
     if directory is None or jax.default_backend() != "cpu" or program.images is not None:
         return run_traced
-    # Compiled here and once: the call itself would be compiled again for arguments that only
-    # differ in whether they are bound to the device, as results are and a first state is not.
+    # Compiled explicitly: the call would compile again for arguments that differ only in being
+    # committed to the device, as results are but an initial state is not.
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), _flat(state, real, key, jnp.int32(0))
     )
@@ -65,10 +65,10 @@ def stored_run(program: Program, state: State, real: RealEnvironments, key: jax.
 def stored_program(
     program: Program, directory: Path, state: State, real: RealEnvironments, key: jax.Array
 ) -> export.Exported | None:
-    """Return the program's ``run`` on flat arguments from a directory, or trace and write it.
+    """Read the program's ``run`` on flat arguments from a directory, or trace and write it.
 
-    None if it calls functions outside itself, such as LAPACK's: those JAX makes ready while
-    it traces, and a process that only reads the program would jump to nowhere.
+    None if it calls external functions, such as LAPACK: JAX registers these while tracing, so a
+    process that only reads the program would crash.
     """
     structures = jax.tree.structure(state), jax.tree.structure(real)
     implementation = jax.random.key_impl(key)
@@ -95,7 +95,7 @@ def _flat(state: State, real: RealEnvironments, key: jax.Array, stop: jax.Array)
 
 
 def _name(problem: Problem, implementation: str, example: Any) -> str:
-    """Return a name that changes with everything that the program follows from."""
+    """Return a file name that depends on everything that determines the program."""
     return hashlib.sha256(
         json.dumps(
             [
@@ -111,20 +111,20 @@ def _name(problem: Problem, implementation: str, example: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """Return the hash of the code that is traced."""
+    """Return the hash of the traced code."""
     generators = Path(__file__).parents[1]
     files = sorted([*generators.rglob("*.py"), *(generators.parent / "descriptors").glob("*.py")])
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _read(path: Path) -> export.Exported | None:
-    """Return the program in a file, whose first 32 bytes are the hash of the others."""
+    """Return the program in a file whose first 32 bytes are the hash of the others."""
     try:
         content = path.read_bytes()
     except OSError:
-        return None  # not there yet, the usual case
+        return None  # does not exist yet, the usual case
     if hashlib.sha256(content[32:]).digest() != content[:32]:
-        logger.warning("ignoring %s, which is damaged; the program is traced anew", path)
+        logger.warning("ignoring %s, which is damaged; the program is traced again", path)
         return None
     return export.deserialize(bytearray(content[32:]))
 
@@ -133,4 +133,4 @@ def _write(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, hashlib.sha256(content).digest() + content)
     except OSError as err:
-        logger.warning("the training program is not kept: %s", err)
+        logger.warning("the training program is not cached: %s", err)

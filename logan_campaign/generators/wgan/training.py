@@ -1,4 +1,4 @@
-"""Training of one member of the ensemble, with checkpoints and named failures."""
+"""Training of one member of the ensemble, with checkpoints and reasons of failure."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_FORMAT = "logan-campaign checkpoint"
 
-#: Records of the history over a whole training.
+#: Number of history records per training.
 _RECORDS = 100
 
-#: The first checkpoint comes after this time (s), later ones take this share of it at most.
+#: Time before the first checkpoint (s), and the largest fraction of time for later ones.
 _FIRST_CHECKPOINT_S = 1.0
 _CHECKPOINT_SHARE = 0.01
 
-#: Samples whose mean descriptors differ by less than this share of their norm are equal.
+#: Samples whose mean descriptors differ by less than this fraction of their norm are equal.
 DISTINCT_TOLERANCE = 1e-3
 
 
@@ -54,31 +54,31 @@ def train(
     """Train one model; the same inputs and seed give the same model on one device.
 
     Args:
-        structures: training set, periodic where their ``pbc`` says so.
+        structures: training set, periodic according to their ``pbc``.
         target: atoms and cell to generate.
-        hyperparameters: everything that can be set.
-        seed: of weights, rattling, resampling and latents.
-        training_set_id: id of ``structures``, kept in the model.
-        start: model whose weights to go on from, see :func:`can_start`; the optimiser's state
-            is not kept. None for fresh weights.
-        checkpoint: file to continue from if it fits and to write now and then; a finished
-            training leaves its last one. Continuing changes no bit of the result.
-        checkpoint_every_s: seconds between checkpoints at most; they come sooner as long as
-            writing them takes less than a hundredth of the time.
+        hyperparameters: all hyperparameters.
+        seed: seed of weights, rattling, resampling and latent variables.
+        training_set_id: id of ``structures``, stored in the model.
+        start: model to continue from, see :func:`can_start`; the state of the optimiser is not
+            kept. None for new weights.
+        checkpoint: file to continue from, if it matches, and to write periodically; the last
+            checkpoint is left in place. Results after continuing are identical to the last bit.
+        checkpoint_every_s: longest interval between checkpoints (s); shorter as long as writing
+            takes less than a hundredth of the time.
 
     Returns:
-        The model and its history; a training that diverges or collapses is returned as
-        failed with its reason, it does not raise.
+        The model and its history. A training that diverges or collapses does not raise, but
+        returns state 'failed' with the reason.
 
     Raises:
-        InputError: for structures, a target or a start that cannot be used.
+        InputError: structures, target or start are unusable.
     """
     begun = time.monotonic()
     species = training_species(structures, target)
     program = program_for(Problem.of(target, hyperparameters, species))
     if start is not None and start.problem != program.problem:
         raise InputError(
-            f"training cannot go on from {start.id}: that was trained for other atoms, another "
+            f"training cannot continue from {start.id}, which was trained for other atoms, another "
             "cell, other elements or other hyperparameters; leave out the start"
         )
     start_id = None if start is None else start.id
@@ -114,7 +114,7 @@ def train(
         started = time.monotonic()
         state = jax.block_until_ready(run(state, real, run_key, jnp.int32(stop)))
         took = time.monotonic() - started
-        # About one report per second, whatever the machine; the chunks change no result.
+        # About one report per second on any machine; chunks do not affect results.
         chunk = int(np.clip((stop - done) / max(took, 1e-6), 1, 2 * chunk + 1))
         done = stop
         metrics = [float(value) for value in state.metrics]
@@ -174,17 +174,17 @@ def can_start(
     target: Target,
     hyperparameters: Hyperparameters,
 ) -> bool:
-    """Return whether a training can go on from the weights of a model.
+    """Return whether training can continue from the weights of a model.
 
-    It can where the atoms, the cell, the elements of the training set and all
-    hyperparameters but the number of steps are the same.
+    Atoms, cell, elements of the training set and all hyperparameters except the number of steps
+    must be the same.
     """
     species = training_species(structures, target)
     return start.problem == Problem.of(target, hyperparameters, species)
 
 
 def distinct_share(fingerprints: np.ndarray) -> float:
-    """Return the number of distinct rows, up to a tolerance, over the number of rows.
+    """Return the fraction of distinct rows, within a tolerance.
 
     Args:
         fingerprints: (n, n_features) structure descriptors.
@@ -203,7 +203,7 @@ def _write_checkpoint(
     path: Path, identity: str, state: State, history: dict[str, list[Any]], elapsed_s: float
 ) -> None:
     leaves = jax.tree.leaves(state)
-    # NaN has no JSON form; a diverged training is not worth continuing, nor is it saved.
+    # NaN has no JSON form; diverged trainings are neither saved nor continued.
     if not all(np.isfinite(value) for value in state.metrics):
         return
     header = {"model_id": identity, "history": history, "elapsed_s": elapsed_s}
@@ -214,7 +214,7 @@ def _write_checkpoint(
 def _read_checkpoint(
     path: Path, identity: str, template: State
 ) -> tuple[State, dict[str, list[Any]], float] | None:
-    """Return state, history and elapsed time; None, with a warning, if they do not fit."""
+    """Return state, history and elapsed time; None, with a warning, if they do not match."""
     if not path.exists():
         return None
     try:
@@ -229,5 +229,5 @@ def _read_checkpoint(
         state = jax.tree.unflatten(structure, [jnp.asarray(a) for a in found])
         return state, dict(header["history"]), float(header["elapsed_s"])
     except (ModelFileError, OSError, KeyError, ValueError, TypeError) as err:
-        logger.warning("ignoring checkpoint %s, training starts anew: %s", path, err)
+        logger.warning("ignoring checkpoint %s, training starts again: %s", path, err)
         return None

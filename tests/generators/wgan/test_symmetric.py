@@ -89,7 +89,7 @@ def test_a_fixed_cell_takes_the_groups_of_its_lattice_and_refuses_others() -> No
     assert set(place.table.group) == {2, 5, 15, 82, 122}
     check(place, SIX, 16)
     np.testing.assert_allclose(place(jnp.zeros((1, place.n_outputs)), jnp.zeros((1, 1)))[1], CELL)
-    with pytest.raises(InputError, match=r"P6_122 .178.* no Wyckoff positions hold"):
+    with pytest.raises(InputError, match=r"P6_122 .178.* no Wyckoff positions fit"):
         place_for(SIX, "fixed", 178)
     with pytest.raises(InputError, match=r"P4_2/mnm .136.*fixed cell"):
         place_for(SIX, "fixed", 136)

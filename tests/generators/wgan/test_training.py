@@ -97,7 +97,7 @@ def test_a_checkpoint_that_does_not_fit_is_ignored_with_a_warning(
             checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
         result = run(checkpoint=checkpoint)
-    assert "starts anew" in caplog.text
+    assert "training starts again" in caplog.text
     assert same_bits(weights(result), weights(trained))
 
 
