@@ -1,11 +1,10 @@
-"""A whole campaign as one file, and back: job documents, blobs and the runner's ledger.
+"""Export and import of a whole campaign as one file: job documents, blobs and ledger.
 
-The file is JSON Lines, compressed by gzip. The first line says what it is; then follow the
-documents, one per line, as ``{"outputs": …}``, ``{"blobs": …}`` or ``{"ledger": …}``; the
-last line counts them and holds the SHA-256 of all lines before it. Documents are written
-as in :mod:`~logan_campaign.stores.encoding`, sorted, and with sorted fields: one campaign
-gives one file, byte for byte, from whichever store. What is derived from job documents is
-not in it; it is built anew.
+The file is gzipped JSON Lines. The first line is a header; then follow the documents, one per
+line, as ``{"outputs": …}``, ``{"blobs": …}`` or ``{"ledger": …}``; the last line contains their
+number and the SHA-256 of all lines before it. Documents are encoded by
+:mod:`~logan_campaign.stores.encoding` and sorted, with sorted fields, so that a campaign gives the
+same bytes from any store. Derived records are not included; import builds them again.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from logan_campaign.stores.records import CampaignRecord
 
 FORMAT = "logan-campaign archive"
 VERSION = 1
-#: How the names of such files end.
+#: Suffix of archive files.
 SUFFIX = ".campaign.gz"
 
-#: Bounds of one line, so that any file is read within 500 MB of memory.
+#: Limits of one line, so that reading any file takes less than 500 MB of memory.
 MAX_LINE_BYTES = 48 * 2**20
 MAX_VALUES = 2_000_000
 
-#: Marks the record of a flow that came in from a file.
+#: Marks the record of an imported flow.
 IMPORTED = "imported"
 
 _CHUNK = 100
 _KINDS = ("outputs", "blobs", "ledger")
-#: What tells one document of a kind from the others.
+#: Fields that identify a document of each kind.
 _KEYS = {"outputs": ("uuid", "index"), "blobs": ("blob_uuid",), "ledger": ("id",)}
 _BLOB_FIELDS = ("@class", "@module", "blob_uuid", "job_uuid", "job_index", "data")
 
@@ -50,7 +49,7 @@ Doc = dict[str, Any]
 
 
 class ArchiveSummary(NamedTuple):
-    """What a file holds.
+    """Contents of an archive.
 
     Attributes:
         campaign_id, name: the campaign.
@@ -62,7 +61,7 @@ class ArchiveSummary(NamedTuple):
     counts: dict[str, int]
 
     def describe(self) -> str:
-        """Return the counts in words."""
+        """Return the counts as text."""
         return (
             f"{self.counts['outputs']} job documents, {self.counts['blobs']} blobs, "
             f"{self.counts['ledger']} entries of the ledger"
@@ -70,17 +69,17 @@ class ArchiveSummary(NamedTuple):
 
 
 def write_archive(stores: CampaignStores, campaign: CampaignRecord, path: Path) -> ArchiveSummary:
-    """Write a campaign to a file, beside it first and renamed when complete.
+    """Write a campaign to a file, atomically.
 
-    A campaign that goes on meanwhile is written as far as it is.
+    A running campaign is written in its present state.
 
     Raises:
-        StoreError: if a blob is missing, or the store cannot be read.
-        InputError: if the file cannot be written.
+        StoreError: a blob is missing, or the store cannot be read.
+        InputError: the file cannot be written.
     """
     counts = dict.fromkeys(_KINDS, 0)
     digest = hashlib.sha256()
-    # without a time and a name inside, equal campaigns are equal files
+    # no time and name in the gzip header: equal campaigns give equal files
     with (
         file_errors("write", path),
         whole_file(path) as beside,
@@ -110,7 +109,7 @@ def write_archive(stores: CampaignStores, campaign: CampaignRecord, path: Path) 
 
 
 def _documents(stores: CampaignStores, campaign_id: str) -> Iterator[tuple[str, Doc]]:
-    # Only keys are kept in memory: the documents of a large campaign are not.
+    # Only keys are kept in memory, not the documents.
     blobs: set[str] = set()
     mine = {"metadata.campaign_id": campaign_id}
     for doc in _sorted_documents(stores.docs, mine, _KEYS["outputs"]):
@@ -131,8 +130,8 @@ def _sorted_documents(store: Any, criteria: Doc, key: tuple[str, ...]) -> Iterat
     )
     for values in keys:
         found = store.query_one(dict(zip(key, values, strict=True)))
-        if found is not None:  # removed meanwhile
-            found.pop(IMPORTED, None)  # says where this store has it from, not what it is
+        if found is not None:  # otherwise it was just removed
+            found.pop(IMPORTED, None)  # a property of this store, not of the campaign
             yield _plain(found)
 
 
@@ -154,15 +153,14 @@ def _blob_uuids(obj: Any) -> Iterator[str]:
 
 
 def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
-    """Write the campaign in a file into a store, and build its database.
+    """Import the campaign of a file into a store, and build its database.
 
-    The file is read to its end before anything is written. On SQLite all is written
-    together, or nothing.
+    The whole file is checked before anything is written. On SQLite the import is one transaction.
 
     Raises:
-        InputError: if the file is not such a file, truncated, changed or from a newer
-            version, or the store holds that campaign or another one of its name already.
-        StoreError: if the store cannot be written.
+        InputError: the file is not an archive, truncated, modified or from a newer version, or
+            the store already contains the campaign or another one of its name.
+        StoreError: the store cannot be written.
     """
     summary = check_archive(path)
     _refuse_existing(stores, summary)
@@ -180,8 +178,8 @@ def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
                 targets[kind].update(chunk[kind], key=list(_KEYS[kind]))
                 chunk[kind] = []
 
-        # Blobs first: on MongoDB an interrupted import then never leaves a document whose
-        # blobs are missing.
+        # Blobs first: an interrupted import on MongoDB then never leaves a document with missing
+        # blobs.
         for wanted in ("blobs", "outputs", "ledger"):
             for line in _lines(path):
                 for kind, doc in line.items():
@@ -197,10 +195,10 @@ def read_archive(path: Path, stores: CampaignStores) -> ArchiveSummary:
 
 
 def check_archive(path: Path) -> ArchiveSummary:
-    """Return what a file holds, after reading all of it.
+    """Return the contents of an archive, after reading all of it.
 
     Raises:
-        InputError: if it is not such a file, truncated, changed or from a newer version.
+        InputError: the file is not an archive, truncated, modified or from a newer version.
     """
     counts = dict.fromkeys(_KINDS, 0)
     digest = hashlib.sha256()
@@ -239,14 +237,14 @@ def _checked_head(path: Path, line: Doc) -> Doc:
         )
     for key in ("campaign_id", "name"):
         value = line.get(key)
-        # $ would let a line break through
+        # $ would accept a line break
         if not isinstance(value, str) or not re.match(CAMPAIGN_NAME, value) or "\n" in value:
             raise InputError(f"{path}: its first line names no campaign: {key} is {value!r:.80}")
     return line
 
 
 def _checked_kind(path: Path, number: int, line: Doc, campaign_id: str) -> str:
-    """Return the kind of a line's document, which must be of the campaign."""
+    """Return the kind of a line's document, which must belong to the campaign."""
     where = f"{path}, line {number}"
     kind = next(iter(line), "")
     if len(line) != 1 or kind not in _KINDS or not isinstance(line[kind], dict):
@@ -268,27 +266,27 @@ def _refuse_existing(stores: CampaignStores, summary: ArchiveSummary) -> None:
     where = stores.describe()
     mine = {"metadata.campaign_id": summary.campaign_id}
     if stores.docs.query_one(mine, ["uuid"]) is not None:
-        raise InputError(f"{where} holds the campaign {summary.campaign_id} already")
+        raise InputError(f"{where} already contains the campaign {summary.campaign_id}")
     same_name = {"metadata.campaign": summary.name}
     if stores.docs.query_one(same_name, ["uuid"]) is not None:
         raise InputError(
-            f"{where} holds another campaign named {summary.name!r}: import into another store"
+            f"{where} contains another campaign named {summary.name!r}: import into another store"
         )
 
 
 def _refuse_others(store: Any, kind: str, docs: list[Doc], campaign_id: str) -> None:
-    """Refuse documents under whose keys another campaign's stand: these would be replaced."""
+    """Refuse documents that would replace another campaign's documents of the same keys."""
     owner = {"outputs": "metadata.campaign_id", "ledger": "flow_id"}.get(kind)
     for doc in docs:
         mine = {key: doc[key] for key in _KEYS[kind]}
         if owner is None:
             found = store.query_one(mine)
-            # an import that was interrupted has left the same blob
+            # the same blob, left by an interrupted import
             foreign = found is not None and found.get("data") != doc.get("data")
         else:
             foreign = store.query_one({**mine, owner: {"$ne": campaign_id}}) is not None
         if foreign:
-            raise InputError(f"the store holds {mine} of another campaign: nothing is replaced")
+            raise InputError(f"the store contains {mine} of another campaign: nothing is replaced")
 
 
 @contextmanager
@@ -311,10 +309,10 @@ def _lines(path: Path) -> Iterable[Doc]:
 
 
 def _raw_lines(path: Path, file: gzip.GzipFile) -> Iterator[bytes]:
-    """Yield the lines of a file, none of which may take all memory.
+    """Yield the lines of a file, with limited memory per line.
 
     Raises:
-        InputError: a line is too long, or holds too many values.
+        InputError: a line is too long, or contains too many values.
     """
     number = 0
     while content := file.readline(MAX_LINE_BYTES + 1):

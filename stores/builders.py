@@ -1,9 +1,9 @@
 """Derive the campaign database from the job documents.
 
-One item is one campaign: its records depend on all its documents (an energy above the
-minimum on every other candidate), so a campaign is derived anew whenever one of them was
-added or changed, and passed over otherwise. Records are written on their declared keys
-and only where they differ: building twice changes nothing.
+One item is one campaign, since its records depend on all its documents (an energy above the
+minimum depends on every other candidate). A campaign is derived again if a document was added or
+changed, and skipped otherwise. Records are written by their declared keys and only if they differ:
+building twice changes nothing.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class CampaignBuilder(Builder):
 
     Args:
         docs: store of the job documents.
-        campaigns: target collection of campaigns, and so on for the other four.
-        campaign_id: only this campaign; all if left out.
+        campaigns: target collection of campaigns; the other four likewise.
+        campaign_id: only this campaign; None for all.
         rebuild: derive campaigns even if none of their documents changed.
     """
 
@@ -89,13 +89,13 @@ class CampaignBuilder(Builder):
         return cls(stores.docs, campaign_id=campaign_id, rebuild=rebuild, **collections)
 
     def build(self) -> list[str]:
-        """Build what has changed, on stores that are connected and stay so.
+        """Build what has changed, on connected stores, which stay connected.
 
         Returns:
-            Ids of the campaigns that were derived anew.
+            Ids of the campaigns that were derived again.
 
         Raises:
-            StoreError: if a store cannot be used or a document is not what it should be.
+            StoreError: a store is unusable, or a document is invalid.
         """
         built = []
         for item in self.get_items():
@@ -106,7 +106,7 @@ class CampaignBuilder(Builder):
         return built
 
     def get_items(self) -> Iterator[CampaignItem]:
-        """Yield the campaigns that have new or changed documents."""
+        """Yield the campaigns with new or changed documents."""
         if self.rebuild:
             named: Iterable[str] = (
                 campaign_ids(self.docs) if self.campaign_id is None else [self.campaign_id]
@@ -120,11 +120,11 @@ class CampaignBuilder(Builder):
             yield CampaignItem(campaign_id, list(found))
 
     def process_item(self, item: CampaignItem) -> CampaignRecords | None:
-        """Return the records of a campaign, None before its own document is there."""
+        """Return the records of a campaign, None before its own document exists."""
         return derive(item.documents)
 
     def update_targets(self, items: list[CampaignRecords]) -> None:
-        """Write the records of campaigns; on SQLite all of one campaign in one transaction."""
+        """Write the records of campaigns, on SQLite in one transaction per campaign."""
         for records in items:
             with self._transaction():
                 self._update(records)
@@ -149,7 +149,7 @@ class CampaignBuilder(Builder):
             self.candidates.remove_docs({"id": {"$in": gone}})
         touched = {*before.values(), *now.values()} - {None}
         self._update_materials(sorted(str(material_id) for material_id in touched))
-        # Last: on MongoDB an interrupted build is then seen as not done.
+        # Last, so that an interrupted build on MongoDB is repeated.
         _upsert(self.campaigns, [records.campaign])
 
     def _update_materials(self, material_ids: list[str]) -> None:
@@ -173,10 +173,10 @@ def _upsert(store: Store, records: Sequence[Record]) -> None:
 
 
 def _merge_shared(store: Store, records: Sequence[S], campaign_id: str) -> None:
-    """Write records that several campaigns may share.
+    """Write records shared by campaigns.
 
-    Whatever differs is told by the campaign of the smallest id, so that the result does
-    not depend on the order in which campaigns are built.
+    Values that differ between campaigns are taken from the smallest id, so that the result does not
+    depend on the order of building.
     """
     merged = []
     for record in records:

@@ -14,8 +14,8 @@ CollectionName = Literal["campaigns", "training_sets", "models", "candidates", "
 class Collection:
     """A collection's name, the field that identifies a document, and its indexes.
 
-    Each index is a tuple of dotted paths; ``key`` is indexed besides. On SQLite a large
-    ``payload_field`` is kept compressed beside the others, which are searched without it.
+    Each index is a tuple of dotted paths; ``key`` is indexed too. On SQLite a large
+    ``payload_field`` is stored compressed and separately, so that searches do not read it.
     """
 
     name: str
@@ -34,17 +34,17 @@ OUTPUTS = Collection(
         ("metadata.campaign_id", "output.doc_type"),
     ),
 )
-#: Large parts of job documents (jobflow's additional store ``data``).
+#: Blobs of job documents (jobflow's additional store ``data``).
 BLOBS = Collection(
     "outputs_blobs",
     key="blob_uuid",
     indexes=(("blob_uuid",), ("job_uuid", "job_index")),
     payload_field="data",
 )
-#: What a runner notes about flows and jobs.
+#: The runner's records of flows and jobs.
 LEDGER = Collection("ledger", indexes=(("flow_id", "doc_type", "order"), ("doc_type",), ("state",)))
 
-#: Known entries to match candidates against; read by key, never whole.
+#: Known entries to match candidates with, read by key.
 KNOWN = Collection(
     "known_entries",
     indexes=(
@@ -54,7 +54,7 @@ KNOWN = Collection(
         ("inchi",),
     ),
 )
-#: Pulls of sources, derived from the documents of the jobs that pulled.
+#: Pulls of sources, derived from the documents of pull jobs.
 PULLS = Collection("pulls", indexes=(("query_id", "order"), ("set_id",)))
 
 #: The campaign database, derived from the job documents.

@@ -1,4 +1,4 @@
-"""The control document of a campaign: rules that may be changed while it goes on."""
+"""The control document of a campaign: rules that can be changed during its run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from logan_campaign.stores.open import CampaignStores
 
 
 class Control(NamedTuple):
-    """Where the control document of a campaign is kept.
+    """Access to the control document of a campaign.
 
     Attributes:
         stores: opened stores.
@@ -29,20 +29,20 @@ class Control(NamedTuple):
         return next(iter(found), None)
 
     def read(self) -> ControlDoc | None:
-        """Return the last version; None if the job that writes the first one has not run.
+        """Return the current version; None before the job that writes the first one has run.
 
         Raises:
-            StoreError: if it is damaged.
+            StoreError: the document is damaged.
         """
         last = self._last()
         return None if last is None else read_job(last, ControlDoc).output
 
     def write(self, spec_stop: dict[str, Any], stop: dict[str, Any]) -> None:
-        """Put a new version over the last one, or over the one that a job is still to write.
+        """Write a new version, also before a job has written the first one.
 
         Args:
-            spec_stop: the stop rules as the spec has them.
-            stop: the stop rules that are to be in force.
+            spec_stop: stop rules of the spec.
+            stop: stop rules to apply.
         """
         last = self._last() or {"index": 1}
         document = ControlDoc(campaign_id=self.campaign_id, spec_stop=spec_stop, stop=stop)

@@ -1,6 +1,6 @@
-"""Which campaigns have job documents that the campaign database does not tell of yet.
+"""Find campaigns whose records are older than their job documents.
 
-Apart from the builders, which import maggma: a command that reads looks here first.
+Separate from the builders, which import maggma: commands that read check here first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHUNK = 500
 
 
 def job_documents(campaign_id: str) -> Doc:
-    """Return what finds the job documents of a campaign that records are derived from."""
+    """Return the criteria for the job documents from which a campaign's records are derived."""
     return {
         "metadata.campaign_id": campaign_id,
         "output.doc_type": {"$in": list(DOC_TYPES)},
@@ -29,12 +29,12 @@ def job_documents(campaign_id: str) -> Doc:
 def outdated(
     docs: Store, records: Mapping[CollectionName, Store], campaign_id: str | None = None
 ) -> Iterator[str]:
-    """Yield the ids of campaigns whose records are not what their job documents say.
+    """Yield the ids of campaigns whose records do not match their job documents.
 
     Args:
         docs: store of the job documents.
         records: collections of the campaign database.
-        campaign_id: only this campaign; all if left out.
+        campaign_id: only this campaign; None for all.
     """
     for found in campaign_ids(docs) if campaign_id is None else [campaign_id]:
         if not _is_current(docs, records, found):
@@ -42,7 +42,7 @@ def outdated(
 
 
 def campaign_ids(docs: Store) -> list[str]:
-    """Return the ids of all campaigns that a store has the own documents of."""
+    """Return the ids of all campaigns whose own document is in a store."""
     found = docs.distinct("metadata.campaign_id", {"output.doc_type": "campaign"})
     return sorted(name for name in found if isinstance(name, str))
 
@@ -57,8 +57,8 @@ def _is_current(docs: Store, records: Mapping[CollectionName, Store], campaign_i
     keys = [document_key(doc) for doc in latest(docs.query(job_documents(campaign_id), fields))]
     if documents_hash(keys) != about["job_documents_hash"]:
         return False
-    # A collection that somebody emptied is filled again. By ids: an index finds those, while
-    # the lists of campaigns in shared records are read one by one.
+    # A collection that was emptied is filled again. Ids are found by an index, while lists of
+    # campaigns in shared records would be read one by one.
     mine = {"campaign_id": campaign_id}
     materials = records["candidates"].distinct("material_id", mine)
     return (

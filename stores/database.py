@@ -1,10 +1,10 @@
-"""One SQLite file with the collections of a store: connection, transactions, versions.
+"""The SQLite file of a store: connection, transactions, versions.
 
-All stores of one process on the same file share one connection, so that they can share
-a transaction; a lock serialises the threads that use it. The file is in WAL mode: any
-number of processes read while one writes. A commit survives the death of the process
-at any moment; after a power failure the last commits may be missing, the file is whole
-(``synchronous = NORMAL``). WAL needs shared memory: keep the file on a local disk.
+All stores of a process on the same file share one connection, and thereby transactions; a lock
+serialises threads. The file is in WAL mode: any number of processes can read while one writes. A
+commit survives the death of the process at any moment; after a power failure the last commits may
+be missing, but the file is consistent (``synchronous = NORMAL``). WAL needs shared memory, so the
+file must be on a local disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from logan_campaign.core.errors import StoreError
 
-#: Marks the files as ours (``PRAGMA application_id``): "LoGA".
+#: Identifies our files (``PRAGMA application_id``): "LoGA".
 APPLICATION_ID = 0x4C6F4741
 #: Layout of the file (``PRAGMA user_version``); see :data:`MIGRATIONS`.
 FORMAT_VERSION = 1
@@ -30,7 +30,7 @@ _COLLECTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 
 
 def fold_case(name: str) -> str:
-    """Return a name that differs from others by more than case: SQLite ignores case."""
+    """Return a name that is unique irrespective of case, which SQLite ignores."""
     return re.sub("[A-Z]", lambda match: "^" + match[0].lower(), name)
 
 
@@ -43,8 +43,8 @@ def table_name(collection: str) -> str:
     """Return the quoted name of a collection's table.
 
     Raises:
-        StoreError: if the name is not a letter followed by up to 62 letters, digits,
-            ``_``, ``.`` or ``-``.
+        StoreError: the name is not a letter followed by up to 62 letters, digits, ``_``, ``.`` or
+            ``-``.
     """
     if not _COLLECTION_NAME.fullmatch(collection):
         raise StoreError(
@@ -60,7 +60,7 @@ def _create_layout(connection: sqlite3.Connection) -> None:
 
 
 def _migrate_0_to_1(connection: sqlite3.Connection) -> None:
-    """Add the list of collections and the column for payloads to files that lack them."""
+    """Add the list of collections and the column for payloads to older files."""
     tables = [
         name
         for (name,) in connection.execute(
@@ -74,14 +74,14 @@ def _migrate_0_to_1(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO collections VALUES (?, NULL)", (collection,))
 
 
-#: From each older version to the next; run in one transaction when a file is opened.
+#: Migration of each older version to the next; run in one transaction when a file is opened.
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {0: _migrate_0_to_1}
 
 _EXPLANATIONS = {
     sqlite3.SQLITE_BUSY: "locked by another process",
     sqlite3.SQLITE_LOCKED: "locked by another process",
     sqlite3.SQLITE_FULL: "disk full: nothing was written",
-    # quota or file-size limit reached, or the disk fails
+    # quota or file-size limit exceeded, or a disk fault
     sqlite3.SQLITE_IOERR: "the disk refuses (quota, size limit or fault): nothing was written",
     sqlite3.SQLITE_NOTADB: "not an SQLite file",
     sqlite3.SQLITE_CORRUPT: "damaged",
@@ -98,15 +98,15 @@ def _explain(path: Path, err: sqlite3.Error) -> StoreError:
 
 
 class Database:
-    """A connection to one file; get it by :func:`acquire`, give it back by ``release``.
+    """A connection to one file, obtained by :func:`acquire` and returned by ``release``.
 
     Args:
-        path: resolved path of the file, made if absent (its folder must exist).
-        timeout_s: how long to wait for a lock held by another process or thread (s).
+        path: resolved path of the file, created if missing (its folder must exist).
+        timeout_s: time to wait for a lock of another process or thread (s).
 
     Raises:
-        StoreError: if the file cannot be opened, is not ours, is from a newer version
-            or stays locked.
+        StoreError: the file cannot be opened, is of another program or a newer version, or stays
+            locked.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
@@ -130,7 +130,7 @@ class Database:
         self.inode = (stat.st_dev, stat.st_ino)
 
     def is_inherited(self) -> bool:
-        """Whether the connection belongs to the process that this one was forked from."""
+        """Whether the connection belongs to the parent of this forked process."""
         return self.pid != os.getpid()
 
     def _open(self) -> None:
@@ -140,7 +140,7 @@ class Database:
                 self._check_and_migrate()
                 return
             except sqlite3.OperationalError as err:
-                # The switch to WAL does not wait for locks by itself.
+                # The switch to WAL does not wait for locks.
                 busy = err.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:
                     raise
@@ -156,7 +156,7 @@ class Database:
         if self._check_version() == FORMAT_VERSION:
             return
         with self.writing():
-            version = self._check_version()  # another process may have been faster
+            version = self._check_version()  # another process may have created it
             if version is None:
                 _create_layout(connection)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -166,7 +166,7 @@ class Database:
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
     def _check_version(self) -> int | None:
-        """Return the file's version, None for an empty file; refuse foreign and newer ones."""
+        """Return the file's version, None for an empty file; refuse other and newer files."""
         connection = self._connection
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -184,7 +184,7 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into a StoreError of one clear line."""
+        """Convert SQLite's errors to a one-line StoreError."""
         try:
             yield
         except sqlite3.Error as err:
@@ -206,7 +206,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let all statements inside the block see the same state of the file."""
+        """Run all statements of the block on one snapshot of the file."""
         with self._locked():
             if self._connection.in_transaction:
                 yield
@@ -221,10 +221,10 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Commit everything inside the block together, or nothing if it raises.
+        """Run the block as one transaction.
 
-        Inside another such block it joins that transaction: it is undone alone if it
-        raises, and committed with the outer one.
+        A nested block is a savepoint: it is rolled back alone if it raises, and committed with the
+        outer block.
         """
         with self._locked():
             connection = self._connection
@@ -243,7 +243,7 @@ class Database:
                     self._require_transaction()
                     connection.execute("COMMIT" if outermost else f"RELEASE {savepoint}")
             except BaseException:
-                # A full disk makes SQLite roll back by itself: then nothing is left to undo.
+                # On a full disk SQLite rolls back by itself.
                 if connection.in_transaction:
                     with self.errors():
                         if outermost:
@@ -272,7 +272,7 @@ class Database:
 
 _registry: dict[Path, Database] = {}
 _registry_lock = threading.Lock()
-#: Connections inherited through fork: SQLite forbids to use or close them in the child.
+#: Connections inherited through fork, which SQLite forbids to use or close in the child.
 _inherited: list[Database] = []
 
 
@@ -287,7 +287,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def acquire(path: Path, timeout_s: float) -> Database:
-    """Return this process's connection to the file, opened if it is not yet.
+    """Return this process's connection to the file, opened if necessary.
 
     Raises:
         StoreError: as :class:`Database`.
@@ -301,7 +301,7 @@ def acquire(path: Path, timeout_s: float) -> Database:
                 same = (stat.st_dev, stat.st_ino) == database.inode
             except FileNotFoundError:
                 same = False
-            if not same:  # the file was removed or replaced: what is open is another one
+            if not same:  # the file was removed or replaced, and the open one is obsolete
                 database = None
         if database is None:
             database = Database(path, timeout_s)
@@ -311,7 +311,7 @@ def acquire(path: Path, timeout_s: float) -> Database:
 
 
 def release(database: Database) -> None:
-    """Give a connection back; the last user's release closes it."""
+    """Return a connection; the last release closes it."""
     if database.is_inherited():
         return
     with _registry_lock:

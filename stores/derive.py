@@ -1,8 +1,8 @@
-"""From the job documents of one campaign to its records: pure functions, no stores.
+"""Derive the records of a campaign from its job documents: pure functions, no stores.
 
-Documents may come in any order and at any time of a running campaign; what is not known
-yet is left out, and a candidate without a verdict is pending. They are validated first, with
-their structures as they are stored: records hold these as they are.
+Documents may come in any order and at any time of a running campaign; unknown values are omitted,
+and a candidate without a verdict is pending. Documents are validated first. Structures stay in
+their stored form, which records share.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from logan_campaign.stores.records import (
 Doc = dict[str, Any]
 D = TypeVar("D", bound=Document)
 
-#: Documents that records are derived from, by their ``doc_type``.
+#: Documents from which records are derived, by ``doc_type``.
 DOC_TYPES: dict[str, type[Document]] = {
     kind.model_fields["doc_type"].default: kind
     for kind in (
@@ -84,7 +84,7 @@ DOC_TYPES: dict[str, type[Document]] = {
 
 @dataclass(frozen=True)
 class Job(Generic[D]):
-    """What one job returned, and which job that was."""
+    """A validated output and its job."""
 
     output: D
     source: Source
@@ -92,7 +92,7 @@ class Job(Generic[D]):
 
 @dataclass
 class CampaignRecords:
-    """All records of one campaign; those of shared things tell what it knows of them."""
+    """All records of one campaign; shared records contain this campaign's values."""
 
     campaign: CampaignRecord
     training_sets: list[TrainingSetRecord] = field(default_factory=list)
@@ -101,19 +101,19 @@ class CampaignRecords:
 
 
 def as_stored(record: Record) -> Doc:
-    """Return a record as its collection holds it."""
+    """Return a record in its stored form."""
     return record.model_dump(mode="json", warnings=False)
 
 
 def read_job(doc: Mapping[str, Any], kind: type[D]) -> Job[D]:
-    """Return what a job returned, validated, its structures as they are stored.
+    """Return the validated output of a job, with structures in their stored form.
 
     Args:
-        doc: as jobflow stores it: ``uuid``, ``index``, ``completed_at``, ``hosts``, ``output``.
-        kind: what it is a document of.
+        doc: jobflow's document: ``uuid``, ``index``, ``completed_at``, ``hosts``, ``output``.
+        kind: model of the output.
 
     Raises:
-        StoreError: if it is not what it should be.
+        StoreError: the document is invalid.
     """
     try:
         output = kind.model_validate(doc["output"], context=AS_STORED)
@@ -134,7 +134,7 @@ def read_job(doc: Mapping[str, Any], kind: type[D]) -> Job[D]:
 
 
 class _Found:
-    """The documents of one campaign, of each kind in the order in which they were written."""
+    """The documents of one campaign by kind, in the order in which they were written."""
 
     def __init__(self, job_documents: Iterable[Doc]) -> None:
         docs = sorted(
@@ -157,14 +157,14 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
     """Derive the records of a campaign.
 
     Args:
-        job_documents: documents of the campaign's jobs as jobflow stores them: ``uuid``,
-            ``index``, ``completed_at``, ``hosts``, ``output``.
+        job_documents: jobflow's documents of the campaign's jobs: ``uuid``, ``index``,
+            ``completed_at``, ``hosts``, ``output``.
 
     Returns:
-        The records, or None as long as the campaign's own document is not among them.
+        The records, or None if the campaign's own document is missing.
 
     Raises:
-        StoreError: if a document is from a newer version or not what it says it is.
+        StoreError: a document is from a newer version or invalid.
     """
     found = _Found(job_documents)
     if not found.of(CampaignDoc):
@@ -210,10 +210,10 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
 
 
 def latest(job_documents: Iterable[Doc]) -> list[Doc]:
-    """Return the documents that count: of each job and kind of output the highest index.
+    """Return the document of highest index for each job and kind of output.
 
     Raises:
-        StoreError: if a document is from a newer version of this package.
+        StoreError: a document is from a newer version of this package.
     """
     best: dict[tuple[str, str], Doc] = {}
     for doc in job_documents:
@@ -230,17 +230,17 @@ def latest(job_documents: Iterable[Doc]) -> list[Doc]:
 
 
 def document_key(doc: Mapping[str, Any]) -> str:
-    """Return what tells one job document, as it stands, from all others."""
+    """Return the key of one version of a job document."""
     return f"{doc['uuid']}/{doc['index']}/{doc.get('completed_at')}"
 
 
 def documents_hash(keys: Iterable[str]) -> str:
-    """Return a hash of document keys in any order."""
+    """Return a hash of document keys, independent of their order."""
     return content_id("jobs", sorted(keys))
 
 
 def _rounds(jobs: Sequence[Job[RoundDoc]]) -> list[RoundSummary]:
-    # a round that was judged again, under other rules, counts as judged last
+    # of a round that was judged again, under other rules, the last verdict counts
     latest_of = {job.output.index: job.output for job in jobs}
     return [
         RoundSummary.model_construct(**shared(output, RoundSummary))
@@ -255,10 +255,10 @@ def _training_sets(
     for job in jobs:
         role = job.output.role
         if role == "found":
-            continue  # nothing but what the campaign's own candidates say
+            continue  # contains only the campaign's own candidates
         known = records.get(job.output.id)
         if known is not None and (known.role == "training" or role == "known"):
-            continue  # the same set twice: trained on counts more
+            continue  # the same set in both roles: 'training' takes precedence
         record = training_set(job)
         record.uses = [SetUse(campaign_id=campaign_id, role=role)]
         record.campaign_ids = [campaign_id]
@@ -267,7 +267,7 @@ def _training_sets(
 
 
 def training_set(job: Job[TrainingSetDoc]) -> TrainingSetRecord:
-    """Return the record of a set as one job document tells it, used by no campaign."""
+    """Return the record of a set from one job document, used by no campaign."""
     return TrainingSetRecord.model_construct(
         **shared(job.output, SetFields),
         role="training" if job.output.role == "training" else "known",
@@ -342,7 +342,7 @@ def _add_relaxations(
     for candidate_id, found in by_candidate.items():
         record = records.get(candidate_id)
         if record is None:
-            continue  # the selection is not there yet
+            continue  # the selection does not exist yet
         ordered = sorted(found.values(), key=lambda job: (job.output.level_index, job.output.id))
         record.relaxations = [
             RelaxationRecord.model_construct(
@@ -362,7 +362,7 @@ def _add_verdicts(
     jobs: Sequence[Job[ScreeningDoc] | Job[ClassificationDoc]],
     levels: Sequence[str],
 ) -> None:
-    """Apply verdicts in the order of the stages: the last one about a candidate counts."""
+    """Apply verdicts in the order of the stages: the last one on a candidate counts."""
 
     def stage(job: Job[Any]) -> int:
         level = getattr(job.output, "before_level", None)
@@ -373,21 +373,21 @@ def _add_verdicts(
             record = records.get(verdict.candidate_id)
             if record is None:
                 continue
-            # What an earlier stage found stays if a later one could not tell.
+            # Values of an earlier stage stay if a later stage has none.
             identity = {key: getattr(verdict, key) or getattr(record, key) for key in _IDENTITY}
             for key, value in {**shared(verdict, VerdictFields), **identity}.items():
                 setattr(record, key, value)
 
 
-#: What a candidate is, whatever the last stage could tell.
+#: Final states of a candidate, independent of the last stage's other values.
 _IDENTITY = ("smiles", "spacegroup")
 
 
 def _converged_energy(record: CandidateRecord) -> float | None:
-    """Return the energy of the last relaxation, if it converged and compares with others."""
+    """Return the energy of the last relaxation, if it converged and is comparable."""
     last = record.relaxations[-1] if record.relaxations else None
     if record.state == "failed":
-        return None  # in pieces, or in a hole of the potential
+        return None  # dissociated, or an artefact of the potential
     if last is None or last.state != "converged" or not last.comparable:
         return None
     return record.energy_ev
@@ -409,8 +409,8 @@ def _add_energies_above_min(records: Iterable[CandidateRecord]) -> None:
 def _add_energies_above_hull(
     records: Sequence[CandidateRecord], references: Sequence[ReferenceEnergy]
 ) -> None:
-    """Add energies above the hull of what was computed at the level of the references."""
-    from logan_campaign.campaign.stability import HullEntry, above_hull  # brings pymatgen
+    """Add energies above the convex hull of the phases at the level of the references."""
+    from logan_campaign.campaign.stability import HullEntry, above_hull  # imports pymatgen
 
     for level in {reference.level for reference in references}:
         entries = [
@@ -433,15 +433,15 @@ def _add_energies_above_hull(
 
 
 def _material_id(record: CandidateRecord, records: Mapping[str, CandidateRecord]) -> str | None:
-    """Return the id of the material that a candidate is, or became a duplicate of.
+    """Return the id of the material of a candidate or of the candidate that it duplicates.
 
-    A molecule is told by formula and SMILES, a known crystal by the known entry, a new
+    A molecule is identified by formula and SMILES, a known crystal by the known entry, a new
     crystal by its first candidate.
     """
     seen = set()
     while record.state == "duplicate" and record.match is not None and record.match in records:
         if record.id in seen:
-            return None  # verdicts of different stages can point at each other
+            return None  # verdicts of different stages can refer to each other
         seen.add(record.id)
         record = records[record.match]
     if record.state not in ("new", "rediscovered"):
@@ -454,10 +454,10 @@ def _material_id(record: CandidateRecord, records: Mapping[str, CandidateRecord]
 
 
 def material(material_id: str, members: Sequence[CandidateRecord]) -> MaterialRecord | None:
-    """Return the record of a material from all its candidates, of all campaigns.
+    """Return the record of a material from its candidates of all campaigns.
 
     Returns:
-        The record, or None if none of them is new or rediscovered (any more).
+        The record, or None if no candidate is new or rediscovered.
     """
     members = sorted(members, key=lambda member: (member.campaign_id, member.order))
     heads = [member for member in members if member.state in ("new", "rediscovered")]

@@ -1,18 +1,18 @@
-"""Documents as JSON text, and back without loss.
+"""Lossless encoding of documents as JSON text.
 
-JSON has no dates, object ids, bytes or special floats. They are written as in MongoDB's
-Extended JSON v2, as objects with one reserved key:
+Dates, object ids, bytes and special floats are encoded as in MongoDB's Extended JSON v2, as objects
+with one reserved key:
 
 ==================  =========================================================
 ``{"$date": s}``    datetime, UTC, milliseconds: ``2026-01-31T12:00:00.250Z``
 ``{"$oid": s}``     ``bson.ObjectId``
 ``{"$binary": s}``  bytes, base64
 ``{"$numberDouble": s}``  ``NaN``, ``Infinity``, ``-Infinity``
-``{"$text": s}``    text with a NUL character, at which SQLite would cut it
-``{"$literal": d}`` a dict that by itself looks like one of these
+``{"$text": s}``    text with a NUL character, at which SQLite would truncate it
+``{"$literal": d}`` a dict that looks like one of these
 ==================  =========================================================
 
-As in MongoDB, datetimes come back without time zone, in UTC, cut to milliseconds, and
+As in MongoDB, datetimes are decoded without time zone, in UTC, truncated to milliseconds, and
 integers must fit in 64 bits.
 """
 
@@ -33,14 +33,14 @@ _INT64 = 2**63
 
 
 def sanitize(doc: Any) -> Any:
-    """Return ``doc`` as plain containers, as maggma's MongoStore does before writing."""
-    from monty.json import jsanitize  # imports numpy: nobody who only reads waits for that
+    """Return ``doc`` as plain containers, like maggma's MongoStore before writing."""
+    from monty.json import jsanitize  # imports numpy, which reading does not need
 
     return jsanitize(doc, allow_bson=True, recursive_msonable=True)
 
 
 def date_text(value: datetime) -> str:
-    """Return the text of a datetime: fixed width, so that texts sort as the times do."""
+    """Return the text of a datetime, of fixed width, so that texts sort like times."""
     if value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
     return value.isoformat(timespec="milliseconds") + "Z"
@@ -108,11 +108,10 @@ def dumps(obj: Any, *, sort_keys: bool = False) -> str:
 
     Args:
         obj: the document.
-        sort_keys: order the fields by name, so that equal documents are equal texts.
+        sort_keys: sort the fields by name, so that equal documents give equal texts.
 
     Raises:
-        StoreError: for integers beyond 64 bits, text that is not valid Unicode and
-            types that no store can hold.
+        StoreError: integers beyond 64 bits, invalid Unicode, or unsupported types.
     """
     text = json.dumps(
         _encode(obj),
@@ -129,8 +128,8 @@ def dumps(obj: Any, *, sort_keys: bool = False) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return what :func:`dumps` wrote."""
+    """Return the document in a text of :func:`dumps`."""
     obj = json.loads(text)
     marker = b'"$' if isinstance(text, bytes) else '"$'
-    # Most documents hold no extended value: the walk is only done where one may be.
+    # Most documents contain no extended value, and need no walk.
     return _decode(obj) if marker in text else obj  # type: ignore[operator]

@@ -1,8 +1,8 @@
-"""What records can be chosen by, and in which orders candidates come.
+"""Filters on records, and orders of candidates.
 
-All follows from the :class:`~logan_campaign.core.documents.Column` of the records' fields. The
-names and values that people give become criteria here and nowhere else: a value is compared
-with, never taken for an operator of the database.
+They are derived from the :class:`~logan_campaign.core.documents.Column` of the records' fields.
+User input becomes database criteria only here: values are compared, never interpreted as
+operators.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from logan_campaign.stores.records import CandidateRecord
 
 Criteria: TypeAlias = dict[str, Any]
 Order: TypeAlias = dict[str, int]
-#: Values by name of the filter; all must hold, None is not given.
+#: Values by name of the filter; all must match, None is ignored.
 Filters: TypeAlias = Mapping[str, Any]
 
-#: Below all energies: 'is a number' in a form that every index can answer.
+#: Below all energies, to express 'is a number' in a form that indexes support.
 _LOWEST = -sys.float_info.max
 _ENDS = ("gte", "lt", "lte")
 
@@ -32,11 +32,11 @@ class Filter(NamedTuple):
     """A filter on a field of a record.
 
     Attributes:
-        name: what queries call it.
+        name: name in queries.
         field: the field of the record.
-        column: what is said there of it.
+        column: the field's annotation.
         type: type of its values: str, int or float.
-        choices: the values that it can have; empty if any.
+        choices: allowed values; empty for any.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Filter(NamedTuple):
     choices: tuple[str, ...]
 
     def criteria(self, value: Any) -> Any:
-        """Return what the field must meet.
+        """Return the criterion on the field.
 
         Raises:
-            InputError: for a value that it cannot have.
+            InputError: invalid value.
         """
         if self.choices:
             values = [value] if isinstance(value, str) else list(value)
@@ -66,10 +66,10 @@ class Filter(NamedTuple):
         return _canonical(self.name, value)
 
     def limit(self, end: str, value: Any) -> float:
-        """Return one end of a range.
+        """Return the criterion for one end of a range.
 
         Raises:
-            InputError: if it is no finite number.
+            InputError: the value is not a finite number.
         """
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
@@ -78,13 +78,13 @@ class Filter(NamedTuple):
 
 
 def _canonical(name: str, value: str) -> str:
-    """Return a formula in Hill order, a SMILES as records have it, other texts as they are."""
+    """Return a formula in Hill order, a canonical SMILES, or other text unchanged."""
     if name == "formula":
-        from logan_campaign.geometry.formulas import hill_formula  # brings ASE
+        from logan_campaign.geometry.formulas import hill_formula  # imports ASE
 
         return hill_formula(value)
     if name == "smiles":
-        from logan_campaign.geometry.molecules import canonical_smiles  # brings RDKit
+        from logan_campaign.geometry.molecules import canonical_smiles  # imports RDKit
 
         return canonical_smiles(value)
     return value
@@ -92,7 +92,7 @@ def _canonical(name: str, value: str) -> str:
 
 @cache
 def filters_of(record: type[Record]) -> dict[str, Filter]:
-    """Return the filters on a kind of record, by name; of a range the name without its end."""
+    """Return the filters on a kind of record by name; ranges without the suffix of an end."""
     found = {}
     for field, column in columns(record).items():
         if column.filter:
@@ -102,7 +102,7 @@ def filters_of(record: type[Record]) -> dict[str, Filter]:
 
 
 def filter_names(record: type[Record]) -> list[str]:
-    """Return all that a query can be given: a range has a name for each of its ends."""
+    """Return all argument names of queries; a range has one for each end."""
     found = []
     for name, about in filters_of(record).items():
         found += [f"{name}_{end}" for end in _ENDS] if about.column.window else [name]
@@ -110,7 +110,7 @@ def filter_names(record: type[Record]) -> list[str]:
 
 
 def single_type(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """Return the type of the values that an annotation admits besides None, and the choices."""
+    """Return the type of an annotation's values other than None, and the choices."""
     if get_origin(annotation) is Literal:
         return str, get_args(annotation)
     inner = [item for item in get_args(annotation) if item is not NoneType]
@@ -121,7 +121,7 @@ def criteria_of(record: type[Record], filters: Filters) -> Criteria:
     """Return the MongoDB criteria of filters on a kind of record.
 
     Raises:
-        InputError: for an unknown filter, or a value that it cannot have.
+        InputError: unknown filter, or invalid value.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     known = filter_names(record)
@@ -141,10 +141,10 @@ def criteria_of(record: type[Record], filters: Filters) -> Criteria:
 
 
 def candidate_orders() -> dict[str, str]:
-    """Return the orders of candidates, and the field that each goes by; '' for several.
+    """Return the orders of candidates, and the field of each; '' for several.
 
-    'order': as picked. 'best': those that reached the last level, lowest energy first. The
-    others: lowest first; those without the number come last.
+    'order': as picked. 'best': candidates of the last level first, by energy. The others:
+    ascending, candidates without the value last.
     """
     by_field = {
         column.order: field for field, column in columns(CandidateRecord).items() if column.order
@@ -155,20 +155,20 @@ def candidate_orders() -> dict[str, str]:
 def candidate_parts(
     criteria: Criteria, sort: str, descending: bool, levels: Sequence[str] = ()
 ) -> list[tuple[Criteria, Order]]:
-    """Return queries whose answers, one after the other, are the candidates in order.
+    """Return queries whose concatenated results are the candidates in order.
 
-    Databases put null before all numbers, whichever is looked for: those without an
-    energy are therefore asked for by themselves, last.
+    Databases sort null before all numbers, so candidates without an energy are queried separately,
+    at the end.
 
     Args:
-        criteria: which candidates.
-        sort: their order, see :func:`candidate_orders`.
-        descending: the other way round; those without an energy stay last, and for 'best'
-            the last level first.
+        criteria: criteria of the candidates.
+        sort: the order, see :func:`candidate_orders`.
+        descending: reverse the order; candidates without an energy stay last, and for 'best'
+            the last level stays first.
         levels: names of the relaxation levels in order, for 'best'.
 
     Raises:
-        InputError: for an unknown order.
+        InputError: unknown order.
     """
     sign = -1 if descending else 1
     as_picked: Order = {"order": sign}
@@ -204,17 +204,17 @@ def _by_energy(
 
 
 def candidate_indexes() -> Iterator[tuple[str, ...]]:
-    """Yield the indexes that answer every filter in every order.
+    """Yield the indexes for every filter in every order.
 
-    What lists are narrowed by comes in the orders in which they are read: first as picked, then
-    lowest energy first; without a campaign, the first of a pair still finds the rows. Where each
-    value is that of few candidates, as picked will do.
+    Filters of lists have two indexes, one in the order of the picks and one by energy; without a
+    campaign, the first of a pair still finds the rows. If each value has few candidates, the order
+    of the picks suffices.
     """
     by = candidate_orders()
     yield ("campaign_id", "order")
     for field in sorted(set(by.values()) - {"", "order"}):
         yield ("campaign_id", field, "order")
-    # the best first: level by level, the energies of one level among themselves
+    # for 'best': by level, then by energy
     yield ("campaign_id", "level", "energy_ev", "order")
     yield ("campaign_id", "state", "level", "energy_ev", "order")
     for about in filters_of(CandidateRecord).values():
@@ -228,7 +228,7 @@ def candidate_indexes() -> Iterator[tuple[str, ...]]:
 
 
 def listed_fields() -> list[str]:
-    """Return the fields of candidates whose distinct values can be listed, from an index."""
+    """Return the fields of candidates whose distinct values an index can list."""
     return [
         about.field
         for about in filters_of(CandidateRecord).values()
@@ -237,5 +237,5 @@ def listed_fields() -> list[str]:
 
 
 def few_fields() -> list[str]:
-    """Return the fields of candidates whose values name few of them each."""
+    """Return the fields of candidates whose values each have few candidates."""
     return [about.field for about in filters_of(CandidateRecord).values() if about.column.few]

@@ -1,4 +1,4 @@
-"""What other campaigns in a store have found, so that one more does not take it for new."""
+"""Discoveries of other campaigns in a store, so that a campaign does not count them as new."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from logan_campaign.stores.queries import CampaignDatabase
 def found_by_others(
     stores: CampaignStores, spec: CampaignSpec, campaign_id: str
 ) -> list[StructureEntry]:
-    """Return the new materials of other campaigns with the compositions that a spec looks for.
+    """Return the new materials of other campaigns with the target compositions of a spec.
 
-    Crystals count in cells of any size. Empty where the spec asks not to compare against them.
+    Crystals may have cells of any size. Empty if the spec disables this comparison.
 
     Args:
         stores: opened stores.
         spec: a campaign's spec.
-        campaign_id: its id, whose own results do not count.
+        campaign_id: its id; its own results are ignored.
 
     Returns:
         Relaxed structures, labelled by the candidate and the campaign that found them.

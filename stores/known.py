@@ -1,9 +1,9 @@
-"""An index of known entries: matched by their exact keys, without reading them all.
+"""An index of known entries, matched by exact keys without reading all entries.
 
-A document stands for one entry. Crystals are found by reduced composition and number of
-sites of the primitive cell, which equal crystals share exactly; molecules by what
-identifies them. Positions and cell are kept as base64 text of float64, and for crystals
-the primitive Niggli cell beside them, so that nothing is reduced twice.
+Each entry is one document. Crystals are found by reduced composition and number of sites of the
+primitive cell, which are the same for equal crystals; molecules by their identity key. Positions
+and cell are stored as base64 text of float64, for crystals also of the primitive Niggli cell, so
+that nothing is reduced twice.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from logan_campaign.matching.reduction import Reduced, reduce_crystal
 from logan_campaign.stores.open import open_campaign_stores
 
 if TYPE_CHECKING:
-    from logan_campaign.campaign.spec import CampaignSpec  # imports the GAN
+    from logan_campaign.campaign.spec import CampaignSpec  # slow import
 
 _CHUNK = 500
 
-# Members of this many keys are kept in memory, those asked for last.
+# Entries of this many keys are cached, least recently used first out.
 _MAX_KEYS = 64
 
-#: Field that holds what identifies a molecule, by identity.
+#: Field with the key of a molecule, by kind of identity.
 _IDENTITY_FIELD: dict[MoleculeIdentity, str] = {
     "smiles": "smiles",
     "smiles-stereo": "smiles_stereo",
@@ -45,17 +45,17 @@ _IDENTITY_FIELD: dict[MoleculeIdentity, str] = {
 
 
 def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
-    """Return what the index that a spec names holds of the targets' compositions.
+    """Return the entries of the targets' compositions in the index of a spec.
 
-    None if it names none. Environment variables in the location are filled in, so that a
-    password need not stand in a spec.
+    None without an index. Environment variables in the location are expanded, so that a spec need
+    not contain a password.
 
     Args:
         spec: a campaign's spec.
-        base: folder that a relative path is meant from.
+        base: folder of a relative path.
 
     Raises:
-        StoreError: if there is no index there, or it cannot be read.
+        StoreError: there is no index there, or it cannot be read.
     """
     if spec.match.index is None:
         return None
@@ -66,12 +66,12 @@ def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
         index = KnownIndex(stores.known_entries())
         if not any(index.count().values()):
             raise StoreError(
-                f"match.index: {stores.describe()} holds no known entries; "
+                f"match.index: {stores.describe()} has no known entries; "
                 "add some with 'logan-campaign known add'"
             )
         sought = dict.fromkeys([spec.hill_formula, *spec.further_formulas])
         entries = [e for name in sought for e in index.of_composition(spec.target.kind, name)]
-        # crystals of one reduced composition are one in the index
+        # the index finds crystals by reduced composition
         return list({entry.id: entry for entry in entries}.values())
 
 
@@ -92,17 +92,17 @@ class KnownIndex:
         self._members: OrderedDict[tuple[str, int], _Members] = OrderedDict()
 
     def add(self, entries: Iterable[StructureEntry], source: str) -> int:
-        """Add entries; one that is there already (the same content) is replaced.
+        """Add entries; an existing entry of the same content is replaced.
 
         Args:
             entries: validated entries of a source.
-            source: where they come from, for people.
+            source: description of their source.
 
         Returns:
-            How many entries were given.
+            The number of given entries.
 
         Raises:
-            StoreError: if they cannot be written.
+            StoreError: they cannot be written.
         """
         n_entries, chunk = 0, []
         for entry in entries:
@@ -117,16 +117,16 @@ class KnownIndex:
         return n_entries
 
     def count(self) -> dict[str, int]:
-        """Return how many crystals and molecules there are."""
+        """Return the numbers of crystals and molecules."""
         return {kind: self._store.count({"kind": kind}) for kind in ("crystal", "molecule")}
 
     def of_composition(self, kind: TargetKind, hill: str) -> list[StructureEntry]:
-        """Return the entries that structures of a composition may equal, in order of id.
+        """Return the entries that can equal structures of a composition, sorted by id.
 
         Args:
             kind: molecules or crystals.
-            hill: Hill formula of one molecule, or of one cell. Crystals in a cell of n
-                atoms have primitive cells whose number of sites divides n.
+            hill: Hill formula of one molecule or one unit cell. The number of sites of a
+                primitive cell divides the number of atoms in the cell.
         """
         criteria: dict[str, Any] = {"kind": kind, "composition": hill}
         if kind == "crystal":
@@ -150,7 +150,7 @@ class KnownIndex:
     def match_molecule(
         self, molecule: Molecule, identity: MoleculeIdentity = "smiles"
     ) -> list[StructureEntry]:
-        """Return the known molecules that a molecule equals, in order of id.
+        """Return the known molecules that a molecule equals, sorted by id.
 
         A geometry without a molecular graph equals none.
         """

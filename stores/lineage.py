@@ -1,7 +1,7 @@
-"""Where things came from and what came of them, as a typed graph.
+"""Lineage of the objects of a campaign, as a typed graph.
 
-Every edge leads from what was there first to what came of it. Text, JSON, pictures and pages
-are drawn from the graph.
+Every edge points from the earlier object to the derived one. Text, JSON, pictures and pages are
+made from the graph.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ Kind = Literal[
 
 
 class Relation(StrEnum):
-    """What leads from one thing to another."""
+    """Relation of a derived object to an earlier one."""
 
-    TRAINED = "trained"  # a set a model, a campaign its models
-    CONTINUED = "continued as"  # a model another one that began with its weights
-    GENERATED = "generated"  # a model a pool
-    PICKED = "picked"  # a pool a candidate
-    RELAXED = "relaxed"  # a candidate its relaxation
-    BECAME = "became"  # a candidate a material
-    EQUALS = "equals"  # a known structure, or a candidate, another candidate
-    HOLDS = "holds"  # a set a known structure
-    GREW = "grew into"  # a set, or a candidate, a set that a later round learned from
-    USED = "used by"  # a set a campaign
+    TRAINED = "trained"  # set to model, campaign to models
+    CONTINUED = "continued as"  # model to model that started from its weights
+    GENERATED = "generated"  # model to pool
+    PICKED = "picked"  # pool to candidate
+    RELAXED = "relaxed"  # candidate to relaxation
+    BECAME = "became"  # candidate to material
+    EQUALS = "equals"  # known structure or candidate to candidate
+    HOLDS = "holds"  # set to known structure
+    GREW = "grew into"  # set or candidate to training set of a later round
+    USED = "used by"  # set to campaign
 
 
 @dataclass
 class Node:
-    """One thing in a lineage.
+    """One object in a lineage.
 
     Attributes:
         id: its id.
-        kind: what it is.
-        label: one line for people.
-        info: all that its record holds, without structures; empty where there is no record.
-        details: further lines, such as the software that made it.
+        kind: its kind.
+        label: description in one line.
+        info: fields of its record without structures; empty if there is no record.
+        details: further lines, such as software versions.
     """
 
     id: str
@@ -72,13 +72,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """How one thing led to another.
+    """Relation between two objects.
 
     Attributes:
-        relation: in what way.
-        source: id of what was there first.
-        target: id of what came of it.
-        note: more about it, for people; may be empty.
+        relation: kind of relation.
+        source: id of the earlier object.
+        target: id of the derived object.
+        note: further description; may be empty.
     """
 
     relation: Relation
@@ -89,12 +89,12 @@ class Edge:
 
 @dataclass
 class Lineage:
-    """Lineage of one thing.
+    """Lineage of one object.
 
     Attributes:
-        root: id of the thing itself.
-        nodes: all things in it, by id.
-        edges: what led to what.
+        root: id of the object.
+        nodes: all objects by id.
+        edges: relations between them.
     """
 
     root: str
@@ -102,7 +102,7 @@ class Lineage:
     edges: list[Edge] = field(default_factory=list)
 
     def before(self, identity: str) -> Iterator[tuple[Edge, Node]]:
-        """Yield what something came from; for a candidate its relaxations first, last to first."""
+        """Yield the origins of an object; relaxations of a candidate first, from last to first."""
         for edge in reversed(self.edges):
             if edge.source == identity and edge.relation is Relation.RELAXED:
                 yield edge, self.nodes[edge.target]
@@ -111,13 +111,13 @@ class Lineage:
                 yield edge, self.nodes[edge.source]
 
     def after(self, identity: str) -> Iterator[tuple[Edge, Node]]:
-        """Yield what came of something, other than its own relaxations."""
+        """Yield the objects derived from an object, without its own relaxations."""
         for edge in self.edges:
             if edge.source == identity and edge.relation is not Relation.RELAXED:
                 yield edge, self.nodes[edge.target]
 
     def descendants(self, identity: str) -> set[str]:
-        """Return the ids of all that came of something."""
+        """Return the ids of all objects derived from an object."""
         found: set[str] = set()
         todo = [identity]
         while todo:
@@ -128,15 +128,15 @@ class Lineage:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the graph as a plain, JSON-able dictionary."""
+        """Return the graph as a dictionary of JSON values."""
         return asdict(self) | {"nodes": [asdict(node) for node in self.nodes.values()]}
 
     def to_networkx(self) -> nx.DiGraph:
-        """Return the graph for networkx: ids with the attributes of nodes and edges as here.
+        """Return the graph for networkx, with the attributes of nodes and edges.
 
-        The graph's attribute ``root`` is the id that was asked for.
+        The graph's attribute ``root`` is the id of the object.
         """
-        import networkx as nx  # takes half a second: only who asks for a graph shall wait
+        import networkx as nx  # takes half a second to import
 
         graph = nx.DiGraph(root=self.root)
         graph.add_nodes_from((name, asdict(node)) for name, node in self.nodes.items())
@@ -158,10 +158,10 @@ class _Tracer:
     def __init__(self, database: CampaignDatabase, graph: Lineage) -> None:
         self._database = database
         self.graph = graph
-        self._done: set[str] = set()  # what came before these is in the graph
+        self._done: set[str] = set()  # ids whose origins are in the graph
 
     def add(self, record: AnyRecord) -> None:
-        """Add the node of a record, or tell what one that is there was not told."""
+        """Add the node of a record, or complete an existing node."""
         known = self.graph.nodes.get(record.id)
         if known is None or not known.info:
             self.graph.nodes[record.id] = _node(record)
@@ -178,7 +178,7 @@ class _Tracer:
     # --- what came before -----------------------------------------------------------
 
     def above(self, record: AnyRecord) -> None:
-        """Add a record and all that it came from."""
+        """Add a record and its origins."""
         self.add(record)
         if record.id in self._done:
             return
@@ -187,7 +187,7 @@ class _Tracer:
             self._above_candidate(record)
         elif isinstance(record, MaterialRecord):
             members = self.candidates({"material_id": record.id})
-            # The candidate that stands for the material comes first.
+            # The candidate that represents the material is first.
             for candidate in sorted(members, key=lambda c: c.id != record.best_candidate_id):
                 self.above(candidate)
                 self.join(Relation.BECAME, candidate.id, record.id)
@@ -244,7 +244,7 @@ class _Tracer:
             self.above(found)
 
     def _above_learned(self, record: TrainingSetRecord) -> None:
-        """Add what a set that rounds made was made from."""
+        """Add the origins of a set made by rounds."""
         if record.query.get("type") != "rounds":
             return
         base = self.find(TrainingSetRecord, "training_sets", record.query["base"])
@@ -255,7 +255,7 @@ class _Tracer:
             self.add(candidate)
             self.join(Relation.GREW, candidate.id, record.id)
             model = self.find(ModelRecord, "models", candidate.model_id)
-            if model is not None:  # whose own training set leads further up
+            if model is not None:  # its training set has further origins
                 self.add(model)
                 self.add_missing("pool", candidate.pool_id)
                 self.join(Relation.GENERATED, model.id, candidate.pool_id)
@@ -264,7 +264,7 @@ class _Tracer:
     # --- what came of it ------------------------------------------------------------
 
     def below(self, record: AnyRecord) -> None:
-        """Add what came of a record."""
+        """Add the objects derived from a record."""
         if isinstance(record, CandidateRecord):
             self._became(record)
             for copy in self.candidates({"match": record.id}):

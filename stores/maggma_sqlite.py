@@ -1,4 +1,4 @@
-"""maggma's Store on SQLite, for builders and stores of others."""
+"""A maggma Store on SQLite, for maggma's builders and stores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SQLiteStore(SQLiteCollection, Store):
         docs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
         key: Sequence[str] | str | None = None,
     ) -> None:
-        """Write the documents that the validator, if there is one, admits.
+        """Write the documents that the optional validator accepts.
 
         Raises:
             StoreError: as :meth:`SQLiteCollection.update`.

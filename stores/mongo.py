@@ -1,6 +1,6 @@
-"""Stores of campaigns in a MongoDB, by maggma's own stores.
+"""Stores of campaigns in MongoDB, by maggma's stores.
 
-Imported where a location names one: the drivers take a second to import.
+Imported only for such locations: the drivers take a second to import.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from logan_campaign.stores.open import CampaignStores
 
 
 def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
-    """Open the stores of campaigns in the database that holds their job documents.
+    """Open the stores of campaigns in the database of their job documents.
 
     Args:
         docs: a MongoStore of job documents, not connected.
-        data: the store of their large parts, not connected.
-        place: what to call the location, without password.
+        data: the store of their blobs, not connected.
+        place: description of the location, without password.
 
     Raises:
         StoreError: the database cannot be reached or used; one line, without password.
     """
     if not isinstance(docs, MongoStore) or isinstance(docs, MemoryStore):
-        raise StoreError(f"store {place}: job documents stand in no MongoDB ({docs.name})")
+        raise StoreError(f"store {place}: job documents are not in MongoDB ({docs.name})")
     with _driver_errors(place):
         docs.connect()
         try:
@@ -50,7 +50,7 @@ def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
 
 @contextmanager
 def _mongo_errors(uri: str) -> Iterator[None]:
-    """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
+    """Convert pymongo's errors to one line, without their text, which may contain the URI."""
     with _driver_errors(redact(uri)):
         yield
 
@@ -79,7 +79,7 @@ def _client_options(timeout_s: float) -> dict[str, Any]:
 
 
 def mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> MongoStore:
-    """Return a collection of a database, connected; it is made with its indexes if not there.
+    """Return a connected collection of a database, created with its indexes if missing.
 
     Raises:
         StoreError: the database cannot be reached or used.
@@ -101,7 +101,7 @@ def _ensure_indexes(store: MongoStore, collection: Collection) -> None:
 
 
 def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
-    """Return another collection of the same database, reached in the same way."""
+    """Return another collection of the same database and connection."""
     about = {k: v for k, v in store.as_dict().items() if not k.startswith("@")}
     about |= {"collection_name": collection.name, "key": collection.key}
     beside = type(store)(**about)
@@ -112,12 +112,12 @@ def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
 
 
 def open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
-    """Open the stores in a MongoDB; arguments and errors as of ``open_campaign_stores``."""
+    """Open the stores in MongoDB; arguments and errors as of ``open_campaign_stores``."""
     place = redact(uri)
     with _mongo_errors(uri):
         if not parse_uri(uri)["database"]:
             raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")
-        # Looked at before anything is made there.
+        # Checked before anything is created there.
         probe = MongoStore.from_uri(
             uri, OUTPUTS.name, mongoclient_kwargs=_client_options(timeout_s)
         )

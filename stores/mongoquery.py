@@ -1,15 +1,14 @@
-"""MongoDB's query language in SQL, where the two mean exactly the same.
+"""Translate MongoDB's query language to SQL, where both have exactly the same meaning.
 
-A field is seen through two SQL expressions: its *kind* (null or missing, number, text,
-boolean, date, object, or "complex": an array or below one) and its *value*. Comparisons
-between scalars of one kind are the same in both languages, and MongoDB never matches
-scalars of different kinds. What SQL cannot decide, rows with a complex value and
-operators such as ``$regex``, is left to mongomock's filter: the SQL condition then lets
-all such rows pass, in doubt.
+A field has two SQL expressions: its *kind* (null or missing, number, text, boolean, date, object,
+or "complex": an array or below one) and its *value*. Comparisons between scalars of one kind are
+the same in both languages, and MongoDB never matches scalars of different kinds. Rows with a
+complex value, and operators such as ``$regex``, are left to mongomock's filter: the SQL condition
+passes all such rows and marks them as undecided.
 
-In SQL, answers are MongoDB's. mongomock's differ from them in corners: it takes ``True``
-for 1 within arrays, and sees ``null`` and ``$exists`` differently for a path that ends in
-a scalar or leads through an array.
+Results of SQL are MongoDB's. mongomock differs in rare cases: it treats ``True`` as 1 within
+arrays, and ``null`` and ``$exists`` differently for a path that ends in a scalar or crosses an
+array.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from logan_campaign.stores.encoding import date_text
 
 # Kinds, numbered in MongoDB's sort order (null sorts with missing).
 NULL, NUMBER, TEXT, BOOLEAN, DATE = 0, 1, 2, 8, 9
-#: An object (equals no scalar), and what only mongomock can judge: arrays, whatever is
-#: below one, and values of rare types.
+#: An object (equals no scalar), and values that only mongomock can compare: arrays, everything
+#: below one, and rare types.
 OBJECT, COMPLEX = 20, 99
 
 _LABEL = re.compile(r"[A-Za-z_@][A-Za-z0-9_@-]*")
@@ -36,7 +35,7 @@ _REFUSED = {"$where", "$expr", "$function", "$text", "$jsonSchema"}
 
 
 def is_plain_path(field: str) -> bool:
-    """Whether SQL can follow the dotted path: labels only, no array positions."""
+    """Whether SQL can follow the dotted path: only names, no array positions."""
     return all(_LABEL.fullmatch(label) for label in field.split("."))
 
 
@@ -57,7 +56,7 @@ def kind_sql(field: str) -> str:
         f"WHEN 'integer' THEN {NUMBER} WHEN 'real' THEN {NUMBER} WHEN 'text' THEN {TEXT} "
         f"WHEN 'true' THEN {BOOLEAN} WHEN 'false' THEN {BOOLEAN} WHEN 'array' THEN {COMPLEX} "
         f"WHEN 'object' THEN CASE WHEN json_type(doc, {date}) = 'text' THEN {DATE} "
-        # Reserved keys stand alone: the text of such an object starts with one.
+        # A reserved key is the only key: the text of such an object starts with it.
         f"WHEN substr(json_extract(doc, {whole}), 1, 3) = '{{\"$' THEN {COMPLEX} "
         f"ELSE {OBJECT} END ELSE {NULL} END"
     )
@@ -65,7 +64,7 @@ def kind_sql(field: str) -> str:
 
 
 def value_sql(field: str) -> str:
-    """Return the SQL expression of a scalar field's value, NULL for the other kinds."""
+    """Return the SQL expression of a scalar field's value, NULL for other kinds."""
     labels = field.split(".")
     whole, date = _json_path(labels), _json_path([*labels, "$date"])
     return (
@@ -75,12 +74,12 @@ def value_sql(field: str) -> str:
 
 
 def exists_sql(field: str) -> str:
-    """Return the SQL condition that a field which is not complex is there, if only as null."""
+    """Return the SQL condition that a field that is not complex exists, possibly as null."""
     return f"json_type(doc, {_json_path(field.split('.'))}) IS NOT NULL"
 
 
 def _scalar(value: Any) -> tuple[int, Any] | None:
-    """Return kind and SQL value of a scalar, None for what SQL cannot compare."""
+    """Return kind and SQL value of a scalar, None for values that SQL cannot compare."""
     if value is None:
         return NULL, None
     if isinstance(value, bool):
@@ -97,10 +96,10 @@ def _scalar(value: Any) -> tuple[int, Any] | None:
 
 
 class Condition(NamedTuple):
-    """A SQL condition that all matching rows meet.
+    """An SQL condition that all matching rows meet.
 
-    ``doubt`` is an SQL expression, true for the rows about which only mongomock's filter
-    can decide; '0' if there are none.
+    ``doubt`` is an SQL expression, true for undecided rows, which need mongomock's filter; '0' if
+    there are none.
     """
 
     sql: str
@@ -109,7 +108,7 @@ class Condition(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether no row is in doubt."""
+        """Whether no row is undecided."""
         return self.doubt == "0"
 
 
@@ -126,9 +125,9 @@ def _join(word: str, parts: Sequence[Condition]) -> Condition:
 
 
 class Field(NamedTuple):
-    """How SQL sees a field.
+    """SQL expressions of a field.
 
-    ``nested`` tells whether some row may hold an object or a complex value there.
+    ``nested`` is True if some row may contain an object or a complex value there.
     """
 
     kind: str
@@ -142,7 +141,7 @@ class Field(NamedTuple):
         return cls(kind_sql(path), value_sql(path), exists_sql(path), True)
 
     def equal(self, values: Sequence[Any]) -> Condition | None:
-        """Return the condition that the field equals one of ``values``; None if not in SQL."""
+        """Return the condition that the field equals one of ``values``; None if undecidable."""
         by_kind: dict[int, list[Any]] = {}
         for value in values:
             scalar = _scalar(value)
@@ -187,12 +186,12 @@ def translate(criteria: Mapping[str, Any], field_of: Callable[[str], Field | Non
     """Return the SQL condition of MongoDB criteria on the column ``doc``.
 
     Args:
-        criteria: what maggma's ``Store.query`` takes.
-        field_of: expressions of a field, None if SQL cannot see it; rows where it is
-            complex pass, and are in doubt.
+        criteria: as for maggma's ``Store.query``.
+        field_of: returns the expressions of a field, None if SQL cannot express it; rows with a
+            complex value pass as undecided.
 
     Raises:
-        InputError: for criteria that are not a dict, and for operators that run code.
+        InputError: criteria that are not a dict, or operators that run code.
     """
     if not isinstance(criteria, Mapping):
         raise InputError(f"criteria must be a dict, not {type(criteria).__name__}")
@@ -244,7 +243,7 @@ def _translate_field(field: Field, search: Any) -> Condition:
 
 
 def fields_of(criteria: Any) -> Iterator[str]:
-    """Yield every field that criteria name outside of an operand."""
+    """Yield every field that criteria name outside operands."""
     if isinstance(criteria, Mapping):
         for key, search in criteria.items():
             if key in ("$and", "$or", "$nor") and isinstance(search, (list, tuple)):
@@ -255,10 +254,10 @@ def fields_of(criteria: Any) -> Iterator[str]:
 
 
 def split_operators(criteria: Mapping[str, Any]) -> dict[str, Any]:
-    """Return criteria that mean the same, with one operator at a time.
+    """Return equivalent criteria with a single operator each.
 
-    Below an array, MongoDB lets each operator of ``{"a.b": {"$gt": 1, "$lt": 3}}`` match
-    another element; mongomock wants one that meets both.
+    Below an array, MongoDB allows each operator of ``{"a.b": {"$gt": 1, "$lt": 3}}`` to match
+    another element; mongomock requires one element that meets both.
     """
     result: dict[str, Any] = {}
     more: list[dict[str, Any]] = []
@@ -283,12 +282,12 @@ def split_operators(criteria: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def matches(criteria: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:
-    """Whether MongoDB would find ``doc`` by ``criteria``, as mongomock sees it.
+    """Whether ``doc`` matches ``criteria`` according to mongomock.
 
     Raises:
-        InputError: for an operator that mongomock does not know, or a malformed one.
+        InputError: an unknown or malformed operator.
     """
-    # imported here: it brings pymongo, and SQL decides nearly everything
+    # imported here, as it imports pymongo and SQL decides nearly everything
     from mongomock import OperationFailure
     from mongomock.filtering import filter_applies
 
@@ -299,10 +298,10 @@ def matches(criteria: Mapping[str, Any], doc: Mapping[str, Any]) -> bool:
 
 
 class Projection:
-    """Which fields of a document to return: MongoDB's plain inclusion or exclusion.
+    """Fields of a document to return, by MongoDB's inclusion or exclusion.
 
     Raises:
-        InputError: for mixed inclusion and exclusion and for projection operators.
+        InputError: mixed inclusion and exclusion, or projection operators.
     """
 
     def __init__(self, properties: Mapping[str, Any] | Sequence[str] | None) -> None:
@@ -318,7 +317,7 @@ class Projection:
         if len(set(flags.values())) > 1:
             raise InputError("a projection either includes or excludes fields, not both")
         self.with_id = bool(properties.get("_id", True))
-        # Only {"_id": 1} includes nothing else; {"_id": 0} leaves out nothing else.
+        # {"_id": 1} alone is an inclusion, {"_id": 0} alone an exclusion.
         self.everything = not flags and (self.with_id is False or "_id" not in properties)
         self.including = next(iter(flags.values()), True)
         self.tree: dict[str, Any] = {}
@@ -327,19 +326,19 @@ class Projection:
             *parents, leaf = name.split(".")
             for label in parents:
                 branch = branch.setdefault(label, {})  # type: ignore[union-attr]
-                if branch is None:  # a whole parent is named too: it decides
+                if branch is None:  # the whole parent is named too, and takes precedence
                     break
             if branch is not None:
                 branch[leaf] = None
 
     def names(self, root: str) -> bool:
-        """Whether the top-level field ``root`` may be part of what is returned."""
+        """Whether the top-level field ``root`` may be returned, at least in part."""
         if self.everything:
             return True
         return root in self.tree if self.including else self.tree.get(root, root) is not None
 
     def apply(self, doc: dict[str, Any]) -> dict[str, Any]:
-        """Return the projected document (parts are shared with ``doc``)."""
+        """Return the projected document, which shares parts with ``doc``."""
         if self.everything:
             result = dict(doc)
         elif self.including:

@@ -2,11 +2,11 @@
 
 A location is
 
-* a folder (holds ``campaign.sqlite``),
+* a folder (with ``campaign.sqlite``),
 * a file that ends with ``.sqlite``, ``.sqlite3`` or ``.db``,
 * ``sqlite:///relative/file`` or ``sqlite:////absolute/file``,
 * ``mongodb://host/database`` or ``mongodb+srv://…/database``,
-* ``jf://project``, a project of jobflow-remote.
+* ``jf://project``, a jobflow-remote project.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from logan_campaign.stores.sqlite import SQLiteCollection, transaction
 if TYPE_CHECKING:
     from maggma.core import Store
 
-#: File of the store in a campaign's folder.
+#: File name of the store in a campaign's folder.
 FILE_NAME = "campaign.sqlite"
 _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _MONGO = ("mongodb://", "mongodb+srv://")
@@ -48,10 +48,10 @@ class CampaignStores:
     """The connected stores of campaigns.
 
     Attributes:
-        docs: job documents; with ``data`` it makes a ``jobflow.JobStore``.
-        data: large parts of job documents.
-        ledger: what a runner notes about flows and jobs; key ``id``.
-        folder: folder that holds an embedded store; None for a server.
+        docs: job documents; together with ``data`` a ``jobflow.JobStore``.
+        data: blobs of job documents.
+        ledger: the runner's records of flows and jobs; key ``id``.
+        folder: folder of an embedded store; None for a server.
     """
 
     docs: Store
@@ -64,10 +64,10 @@ class CampaignStores:
     _like: Store | None = None
 
     def collection(self, name: CollectionName) -> Store:
-        """Return a collection of the campaign database, connected.
+        """Return a connected collection of the campaign database.
 
         Raises:
-            InputError: for an unknown name.
+            InputError: unknown name.
         """
         known = {**CAMPAIGN_DATABASE, "pulls": PULLS}
         if name not in known:
@@ -77,7 +77,7 @@ class CampaignStores:
         return self._collections[name]
 
     def known_entries(self) -> Store:
-        """Return the collection of known entries, connected; it is made if not there."""
+        """Return the connected collection of known entries, created if missing."""
         if KNOWN.name not in self._collections:
             self._collections[KNOWN.name] = self._connect(KNOWN)
         return self._collections[KNOWN.name]
@@ -93,11 +93,10 @@ class CampaignStores:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all updates inside the block together.
+        """Commit all updates of the block together.
 
-        On SQLite this is one transaction over all collections. On MongoDB it does
-        nothing: a server without replica set has no transactions, each update stands
-        alone there.
+        On SQLite this is one transaction over all collections. On MongoDB it has no effect, since a
+        server without replica set has no transactions.
         """
         if isinstance(self.docs, SQLiteCollection):
             with transaction(self.docs):
@@ -112,7 +111,7 @@ class CampaignStores:
         self._collections.clear()
 
     def describe(self) -> str:
-        """Return the location for people, without password."""
+        """Return the location for display, without password."""
         return self._location
 
     def __enter__(self) -> CampaignStores:
@@ -131,13 +130,13 @@ class CampaignStores:
             self.close()
 
 
-#: What finds the stores of further kinds of locations, by the beginning of their text, as
-#: ``module:function``: stores of job documents and of their large parts, and what to call them.
+#: Functions for further kinds of locations, as ``module:function`` by prefix: they return the
+#: stores of job documents and of blobs, and a description.
 OPENERS = {"jf://": "logan_campaign.flows.remote.project:stores_of"}
 
 
 def _say_damaged(place: str, err: Exception) -> None:
-    """Raise StoreError if the file of a store is damaged, or a document in it unreadable."""
+    """Convert errors of a damaged file or an unreadable document to StoreError."""
     import binascii
     import json
     import zlib
@@ -165,24 +164,24 @@ def _say_damaged(place: str, err: Exception) -> None:
     if damaged:
         raise StoreError(
             f"store {place}: damaged, or not written by this program: a document cannot be read "
-            f"({type(err).__name__}); go on with a copy from before, or see sqlite3's '.recover'"
+            f"({type(err).__name__}); use an earlier copy, or see sqlite3's '.recover'"
         ) from err
 
 
 def open_store(
     location: str | Path, *, create: bool = False, timeout_s: float | None = None
 ) -> CampaignStores:
-    """Open the stores at a location (see this module's text).
+    """Open the stores at a location (see the module's docstring).
 
     Args:
         location: folder, file or URI.
-        create: make the place if it is not there.
-        timeout_s: how long to wait for a lock (SQLite, 30 s if left out) or for the
-            server (MongoDB, 5 s).
+        create: create the store if it does not exist.
+        timeout_s: time to wait for a lock (SQLite, 30 s by default) or for the server
+            (MongoDB, 5 s).
 
     Raises:
-        StoreError: if there is nothing at the location (and ``create`` is not given), or
-            it cannot be reached or used; one line, without password.
+        StoreError: there is no store at the location (without ``create``), or it cannot be
+            reached or used; one line, without password.
     """
     text = str(location)
     for beginning, opener in OPENERS.items():
@@ -210,12 +209,12 @@ def open_store(
         raise
 
 
-#: The name in use within this package.
+#: The name used within this package.
 open_campaign_stores = open_store
 
 
 def store_exists(location: str | Path) -> bool:
-    """Whether there is a store at a location; a server is taken to be there."""
+    """Whether there is a store at a location; assumed for a server."""
     text = str(location)
     return ("://" in text and not text.startswith("sqlite:///")) or _sqlite_file(text).is_file()
 

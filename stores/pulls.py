@@ -1,4 +1,4 @@
-"""Pulls of sources: what each gave and what had changed, derived from the job documents."""
+"""Pulls of sources and their changes, derived from the job documents."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _HEAD = ["uuid", "index", "completed_at", "output.query_id", "output.doc_type"]
 
 
 class Pull(NamedTuple):
-    """The record of a pull, and that of the set that it gave."""
+    """The records of a pull and of its set."""
 
     record: PullRecord
     as_set: TrainingSetRecord
 
 
 class PullBuilder(Builder):
-    """Build the collection of pulls, and the sets of those that no campaign made.
+    """Build the collection of pulls, and the sets of pulls outside campaigns.
 
-    One item is one query with all its pulls; a query without new documents is passed over.
+    One item is one query with all its pulls; queries without new documents are skipped.
 
     Args:
         docs: store of the job documents.
-        data: store of their large parts.
+        data: store of their blobs.
         pulls: target collection of pulls.
         training_sets: target collection of sets, shared with the campaigns.
     """
@@ -65,13 +65,13 @@ class PullBuilder(Builder):
         )
 
     def build(self) -> list[str]:
-        """Build what has changed, on stores that are connected and stay so.
+        """Build what has changed, on connected stores, which stay connected.
 
         Returns:
-            Query ids of the pulls that were derived anew.
+            Query ids of the pulls that were derived again.
 
         Raises:
-            StoreError: if a document is not what it should be.
+            StoreError: a document is invalid.
         """
         built = []
         for item in self.get_items():
@@ -80,7 +80,7 @@ class PullBuilder(Builder):
         return built
 
     def get_items(self) -> Iterator[list[Doc]]:
-        """Yield, per query with new pulls, the documents of all its pulls in their order."""
+        """Yield, for each query with new pulls, the documents of all its pulls in order."""
         known = {(doc["id"]) for doc in self.pulls.query({}, ["id"])}
         heads = latest(self.docs.query({"output.doc_type": "training_set"}, _HEAD))
         stale = {
@@ -94,7 +94,7 @@ class PullBuilder(Builder):
             yield sorted(docs, key=lambda doc: (doc["output"]["pulled_at"], doc["uuid"]))
 
     def process_item(self, item: list[Doc]) -> list[Pull]:
-        """Return the records of a query's pulls, each with what differs from the one before."""
+        """Return the records of a query's pulls, each with the changes since the previous one."""
         pulls: list[Pull] = []
         before: list[PulledRecord] | None = None
         for order, doc in enumerate(item):
@@ -117,7 +117,7 @@ class PullBuilder(Builder):
         return pulls
 
     def update_targets(self, items: list[list[Pull]]) -> None:
-        """Write the records, and the sets that are not there yet."""
+        """Write the records, and sets that do not exist yet."""
         for pulls in items:
             sets = {pull.as_set.id: pull.as_set for pull in pulls}
             present = {
@@ -136,7 +136,7 @@ class PullBuilder(Builder):
 
 
 class PulledSets:
-    """Answers about pulled sets, and removes them.
+    """Queries and removes pulled sets.
 
     Args:
         stores: opened stores; they stay open.
@@ -147,22 +147,22 @@ class PulledSets:
         self._pulls = stores.collection("pulls")
 
     def pulls(self, query_id: str | None = None) -> list[PullRecord]:
-        """Return all pulls, or those of one query, by query and time."""
+        """Return all pulls, or those of one query, sorted by query and time."""
         criteria = {} if query_id is None else {"query_id": query_id}
         found = self._pulls.query(criteria, sort={"query_id": 1, "order": 1})
         return [read_record(PullRecord, doc) for doc in found]
 
     def latest(self) -> list[PullRecord]:
-        """Return the last pull of every query, the newest first."""
+        """Return the last pull of every query, newest first."""
         groups = groupby(self.pulls(), key=lambda pull: pull.query_id)
         found = [list(group)[-1] for _, group in groups]
         return sorted(found, key=lambda pull: (pull.pulled_at, pull.id), reverse=True)
 
     def find(self, identity: str) -> PullRecord:
-        """Return the last pull of a set or query, by its id or the beginning of it.
+        """Return the last pull of a set or query, by id or unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         beginnings = [identity, *(prefix + identity for prefix in ("set-", "query-"))]
         found = {
@@ -183,7 +183,7 @@ class PulledSets:
         raise InputError(f"no set {identity!r} in {place}; there: {there}")
 
     def manifest(self, query_id: str) -> Manifest | None:
-        """Return what the last pull of a query gave, for the next one; None if there is none."""
+        """Return the last pull of a query as input of the next; None if there is none."""
         pulls = self.pulls(query_id)
         if not pulls:
             return None
@@ -201,13 +201,13 @@ class PulledSets:
         return [StructureEntry.model_validate(item) for item in self._load(pull.structures)]
 
     def remove(self, pull: PullRecord) -> int:
-        """Remove all pulls of a query, and its sets unless another pull gave them too.
+        """Remove all pulls of a query, and its sets unless another query has them too.
 
         Returns:
-            How many pulls were removed.
+            The number of removed pulls.
 
         Raises:
-            InputError: if a campaign uses one of the sets; nothing is removed then.
+            InputError: a campaign uses one of the sets; nothing is removed.
         """
         mine = self.pulls(pull.query_id)
         sets = {item.set_id for item in mine}
@@ -230,7 +230,7 @@ class PulledSets:
             gone = sorted(sets - others.keys())
             if gone:
                 kept.remove_docs({"id": {"$in": gone}})
-            for name in sets & others.keys():  # its blob may have been of the pulls removed
+            for name in sets & others.keys():  # its blob may belong to the removed pulls
                 doc = kept.query_one({"id": name})
                 blob = others[name].structures
                 if doc is not None and blob is not None:

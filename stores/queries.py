@@ -43,7 +43,7 @@ _SHOWN = 3
 
 
 class CampaignDatabase:
-    """Answers about campaigns, from the records that builders derived.
+    """Queries on the records of campaigns that builders derived.
 
     Args:
         stores: opened stores; they stay open.
@@ -55,14 +55,14 @@ class CampaignDatabase:
     # --- campaigns ------------------------------------------------------------------
 
     def campaigns(self) -> list[CampaignRecord]:
-        """Return all campaigns, by name."""
+        """Return all campaigns, sorted by name."""
         return self._records(CampaignRecord, "campaigns", {}, {"name": 1, "id": 1})
 
     def campaign(self, name_or_id: str | None = None) -> CampaignRecord:
-        """Return the campaign of that name or id (its beginning, if unique), or the only one.
+        """Return the campaign with the name, id or unique prefix of the id, or the only one.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         if name_or_id is None:
             return self._only_campaign()
@@ -82,23 +82,23 @@ class CampaignDatabase:
         found, where = self.campaigns(), self.stores.describe()
         if len(found) == 1:
             return found[0]
-        # in a queue there is no record here of what was begun
+        # flows in a queue are not recorded here
         begun = self.stores.folder is None or self.stores.ledger.query_one({"doc_type": "flow"})
         if not found and not begun:
-            raise InputError(f"{where} holds no campaign, and none has been begun there")
+            raise InputError(f"{where} contains no campaign, and none was started there")
         if not found:
             raise InputError(
-                f"{where} holds no campaign yet: its first job has not finished; "
+                f"{where} contains no campaign yet: its first job has not finished; "
                 "wait, or start it again with the same 'logan-campaign run'"
             )
         names = ", ".join(sorted(record.name for record in found))
         raise InputError(
-            f"{where} holds several campaigns ({names}): give the name of one "
+            f"{where} contains several campaigns ({names}): give the name of one "
             f"(on the command line: NAME --store {where})"
         )
 
     def counts(self, campaign_id: str) -> dict[CandidateState, int]:
-        """Return how many candidates are in each state (0 included)."""
+        """Return the number of candidates in each state, zeros included."""
         store = self.stores.collection("candidates")
         return {
             state: store.count({"campaign_id": campaign_id, "state": state})
@@ -123,14 +123,14 @@ class CampaignDatabase:
         Args:
             campaign_id: only of this campaign.
             sort: see :func:`~logan_campaign.stores.filters.candidate_orders`.
-            descending: the other way round; those without an energy stay last.
-            limit: at most so many; 0 for all.
-            skip: pass over so many first.
-            structures: whether to read the structures, the most part of a record.
+            descending: reverse the order; candidates without an energy stay last.
+            limit: maximum number; 0 for all.
+            skip: number of candidates to skip.
+            structures: whether to read structures, the largest part of a record.
             **filters: see :func:`~logan_campaign.stores.filters.filter_names`.
 
         Raises:
-            InputError: for an unknown order or filter, or a value that it cannot have.
+            InputError: unknown order or filter, or invalid value.
         """
         wanted = _criteria(CandidateRecord, campaign_id, filters)
         levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
@@ -154,7 +154,7 @@ class CampaignDatabase:
         return [doc["id"] for doc in self._read_parts("candidates", parts, {"id": 1}, 0, 0)]
 
     def count_candidates(self, campaign_id: str | None = None, **filters: Any) -> int:
-        """Return how many candidates meet all filters; errors as :meth:`candidates`."""
+        """Return the number of candidates that match all filters; errors as :meth:`candidates`."""
         wanted = _criteria(CandidateRecord, campaign_id, filters)
         return self.stores.collection("candidates").count(wanted)
 
@@ -166,25 +166,25 @@ class CampaignDatabase:
         limit: int = 0,
         structures: bool = True,
     ) -> Iterator[CandidateRecord]:
-        """Yield the candidates that MongoDB criteria find, one query after the other.
+        """Yield the candidates that match MongoDB criteria, query by query.
 
-        For programs: criteria must not come from people as they are.
+        Criteria must not be taken from user input.
 
         Args:
-            parts: criteria with the order of what they find.
-            skip: pass over so many first.
-            limit: at most so many; 0 for all.
-            structures: whether to read the structures, the most part of a record.
+            parts: criteria, each with its sort order.
+            skip: number of candidates to skip.
+            limit: maximum number; 0 for all.
+            structures: whether to read structures, the largest part of a record.
 
         Raises:
-            InputError: for criteria that the store does not take.
+            InputError: criteria not supported by the store.
         """
         leave_out = None if structures else {"raw_structure": 0, "structure": 0}
         for doc in self._read_parts("candidates", parts, leave_out, skip, limit):
             yield read_record(CandidateRecord, doc)
 
     def count_where(self, criteria: Criteria) -> int:
-        """Return how many candidates MongoDB criteria find; as :meth:`candidates_where`."""
+        """Count the candidates that match MongoDB criteria; see :meth:`candidates_where`."""
         return self.stores.collection("candidates").count(criteria)
 
     def distinct(
@@ -193,10 +193,10 @@ class CampaignDatabase:
         campaign_id: str | None = None,
         **filters: Any,
     ) -> list[Any]:
-        """Return the values, other than None, that candidates have in a field, sorted.
+        """Return the sorted distinct values of a field of candidates, without None.
 
         Raises:
-            InputError: for another field, and as :meth:`candidates`.
+            InputError: the field cannot be listed, and as :meth:`candidates`.
         """
         if field not in listed_fields():
             raise InputError(f"no values of {field!r}; of {', '.join(listed_fields())}")
@@ -205,7 +205,7 @@ class CampaignDatabase:
         return sorted(value for value in found if value is not None)
 
     def _levels(self, campaign_id: str | None) -> list[str]:
-        """Return the names of the levels of a campaign, or of all, in order."""
+        """Return the names of the levels of one or all campaigns, in order."""
         criteria = {} if campaign_id is None else {"id": campaign_id}
         found = self.stores.collection("campaigns").query(criteria, ["levels"], sort={"id": 1})
         return list(dict.fromkeys(level for doc in found for level in doc["levels"]))
@@ -218,12 +218,12 @@ class CampaignDatabase:
         skip: int,
         limit: int,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the answers of queries, one query after the other."""
+        """Yield the results of queries, query by query."""
         store: Any = self.stores.collection(name)
         left = limit
         for criteria, order in parts:
             n_here = 0
-            # Databases prefer to walk an index that is sorted already, past all the others.
+            # Otherwise databases prefer to scan an index in sorted order.
             few = next(
                 (field for field in few_fields() if isinstance(criteria.get(field), str)), ""
             )
@@ -241,42 +241,42 @@ class CampaignDatabase:
                 skip = 0 if n_here else max(0, skip - store.count(criteria))
 
     def candidate(self, identity: str) -> CandidateRecord:
-        """Return a candidate by its id or the beginning of it.
+        """Return a candidate by id or unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         return self._one(identity, ["candidates"])  # type: ignore[return-value]
 
     def model(self, identity: str) -> ModelRecord:
-        """Return a model by its id or the beginning of it.
+        """Return a model by id or unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         return self._one(identity, ["models"])  # type: ignore[return-value]
 
     def training_set(self, identity: str) -> TrainingSetRecord:
-        """Return a training set or known set by its id or the beginning of it.
+        """Return a training set or known set by id or unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         return self._one(identity, ["training_sets"])  # type: ignore[return-value]
 
     def material(self, identity: str) -> MaterialRecord:
-        """Return a material by its id or the beginning of it.
+        """Return a material by id or unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         return self._one(identity, ["materials"])  # type: ignore[return-value]
 
     def refer(self, collection: str, identity: str) -> AnyRecord:
-        """Return the record that a name (of a campaign) or the beginning of an id stands for.
+        """Return a record by the name of a campaign, an id or a unique prefix.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         if collection == "campaigns":
             return self.campaign(identity)
@@ -286,24 +286,24 @@ class CampaignDatabase:
         """Return a candidate, material, model, training set or campaign by its id.
 
         Args:
-            identity: the id or a beginning of it, with or without the part before the dash.
+            identity: the id or a unique prefix, with or without the part before the dash.
 
         Raises:
-            InputError: if there is none, or several.
+            InputError: there is none, or several match.
         """
         return self._one(identity, list(_RECORDS))
 
     def models(self, campaign_id: str | None = None) -> list[ModelRecord]:
-        """Return models, by their place in the ensemble."""
+        """Return models, sorted by index in the ensemble."""
         criteria = {} if campaign_id is None else {"campaign_ids": campaign_id}
         return self._records(ModelRecord, "models", criteria, {"round": 1, "index": 1, "id": 1})
 
     def models_of_pool(self, pool_id: str) -> list[ModelRecord]:
-        """Return the models that generated a pool: one, or none."""
+        """Return the model that generated a pool as a list, empty if there is none."""
         return self._records(ModelRecord, "models", {"pools.id": pool_id}, {"id": 1})
 
     def training_sets(self, campaign_id: str | None = None) -> list[TrainingSetRecord]:
-        """Return training sets and known sets, by id."""
+        """Return training sets and known sets, sorted by id."""
         criteria = {} if campaign_id is None else {"campaign_ids": campaign_id}
         return self._records(TrainingSetRecord, "training_sets", criteria, {"id": 1})
 
@@ -315,16 +315,16 @@ class CampaignDatabase:
         skip: int = 0,
         **filters: Any,
     ) -> list[MaterialRecord]:
-        """Return materials, lowest energy first within a formula.
+        """Return materials, sorted by formula and energy.
 
         Args:
-            campaign_id: only what this campaign found.
-            limit: at most so many; 0 for all.
-            skip: pass over so many first.
+            campaign_id: only materials found by this campaign.
+            limit: maximum number; 0 for all.
+            skip: number of materials to skip.
             **filters: see :func:`~logan_campaign.stores.filters.filter_names`.
 
         Raises:
-            InputError: for an unknown filter, or a value that it cannot have.
+            InputError: unknown filter, or invalid value.
         """
         wanted = _criteria(MaterialRecord, campaign_id, filters)
         order: Order = {"formula": 1, "energy_ev": 1, "id": 1}
@@ -332,28 +332,28 @@ class CampaignDatabase:
         return [read_record(MaterialRecord, doc) for doc in found]
 
     def count_materials(self, campaign_id: str | None = None, **filters: Any) -> int:
-        """Return how many materials meet all filters; errors as :meth:`materials`."""
+        """Return the number of materials that match all filters; errors as :meth:`materials`."""
         wanted = _criteria(MaterialRecord, campaign_id, filters)
         return self.stores.collection("materials").count(wanted)
 
     # --- lineage and blobs ----------------------------------------------------------
 
     def lineage(self, identity: str) -> Lineage:
-        """Return where something came from and what came from it.
+        """Return the lineage of an object: its origins and everything derived from it.
 
         Args:
             identity: as for :meth:`find`.
 
         Raises:
-            InputError: if there is nothing of that id, or several.
+            InputError: no object has this id, or several match.
         """
         return trace(self, self.find(identity))
 
     def load_blob(self, ref: BlobRef) -> Any:
-        """Return a large part of a job document, as the job returned it.
+        """Return a blob of a job document.
 
         Raises:
-            StoreError: if the blob is not in the store.
+            StoreError: the blob is not in the store.
         """
         found = self.stores.data.query_one({"blob_uuid": ref.blob_uuid}, ["blob_uuid", "data"])
         if found is None:

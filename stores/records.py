@@ -1,8 +1,8 @@
 """Records of the campaign database, all derived from job documents.
 
-What a record shares with a job document is declared there (``…Fields`` in
-:mod:`logan_campaign.core.documents`). Energies are in eV, lengths in Å, times in seconds.
-The database can always be built anew from the job documents.
+Fields shared with a job document are declared there (``…Fields`` in
+:mod:`logan_campaign.core.documents`). Energies are in eV, lengths in Å, times in seconds. The
+database can always be rebuilt from the job documents.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from logan_campaign.core.errors import StoreError
 
 
 class SelectionRecord(SelectionFields):
-    """What was generated, passed over and picked in one round."""
+    """Structures generated, skipped and picked in one round."""
 
-    n_candidates: int = Field(description="How many it picked")
+    n_candidates: int = Field(description="Number of picks")
     map: BlobRef | None = Field(description="Map of principal components (blob, see SelectionDoc)")
     source: Source = Field(description="Job that selected")
 
@@ -51,48 +51,48 @@ class SelectionRecord(SelectionFields):
 class CampaignRecord(CampaignFields, Record):
     """A campaign."""
 
-    training_set_ids: list[str] = Field(description="Sets that its models were trained on")
-    known_set_ids: list[str] = Field(description="Sets that it only compares against")
-    model_ids: list[str] = Field(description="Its models, by their place in the ensemble")
+    training_set_ids: list[str] = Field(description="Training sets of its models")
+    known_set_ids: list[str] = Field(description="Known sets, used for comparison only")
+    model_ids: list[str] = Field(description="Its models, by index in the ensemble")
     selections: list[SelectionRecord] = Field(description="One per round")
     rounds: list[RoundSummary] = Field(
-        default_factory=list, description="What its rounds came to; empty without rounds"
+        default_factory=list, description="Results of its rounds; empty without rounds"
     )
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
     leakage: list[TargetLeaks] | None = Field(
         None,
-        description="Per known entry, the training entries that equal it; None without known sets",
+        description="Training entries that equal each known entry; None without known sets",
     )
     n_candidates: int = Field(description="Candidates so far")
     n_materials: int = Field(description="Distinct relaxed structures, new or known, so far")
-    n_job_documents: int = Field(description="Job documents that it was derived from")
+    n_job_documents: int = Field(description="Number of job documents that it was derived from")
     job_documents_hash: str = Field(description="Hash of their ids and times")
-    updated_at: str | None = Field(description="When the last of these jobs finished")
+    updated_at: str | None = Field(description="Time at which the last of these jobs finished")
     source: Source = Field(description="Job that described the campaign")
 
 
 class SetUse(Part):
-    """What a campaign uses a set for."""
+    """Use of a set by a campaign."""
 
     campaign_id: str = Field(description="Campaign")
     role: Literal["training", "known"] = Field(description="Whether its models train on the set")
 
 
 class TrainingSetRecord(SetFields, Record):
-    """A set of structures that models train on, or that is known and compared against."""
+    """A set of structures: training set, or known set for comparison."""
 
     role: Literal["training", "known"] = Field(
         description="'training' if any campaign trains on it"
     )
     uses: list[SetUse] = Field(
-        default_factory=list, description="Campaigns that use it, by id; none uses what was pulled"
+        default_factory=list, description="Campaigns that use it, by id; empty for pulled sets"
     )
     campaign_ids: list[str] = Field(default_factory=list, description="Ids of these campaigns")
     structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
     source: Source = Field(description="Job that loaded it")
 
     def count_of(self, formula: str, kind: TargetKind) -> int:
-        """Return how many structures have a composition; crystals count in cells of any size."""
+        """Return the number of structures of a composition, for crystals in cells of any size."""
         from logan_campaign.geometry.formulas import reduced_formula  # brings ASE
 
         if kind == "molecule":
@@ -102,9 +102,9 @@ class TrainingSetRecord(SetFields, Record):
 
 
 def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> list[str]:
-    """Return the formulas that a campaign looks for and no set has an entry of.
+    """Return the target formulas for which no set has an entry.
 
-    Nothing that it finds of them can be known. Empty before any set is loaded.
+    Structures of these formulas cannot be known. Empty before any set is loaded.
 
     Args:
         record: the campaign.
@@ -122,20 +122,22 @@ def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> 
 
 
 class PullRecord(SetFields, Record):
-    """One pull of a source: what it gave, and what had changed since the pull before it."""
+    """One pull of a source: its set, and changes since the previous pull."""
 
-    order: int = Field(description="Place among the pulls of the query, from 0")
-    set_id: str = Field(description="The set that it gave")
+    order: int = Field(description="Index among the pulls of the query, from 0")
+    set_id: str = Field(description="The resulting set")
     origin: Origin = Field(description="The source's version and licence")
     campaign_id: str | None = Field(description="Campaign that pulled; None for a command")
-    changes: Changes | None = Field(None, description="Since the pull before; None for the first")
-    records: BlobRef | None = Field(description="Every structure that was offered (blob)")
+    changes: Changes | None = Field(
+        None, description="Changes since the previous pull; None for the first"
+    )
+    records: BlobRef | None = Field(description="All structures of the source (blob)")
     structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
     source: Source = Field(description="Job that pulled")
 
 
 class FinalLosses(Part):
-    """Diagnostics at the last record of a training."""
+    """Diagnostics at the end of a training."""
 
     generator_loss: float = Field(description="E[C(G(z))] (paper eq. 4)")
     critic_loss: float = Field(description="E[C(x) - C(G(z))] (paper eq. 5)")
@@ -144,19 +146,19 @@ class FinalLosses(Part):
 
 
 class PoolRecord(PoolFields):
-    """What a model generated."""
+    """A pool of structures generated by a model."""
 
     pool: BlobRef | None = Field(description="The structures (blob, see PoolDoc)")
     source: Source = Field(description="Job that generated")
 
 
 class ModelRecord(ModelFields, Record):
-    """A trained member of an ensemble, with what it generated."""
+    """A trained member of an ensemble, with its pools."""
 
     campaign_ids: list[str] = Field(description="Campaigns that use it")
     final_losses: FinalLosses | None = Field(description="Losses at the end; None before any")
     weights: BlobRef | None = Field(description="Weights (blob, see ModelDoc)")
-    pools: list[PoolRecord] = Field(description="What it generated, by pool id")
+    pools: list[PoolRecord] = Field(description="Generated pools, by id")
     source: Source = Field(description="Job that trained it")
 
 
@@ -168,14 +170,14 @@ class RelaxationRecord(RelaxationFields):
 
 
 class CandidateRecord(PickFields, VerdictFields, Record):
-    """A generated structure that was picked, and all that became of it."""
+    """A picked structure with its relaxations and verdict."""
 
     campaign_id: Annotated[str, Column("campaign", refers="campaigns", about=True)] = Field(
         description="Campaign"
     )
-    campaign: Annotated[str, Column()] = Field(description="Its name")
+    campaign: Annotated[str, Column()] = Field(description="Name of the campaign")
     order: Annotated[int, Column()] = Field(
-        description="Place among the picks of the campaign, from 0"
+        description="Index among the picks of the campaign, from 0"
     )
     round: Annotated[int, Column("round", help="this round, from 0", label="round")] = Field(
         0, description="Round that picked it, from 0"
@@ -187,16 +189,16 @@ class CandidateRecord(PickFields, VerdictFields, Record):
         ),
     ] = Field(description="Hill formula")
     n_atoms: Annotated[
-        int, Column("n_atoms", help="candidates of so many atoms", label="atoms")
-    ] = Field(0, description="Atoms in the molecule or cell")
+        int, Column("n_atoms", help="candidates with this number of atoms", label="atoms")
+    ] = Field(0, description="Number of atoms in the molecule or cell")
     kind: TargetKind = Field(description="Molecule or crystal")
     training_set_id: Annotated[
         str | None, Column("training_set", refers="training_sets", few=True)
-    ] = Field(None, description="Set that the model was trained on")
+    ] = Field(None, description="Training set of the model")
     level: Annotated[
         str | None,
         Column("level", help="candidates that reached this level", label="level", about=True),
-    ] = Field(None, description="The last level at which it was relaxed")
+    ] = Field(None, description="Last level at which it was relaxed")
     energy_ev: Annotated[float | None, Column(unit="eV", about=True)] = Field(
         None, description="Total energy at that level (eV)"
     )
@@ -233,33 +235,33 @@ class CandidateRecord(PickFields, VerdictFields, Record):
         ),
     ] = Field(
         None,
-        description="Energy above the hull of what this campaign computed at the same level, "
-        "elements and competing phases among it (eV/atom); not that of the Materials Project",
+        description="Energy above the convex hull of this campaign's phases at the same level, "
+        "with elements and competing phases (eV/atom); not that of the Materials Project",
     )
     material_id: Annotated[
         str | None,
         Column(
-            "material", help="what became this material", refers="materials", few=True, about=True
+            "material", help="candidates of this material", refers="materials", few=True, about=True
         ),
     ] = Field(None, description="Distinct relaxed structure that it belongs to")
     relaxations: list[RelaxationRecord] = Field(
         default_factory=list, description="Its relaxations, by level"
     )
     raw_structure: Geometry | None = Field(
-        None, description="The generated structure; None only where a query leaves it out"
+        None, description="Generated structure; None only if a query omits it"
     )
     structure: Geometry | None = Field(
-        None, description="Structure after the last relaxation, if there was any"
+        None, description="Structure after the last relaxation, if any"
     )
     source: Source = Field(description="Job that selected it")
 
     @classmethod
     def picked(cls, pick: Candidate, **known: Any) -> CandidateRecord:
-        """Return the record of a pick that nothing else is known of yet.
+        """Return the initial record of a pick.
 
         Args:
-            pick: validated with its structure as stored.
-            **known: what the selection and the campaign say of it.
+            pick: validated, with its structure in stored form.
+            **known: values from the selection and the campaign.
         """
         from logan_campaign.geometry.formulas import hill_formula  # brings ASE
 
@@ -277,7 +279,7 @@ class CandidateRecord(PickFields, VerdictFields, Record):
 
 
 class MaterialRecord(Record):
-    """A distinct relaxed structure: new, or a known entry found again."""
+    """A distinct relaxed structure: new, or a rediscovered known entry."""
 
     state: Annotated[Literal["new", "rediscovered"], Column("state", label="state")] = Field(
         description="'rediscovered' if any of its candidates equals a known entry"
@@ -285,38 +287,38 @@ class MaterialRecord(Record):
     formula: Annotated[str, Column("formula", label="formula")] = Field(description="Hill formula")
     kind: TargetKind = Field(description="Molecule or crystal")
     smiles: Annotated[str | None, Column("smiles", label="SMILES")] = Field(
-        description="Canonical SMILES without stereo; molecules"
+        description="Canonical SMILES without stereochemistry; molecules"
     )
     spacegroup: Annotated[str | None, Column("spacegroup", label="space group")] = Field(
-        description="Space-group symbol of the best; crystals"
+        description="Space-group symbol of the best candidate; crystals"
     )
-    best_candidate_id: str = Field(description="Lowest in energy at the level")
+    best_candidate_id: str = Field(description="Candidate of lowest energy at the level")
     level: str | None = Field(
         description="Level of the energy: the last one at which any of its candidates converged"
     )
     energy_ev: float | None = Field(description="Lowest total energy at that level (eV)")
     energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
     candidate_ids: Annotated[list[str], Column("candidate")] = Field(
-        description="All candidates that became it, duplicates too"
+        description="All candidates that relaxed to it, including duplicates"
     )
     campaign_ids: Annotated[list[str], Column("campaign", refers="campaigns")] = Field(
         description="Campaigns that found it"
     )
     known_id: Annotated[str | None, Column("known")] = Field(
-        description="Known structure that it equals"
+        description="Known entry that it equals"
     )
     known_label: str | None = Field(description="Its label")
-    known_set_id: str | None = Field(description="Set that holds it")
+    known_set_id: str | None = Field(description="Set that contains it")
 
 
 R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], doc: Mapping[str, Any]) -> R:
-    """Return a record as its collection holds it.
+    """Return a record from its stored form.
 
     Raises:
-        StoreError: if it is not what it should be.
+        StoreError: the record is invalid.
     """
     try:
         return kind.model_validate({key: value for key, value in doc.items() if key != "_id"})
@@ -324,5 +326,5 @@ def read_record(kind: type[R], doc: Mapping[str, Any]) -> R:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StoreError(
-            f"record {doc.get('id')} cannot be read ({where}: {first['msg']}); build it anew"
+            f"record {doc.get('id')} cannot be read ({where}: {first['msg']}); rebuild it"
         ) from err

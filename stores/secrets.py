@@ -1,4 +1,4 @@
-"""Stores whose password stands in the environment, not in a configuration file.
+"""Stores with the password in the environment instead of a configuration file.
 
 A jobflow-remote project names them by class::
 
@@ -15,21 +15,21 @@ from maggma.stores import GridFSStore, MongoStore
 from logan_campaign.core.errors import StoreError
 from logan_campaign.core.redaction import is_secret_name
 
-#: Secrets that this process has taken out of its environment.
+#: Secrets removed from the environment of this process.
 _taken: dict[str, str] = {}
 
 
 def hide_secrets() -> None:
-    """Take secrets out of the environment of this process, so that what it starts gets none.
+    """Remove secrets from the environment of this process, so that its children do not get them.
 
-    A scheduler keeps the environment that a job was submitted with, in files of its own.
+    Schedulers store the environment with which a job was submitted in files.
     """
     for name in [name for name in os.environ if is_secret_name(name)]:
         _taken[name] = os.environ.pop(name)
 
 
 class _PasswordFromEnvironment:
-    """Takes the password out of the environment for as long as connecting takes."""
+    """Reads the password from the environment only to connect."""
 
     mongoclient_kwargs: dict[str, Any]
 
@@ -63,10 +63,10 @@ class _PasswordFromEnvironment:
 
 
 class EnvironmentMongoStore(_PasswordFromEnvironment, MongoStore):
-    """A MongoStore with its password in a variable.
+    """A MongoStore with its password in an environment variable.
 
     Args:
-        uri: where, with the user's name and without the password.
+        uri: URI with the user name and without the password.
         collection_name: name of the collection.
         password_env: name of the variable.
         database: name of the database, if not in ``uri``.
@@ -75,4 +75,4 @@ class EnvironmentMongoStore(_PasswordFromEnvironment, MongoStore):
 
 
 class EnvironmentGridFSStore(_PasswordFromEnvironment, GridFSStore):
-    """A GridFSStore with its password in a variable; arguments as above."""
+    """A GridFSStore with its password in an environment variable; arguments as above."""

@@ -1,21 +1,19 @@
-"""Documents on SQLite: one collection in one file, asked as MongoDB is.
+"""Collections of documents in SQLite, with the query interface of MongoDB.
 
-:class:`SQLiteCollection` answers as maggma's stores do and needs nothing of maggma, which
-takes a second to import; :class:`logan_campaign.stores.maggma_sqlite.SQLiteStore` is a maggma
-Store.
+:class:`SQLiteCollection` has the interface of maggma's stores without importing maggma, which takes
+a second; :class:`logan_campaign.stores.maggma_sqlite.SQLiteStore` is a maggma Store.
 
-Documents are JSON text; an indexed field is a pair of generated columns over that text,
-so any field can be given an index at any time. Equality, ranges, ``$in``, ``$ne``,
-``$nin``, ``$exists``, ``$and`` and ``$or`` on scalar fields run in SQL, everything else
-goes through mongomock's filter, document by document. There are no aggregation
-pipelines, and no operators that run code.
+Documents are JSON text; an indexed field is a pair of generated columns over that text, so any
+field can be indexed at any time. Equality, ranges, ``$in``, ``$ne``, ``$nin``, ``$exists``,
+``$and`` and ``$or`` on scalar fields run in SQL; everything else is filtered by mongomock, document
+by document. There are no aggregation pipelines, and no operators that run code.
 
-What to know about the answers:
+Properties of results:
 
-* Documents have no ``_id`` unless they were given one.
-* Without a sort, and among equals, documents come in the order of their insertion.
-* A query reads the list of matching documents at once and the documents page by page:
-  those removed meanwhile are left out.
+* Documents have an ``_id`` only if they were written with one.
+* Without a sort, and among equals, documents are in the order of their insertion.
+* A query reads the list of matching documents at once and the documents page by page;
+  documents removed meanwhile are omitted.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ from logan_campaign.stores.mongoquery import (
 from logan_campaign.stores.table import Table, index_fields
 
 _PAGE = 200  # documents read at once
-_COMPRESSION_LEVEL = 1  # most of what blobs hold is compressed already
+_COMPRESSION_LEVEL = 1  # most blobs are already compressed
 
 Criteria = Mapping[str, Any] | None
 Properties = Mapping[str, Any] | Sequence[str] | None
@@ -58,21 +56,21 @@ class SQLiteCollection:
     """A collection of documents in an SQLite file.
 
     Args:
-        path: the file, made on ``connect`` if absent; its folder must exist. A relative
-            path is looked up from the current folder at ``connect``.
+        path: the file, created by ``connect`` if missing; its folder must exist. A relative
+            path is resolved from the current folder at ``connect``.
         collection_name: the collection in the file.
         indexes: fields to index besides ``key``: dotted paths, or lists of them for an
             index over several fields.
-        payload_field: top-level field that is large and not searched; it is kept
-            compressed beside the document and only read when asked for.
-        timeout_s: how long to wait for a lock held by another process (s).
+        payload_field: large top-level field that is not searched; it is stored compressed
+            and separately, and read only on request.
+        timeout_s: time to wait for a lock of another process (s).
         key: field that identifies a document.
 
     Raises:
-        StoreError: for names that are not allowed.
+        StoreError: invalid names.
     """
 
-    # as jobflow's JobStore asks for them
+    # as required by jobflow's JobStore
     last_updated_field = "last_updated"
     last_updated_type = "datetime"
 
@@ -113,15 +111,15 @@ class SQLiteCollection:
         if self._database is None:
             raise StoreError(f"{self.name} is not connected")
         if self._database.is_inherited():
-            # The connection belongs to the parent process, which forked.
+            # The connection belongs to the parent of this forked process.
             self._database = acquire(Path(self.path), self.timeout_s)
         return self._database
 
     def connect(self, force_reset: bool = False) -> None:
-        """Open the file, make the collection and its indexes if they are not there.
+        """Open the file, and create the collection and its indexes if missing.
 
         Raises:
-            StoreError: if the file cannot be used; the message says why.
+            StoreError: the file is unusable; the message gives the reason.
         """
         if self._database is not None:
             if not force_reset:
@@ -151,12 +149,12 @@ class SQLiteCollection:
     # --- indexes --------------------------------------------------------------------
 
     def ensure_index(self, key: str, unique: bool = False) -> bool:
-        """Make an index on a field (a dotted path), if it is not there.
+        """Create an index on a field (a dotted path), if missing.
 
         Returns:
             Whether the index exists now. It cannot be unique if there are duplicates,
             and a path with array positions cannot be indexed. A unique index does not
-            restrain documents that lack the field or hold an array or object there.
+            affect documents without the field, or with an array or object there.
         """
         if not is_plain_path(key):
             return False
@@ -192,7 +190,7 @@ class SQLiteCollection:
         return ", ".join([*terms, "id"])
 
     def _read(self, ids: Sequence[int], payload: bool) -> list[tuple[int, dict[str, Any]]]:
-        """Return the documents that still exist among ``ids``, in that order."""
+        """Return the documents among ``ids`` that still exist, in that order."""
         marks = ", ".join("?" * len(ids))
         column = "payload" if payload and self.payload_field else "NULL"
         rows = self.database.rows(
@@ -219,11 +217,11 @@ class SQLiteCollection:
         limit: int = 0,
         hint: Mapping[str, Any] | None = None,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield row id and projected document of everything found."""
+        """Yield row id and projected document of all matches."""
         if criteria is not None and not isinstance(criteria, Mapping):
             raise InputError(f"criteria must be a dict, not {type(criteria).__name__}")
         database = self.database
-        limit = abs(limit)  # as MongoDB takes a negative limit
+        limit = abs(limit)  # like MongoDB for a negative limit
         criteria = split_operators(criteria or {})
         with database.reading():
             condition = self._condition(criteria)
@@ -252,7 +250,7 @@ class SQLiteCollection:
     def _matching(
         self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], payload: bool
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the documents of rows (id, doubt); those in doubt only if they match."""
+        """Yield the documents of rows (id, doubt); undecided rows only if they match."""
         payload = payload or self._names_payload(fields_of(criteria))
         for start in range(0, len(rows), _PAGE):
             in_doubt = dict(rows[start : start + _PAGE])
@@ -263,7 +261,7 @@ class SQLiteCollection:
     def _sorted(
         self, rows: Sequence[tuple[int, int]], criteria: Mapping[str, Any], sort: Mapping[str, Any]
     ) -> list[tuple[int, int]]:
-        """Return the rows that match, sorted by mongomock's comparison, beyond doubt."""
+        """Return the matching rows, all decided, sorted by mongomock's comparison."""
         from mongomock.filtering import resolve_sort_key
 
         sort_key: Callable[[str, Any], Any] = resolve_sort_key
@@ -271,7 +269,7 @@ class SQLiteCollection:
             (row_id, [sort_key(field, doc) for field in sort])
             for row_id, doc in self._matching(rows, criteria, self._names_payload(sort))
         ]
-        # Sorting by the last field first keeps the order of the earlier ones among equals.
+        # Stable sorts from the last field to the first.
         for n, direction in reversed(list(enumerate(sort.values()))):
             reverse = _descends(direction)
             keys.sort(key=lambda key, n=n: key[1][n], reverse=reverse)  # type: ignore[misc]
@@ -289,18 +287,18 @@ class SQLiteCollection:
         """Yield the documents that match.
 
         Args:
-            criteria: MongoDB filter; all documents if left out.
+            criteria: MongoDB filter; None for all documents.
             properties: fields to return: a list, or a dict of 1 (only these) or 0 (all
-                but these); whole documents if left out.
+                but these); None for whole documents.
             sort: fields with 1 (ascending) or -1.
-            skip: how many of the first matches to pass over.
-            limit: how many to return at most; 0 is all.
-            hint: fields of the index to look in, as maggma's MongoStore takes it; criteria
-                must compare the first of them. Passed over where there is none.
+            skip: number of matches to skip.
+            limit: maximum number; 0 for all.
+            hint: fields of the index to use, as for maggma's MongoStore; criteria must
+                compare the first of them. Ignored if there is no such index.
 
         Raises:
-            InputError: for criteria or properties that cannot be used.
-            StoreError: if the file cannot be read.
+            InputError: invalid criteria or properties.
+            StoreError: the file cannot be read.
         """
         projection = Projection(properties)
         for _, doc in self._find(criteria, projection, sort, skip, limit, hint):
@@ -313,7 +311,7 @@ class SQLiteCollection:
         return next(self.query(criteria, properties, sort, limit=1), None)
 
     def explain(self, criteria: Criteria = None, sort: SortSpec = None) -> str:
-        """Return SQLite's plan for a query, to see which index it takes."""
+        """Return SQLite's plan for a query, which shows the index used."""
         with self.database.reading():
             condition = self._condition(criteria)
             order = self._order(sort, condition) or "id"
@@ -322,7 +320,7 @@ class SQLiteCollection:
         return "\n".join(row[3] for row in plan)
 
     def count(self, criteria: Criteria = None) -> int:
-        """Return how many documents match.
+        """Return the number of matching documents.
 
         Raises:
             InputError: for criteria that cannot be used.
@@ -335,12 +333,12 @@ class SQLiteCollection:
         return sum(1 for _ in self._find(criteria, Projection(["_id"])))
 
     def distinct(self, field: str, criteria: Criteria = None, all_exist: bool = False) -> list[Any]:
-        """Return the distinct values of a field; arrays count by their elements.
+        """Return the distinct values of a field; of arrays, their elements.
 
         Args:
             field: dotted path.
-            criteria: MongoDB filter; all documents if left out.
-            all_exist: without meaning here, as in maggma's MongoStore.
+            criteria: MongoDB filter; None for all documents.
+            all_exist: ignored, as in maggma's MongoStore.
         """
         with self.database.reading():
             condition = self._condition(criteria)
@@ -349,7 +347,7 @@ class SQLiteCollection:
                 return self._distinct_scalars(seen, condition)
         import mongomock
 
-        # Elements of arrays: mongomock knows the rules; only the field goes there.
+        # Elements of arrays follow mongomock's rules; only the field is passed to it.
         collection: Any = mongomock.MongoClient().db.found
         projection = Projection([field])
         for _, doc in self._find(criteria, projection):
@@ -388,9 +386,8 @@ class SQLiteCollection:
     ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Yield the values of ``keys`` and the documents that have them.
 
-        Documents that lack one of the keys are left out. ``sort``, ``skip`` and
-        ``limit`` apply to the documents before they are grouped; groups come in the
-        order of their first document.
+        Documents without one of the keys are omitted. ``sort``, ``skip`` and ``limit`` apply to the
+        documents before grouping; groups are in the order of their first document.
         """
         from pydash import get, has, set_
 
@@ -418,16 +415,15 @@ class SQLiteCollection:
     ) -> None:
         """Write documents: each replaces the one with the same key, or is added.
 
-        One call is one transaction: all documents are written or none. It joins the
-        transaction that is open, if there is one.
+        One call is one transaction, part of an open transaction if there is one.
 
         Args:
             docs: one document or several.
-            key: field or fields that identify a document; the store's key if left out.
+            key: field or fields that identify a document; the store's key by default.
 
         Raises:
-            StoreError: if a document lacks a key or cannot be stored, or the file cannot
-                be written: locked, disk full.
+            StoreError: a document lacks a key or cannot be stored, or the file cannot be
+                written (locked, disk full).
         """
         if isinstance(docs, Mapping):
             docs = [docs]
@@ -454,7 +450,7 @@ class SQLiteCollection:
     def _row(
         self, doc: dict[str, Any], names: list[str]
     ) -> tuple[dict[str, Any], str, bytes | None]:
-        """Return the search for a document's key, its text and its payload."""
+        """Return the criteria of a document's key, its text and its payload."""
         missing = [name for name in names if name not in doc]
         if missing:
             raise StoreError(f"{self.name}: a document lacks the key field {missing[0]!r}")
@@ -513,18 +509,18 @@ class SQLiteCollection:
 
 
 def _descends(direction: Any) -> bool:
-    """Whether a direction, 1 or -1 or maggma's ``Sort``, is the latter."""
+    """Whether a direction, 1 or -1 or maggma's ``Sort``, is descending."""
     return bool(getattr(direction, "value", direction) == -1)
 
 
 @contextmanager
 def transaction(*stores: SQLiteCollection) -> Iterator[None]:
-    """Commit all updates of the stores inside the block together, or none if it raises.
+    """Commit all updates of the stores in the block together, or none if it raises.
 
     Other threads that use the same file wait until the block ends.
 
     Raises:
-        StoreError: if the stores are not all in one file or not connected.
+        StoreError: the stores are not connected or not all in one file.
     """
     if not stores:
         raise StoreError("a transaction needs at least one store")

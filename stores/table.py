@@ -1,9 +1,9 @@
-"""The table of one collection: its columns, its indexes, and how SQL sees its fields.
+"""The table of one collection: its columns, indexes and field expressions.
 
-A row holds the document as JSON text and, compressed, the one large field that may be
-kept apart. Each indexed field adds two generated columns, its kind and its value (see
-:mod:`~logan_campaign.stores.mongoquery`), and a partial index that lists the rows whose
-value there is an object or array.
+A row contains the document as JSON text and, compressed, the optional payload field. Each indexed
+field adds two generated columns, its kind and its value (see
+:mod:`~logan_campaign.stores.mongoquery`), and a partial index of the rows with an object or array
+there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def index_fields(index: str | Sequence[str]) -> list[str]:
     """Return the fields of a declared index.
 
     Raises:
-        StoreError: for a path that cannot be indexed.
+        StoreError: the path cannot be indexed.
     """
     fields = [index] if isinstance(index, str) else list(index)
     for field in fields:
@@ -44,10 +44,10 @@ class Table:
 
     Args:
         collection: name of the collection.
-        payload_field: top-level field that is kept compressed beside the documents.
+        payload_field: top-level field that is stored compressed and separately.
 
     Raises:
-        StoreError: for a name that is not allowed.
+        StoreError: invalid name.
     """
 
     def __init__(self, collection: str, payload_field: str | None) -> None:
@@ -57,11 +57,11 @@ class Table:
         self._indexed: set[tuple[str, ...]] = set()
 
     def prepare(self, database: Database, indexes: Sequence[Sequence[str]]) -> None:
-        """Make the table and its indexes, if they are not there.
+        """Create the table and its indexes, if missing.
 
         Raises:
-            StoreError: if the collection is there with another payload field, or would
-                be made inside a transaction.
+            StoreError: the collection has another payload field, or would be created
+                inside a transaction.
         """
         found = database.rows(
             "SELECT payload_field FROM collections WHERE name = ?", (self.collection,)
@@ -75,7 +75,7 @@ class Table:
         if found and self._indexed.issuperset(tuple(fields) for fields in indexes):
             return
         if database.in_transaction():
-            # Undone with it, the table would be missing below a connected store.
+            # A rollback would remove the table of a connected store.
             raise StoreError(
                 f"store {database.path}: connect collection {self.collection} before a transaction"
             )
@@ -93,10 +93,10 @@ class Table:
         self._read_indexes(database)
 
     def ensure_index(self, database: Database, fields: Sequence[str], unique: bool) -> None:
-        """Make an index, if there is none on these fields.
+        """Create an index on fields, if missing.
 
         Raises:
-            StoreError: if it cannot be unique.
+            StoreError: it cannot be unique.
         """
         self._read_indexes(database)
         if tuple(fields) not in self._indexed:
@@ -116,7 +116,7 @@ class Table:
         }
 
     def indexed_by(self, fields: Sequence[str]) -> str:
-        """Return the SQL that makes a query look in an index; '' if there is none."""
+        """Return the SQL that makes a query use an index; '' if there is none."""
         if tuple(fields) not in self._indexed:
             return ""
         return f"INDEXED BY {self._index_name('index', fields)}"
@@ -148,7 +148,7 @@ class Table:
         )
 
     def field(self, database: Database, path: str) -> Field | None:
-        """Return how SQL sees a field at this moment, None if it cannot see it at all."""
+        """Return the current SQL expressions of a field, None if there are none."""
         if not is_plain_path(path) or path.split(".")[0] == self.payload_field:
             return None
         field = Field.of(path)
@@ -160,7 +160,7 @@ class Table:
         return field
 
     def any_nested(self, database: Database, field: Field, condition: Condition) -> bool:
-        """Whether a row that meets the condition holds an object or array in the field."""
+        """Whether a row that meets the condition has an object or array in the field."""
         if not field.nested:
             return False
         sql = f"SELECT 1 FROM {self.name} WHERE {condition.sql} AND {field.kind} >= {OBJECT}"

@@ -94,7 +94,7 @@ def test_a_campaign_takes_what_its_index_holds_of_the_composition(tmp_path: Path
         entries_for(maker.spec, tmp_path)
     with open_campaign_stores(tmp_path / "known.sqlite", create=True) as stores:
         index = KnownIndex(stores.known_entries())
-        with pytest.raises(StoreError, match="holds no known entries"):
+        with pytest.raises(StoreError, match="has no known entries"):
             entries_for(maker.spec, tmp_path)
         index.add(molecules("CCO", "CCC"), "made up")
     with pytest.raises(InputError, match="were not looked up"):
