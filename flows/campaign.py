@@ -27,7 +27,7 @@ from logan_campaign.sources import Preview, set_id
 
 @dataclass
 class CampaignMaker(Maker):
-    """Make the flow of a campaign: from a source of structures to classified candidates.
+    """Makes the flow of a campaign, from sources of structures to classified candidates.
 
     The flow is a plain jobflow Flow: ``jobflow.run_locally``, jobflow-remote's
     ``submit_flow`` and ``logan-campaign run`` all take it unchanged. Its JobStore needs an
@@ -35,13 +35,12 @@ class CampaignMaker(Maker):
 
     Attributes:
         name: Name of the flow.
-        spec: What the campaign looks for and how.
-        base: Folder that relative paths in the spec are meant from.
-        known_entries: What the index that the spec names under ``match.index`` holds of the
-            target's composition (``logan_campaign.stores.known.entries_for`` reads it);
-            None where the spec names none.
-        others: What other campaigns have found (``logan_campaign.stores.found`` reads it). The
-            same campaign started at another time is the same campaign.
+        spec: The campaign's spec.
+        base: Folder of relative paths in the spec.
+        known_entries: Entries of the target's composition in the index ``match.index`` of the
+            spec, read by ``logan_campaign.stores.known.entries_for``; None without an index.
+        others: Structures found by other campaigns, read by ``logan_campaign.stores.found``. They
+            do not affect the campaign's id.
     """
 
     name: str = "campaign"
@@ -55,7 +54,7 @@ class CampaignMaker(Maker):
         """Read a spec.
 
         Args:
-            path: YAML file; relative paths in it are meant from its folder.
+            path: YAML file; relative paths in it start from its folder.
             overrides: assignments ``a.b=VALUE``.
 
         Raises:
@@ -68,8 +67,7 @@ class CampaignMaker(Maker):
     def campaign_id(self) -> str:
         """Content id of the spec and of all files that it names ('camp-…').
 
-        A campaign is what its files hold, not what they are called: with a file changed, the
-        same spec is another campaign.
+        The id depends on the contents of files, not on their names.
 
         Raises:
             InputError: as :meth:`check_sources`.
@@ -85,15 +83,15 @@ class CampaignMaker(Maker):
         return content_id("camp", content)
 
     def check_sources(self) -> list[Preview]:
-        """Read the sources that cost nothing to read, to find mistakes before anything runs.
+        """Read the local sources, to find mistakes before anything runs.
 
         Returns:
-            What the known sets hold, and last the training set.
+            Contents of the known sets and, last, of the training set.
 
         Raises:
-            InputError: a file is missing, unreadable or holds nothing usable, a SMILES is
-                wrong, a source holds crystals for a molecular target or the other way round, or
-                the training structures do not cover the target's species.
+            InputError: a file is missing, unreadable or has no usable entry, a SMILES is
+                invalid, the kinds of a source and the target differ, or the training
+                structures do not cover the target's species.
         """
         kind = self.spec.target.kind
         hull = self.spec.relax.hull
@@ -104,23 +102,23 @@ class CampaignMaker(Maker):
             if found.kind != kind:
                 may_be_set = "kind" in type(source).model_fields
                 raise InputError(
-                    f"{source.title} holds {found.kind}s, but the target is a {kind}"
-                    + (f": set 'kind: {kind}' to read it so" if may_be_set else "")
+                    f"{source.title} contains {found.kind}s, but the target is a {kind}"
+                    + (f": set 'kind: {kind}' to read it as such" if may_be_set else "")
                 )
             previews.append(found)
         covered = previews[-1].species
-        if covered is None:  # only the server knows; training says so if something is missing
+        if covered is None:  # unknown before the pull; training fails if a species is missing
             return previews
         missing = sorted(set(self.spec.target.symbols) - covered)
         if missing:
             raise InputError(
                 f"the training set has no {', '.join(missing)}, which {self.spec.target.formula} "
-                f"needs (it has {', '.join(sorted(covered))}): add structures that have"
+                f"needs (it has {', '.join(sorted(covered))}): add structures with"
             )
         return previews
 
     def targets(self, first: TargetGeometry) -> list[TargetGeometry]:
-        """Return what rounds look for: the spec's target, then those of its rounds."""
+        """Return the targets of rounds: the spec's target, then those of its section 'rounds'."""
         rounds = self.spec.rounds
         others = rounds.targets if rounds is not None else []
         return [first, *(other.resolve(Path(self.base)) for other in others)]
@@ -129,7 +127,7 @@ class CampaignMaker(Maker):
         """Return the flow.
 
         Raises:
-            InputError: a file, cell, calculator or data set that the spec needs is unusable.
+            InputError: a file, cell, calculator or data set of the spec is unusable.
         """
         spec = self.spec
         if spec.match.index is not None and self.known_entries is None:
@@ -162,7 +160,7 @@ class CampaignMaker(Maker):
             control = describe_campaign(
                 ControlDoc(campaign_id=campaign_id, spec_stop=rules, stop=rules)
             )
-            # known to whoever changes the rules before this job has run
+            # stored in the flow, so that rules can be changed before this job has run
             control.set_uuid(control_uuid(campaign_id))
             control.name = "control"
             links.control = control.uuid
@@ -209,7 +207,7 @@ class CampaignMaker(Maker):
 
 @job(metadata=stage("default", "describe"))
 def describe_campaign(document: CampaignDoc | ControlDoc) -> CampaignDoc | ControlDoc:
-    """Put a document about the campaign itself into the JobStore."""
+    """Store a document about the campaign in the JobStore."""
     return document
 
 

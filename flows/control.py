@@ -1,4 +1,4 @@
-"""What can be asked of a campaign's flow and done to it, wherever it runs."""
+"""Interface to status and control of a campaign's flow, wherever it runs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ if TYPE_CHECKING:
 
 
 class Done(NamedTuple):
-    """What came of an action: how many jobs it concerned, and one line for people."""
+    """Result of an action: number of jobs affected, and one line of text."""
 
     n_jobs: int
     message: str
 
 
 class FlowControl(Protocol):
-    """A flow that was started, on this machine or elsewhere.
+    """A started flow, on this machine or elsewhere.
 
-    All of these raise StoreError, with one line, if the record of the flow cannot be reached,
-    and InputError if the flow's state does not admit the action.
+    All methods raise StoreError, with one line, if the record of the flow cannot be reached, and
+    InputError if the flow's state does not allow the action.
     """
 
     def status(self) -> FlowStatus:
-        """Return how far the flow is; changes nothing."""
+        """Return the progress of the flow."""
 
     def cancel(self) -> Done:
-        """Stop it for good: running jobs end, the others do not start. Results stay."""
+        """Cancel the flow: running jobs are ended, the others do not start. Results are kept."""
 
     def pause(self) -> Done:
-        """Let no further job start."""
+        """Pause the flow: no further job starts."""
 
     def resume(self) -> Done:
-        """Go on after a pause, a cancellation or a stop."""
+        """Continue after a pause, a cancellation or a stop."""
 
     def retry_failed(self) -> Done:
-        """Let failed jobs run again, and what was given up because of them."""
+        """Run failed jobs again, and the jobs skipped because of them."""

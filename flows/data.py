@@ -18,16 +18,15 @@ from logan_campaign.sources import BuiltinSource, LoadedSet, SourceSpec, set_id
 
 @dataclass
 class TrainingSetMaker(Maker):
-    """Pull a source: validate and de-duplicate its structures, and give them identity.
+    """Pull a source: validate its structures, remove duplicates and assign ids.
 
     Attributes:
         name: Name of the job.
-        source: Where the structures come from.
-        role: 'training' for a set that models learn from, 'known' for one that is only
-            compared against.
-        base: Folder that relative paths of the source are meant from.
-        leave_out_unchanged: Return no structures where all records equal those of the
-            previous pull; for whoever keeps that one's.
+        source: Source of the structures.
+        role: 'training' for a training set, 'known' for a set used only for comparison.
+        base: Folder of relative paths of the source.
+        leave_out_unchanged: Return no structures if all records equal those of the previous
+            pull, whose structures the caller keeps.
     """
 
     name: str = "training set"
@@ -43,11 +42,11 @@ class TrainingSetMaker(Maker):
         """Return the set.
 
         Args:
-            previous: What the last pull of the same source gave, where there was one.
+            previous: Result of the last pull of the same source, if there was one.
 
         Raises:
-            InputError: the source cannot be read, or nothing in it is usable.
-            SourceError: a source on the network does not answer as it should.
+            InputError: the source cannot be read, or has no usable entry.
+            SourceError: a source on the network does not answer correctly.
         """
         if previous is not None:
             previous = Manifest.model_validate(previous)
@@ -77,8 +76,7 @@ def set_document(loaded: LoadedSet, **about: Any) -> TrainingSetDoc:
 
     Args:
         loaded: The set.
-        **about: Fields of the document that the set itself does not tell; they come before
-            those that it does.
+        **about: Further fields of the document, which come first.
     """
     told = {
         "id": set_id(loaded.entries),
@@ -96,11 +94,11 @@ def set_document(loaded: LoadedSet, **about: Any) -> TrainingSetDoc:
 
 @dataclass
 class LeakageMaker(Maker):
-    """Check whether what a campaign is to find again stands in its training set.
+    """Check for leakage: known entries of a campaign in its training set.
 
     Attributes:
         name: Name of the job.
-        matching: What counts as the same molecule; crystals are compared at all tolerances.
+        matching: When molecules are equal; crystals are compared at all tolerances.
     """
 
     name: str = "leakage"
@@ -110,7 +108,7 @@ class LeakageMaker(Maker):
     def make(
         self, training: list[TrainingSetDoc], known: list[TrainingSetDoc], campaign_id: str
     ) -> LeakageDoc:
-        """Return, for every known entry, the training entries that equal it."""
+        """Return the training entries that match each known entry."""
         trained_on = [TrainingSetDoc.model_validate(doc) for doc in training]
         targets = [TrainingSetDoc.model_validate(doc) for doc in known]
         return LeakageDoc(

@@ -24,8 +24,8 @@ class GenerateMaker(Maker):
 
     Attributes:
         name: Name of the job.
-        n_structures: How many.
-        seed: Seed of the latent vectors, or of the random starts.
+        n_structures: Number of structures.
+        seed: Seed of the latent variables, or of the random starts.
     """
 
     name: str = "generate"
@@ -34,7 +34,7 @@ class GenerateMaker(Maker):
 
     @job(data=DATA_KEYS, output_schema=PoolDoc, metadata=stage("generate"))
     def make(self, model: ModelDoc, target: TargetGeometry) -> PoolDoc:
-        """Return the pool; it is empty where the model's training failed."""
+        """Return the pool; it is empty if the model's training failed."""
         model = ModelDoc.model_validate(model)
         started = time.perf_counter()
         if model.state == "trained":

@@ -31,12 +31,12 @@ from logan_campaign.selection.screening import ScreeningSpec
 
 @dataclass
 class ScreenMaker(Maker):
-    """Judge the picks before any relaxation: implausible, known already, or copies.
+    """Judge the picks before any relaxation: implausible, already known, or duplicates.
 
     Attributes:
         name: Name of the job.
-        screening: What counts as implausible.
-        matching: What counts as the same structure.
+        screening: Limits of plausible geometry.
+        matching: When structures are equal.
     """
 
     name: str = "screen"
@@ -47,12 +47,12 @@ class ScreenMaker(Maker):
     def make(
         self, selection: SelectionDoc, known: list[TrainingSetDoc], before_level: str | None
     ) -> ScreeningDoc:
-        """Return one verdict per candidate, and the structures of those that go on.
+        """Return one verdict per candidate, and the structures of those that continue.
 
         Args:
             selection: The picks.
             known: The training set and the known sets.
-            before_level: Name of the first level; None where nothing is relaxed.
+            before_level: Name of the first level; None if nothing is relaxed.
         """
         selection = SelectionDoc.model_validate(selection)
         sets = known_sets(known)
@@ -71,12 +71,12 @@ class ScreenMaker(Maker):
 
 @dataclass
 class CompareMaker(Maker):
-    """Judge the results of one level: what failed, what became the same, what goes on.
+    """Judge the results of one level: failed, duplicate, or continuing to the next level.
 
     Attributes:
         name: Name of the job.
-        matching: What counts as the same structure.
-        window_ev_per_atom: How far above the lowest energy a candidate may be (eV/atom).
+        matching: When structures are equal.
+        window_ev_per_atom: Largest energy above the lowest (eV/atom).
     """
 
     name: str = "compare"
@@ -93,13 +93,13 @@ class CompareMaker(Maker):
         known: list[TrainingSetDoc],
         before_level: str,
     ) -> ScreeningDoc:
-        """Return one verdict per candidate of the level, and the structures that go on.
+        """Return one verdict per candidate of the level, and the structures that continue.
 
         Args:
             campaign_id: Campaign.
             candidate_ids: Candidates that entered the level.
-            relaxations: Their relaxations, in the same order; None where the job died.
-            more: What was relaxed in place of some that failed, or in its turn.
+            relaxations: Their relaxations, in the same order; None if the job died.
+            more: Later relaxations: substitutes of failed ones, and further turns.
             known: The training set and the known sets.
             before_level: Name of the next level.
         """
@@ -125,11 +125,11 @@ class CompareMaker(Maker):
 
 @dataclass
 class ClassifyMaker(Maker):
-    """Say of every relaxed candidate what it is: rediscovered, new, duplicate or failed.
+    """Classify every relaxed candidate: rediscovered, new, duplicate or failed.
 
     Attributes:
         name: Name of the job.
-        matching: What counts as the same structure.
+        matching: When structures are equal.
     """
 
     name: str = "classify"
@@ -149,8 +149,8 @@ class ClassifyMaker(Maker):
         Args:
             campaign_id: Campaign.
             candidate_ids: Candidates that entered the last level.
-            relaxations: Their relaxations, in the same order; None where the job died.
-            more: What was relaxed in place of some that failed, or in its turn.
+            relaxations: Their relaxations, in the same order; None if the job died.
+            more: Later relaxations: substitutes of failed ones, and further turns.
             known: The training set and the known sets.
         """
         sets = known_sets(known)
@@ -164,13 +164,13 @@ class ClassifyMaker(Maker):
 
 
 def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
-    """Return the sets in the form that matching takes."""
+    """Return the sets in the form used by matching."""
     sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
     return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
 
 
 def _ends_here(verdict: Verdict) -> Verdict:
-    """Return the verdict of a campaign that has no level of relaxation."""
+    """Return the verdict of a campaign without levels of relaxation."""
     if verdict.state != "pending":
         return verdict
     change = {"state": "selected", "reason": "the campaign ends with selection"}
@@ -178,7 +178,7 @@ def _ends_here(verdict: Verdict) -> Verdict:
 
 
 def _of_copies(verdicts: list[Verdict], copies: dict[str, list[str]]) -> list[Verdict]:
-    """Return verdicts on copies of substitutes that have not been relaxed themselves."""
+    """Return verdicts on duplicates of substitutes that were not relaxed themselves."""
     failed = {verdict.candidate_id for verdict in verdicts if verdict.state == "failed"}
     judged = {verdict.candidate_id for verdict in verdicts}
     return [

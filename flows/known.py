@@ -1,4 +1,4 @@
-"""Known entries that were looked up in an index before the flow was made."""
+"""Known entries, looked up in an index before the flow is made."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from logan_campaign.flows.local.codec import pack, unpack
 from logan_campaign.flows.stages import stage
 from logan_campaign.sources import LoadedSet
 
-# Characters of packed entries that may stand in a job's input: MongoDB refuses 16 MB.
+# Maximum length of packed entries in a job's input: MongoDB refuses documents of 16 MB.
 _MAX_PACKED = 8_000_000
 
 
 @dataclass
 class KnownEntriesMaker(Maker):
-    """Give entries of an index, or of other campaigns, the form in which matching takes them.
+    """Convert entries of an index, or of other campaigns, to a known set.
 
-    A job opens no database: whoever makes the flow looks the entries up (by composition)
-    and hands them over packed.
+    Jobs open no database: the entries are looked up by composition when the flow is made, and
+    passed to the job packed.
 
     Attributes:
         name: Name of the job.
-        index: The index that they come from, for people; '' for other campaigns.
+        index: Description of the index; '' for other campaigns.
     """
 
     name: str = "known entries"
@@ -38,7 +38,7 @@ class KnownEntriesMaker(Maker):
         """Return the set.
 
         Args:
-            packed: Entries as :func:`pack_entries` packs them.
+            packed: Result of :func:`pack_entries`.
         """
         loaded = LoadedSet(unpack_entries(packed))
         return set_document(
@@ -53,19 +53,19 @@ def pack_entries(entries: Sequence[StructureEntry]) -> str:
     """Return entries of one kind as one compressed text.
 
     Raises:
-        InputError: if that is too large for a job's input.
+        InputError: the text is too large for a job's input.
     """
     packed = pack([entry.model_dump(mode="json") for entry in entries])
     if len(packed) > _MAX_PACKED:
         raise InputError(
-            f"match.index holds {len(entries)} entries of the target's composition, too many "
+            f"match.index has {len(entries)} entries of the target's composition, too many "
             f"for one job ({len(packed) / 1e6:.0f} MB packed, limit {_MAX_PACKED / 1e6:.0f} MB)"
         )
     return packed
 
 
 def unpack_entries(packed: str) -> list[StructureEntry]:
-    """Return the entries that :func:`pack_entries` packed.
+    """Return the entries in a text of :func:`pack_entries`.
 
     Raises:
         ValueError: if the text is damaged.

@@ -1,4 +1,4 @@
-"""Sets of what earlier rounds have found."""
+"""Sets of structures found by earlier rounds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from logan_campaign.sources import LoadedSet
 
 @dataclass
 class LearnedSetMaker(Maker):
-    """Put together what earlier rounds have found: to train on, or to compare against.
+    """Collect the structures of earlier rounds, to train on or to compare with.
 
     Attributes:
         name: Name of the job.
-        role: 'training': the training set and what was found; 'found': that alone.
-        energy_window_ev_per_atom: How far above the lowest of its composition what is trained
-            on may be (eV/atom).
+        role: 'training': the training set and the structures found; 'found': only the latter.
+        energy_window_ev_per_atom: Largest energy of structures to train on above the lowest of
+            their composition (eV/atom).
     """
 
     name: str = "learned set"
@@ -36,7 +36,7 @@ class LearnedSetMaker(Maker):
 
         Args:
             base: The campaign's training set.
-            rounds: What earlier rounds came to.
+            rounds: Results of earlier rounds.
         """
         base = TrainingSetDoc.model_validate(base)
         history = [RoundDoc.model_validate(past) for past in rounds]

@@ -1,13 +1,13 @@
-"""Relaxation in levels: a chain of jobs that grows as results come in.
+"""Relaxation in levels: a chain of jobs that grows with the results.
 
-How many candidates reach a level is only known once the level before it is done. The
-relaxations of each level are therefore added to the running flow by a job of its own::
+The number of candidates at a level is known only when the previous level is done. Therefore one
+job per level adds its relaxations to the running flow::
 
     screen ─> start level ─> compare ─> start level ─> … ─> classify
                └─ relax × K              └─ relax × K
 
-Where the last level goes on only until enough known entries are found, it takes its
-candidates in turns: relax × n ─> next turn ─> relax × n ─> …
+If the last level stops once enough known entries are found, it relaxes its candidates in
+turns: relax × n ─> next turn ─> relax × n ─> …
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _LEVEL_OUTPUT = ("campaign_id", "candidate_ids", "relaxations", "more")
 
 
 class Relaxed(BaseModel):
-    """What a level has relaxed, by the jobs that did it."""
+    """The relaxations of a level so far, by job."""
 
     candidate_ids: list[str] = Field(default_factory=list, description="Candidates")
     relaxations: list[tuple[str, int | None]] = Field(
-        default_factory=list, description="Uuids of their jobs, and their places in these"
+        default_factory=list, description="Uuids of their jobs, and their indices in these"
     )
     substitutes: list[str] = Field(default_factory=list, description="Jobs of substitutes")
 
     def after(self, relaxing: Relaxing, substitutes: Job | None) -> Relaxed:
-        """Return this with one more turn."""
-        # a reference is given as the steps from the job's output to the part that is meant
+        """Return a copy with one more turn."""
+        # a reference is the path from the job's output to the part that is needed
         places = [
             (output.uuid, output.attributes[-1][1] if output.attributes else None)
             for output in relaxing.outputs.values()
@@ -70,16 +70,16 @@ class Relaxed(BaseModel):
 
 @dataclass
 class RelaxLevelMaker(Maker):
-    """Relax the candidates that passed at one level, in jobs of as many as the level says.
+    """Start one level: relax the remaining candidates, in batches set by the level.
 
     Attributes:
         name: Name of the job.
         maker: The level's Maker.
-        substitutes: How many others of a group of equals to try where the one that stands for
-            them fails.
-        turns: When to go no further, and how many at a time; None: all at once.
-        known: Jobs that made the sets which candidates are compared against, by their uuids.
-        matching: What counts as the same structure.
+        substitutes: Number of duplicates to try if the relaxation of the candidate that
+            represents them fails.
+        turns: When to stop, and candidates per turn; None: all at once.
+        known: Uuids of the jobs that made the training set and the known sets.
+        matching: When structures are equal.
     """
 
     name: str = "start level"
@@ -91,21 +91,21 @@ class RelaxLevelMaker(Maker):
 
     @job(metadata=stage("default", "start level"))
     def make(self, screening: ScreeningDoc, level_index: int = 0) -> Response:
-        """Add jobs that relax the candidates to the flow, and put their outputs together.
+        """Add jobs that relax the candidates to the flow, and collect their outputs.
 
-        What is added refers to nothing outside itself, which jobflow-remote refuses; but by turns
-        it refers to the sets that candidates are compared against, as an :class:`OpenFlow`.
+        The added jobs do not refer to jobs outside, which jobflow-remote refuses, except in turns:
+        these refer to the sets to compare with, as an :class:`OpenFlow`.
 
         Args:
-            screening: Verdicts and structures of the stage before.
-            level_index: Place of this level among the campaign's, from 0.
+            screening: Verdicts and structures of the previous stage.
+            level_index: Index of this level in the campaign, from 0.
 
         Returns:
             ``campaign_id``, ``candidate_ids``, the ``relaxations`` in the same order, and
-            ``more``, what is relaxed later.
+            ``more``, the later relaxations.
         """
         screening = ScreeningDoc.model_validate(screening)
-        # in the order of the verdicts, which is the order that selection fixed
+        # in the order of the verdicts, which is that of selection
         entrants = [v.candidate_id for v in screening.verdicts if v.state == "pending"]
         reserves = {c: screening.reserves[c] for c in entrants if c in screening.reserves}
         campaign_id, structures = screening.campaign_id, screening.structures
@@ -128,19 +128,19 @@ class RelaxLevelMaker(Maker):
 
         Args:
             campaign_id: Campaign.
-            candidate_ids: Candidates whose turn has not come.
-            structures: Theirs, and those of their reserves.
-            reserves: For each of them its duplicates, in the order in which to try them.
-            level_index: Place of this level among the campaign's, from 0.
-            relaxed: What had its turn.
-            relaxations: Theirs; None where the job died.
-            more: What was relaxed in place of some of them.
+            candidate_ids: Candidates not relaxed yet.
+            structures: Their structures, and those of their reserves.
+            reserves: Duplicates of each candidate, in the order in which to try them.
+            level_index: Index of this level in the campaign, from 0.
+            relaxed: Candidates of earlier turns.
+            relaxations: Their relaxations; None if the job died.
+            more: Relaxations of their substitutes.
             known: The training set and the known sets.
 
         Returns:
             :class:`Later` as a dictionary.
         """
-        assert self.turns is not None  # or there were no such job
+        assert self.turns is not None  # this job exists only with turns
         relaxed = Relaxed.model_validate(relaxed)
         sets = known_sets(known)
         ids, documents, *_ = all_relaxed(relaxed.candidate_ids, relaxations, more)
@@ -211,15 +211,15 @@ class RelaxLevelMaker(Maker):
 
 @dataclass
 class RelaxLevelsMaker(Maker):
-    """Relax the candidates that passed, level by level, and classify what comes out.
+    """Relax the remaining candidates level by level, and classify the results.
 
     Attributes:
         name: Name of the flow.
-        makers: One relaxation Maker per level, cheap ones first.
+        makers: One relaxation Maker per level, cheapest first.
         compare: Judges the results between two levels.
         classify: Judges the results of the last level.
-        substitutes: How many others of a group of equals to try where one fails.
-        turns: When the last level goes no further, and how many it takes at a time.
+        substitutes: Number of duplicates to try if a relaxation fails.
+        turns: When the last level stops, and its candidates per turn.
     """
 
     name: str = "relax"
@@ -230,10 +230,10 @@ class RelaxLevelsMaker(Maker):
     turns: TurnsSpec | None = None
 
     def make(self, screening: ScreeningDoc, known: list[TrainingSetDoc]) -> Flow:
-        """Return the flow: for each level a job that starts it and one that judges it.
+        """Return the flow, with two jobs per level: one starts it, the other judges it.
 
         Args:
-            screening: Verdicts and structures of the stage before.
+            screening: Verdicts and structures of the previous stage.
             known: The training set and the known sets.
         """
         jobs: list[Job] = []

@@ -1,4 +1,4 @@
-"""How the jobs of one round refer to those of the rounds before."""
+"""References of the jobs of one round to those of earlier rounds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RoundLinks(BaseModel):
-    """Which jobs of earlier rounds the next one builds on, by their uuids.
+    """Uuids of the jobs of earlier rounds that the next round uses.
 
-    Uuids and no references: a job gets what its references stand for, and could not pass
+    Uuids instead of references: jobflow resolves a job's references, so the job could not pass
     them on.
     """
 
@@ -32,15 +32,15 @@ class RoundLinks(BaseModel):
 
 
 class OpenFlow(Flow):
-    """A flow whose jobs refer to outputs of jobs that have run before it was made.
+    """A flow whose jobs refer to outputs of jobs that ran before it was made.
 
-    Jobflow asks whether that is meant, jobflow-remote takes for granted that it is not. It
-    finds all outputs that a job refers to, wherever they come from.
+    Jobflow has an option for this, which jobflow-remote does not use. jobflow-remote finds all
+    outputs that a job refers to, whatever their flow.
     """
 
     @property
     def job_uuids(self) -> tuple[str, ...]:
-        """Uuids of the jobs, and of those outside that they refer to."""
+        """Uuids of the jobs, and of outside jobs that they refer to."""
         inside = super().job_uuids
         outside = {
             uuid for member in self.jobs for uuid, _ in member.graph.edges() if uuid not in inside
@@ -48,5 +48,5 @@ class OpenFlow(Flow):
         return (*inside, *sorted(outside))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the form of a plain Flow, which is what others shall make of it."""
+        """Serialise as a plain Flow, to be decoded as one."""
         return {**super().as_dict(), "@module": Flow.__module__, "@class": Flow.__name__}

@@ -1,7 +1,7 @@
-"""Processes that run jobs end with the one that started them.
+"""Processes that run jobs end with the process that started them.
 
-Nothing but the standard library is imported: a worker whose runner dies while it is still
-importing shall not live on.
+Only the standard library is imported, so that a worker ends too if its runner dies while the
+worker is still importing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_runner(lifeline: int) -> None:
-    """Let the kernel kill this process group as soon as the runner is gone.
+    """Let the kernel kill this process group when the runner ends.
 
     The runner holds the other end of the pipe ``lifeline`` and never writes to it. When it
-    dies, of whatever, the kernel signals the owner of this end: here the whole group, so
-    that processes which jobs have started go, too.
+    ends, for whatever reason, the kernel signals the owner of this end: here the whole group,
+    including processes that jobs have started.
     """
     os.set_inheritable(lifeline, False)
     flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
@@ -31,8 +31,8 @@ def die_with_runner(lifeline: int) -> None:
         fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
     except OSError:
-        # A kernel that only resembles Linux. The death signal reaches this process alone,
-        # and would win the race against the other: so it is not asked for elsewhere.
+        # A kernel that only resembles Linux. The parent-death signal reaches only this
+        # process and would arrive first, so it is used only here.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([lifeline], [], [], 0)[0]:
-        sys.exit(1)  # the runner died before the signal was asked for
+        sys.exit(1)  # the runner died before the signal was requested

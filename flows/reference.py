@@ -35,7 +35,7 @@ class ReferenceMaker(Maker):
         name: Name of the job.
         maker: The last level's Maker.
         formula: Hill formula of the known entries to relax; '' for none.
-        species: Elements of which competing phases may be made.
+        species: Allowed elements of competing phases.
     """
 
     name: str = "reference energies"
@@ -55,7 +55,7 @@ class ReferenceMaker(Maker):
         Args:
             known: Sets whose entries of the target's composition are relaxed.
             campaign_id: Campaign.
-            competing: Sets of which everything is relaxed that has no other elements.
+            competing: Sets of competing phases; entries with other elements are skipped.
         """
         wanted: list[tuple[str, ReferenceRole, StructureEntry]] = [
             (s.id, "known", entry)
@@ -79,7 +79,7 @@ class ReferenceMaker(Maker):
 
 @dataclass
 class ElementMaker(Maker):
-    """Relax an element with the settings of a level, for the hull.
+    """Relax an element with the settings of a level, for the convex hull.
 
     Attributes:
         name: Name of the job.
@@ -112,10 +112,10 @@ def _reference(
     set_id: str,
     role: ReferenceRole,
 ) -> ReferenceEnergy:
-    folder = Path(identity)  # of its own, so that a restart finds what belongs to it
+    folder = Path(identity)  # one folder per structure, so that a restart finds its files
     folder.mkdir(exist_ok=True)
     outcome = relax(structure, level, workdir=folder)
-    # an energy that compares with nothing is none
+    # an energy that is not comparable is not stored
     energy = outcome.energy_ev if outcome.comparable else None
     return ReferenceEnergy(
         structure_id=identity,

@@ -1,7 +1,7 @@
-"""Relaxation jobs: Makers on atomate2's ASE Makers, one per kind of level.
+"""Relaxation jobs: Makers based on atomate2's ASE Makers, one per kind of level.
 
-``make`` relaxes one candidate at one level and returns a document, whatever happened. The
-science (states, budgets, isolation, restart) is in :mod:`logan_campaign.relaxation`.
+``make`` relaxes one candidate at one level and always returns a document. States, budgets,
+isolation and restarts are implemented in :mod:`logan_campaign.relaxation`.
 """
 
 from __future__ import annotations
@@ -38,38 +38,38 @@ from logan_campaign.relaxation.run import RelaxationOutcome, relax, relaxation_k
 
 
 class EarlierWork(BaseModel):
-    """What a relaxation job whose budget ended hands to the one that goes on."""
+    """Passed from a relaxation job whose budget ended to its continuation."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    id: str = Field(description="Its document")
-    attempt: int = Field(description="Which of the level's jobs it was, from 1")
-    folder: str = Field(description="Where it ran, with its trajectory and density")
-    structure: Molecule | Structure = Field(description="Where it came to")
-    n_steps: int = Field(description="Ionic steps until then")
-    elapsed_s: float = Field(description="Wall time until then (s)")
+    id: str = Field(description="Id of its document")
+    attempt: int = Field(description="Index among the level's jobs, from 1")
+    folder: str = Field(description="Folder with its trajectory and density")
+    structure: Molecule | Structure = Field(description="Last geometry")
+    n_steps: int = Field(description="Ionic steps so far")
+    elapsed_s: float = Field(description="Wall time so far (s)")
 
 
 @dataclass
 class LevelRelaxMaker(AseRelaxMaker):
     """Relax one candidate at one level.
 
-    ``level`` governs: the inherited ``relax_cell``, ``steps``, ``relax_kwargs`` and
-    ``optimizer_kwargs`` are set from it.
+    The inherited ``relax_cell``, ``steps``, ``relax_kwargs`` and ``optimizer_kwargs`` are set from
+    ``level``.
 
     Parameters
     ----------
     name : str
         The job name.
     level : Level
-        Calculator, tolerances and budgets; a plain dictionary of them is taken too.
+        Calculator, tolerances and budgets, also as a plain dictionary.
     """
 
     name: str = "relax"
     level: Level = field(default_factory=XTBLevel)
 
     def __post_init__(self) -> None:
-        """Validate the level and hand it to the inherited settings."""
+        """Validate the level and set the inherited settings from it."""
         if isinstance(self.level, dict):
             self.level = parse_level({k: v for k, v in self.level.items() if not k.startswith("@")})
         self.relax_cell = self.level.relax_cell
@@ -81,12 +81,12 @@ class LevelRelaxMaker(AseRelaxMaker):
         super().__post_init__()
 
     def _get_calculator(self) -> Any:
-        """Return the level's calculator for molecules; ``run_ase`` makes one that fits.
+        """Return the level's calculator for molecules; ``run_ase`` makes its own.
 
         Raises
         ------
         InputError
-            if the level has none: another Maker computes.
+            if the level has none, because a Maker computes.
         """
         if not isinstance(self.level, CalculatorLevel):
             raise InputError(f"{self.level.where} has no ASE calculator")
@@ -95,7 +95,7 @@ class LevelRelaxMaker(AseRelaxMaker):
     def run_ase(
         self, mol_or_struct: Structure | Molecule, prev_dir: str | Path | None = None
     ) -> AseResult:
-        """Relax without a job, with the level's isolation and budgets.
+        """Relax outside a job, with the level's isolation and budgets.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         return _ase_result(self.name, outcome)
 
     def check(self, structure: Molecule | Structure) -> None:
-        """Raise InputError if this machine cannot run the level for such a structure."""
+        """Raise InputError if this machine cannot run the level for the structure."""
         species = sorted({site.specie.symbol for site in structure})
         kind = "crystal" if isinstance(structure, Structure) else "molecule"
         self.level.check(species, kind)  # type: ignore[arg-type]
@@ -127,19 +127,19 @@ class LevelRelaxMaker(AseRelaxMaker):
         candidate_id : str
             The candidate.
         structure : Molecule | Structure
-            Where it starts: raw, or relaxed at the level before.
+            Start: generated, or relaxed at the previous level.
         campaign_id : str
             The campaign.
         level_index : int
             Place of this level among the campaign's, from 0.
         before : EarlierWork | None
-            What a job with the same arguments did until its budget ended.
+            State of a job with the same arguments whose budget ended.
 
         Returns
         -------
         RelaxationDoc | Response
-            The document with its state; a relaxation that failed is one too. If the budget
-            ended and the level allows continuations, a job that goes on comes with it.
+            The document, also of a failed relaxation. If the budget ended and the level
+            allows continuations, the response adds a job that continues.
         """
         done = None if before is None else EarlierWork.model_validate(before)
         doc = self._relaxed(candidate_id, structure, campaign_id, level_index, done)
@@ -168,14 +168,14 @@ class LevelRelaxMaker(AseRelaxMaker):
     def make_many(
         self, starts: dict[str, Molecule | Structure], campaign_id: str, level_index: int
     ) -> RelaxationsDoc:
-        """Relax several candidates, one after another, in the job's folder.
+        """Relax several candidates in sequence in the job's folder.
 
-        What is done is kept there: a job that is started again goes on with the rest.
+        Finished relaxations are kept there: a job that is restarted continues with the next one.
 
         Parameters
         ----------
         starts : dict[str, Molecule | Structure]
-            Where each candidate starts, by its id.
+            Start of each candidate, by its id.
         campaign_id : str
             The campaign.
         level_index : int
@@ -207,7 +207,7 @@ class LevelRelaxMaker(AseRelaxMaker):
             and (Path(done.folder) / relaxation_key(structure, self.level)).is_dir()
         ):
             folder = done.folder
-        elif done is not None:  # another machine, or tidied up: only the geometry is left
+        elif done is not None:  # another machine, or files deleted: only the geometry is available
             start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
         doc = relaxation_doc(
             relax(start, self.level, workdir=Path.cwd(), before=folder),
@@ -238,11 +238,11 @@ def relaxing(
     campaign_id: str,
     level_index: int,
 ) -> Relaxing:
-    """Return the jobs that relax candidates: as many in each as the level says.
+    """Return jobs that relax candidates, in batches set by the level.
 
     Args:
         maker: The level's Maker.
-        starts: Where each candidate starts, by its id.
+        starts: Start of each candidate, by its id.
         campaign_id: Campaign.
         level_index: Place of the level among the campaign's, from 0.
     """
@@ -264,14 +264,14 @@ def relaxing(
 
 
 def batched(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Yield names in groups of at most ``size``, all of about the same size."""
+    """Yield names in groups of similar size, at most ``size``."""
     names = list(names)
     n_groups = -(-len(names) // size)
     for k in range(n_groups):
         yield tuple(names[k * len(names) // n_groups : (k + 1) * len(names) // n_groups])
 
 
-#: Stands in where a calculator is made before its atoms are known; not periodic.
+#: Placeholder for calculators that are made before their atoms are known; not periodic.
 _PLACEHOLDER = Molecule(["H"], [[0.0, 0.0, 0.0]])
 
 
@@ -345,7 +345,7 @@ class XTBRelaxMaker(LevelRelaxMaker):
 
 @dataclass
 class GPAWRelaxMaker(LevelRelaxMaker):
-    """Relax a molecule or crystal with GPAW, in a process of its own."""
+    """Relax a molecule or crystal with GPAW, in a separate process."""
 
     name: str = "GPAW relaxation"
     level: GPAWLevel = field(default_factory=GPAWLevel)
@@ -371,16 +371,16 @@ def maker_for(level: Level) -> LevelRelaxMaker:
 
 @dataclass
 class GPAWStaticMaker(AseMaker):
-    """Energy of one structure with GPAW, in a process of its own.
+    """Energy of one structure with GPAW, in a separate process.
 
-    ``make(mol_or_struct)`` is atomate2's and returns its document.
+    ``make(mol_or_struct)`` is inherited from atomate2 and returns atomate2's document.
 
     Parameters
     ----------
     name : str
         The job name.
     level : GPAWLevel
-        Settings; what concerns ionic steps is not used.
+        Settings; those of ionic steps are ignored.
     """
 
     name: str = "GPAW static"
@@ -410,7 +410,7 @@ class GPAWStaticMaker(AseMaker):
         Raises
         ------
         InputError
-            if there is none: the calculation failed.
+            if the calculation failed.
         """
         level = self.level.model_copy(update={"max_steps": 0, "relax_cell": False})
         return _ase_result(self.name, relax(mol_or_struct, level, workdir=Path.cwd()))

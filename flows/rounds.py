@@ -1,4 +1,4 @@
-"""Rounds: generate, relax, learn, and again, without a process of ours staying alive.
+"""Rounds of generation, relaxation and learning, without a permanent process.
 
 The last job of a round judges it and adds the next one to the running flow::
 
@@ -53,13 +53,13 @@ from logan_campaign.selection.estimates import coverage, unseen
 
 @dataclass
 class RoundMaker(Maker):
-    """Make one round: train, generate, select, screen, relax, classify.
+    """Makes one round: train, generate, select, screen, relax, classify.
 
     Attributes:
         name: Name of the flow.
         spec: The campaign.
         campaign_id: Its id.
-        targets: What rounds look for: the spec's target, then those of its rounds.
+        targets: The spec's target, then those of its section 'rounds'.
     """
 
     name: str = "round"
@@ -75,14 +75,14 @@ class RoundMaker(Maker):
         index: int = 0,
         target_index: int = 0,
     ) -> Flow:
-        """Return the flow of one round; where the spec has rounds, its last job adds the next.
+        """Return the flow of one round; if the spec has rounds, its last job adds the next.
 
         Args:
-            training: What its models learn from.
-            compared: Known sets, and what earlier rounds have found.
-            links: The jobs that this round builds on.
-            index: Which round, from 0.
-            target_index: Which of ``targets`` it looks for.
+            training: Training set.
+            compared: Known sets, and structures found by earlier rounds.
+            links: Earlier jobs that this round uses.
+            index: Index of the round, from 0.
+            target_index: Index into ``targets``.
         """
         spec, target, name = self.spec, self.targets[target_index], f"{self.name} {index}"
         levels = spec.relax.levels
@@ -150,28 +150,28 @@ class RoundMaker(Maker):
                 ],
                 selection=selection.output,
                 screening=screening.output,
-                # each level is a job that starts it and one that judges it
+                # each level has two jobs: one starts it, the other judges it
                 levels=[level.output for level in relaxed.jobs[0::2]],
                 judges=[judge.output for judge in relaxed.jobs[1::2]],
                 known=[OutputReference(uuid) for uuid in links.known],
                 history=[OutputReference(uuid) for uuid in links.rounds],
                 control=OutputReference(links.control),
             )
-            # the next round, which it adds, is not of this one
+            # the next round, which this job adds, has its own index
             judge.update_metadata({"round": index}, dynamic=False)
             return Flow([*_of_round(jobs, index), tolerant(judge)], relaxed.output, name=name)
         return Flow(_of_round(jobs, index), output=relaxed.output, name=name)
 
     def follow(self, links: RoundLinks, index: int, target_index: int) -> Flow:
-        """Return a later round, with all that earlier ones have found.
+        """Return a later round, with all structures found by earlier ones.
 
         Args:
-            links: The jobs that it builds on.
-            index: Which round, from 1.
-            target_index: Which of ``targets`` it looks for.
+            links: Earlier jobs that it uses.
+            index: Index of the round, from 1.
+            target_index: Index into ``targets``.
         """
         rounds = self.spec.rounds
-        assert rounds is not None  # only rounds are followed by others
+        assert rounds is not None  # only a spec with rounds has later rounds
         base = OutputReference(links.training)
         past = [OutputReference(uuid) for uuid in links.rounds]
         found = LearnedSetMaker("found set", role="found").make(base, past)
@@ -210,14 +210,14 @@ class RoundMaker(Maker):
 
 @dataclass
 class NextRoundMaker(Maker):
-    """Say what a round came to, and add the next one unless a rule says stop.
+    """Judge a round, and add the next one unless a stop rule applies.
 
     Attributes:
         name: Name of the job.
         maker: Makes the next round.
-        index: Which round has run, from 0.
-        target_index: What it looked for.
-        links: The jobs that it built on.
+        index: Index of the finished round, from 0.
+        target_index: Index of its target.
+        links: Earlier jobs that it used.
     """
 
     name: str = "next round"
@@ -241,22 +241,22 @@ class NextRoundMaker(Maker):
         history: list[RoundDoc],
         control: ControlDoc,
     ) -> Response:
-        """Return what the round came to, and the next round as an addition.
+        """Return the results of the round, and the next round as an addition.
 
-        What is missing (None) was to be made by jobs that failed.
+        Arguments are None if the job that should have produced them failed.
 
         Args:
             models: ``uuid`` of the jobs that trained, ``id`` and ``elapsed_s`` of the models.
-            training_set_id: Set that they were trained on.
-            began_at: When the training set was there.
-            pools: ``n_structures`` and ``elapsed_s`` of what they generated.
+            training_set_id: Id of their training set.
+            began_at: Time at which the training set was available.
+            pools: ``n_structures`` and ``elapsed_s`` of the pools.
             selection: The picks.
             screening: Verdicts before the first level.
-            levels: What was relaxed, per level.
+            levels: Relaxations per level.
             judges: Verdicts after each level.
-            known: Known sets, which nothing is trained on.
-            history: The rounds before.
-            control: When to stop; as it is when this job starts.
+            known: Known sets.
+            history: Earlier rounds.
+            control: Stop rules at the start of this job.
         """
         rules = StopSpec.model_validate(ControlDoc.model_validate(control).stop)
         past = [RoundDoc.model_validate(doc) for doc in history]
@@ -309,20 +309,20 @@ class NextRoundMaker(Maker):
 
     def _next(self, models: list[dict[str, Any]], judged: list[RoundDoc]) -> Flow:
         if CURRENT_JOB.job is None:
-            raise LoganCampaignError("a round is added by a job that runs, not by a call")
+            raise LoganCampaignError("rounds are added by running jobs, not by calls")
         rounds = self.maker.spec.rounds
-        assert rounds is not None  # or there were no such job
+        assert rounds is not None  # this job exists only with rounds
         links = self.links.after(
             CURRENT_JOB.job.uuid, self.target_index, [m["uuid"] for m in models]
         )
         return placed(self.maker.follow(links, self.index + 1, next_target(judged, rounds)))
 
     def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
-        """Return the ids of the known entries that the campaign is to find."""
+        """Return the ids of the known entries to find."""
         sought = {target.hill_formula for target in self.maker.targets}
         reduced = {reduced_formula(name) for name in sought}
         crystal = self.maker.targets[0].kind == "crystal"
-        # what an index or other campaigns hold is known, but nobody asked to find it
+        # entries of an index or of other campaigns are known, but are not targets
         return {
             entry.id
             for s in sets
@@ -333,20 +333,20 @@ class NextRoundMaker(Maker):
 
 
 def _of_round(jobs: list[Job | Flow], index: int) -> list[Job | Flow]:
-    """Say in the metadata of jobs, and of those that they add, which round they belong to."""
+    """Set the round in the metadata of jobs and of the jobs that they add."""
     for member in jobs:
         member.update_metadata({"round": index})
     return jobs
 
 
 def member_seed(seed: int, index: int, round_index: int = 0) -> int:
-    """Return the seed of one member; those of different campaigns' seeds do not overlap."""
+    """Return the seed of one member; different campaign seeds give disjoint ranges."""
     entropy = [seed, index] if round_index == 0 else [seed, index, round_index]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
 
 
 def _goes_by_graphs(matching: MatchingSpec) -> bool:
-    """Return whether raw molecules are the same if their graphs are."""
+    """Return whether generated molecules are equal if their graphs are."""
     graphs = matching.identity == "smiles" and matching.conformer_rmsd is None
     return matching.before_relaxation and graphs
 
@@ -360,7 +360,7 @@ def _count(states: list[str]) -> dict[str, int]:
 
 
 def _relaxations(level: dict[str, Any] | None) -> dict[str, RelaxationDoc]:
-    """Return what was relaxed at a level, by candidate; nothing if it was never started."""
+    """Return the relaxations at a level by candidate; empty if it was never started."""
     if level is None:
         return {}
     ids, documents, _, _ = all_relaxed(level["candidate_ids"], level["relaxations"], level["more"])
@@ -373,7 +373,7 @@ def _found(
     relaxed: list[dict[str, RelaxationDoc]],
     known_ids: set[str],
 ) -> tuple[list[StructureEntry], list[FoundStructure]]:
-    """Return the distinct structures that no model had been trained on."""
+    """Return the distinct structures that were in no training set."""
     entries, found = [], []
     for pick in picks.candidates if picks is not None else []:
         verdict, result = verdicts.get(pick.id), relaxed[-1].get(pick.id)
@@ -414,7 +414,7 @@ def _sightings(
     found: set[str],
     past: list[RoundDoc],
 ) -> dict[str, int]:
-    """Return how often the round has seen each structure found by it or before it."""
+    """Return the sightings in this round of each structure found so far."""
     heads = found | {f.candidate_id for doc in past for f in doc.found}
     again = picks.found_again if picks is not None else {}
     counts = {name: n for name, n in again.items() if name in heads}

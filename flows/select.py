@@ -1,4 +1,4 @@
-"""Jobs that pick the candidates worth a relaxation."""
+"""Jobs that pick candidates for relaxation."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from logan_campaign.selection import (
 )
 from logan_campaign.selection.screening import ScreeningSpec, screen_pool
 
-#: Clarity of bonds from which a raw molecule is taken for what it looks like: no unbonded atoms
-#: are closer than its longest bond, both in sums of covalent radii.
+#: Clarity of bonds from which the graph of a generated molecule is trusted: unbonded atoms are no
+#: closer than the longest bond, both in units of the sum of covalent radii.
 _CLEAR = 1.0
 
 
 @dataclass
 class SelectMaker(Maker):
-    """Screen the generated pools, then pick representatives by a selection strategy.
+    """Screen the pools, then pick representatives by a selection strategy.
 
     Attributes:
         name: Name of the job.
         strategy: Selection strategy and its settings, or a list of them in sequence.
-        screening: What counts as implausible; such structures are counted, not picked.
+        screening: Limits of plausible geometry; implausible structures are counted, not picked.
         seed: Seed of the strategy.
         round: Round of the campaign, from 0.
-        pass_over_found: Whether molecules whose bonds are clear, and are those of one that an
-            earlier round found, are passed over; they are counted.
+        pass_over_found: Whether to skip molecules with clear bonds that equal one found by an
+            earlier round; they are counted.
     """
 
     name: str = "select"
@@ -68,7 +68,7 @@ class SelectMaker(Maker):
 
     @property
     def needs_models(self) -> bool:
-        """Whether the strategy asks the trained models."""
+        """Whether the strategy uses the trained models."""
         return any(step.needs_models for step in steps_of(self.strategy))
 
     @job(data=DATA_KEYS, output_schema=SelectionDoc, metadata=stage("select"))
@@ -80,19 +80,19 @@ class SelectMaker(Maker):
         sets: list[TrainingSetDoc] | None = None,
         models: list[ModelDoc | None] | None = None,
     ) -> SelectionDoc:
-        """Return the picks of all pools together.
+        """Return the picks from all pools.
 
         Args:
-            pools: What the models generated; None where a job died.
+            pools: Generated pools; None if a job died.
             target: Atoms and cell of all structures.
             campaign_id: Campaign.
-            sets: Training set, which some strategies learn from, and known sets, for the map.
-            models: The ensemble; only for strategies that ask its critics.
+            sets: Training set, used by some strategies, and known sets, for the map.
+            models: The ensemble; only for strategies that use its critics.
 
         Raises:
             LoganCampaignError: there is nothing to pick from.
         """
-        # a pool is None where its model's job died; the others go on
+        # a pool is None if its model's job died; the others are used
         found = [PoolDoc.model_validate(pool) for pool in pools if pool is not None]
         documents = [TrainingSetDoc.model_validate(doc) for doc in sets or []]
         entries = [e for doc in documents if doc.role == "training" for e in doc.structures]
@@ -182,7 +182,7 @@ def _candidates(
     origin: Sequence[PoolDoc],
     sample: np.ndarray,
 ) -> list[Candidate]:
-    """Return the picks as candidates; ``origin`` and ``sample``: where each structure is from."""
+    """Return the picks as candidates, with pool (``origin``) and index (``sample``) of each."""
     candidates, seen = [], set()
     for k, row in enumerate(chosen.indices.tolist()):
         structure = target.geometry(pool.positions[row], pool.cells[row])
@@ -211,7 +211,7 @@ def _candidates(
 def _found_before(
     numbers: np.ndarray, positions: np.ndarray, documents: Sequence[TrainingSetDoc]
 ) -> np.ndarray:
-    """Return for each molecule the candidate that found it in an earlier round, or ''."""
+    """Return the candidate of an earlier round that equals each molecule, or ''."""
     found = {
         entry.smiles: entry.label
         for doc in documents

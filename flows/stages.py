@@ -1,14 +1,13 @@
-"""What a job of a campaign does, and where jobs of its stage run.
+"""Stage, task and placement of a campaign's jobs.
 
-Every job of a campaign says so in its metadata, given where its Maker is defined::
+Every job of a campaign has metadata, set where its Maker is defined::
 
     @job(metadata=stage("match", "screen"), …)
 
-so it is stored and travels with the job: ``stage`` (where it runs, what settings it has),
-``task`` (what it does, by which progress is counted) and ``round``; a relaxation has its
-``level`` and ``candidate`` there too.
-Where a campaign runs on several workers, ``manager_config`` of each job holds the settings of
-all stages, so that jobs which add others can place them.
+They are stored with the job: ``stage`` (determines worker and settings), ``task`` (what progress
+counts) and ``round``; for relaxations also ``level`` and ``candidate``.
+If a campaign runs on several workers, ``manager_config`` of each job contains the settings of all
+stages, so that jobs can place the jobs that they add.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ from jobflow.core.reference import OnMissing
 
 from logan_campaign.campaign.placement import Stage
 
-#: Key of ``manager_config`` under which the settings of all stages stand. jobflow-remote
-#: ignores keys that it does not know.
+#: Key of ``manager_config`` for the settings of all stages; jobflow-remote ignores unknown keys.
 SETTINGS = "stages"
 
-#: Task of the jobs that judge a round and decide whether another one follows.
+#: Task of the jobs that judge a round and may add the next one.
 NEXT_ROUND = "next round"
 
 AnyJobs = TypeVar("AnyJobs", Job, Flow)
@@ -35,20 +33,20 @@ def stage(name: Stage, task: str = "") -> dict[str, Any]:
     """Return the metadata of jobs.
 
     Args:
-        name: Stage that they belong to.
-        task: What they do, if the stage does not say it.
+        name: Stage.
+        task: Task, if it differs from the stage.
     """
     return {"stage": name, "task": task or name}
 
 
 def task_of(metadata: Mapping[str, Any], name: str) -> str:
-    """Return what a job does, at which level; its name where the metadata do not say."""
+    """Return a job's task and level, or its name if its metadata have none."""
     task = metadata.get("task")
     return name if task is None else " ".join(filter(None, (task, metadata.get("level"))))
 
 
 def relaxation_of(relaxation: Job, candidate_id: str, level: str) -> Job:
-    """Say in a job's name and metadata which candidate it relaxes, and at which level."""
+    """Set candidate and level in the name and metadata of a relaxation job."""
     relaxation.name = f"relax {level} {candidate_id}"
     relaxation.update_metadata({"level": level, "candidate": candidate_id}, dynamic=False)
     return relaxation
@@ -58,23 +56,23 @@ def settings_of(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
     """Return the ``manager_config`` of a job with this metadata.
 
     Args:
-        metadata: Of the job; one without a stage belongs to ``default``.
+        metadata: Metadata of the job; without a stage it belongs to ``default``.
         settings: ``manager_config`` per stage, and per ``relax.LEVEL``.
     """
     name = metadata.get("stage", "default")
     keys = (f"{name}.{metadata.get('level')}", name, "default")
     own: dict[str, Any] = next((settings[key] for key in keys if key in settings), {})
-    # a list, since names of levels may have dots, which keys of MongoDB should not
+    # a list, since names of levels may contain dots, which keys of MongoDB should not
     return {**own, SETTINGS: [list(pair) for pair in settings.items()]}
 
 
 def place_jobs(jobs: Job | Flow, settings: Mapping[str, Any]) -> None:
-    """Let jobs run where the settings of their stages say.
+    """Place jobs according to the settings of their stages.
 
-    A job would hand its own ``manager_config`` on to all that it adds: that is turned off.
-    And where jobflow would cancel a job because one that it needs failed, jobflow-remote lets
-    it wait for ever, and with it whatever could do without. So such jobs start with what is
-    there, fail in their turn, and the campaign goes on.
+    Passing on a job's own ``manager_config`` to the jobs that it adds is turned off. If a parent
+    fails, jobflow cancels a job, but jobflow-remote lets it wait forever, together with
+    descendants that tolerate its failure. Therefore such jobs are started with the available
+    outputs and fail, and the campaign continues.
 
     Args:
         jobs: Changed in place.
@@ -89,7 +87,7 @@ def place_jobs(jobs: Job | Flow, settings: Mapping[str, Any]) -> None:
 
 
 def placed(jobs: AnyJobs) -> AnyJobs:
-    """Return jobs that the running job adds, placed by the settings that it holds, if any."""
+    """Place jobs that the running job adds by the settings in its ``manager_config``, if any."""
     adding = CURRENT_JOB.job
     settings = None if adding is None else adding.config.manager_config.get(SETTINGS)
     if settings is not None:

@@ -1,4 +1,4 @@
-"""What is relaxed in place of candidates that stood for others and failed."""
+"""Substitutes for candidates that represented duplicates and failed to relax."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from logan_campaign.flows.tolerance import tolerant
 
 
 class Later(BaseModel):
-    """What one level relaxed after others: in place of those that failed, or in its turn."""
+    """Later relaxations at one level: substitutes of failed ones, and further turns."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     candidate_ids: list[str] = Field(default_factory=list, description="The candidates")
-    relaxations: list[Any] = Field(default_factory=list, description="Theirs, in the same order")
+    relaxations: list[Any] = Field(
+        default_factory=list, description="Their relaxations, in the same order"
+    )
     copies: dict[str, list[str]] = Field(
-        default_factory=dict, description="For each substitute the rest of its group, unrelaxed"
+        default_factory=dict, description="Remaining unrelaxed duplicates of each substitute"
     )
     more: list[Later | None] = Field(
         default_factory=list,
-        description="In place of these, where they failed too, and after these; None for those "
-        "whose job failed",
+        description="Relaxations after these, including their own substitutes; None if the job "
+        "failed",
     )
     left: list[str] = Field(
-        default_factory=list, description="Not relaxed: enough known entries were found before"
+        default_factory=list, description="Not relaxed, since enough known entries had been found"
     )
     campaign_id: str | None = Field(None, description="Campaign")
 
 
 @dataclass
 class SubstituteMaker(Maker):
-    """Where a candidate failed that stands for others of its kind, relax one of these.
+    """Relax a duplicate in place of a candidate that failed.
 
     Attributes:
         name: Name of the job.
         maker: The level's Maker.
-        count: How many of a group to try, one after another.
+        count: Number of duplicates to try, in sequence.
     """
 
     name: str = "substitutes"
@@ -65,10 +67,10 @@ class SubstituteMaker(Maker):
 
         Args:
             campaign_id: Campaign.
-            level_index: Place of the level among the campaign's, from 0.
-            states: State of each candidate that has reserves; None where the job died.
-            smiles: What each of them became; None for crystals, and where it has no graph.
-            reserves: For each of them its duplicates, in the order in which to try them.
+            level_index: Index of the level in the campaign, from 0.
+            states: State of each candidate that has duplicates; None if the job died.
+            smiles: SMILES after relaxation; None for crystals, and without a graph.
+            reserves: Duplicates of each candidate, in the order in which to try them.
             structures: Structures of the reserves.
 
         Returns:
@@ -110,7 +112,7 @@ def substitutes_for(
     reserves: dict[str, list[str]],
     structures: dict[str, Geometry],
 ) -> Job | None:
-    """Return the job that looks whether substitutes are needed, if there are any."""
+    """Return the job that adds substitutes where needed, None if there are no duplicates."""
     reserves = {candidate_id: others for candidate_id, others in reserves.items() if others}
     if not reserves or count < 1:
         return None
@@ -132,21 +134,21 @@ def _in_pieces(
     smiles: dict[str, str | None],
     candidate_id: str,
 ) -> bool:
-    """Return whether a candidate is a molecule that has lost its graph."""
+    """Return whether a candidate is a molecule without a graph."""
     is_molecule = isinstance(structures[reserves[candidate_id][0]], Molecule)
     return is_molecule and smiles[candidate_id] is None
 
 
 class LevelOutcome(NamedTuple):
-    """All that one level has relaxed."""
+    """All relaxations at one level."""
 
     candidate_ids: list[str]
     relaxations: list[RelaxationDoc | None]
-    """In the same order; None where the job died."""
+    """In the same order; None if the job died."""
     copies: dict[str, list[str]]
-    """For each substitute the rest of its group, unrelaxed."""
+    """Remaining unrelaxed duplicates of each substitute."""
     left: list[str]
-    """Candidates whose turn did not come."""
+    """Candidates that were not relaxed."""
 
 
 def all_relaxed(
@@ -154,7 +156,7 @@ def all_relaxed(
     relaxations: list[RelaxationDoc | None] | None,
     more: list[Later | None] | None,
 ) -> LevelOutcome:
-    """Put together what a level has relaxed at first and later."""
+    """Combine the first and the later relaxations of a level."""
     if relaxations is None:
         raise InputError("the relaxations have not been started")
     ids, found = list(candidate_ids), list(relaxations)

@@ -1,4 +1,4 @@
-"""Jobs that run although some of what they refer to is missing."""
+"""Jobs that run even if some outputs that they refer to are missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from jobflow.core.reference import OnMissing
 
 
 def tolerant(job: Job) -> Job:
-    """Let a job run although some of the jobs it refers to failed: it gets None for them."""
+    """Run a job even if jobs that it refers to failed: it gets None for their outputs."""
     job.config.on_missing_references = OnMissing.NONE
     return job

@@ -17,7 +17,7 @@ from logan_campaign.generators import models
 from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 
-#: Stands in the job's own folder, so that a job that was killed goes on where it stopped.
+#: Checkpoint in the job's folder, from which a job that was killed continues.
 CHECKPOINT = Path("checkpoint.safetensors")
 
 
@@ -27,9 +27,9 @@ class TrainMaker(Maker):
 
     Attributes:
         name: Name of the job.
-        hyperparameters: Everything that can be set.
-        seed: Seed of weights, rattling, resampling and latent vectors.
-        index: Position in the ensemble, from 0.
+        hyperparameters: All hyperparameters.
+        seed: Seed of weights, rattling, resampling and latent variables.
+        index: Index in the ensemble, from 0.
         round: Round of the campaign, from 0.
     """
 
@@ -49,17 +49,17 @@ class TrainMaker(Maker):
         """Return the trained model, or the record of its failure.
 
         Args:
-            training_set: What to learn from.
+            training_set: Training set.
             target: Atoms and cell to generate.
-            start: Model to go on from; where that is not possible (it failed, or the training
-                set has brought in another element), training starts from fresh weights.
+            start: Model to continue from; if that is impossible (it failed, or the training
+                set has a new element), training starts from new weights.
 
         Raises:
             InputError: the training set does not cover the target's species.
         """
         training_set = TrainingSetDoc.model_validate(training_set)
         enable_compilation_cache()
-        # a set is the same in any order, and so must be what is trained on it
+        # sorted: results must not depend on the order of the set
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
         structures = [to_atoms(entry.structure) for entry in entries]
         begin = self._start(start, structures, target)

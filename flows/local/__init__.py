@@ -1,4 +1,4 @@
-"""Running flows on this machine: parallel processes, progress, resume after any end."""
+"""Run flows on this machine: parallel processes, progress, resume after interruptions."""
 
 from logan_campaign.core.lazy import lazy_exports
 

@@ -1,7 +1,7 @@
-"""JSON text for what jobs send, return and record.
+"""JSON text of the messages, outputs and records of jobs.
 
-Jobflow documents are JSON plus the few types that BSON adds (dates, ObjectIds, bytes);
-those travel as MongoDB Extended JSON. Decoding never runs code, unlike pickle.
+Jobflow documents are JSON plus a few types of BSON (dates, ObjectIds, bytes), encoded as MongoDB
+Extended JSON. Unlike pickle, decoding never runs code.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def dumps(obj: Any) -> str:
     """Return the JSON text of a document.
 
     Raises:
-        TypeError: for an object that has no JSON or BSON form.
+        TypeError: an object has no JSON or BSON form.
     """
     return json.dumps(obj, default=json_util.default, separators=(",", ":"))
 
 
 def loads(text: str) -> Any:
-    """Return the document that :func:`dumps` wrote."""
-    # The hook is called for every dictionary, so it is left out where nothing needs it.
+    """Return the document in a text of :func:`dumps`."""
+    # The hook is called for every dictionary, so it is omitted if nothing needs it.
     if '{"$' in text:
         return json.loads(text, object_hook=json_util.object_hook)
     return json.loads(text)
@@ -44,8 +44,8 @@ def loads(text: str) -> Any:
 def pack(obj: Any) -> str:
     """Return the document as one text, compressed when long.
 
-    One text suits every store: no limit on nesting, no trouble with dots or dollar signs
-    in keys, and well below a store's limit on the size of a document.
+    A text suits every store: no limit on nesting, no problems with dots or dollar signs in keys,
+    and well below a store's limit on the size of a document.
     """
     text = dumps(obj)
     if len(text) <= _PACK_ABOVE:
@@ -54,10 +54,10 @@ def pack(obj: Any) -> str:
 
 
 def unpack(text: str) -> Any:
-    """Return the document that :func:`pack` packed.
+    """Return the document in a text of :func:`pack`.
 
     Raises:
-        ValueError: if the text is damaged.
+        ValueError: the text is damaged.
     """
     if text.startswith(_PACKED):
         try:
@@ -88,20 +88,20 @@ def references(obj: Any) -> Iterator[str]:
     elif not isinstance(obj, list | tuple):
         return
     for item in obj:
-        # Most of a document is numbers and text: not worth a generator each.
+        # Most values are numbers and texts: skipped here, to save a generator each.
         if isinstance(item, dict | list | tuple):
             yield from references(item)
 
 
 def outline(flow: Flow | Job) -> dict[str, Any]:
-    """Return a flow as the runner keeps it: what it must know of each job, and the job.
+    """Return the outline of a flow for the runner: dependencies and serialised jobs.
 
-    The serialised job is one JSON text (``job``), which only a worker reads. Thousands of
-    jobs with a structure each are an order of magnitude smaller so than as dictionaries,
-    and need no parsing when a record is replayed.
+    Each serialised job is one JSON text (``job``), parsed only by a worker. As texts, thousands of
+    jobs with structures take a tenth of the memory of dictionaries, and need no parsing when a
+    record is replayed.
     """
     if isinstance(flow, Job):
-        # a Maker's own as_dict leaves pydantic models in its fields as they are
+        # as_dict of a Maker does not serialise pydantic models in its fields
         job = jsanitize(flow.as_dict(), strict=True, enum_values=True, allow_bson=True)
         uuids = references([job["function_args"], job["function_kwargs"]])
         return {
@@ -111,7 +111,7 @@ def outline(flow: Flow | Job) -> dict[str, Any]:
             "task": task_of(flow.metadata, flow.name),
             "references": list(dict.fromkeys(uuids)),
             "resolve": bool(flow.config.resolve_references),
-            # whether a missing output of a parent keeps the job from running
+            # whether a missing output of a parent prevents the job from running
             "needs_outputs": str(flow.config.on_missing_references) == "error",
             "job": dumps(job),
         }

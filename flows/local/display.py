@@ -1,4 +1,4 @@
-"""Shows a run to a person: bars on a terminal, now and then a line elsewhere."""
+"""Display of a run: progress bars on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _LINE_EVERY_S = 5.0
 
 
 class Display:
-    """Listens to the events of a run and shows them; use it as a context.
+    """Shows the events of a run; use it as a context manager.
 
-    Stages with jobs left and running jobs have a bar each, with the time left. Where the
-    console is no terminal, a line says the same every few seconds, if anything has changed.
+    Unfinished stages and running jobs have a bar each, with the remaining time. If the console is
+    not a terminal, a line is printed every few seconds if anything has changed.
 
     Args:
-        console: where to; standard error if not given.
-        quiet: show nothing but failures.
+        console: output; standard error by default.
+        quiet: show only failures.
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
@@ -53,7 +53,7 @@ class Display:
             TimeRemainingColumn(),
             TextColumn("{task.fields[task]} {task.fields[note]}", style="dim", markup=False),
             console=self.console,
-            auto_refresh=False,  # by a thread, in a process that forks
+            auto_refresh=False,  # would start a thread in a process that forks
             transient=True,
             disable=quiet or not self.console.is_terminal,
             get_time=lambda: time.monotonic(),
@@ -80,7 +80,7 @@ class Display:
             self._bars.stop()
 
     def __call__(self, event: Event) -> None:
-        """Take in an event, and redraw if it is time."""
+        """Handle an event, and redraw if it is time."""
         if isinstance(event, RunStarted | JobsAdded | JobFinished | JobFailed):
             self._counts = event.stages
         if isinstance(event, JobStarted):
@@ -109,7 +109,7 @@ class Display:
 
     def _report(self, bar: Task, event: JobProgress) -> None:
         said = event.progress
-        # what a job does next has a time left of its own
+        # the next task of a job has its own remaining time
         change = self._bars.update if bar.fields.get("task") == said.task else self._bars.reset
         change(
             bar.id,
@@ -126,7 +126,7 @@ class Display:
         running = sum(
             job.percentage / 100 for job in self._jobs.values() if job.fields["stage"] == stage
         )
-        # of a job that does several things one after the other, the share may fall
+        # the fraction of a job with several tasks in sequence may fall
         done = max(bar.completed, min(all_, ended + running))
         count = f"{ended}/{all_}"
         self._bars.update(bar.id, total=all_, completed=done, count=count, visible=ended < all_)
@@ -143,7 +143,7 @@ class Display:
             self.console.print(Text(line), soft_wrap=True)
 
     def line(self) -> str:
-        """Return in one line what the bars show."""
+        """Return the contents of the bars as one line."""
         parts = []
         for stage, bar in self._stages.items():
             if bar.visible:

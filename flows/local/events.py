@@ -1,6 +1,6 @@
-"""What a run tells its caller while it goes on, and when it ends.
+"""Events of a run, and its outcome.
 
-``stages`` counts the jobs that have ended, and all, of each task.
+``stages`` counts, per task, the jobs that have ended and all jobs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from logan_campaign.flows.local.graph import JobKey, StageCount
 
 
 class RunStarted(NamedTuple):
-    """The run begins, or goes on."""
+    """The run starts or resumes."""
 
     stages: dict[str, StageCount]
 
 
 class Tick(NamedTuple):
-    """Time has passed. Comes several times per second: a chance to redraw."""
+    """Sent several times per second, for redrawing."""
 
 
 class JobStarted(NamedTuple):
-    """A job has been handed to a worker."""
+    """A job has been sent to a worker."""
 
     key: JobKey
     name: str
@@ -32,7 +32,7 @@ class JobStarted(NamedTuple):
 
 
 class JobProgress(NamedTuple):
-    """A running job has reported how far it is."""
+    """A running job has reported its progress."""
 
     key: JobKey
     name: str
@@ -40,7 +40,7 @@ class JobProgress(NamedTuple):
 
 
 class JobFinished(NamedTuple):
-    """A job has run, and its output is stored."""
+    """A job has finished, and its output is stored."""
 
     key: JobKey
     name: str
@@ -58,7 +58,7 @@ class JobFailed(NamedTuple):
 
 
 class JobsAdded(NamedTuple):
-    """A job has added others; ``names`` has one entry per new job."""
+    """A job has added others; ``names`` contains one entry per new job."""
 
     by: JobKey
     names: list[str]
@@ -80,7 +80,7 @@ class RunSummary(NamedTuple):
     """How a run ended.
 
     ``counts`` covers the whole flow, ``n_run`` and ``failures`` this run only. ``signal`` is
-    the one that ended it early, else None.
+    the one that interrupted the run, else None.
     """
 
     flow_id: str
@@ -92,14 +92,14 @@ class RunSummary(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """0, or 128 plus the signal's number if one ended the run."""
+        """0, or 128 plus the number of the signal that ended the run."""
         return 0 if self.signal is None else 128 + self.signal
 
     @property
     def message(self) -> str:
-        """One line that says how it ended."""
+        """The outcome as one line."""
         jobs = ", ".join(f"{number} {state}" for state, number in self.counts.items())
         if self.signal is not None:
             name = signal.Signals(self.signal).name
-            return f"stopped by {name}; the same command goes on from here (jobs: {jobs})"
+            return f"stopped by {name}; the same command continues from here (jobs: {jobs})"
         return f"finished in {self.elapsed_s:.0f} s (jobs: {jobs})"

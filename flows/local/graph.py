@@ -1,16 +1,15 @@
-"""The jobs of a running flow and what may run next: a state machine without any I/O.
+"""The graph of a running flow's jobs: a state machine without I/O.
 
-It works on outlines (:func:`logan_campaign.flows.local.codec.outline`), so that the runner
-never imports what the jobs import. The meaning is that of :func:`jobflow.run_locally`,
-carried over to jobs that run in parallel:
+It uses outlines (:func:`logan_campaign.flows.local.codec.outline`), so that the runner imports no
+modules of jobs. The rules are those of :func:`jobflow.run_locally`, extended to parallel jobs:
 
 * A job waits for every job of its own flow whose output it refers to, or that precedes it
   in a linear flow.
-* A parent counts as done when all its indices are done, and so are all jobs of the
-  replacements and detours that it or they made. Additions are not waited for.
-* Where a parent failed, a job is cancelled, unless its ``on_missing_references`` allows
-  missing references. Where a parent stopped its children, it is stopped. Both are passed on.
-* ``stop_jobflow`` stops every job that has not been started.
+* A parent is done when all its indices are done, and all jobs of the replacements and detours
+  that it or they made. Additions do not count.
+* If a parent failed, a job is cancelled, unless its ``on_missing_references`` allows missing
+  references. If a parent stopped its children, the job is stopped. Both apply recursively.
+* ``stop_jobflow`` stops every job that has not started.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Document = dict[str, Any]
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -39,7 +38,7 @@ class JobState(StrEnum):
     STOPPED = "stopped"
 
 
-#: States in which a job will not run any more.
+#: Final states of jobs.
 TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.STOPPED})
 
 
@@ -48,14 +47,14 @@ FLOW_KINDS = ("replace", "detour", "addition")
 
 
 class JobKey(NamedTuple):
-    """A job's identity: its uuid and how often it has been replaced (from 1)."""
+    """A job's identity: its uuid and index, which counts replacements from 1."""
 
     uuid: str
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a key
 
 
 class StageCount(NamedTuple):
-    """Jobs of one task: how many have ended, in whatever way, and how many there are."""
+    """Number of jobs of one task: ended, in any state, and total."""
 
     ended: int
     all: int
@@ -72,7 +71,7 @@ class Node:
         self.name: str = job["name"]
         self.task: str = job["task"]
         self.parents = parents
-        self.owners = owners  # uuids that are not done before this job is
+        self.owners = owners  # uuids that wait for this job
         self.state = JobState.WAITING
         self.unmet = 0  # parents not yet done
 
@@ -84,38 +83,38 @@ class Graph:
         flow: the outline of a flow.
 
     Raises:
-        InputError: if the jobs of a flow wait for each other in a circle.
+        InputError: the dependencies of the jobs are circular.
     """
 
     def __init__(self, flow: Document) -> None:
         self.nodes: dict[JobKey, Node] = {}
         self.halted = False
         self._ready: deque[Node] = deque()
-        self._open: Counter[str] = Counter()  # jobs that keep a uuid from being done
+        self._open: Counter[str] = Counter()  # open jobs of each uuid
         self._children: defaultdict[str, list[Node]] = defaultdict(list)
         self._failed: set[str] = set()
         self._stopped: set[str] = set()
         self._counts: Counter[JobState] = Counter()
-        self._stages: dict[str, list[int]] = {}  # jobs that have ended, and all
+        self._stages: dict[str, list[int]] = {}  # ended jobs, and all jobs
         self._add(flow, owners=())
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of jobs in each state that occurs."""
+        """Number of jobs in each occurring state."""
         return {state.value: self._counts[state] for state in JobState if self._counts[state]}
 
     @property
     def stages(self) -> dict[str, StageCount]:
-        """How many jobs of each task have ended, in the order in which tasks came up."""
+        """Ended and all jobs of each task, in order of first occurrence."""
         return {stage: StageCount(*counts) for stage, counts in self._stages.items()}
 
     @property
     def done(self) -> bool:
-        """Whether every job has reached its end."""
+        """Whether every job is in a final state."""
         return sum(self._counts[state] for state in TERMINAL) == len(self.nodes)
 
     def take(self) -> Node | None:
-        """Return a job that may run now and mark it as running; None if there is none."""
+        """Return a ready job and mark it as running; None if there is none."""
         while self._ready:
             node = self._ready.popleft()
             if node.state is JobState.READY:
@@ -124,7 +123,7 @@ class Graph:
         return None
 
     def complete(self, key: JobKey, response: Mapping[str, Any]) -> list[Node]:
-        """Record that a job has run and add the flows that it returned.
+        """Record that a job has finished and add the flows that it returned.
 
         Args:
             key: the job.
@@ -132,7 +131,7 @@ class Graph:
                 ``stop_children`` and ``stop_jobflow``.
 
         Returns:
-            The jobs that were added.
+            The added jobs.
         """
         node = self.nodes[key]
         added: list[Node] = []
@@ -148,7 +147,7 @@ class Graph:
         return added
 
     def again(self, key: JobKey) -> None:
-        """Let a running job run once more."""
+        """Requeue a running job."""
         node = self.nodes[key]
         self._set(node, JobState.READY)
         self._ready.append(node)
@@ -158,10 +157,10 @@ class Graph:
         self._end([(self.nodes[key], JobState.FAILED)])
 
     def settled(self) -> set[str]:
-        """Return the uuids of jobs that a job which has run depends on.
+        """Return the uuids of all ancestors of finished jobs.
 
-        It took their outputs as they were, or went on without: what one of them that failed
-        would put out now comes too late.
+        Descendants have used their outputs, or continued without them, so retrying such a job
+        would be too late.
         """
         by_uuid: defaultdict[str, list[Node]] = defaultdict(list)
         for node in self.nodes.values():
@@ -178,7 +177,7 @@ class Graph:
         """Refuse flows that cannot be added, before anything is recorded.
 
         Raises:
-            InputError: if their jobs wait for each other in a circle, or are here already.
+            InputError: dependencies are circular, or jobs are already in the graph.
         """
         for kind in FLOW_KINDS:
             if flow := response.get(kind):
@@ -198,8 +197,8 @@ class Graph:
         nodes = []
         anchors = set(owners) & jobs.keys()
         for uuid, job in jobs.items():
-            # A job behind the one that stores the replacement's output does not keep the
-            # replaced job from being done: it waits for just that.
+            # Jobs after the one that stores the replacement's output do not count for the
+            # replaced job: they wait for it.
             behind = _ancestors(uuid, parents) & anchors - {uuid} if anchors else set()
             held = (owner for owner in owners if owner not in behind)
             node = Node(job, frozenset(parents[uuid]), tuple(dict.fromkeys((uuid, *held))))
@@ -227,7 +226,7 @@ class Graph:
         return nodes
 
     def _decide(self, node: Node) -> JobState | None:
-        """Make a job whose parents are done ready, or return the state in which it ends."""
+        """Mark a job ready if its parents are done, or return its final state."""
         if node.parents & self._stopped:
             return JobState.STOPPED
         if node.parents & self._failed and node.job["needs_outputs"]:
@@ -237,7 +236,7 @@ class Graph:
         return None
 
     def _end(self, ended: Iterable[tuple[Node, JobState]]) -> None:
-        """Bring jobs to their end and pass on what follows for their children."""
+        """Set the final states of jobs and propagate the consequences to their children."""
         todo = deque(ended)
         while todo:
             node, state = todo.popleft()
@@ -247,7 +246,7 @@ class Graph:
                 self._failed.add(node.key.uuid)
             elif state is JobState.STOPPED:
                 self._stopped.add(node.key.uuid)
-            node.job.pop("job", None)  # it can be large, and nothing needs it any more
+            node.job.pop("job", None)  # it can be large, and is no longer needed
             if was_over:  # stopped by stop_jobflow while it was already running
                 continue
             for owner in node.owners:
@@ -281,7 +280,7 @@ class Graph:
 def flow_edges(flow: Document) -> tuple[dict[str, Document], set[tuple[str, str]]]:
     """Return the jobs of an outline by uuid, and (parent, child) pairs of uuids.
 
-    References to jobs outside the flow make no edge.
+    References to jobs outside the flow are ignored.
     """
     jobs, edges = _edges(flow)
     return jobs, {(parent, child) for parent, child in edges if parent in jobs}

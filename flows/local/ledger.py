@@ -1,9 +1,9 @@
-"""The record of one flow: what was asked for and what every job came to.
+"""The record of one flow: its definition, and the outcome of every job.
 
-It is a log of events in a maggma store. One document holds the flow as it was given; it is
-stored before the first job runs. One document per finished job says how it ended and which
-flows it added. That document is the commit point of the job: whatever has none runs again.
-Replaying the documents in order gives back the graph.
+It is a log of events in a maggma store. One document contains the original flow; it is stored
+before the first job runs. One document per finished job contains its outcome and the flows that
+it added. That document is the commit point of the job: a job without one runs again. Replaying the
+documents in order restores the graph.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from logan_campaign.flows.local.graph import FLOW_KINDS, Graph, JobKey, flow_edg
 
 #: Field that identifies a document of the ledger.
 LEDGER_KEY = "id"
-#: Fields to index; queries use no others.
+#: Indexed fields; queries use only these.
 LEDGER_FIELDS = ("flow_id", "doc_type", "order", "state")
 
 LAYOUT_VERSION = 1
@@ -38,9 +38,9 @@ class Ledger:
     """The record of one flow in a store.
 
     Args:
-        store: a connected maggma store, which may hold the records of other flows, too.
-        flow_id: name of this flow, unique in the store; a campaign's id, for instance.
-        about: what else the first document shall say (campaign, label, spec id, ...).
+        store: a connected maggma store, which may contain records of other flows.
+        flow_id: unique name of this flow in the store, such as a campaign's id.
+        about: further fields of the first document (campaign, label, spec id, ...).
     """
 
     def __init__(self, store: Any, flow_id: str, about: Mapping[str, Any] | None = None) -> None:
@@ -50,16 +50,16 @@ class Ledger:
         self._order = 0
 
     def root(self) -> Document | None:
-        """Return the document that holds the flow as it was given, or None."""
+        """Return the document with the original flow, or None."""
         found = self.store.query_one({"flow_id": self.flow_id, "doc_type": "flow"})
         return None if found is None else dict(found)
 
     def begin(self, flow: Flow | Job | list[Flow | Job]) -> None:
-        """Store a flow; nothing of it may run before this.
+        """Store a flow, before any of its jobs runs.
 
         Raises:
-            InputError: if the flow cannot be run from its serialised form.
-            StoreError: if there is a record of that name already.
+            InputError: the flow cannot be run from its serialised form.
+            StoreError: there already is a record of that name.
         """
         if self.root() is not None:
             raise StoreError(f"a flow named '{self.flow_id}' is recorded already")
@@ -82,19 +82,19 @@ class Ledger:
         )
 
     def is_imported(self) -> bool:
-        """Whether the record came in from an archive."""
+        """Whether the record was imported from an archive."""
         root = self.root()
         return root is not None and bool(root.get("imported"))
 
     def forget(self) -> None:
-        """Remove the record: the flow can be begun anew. Outputs of its jobs stay."""
+        """Remove the record, so that the flow can start again. Outputs of its jobs are kept."""
         self.store.remove_docs({"flow_id": self.flow_id, "doc_type": {"$in": ["flow", "job"]}})
 
     def halt(self, how: str) -> None:
-        """Note that the flow is 'paused' or 'cancelled'; '' takes that back.
+        """Record that the flow is 'paused' or 'cancelled'; '' lifts this.
 
         Raises:
-            StoreError: if nothing is recorded.
+            StoreError: nothing is recorded.
         """
         root = self.root()
         if root is None:
@@ -104,15 +104,15 @@ class Ledger:
             self.store.update({**root, "state": how or "begun"}, key=LEDGER_KEY)
 
     def entries(self) -> Iterator[Document]:
-        """Yield the documents of finished jobs in the order in which they were recorded."""
+        """Yield the documents of finished jobs in order."""
         criteria = {"flow_id": self.flow_id, "doc_type": "job"}
         yield from self.store.query(criteria, sort={"order": 1})
 
     def replay(self) -> Graph:
-        """Return the graph as far as the record goes.
+        """Return the graph in its recorded state.
 
         Raises:
-            StoreError: if nothing is recorded, or the record is damaged or from a newer version.
+            StoreError: nothing is recorded, or the record is damaged or from a newer version.
         """
         root = self.root()
         if root is None:
@@ -135,7 +135,7 @@ class Ledger:
     def completed(
         self, key: JobKey, name: str, response: Mapping[str, Any], times: Mapping[str, Any]
     ) -> None:
-        """Record that a job has run.
+        """Record that a job has finished.
 
         Args:
             key: the job.
@@ -157,15 +157,14 @@ class Ledger:
         )
 
     def forget_failures(self) -> int:
-        """Let failed jobs run again, and those that were cancelled because of them.
+        """Reset failed jobs, and jobs that were cancelled because of them, to run again.
 
-        Those that the flow has gone on without stay failed: the jobs that would take up
-        their outputs have run already. Not while the flow is being run: :func:`run_flow`
-        does it under its lock.
+        Jobs without which the flow has continued stay failed: the jobs that would use their
+        outputs have already finished. Must not be called during a run: :func:`run_flow` does it
+        under its lock.
 
         Returns:
-            How many jobs may run again. They stay on record as ``retried`` until the next
-            attempt ends.
+            Number of jobs to run again, recorded as ``retried`` until the next attempt ends.
         """
         criteria = {"flow_id": self.flow_id, "doc_type": "job", "state": "failed"}
         failed = list(self.store.query(criteria))
@@ -177,9 +176,9 @@ class Ledger:
         return len(failed)
 
     def repeat_last(self, task: str) -> bool:
-        """Let the last job of a task run again, if it is done and has added nothing.
+        """Reset the last job of a task to run again, if it is done and has added nothing.
 
-        Not while the flow is being run.
+        Must not be called during a run.
 
         Returns:
             Whether there was such a job.
@@ -217,8 +216,8 @@ def serialise(flow: Flow | Job | list[Flow | Job]) -> Document:
     """Return the outline of a flow that other processes can run.
 
     Raises:
-        InputError: if a job refers to one outside the flow, holds an object that cannot be
-            serialised, or calls a function that no other process can import.
+        InputError: a job refers to one outside the flow, contains an object that cannot be
+            serialised, or calls a function that other processes cannot import.
     """
     try:
         document = outline(get_flow(flow))
@@ -228,7 +227,5 @@ def serialise(flow: Flow | Job | list[Flow | Job]) -> Document:
         function = loads(job["job"])["function"]
         owner = function.get("@bound") or function
         if owner.get("@module") == "__main__" or "<locals>" in str(function.get("@callable")):
-            raise InputError(
-                f"job '{job['name']}': put its function into a module that can be imported"
-            )
+            raise InputError(f"job '{job['name']}': move its function to an importable module")
     return document

@@ -13,16 +13,16 @@ from logan_campaign.core.errors import StoreError
 
 @contextmanager
 def exclusive(path: Path, name: str) -> Iterator[None]:
-    """Hold a lock file for the length of the block.
+    """Hold a lock file during the block.
 
-    The kernel frees it with the process, however that ends; the file itself stays.
+    The kernel releases the lock when the process ends; the file remains.
 
     Args:
         path: the lock file; its directory must exist.
         name: what it protects, for the message.
 
     Raises:
-        StoreError: if another process holds it, or the file cannot be written.
+        StoreError: another process holds the lock, or the file cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

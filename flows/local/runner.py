@@ -1,9 +1,9 @@
 """Runs a flow on this machine: jobs in parallel processes, with progress and resume.
 
-It gives to jobs the meaning that :func:`jobflow.run_locally` gives them (see
-:mod:`logan_campaign.flows.local.graph`), and adds what that lacks. Only this process opens
-the stores. A job's output and the flows that it adds are committed together; whatever has
-not been committed when a run ends, by a signal or a crash, runs again in the next one.
+It follows the rules of :func:`jobflow.run_locally` (see
+:mod:`logan_campaign.flows.local.graph`) and adds parallel processes and resuming. Only this
+process opens the stores. A job's output and the flows that it adds are committed together; jobs
+that were not committed when a run ended, by a signal or a crash, run again in the next run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from logan_campaign.flows.local.worker_pool import Message, WorkerPool
 
 logger = logging.getLogger(__name__)
 
-#: File in the work directory that says what is running, for other processes to read.
+#: File in the work directory with the running jobs, for other processes.
 PROGRESS_NAME = "progress.json"
 LOCK_NAME = "lock"
 
@@ -67,7 +67,7 @@ class _Running(NamedTuple):
 
 
 def ignore(event: Event) -> None:
-    """Do nothing with an event."""
+    """Ignore an event."""
 
 
 def run_flow(
@@ -84,37 +84,36 @@ def run_flow(
     retry_failed: bool = False,
     prepare: Callable[[], object] | None = None,
 ) -> RunSummary:
-    """Run a flow, or go on with it where the last run ended.
+    """Run a flow, or continue it where the last run ended.
 
-    A SIGINT or SIGTERM stops the run at once and leaves the stores whole; a second one
-    interrupts whatever it is then waiting for.
+    SIGINT or SIGTERM stops the run at once and leaves the stores consistent; a second signal
+    interrupts any wait.
 
     Args:
-        flow: what to run. Where the ledger has a record already, that is what is run, and
-            this is not looked at.
+        flow: the flow; ignored if the ledger already has a record, which is then run.
         jobstore: connected store for the jobs' outputs.
         ledger: the flow's record.
-        work_dir: directory for the jobs' working directories (``UUID-INDEX``, kept when a
-            job fails or the run ends early, removed when it, and what it put in its own place,
-            has run) and logs.
-        n_workers: number of jobs at a time; one per usable core if not given.
-        on_event: called in this process, with everything that happens.
-        transaction: makes a context in which all stores commit together, or not at all. By
-            default the output is stored before the record, which alone makes it count.
-        lock: file to lock while running; in ``work_dir`` if not given.
+        work_dir: directory for the jobs' working directories (``UUID-INDEX``, kept if a
+            job fails or the run ends early, removed when it and its replacement have finished)
+            and logs.
+        n_workers: number of jobs at a time; one per usable core by default.
+        on_event: called in this process with every event.
+        transaction: returns a context in which all stores commit atomically. By default the
+            output is stored before the record, and counts only with the record.
+        lock: file to lock during the run; in ``work_dir`` by default.
         pin: keep each worker to one core.
-        retry_failed: let jobs that failed in an earlier run, and those that were cancelled
-            for them, run again; not those that the flow has gone on without.
-        prepare: called once nobody else can run the flow, before its record is read.
+        retry_failed: run jobs that failed in an earlier run again, and jobs that were cancelled
+            because of them, except those without which the flow has continued.
+        prepare: called under the lock, before the record is read.
 
     Returns:
-        How it ended. Failed jobs are no error: they are in the record.
+        The outcome. Failed jobs are in the record and do not raise.
 
     Raises:
-        InputError: if there is nothing to run, or the flow cannot be run from its
-            serialised form.
-        StoreError: if it is being run already, the record is damaged, or a store fails. What
-            was committed until then stays.
+        InputError: there is nothing to run, or the flow cannot be run from its serialised
+            form.
+        StoreError: the flow is already running, the record is damaged, or a store fails.
+            Everything committed before is kept.
     """
     begun = time.perf_counter()
     work_dir = work_dir.resolve()
@@ -167,12 +166,12 @@ class _Runner:
         self.failures: list[Failure] = []
         self._died: set[JobKey] = set()  # jobs whose process has died once
         self._outputs: OrderedDict[str, str] = OrderedDict()  # least recently used first
-        self._cached = 0  # characters in them
+        self._cached = 0  # their size in characters
         self._published = 0.0
 
     def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
         for past in self.graph.nodes.values() if self.resumed else ():
-            if past.state is JobState.COMPLETED:  # killed between its commit and the clean-up
+            if past.state is JobState.COMPLETED:  # killed between commit and clean-up
                 self._clean_up(past.key)
         self.on_event(RunStarted(self.graph.stages))
         if self.graph.done:
@@ -183,8 +182,8 @@ class _Runner:
                     while pool.idle() and (node := self.graph.take()):
                         self._start(node, pool)
                     if not self.running and not self.graph.counts.get("ready"):
-                        # The graph refuses circles, so this would be a fault of ours.
-                        raise LoganCampaignError("the jobs left over wait for each other")
+                        # The graph refuses circular dependencies, so this would be a bug.
+                        raise LoganCampaignError("the remaining jobs wait for each other")
                     for message in pool.poll(_POLL_S):
                         self._receive(message)
                     self._publish()
@@ -216,8 +215,8 @@ class _Runner:
             return
         del self.running[key]
         if "died" in content and key not in self._died:
-            # Once more, before it costs a result: what ended it may have come from outside, and
-            # a relaxation that finds itself started again shields itself from its calculator.
+            # Retry once: the process may have been killed from outside, and a relaxation that is
+            # started again isolates its calculator.
             self._died.add(key)
             self.graph.again(key)
             return
@@ -245,11 +244,11 @@ class _Runner:
         key = node.key
         with _store_errors(), self.transaction():
             if self.resumed:
-                # A store without transactions may hold blobs of an attempt that was killed
-                # before it was recorded. They have other names than these.
+                # A store without transactions may contain blobs of an attempt that was killed
+                # before it was recorded. They have other names.
                 for store in self.jobstore.additional_stores.values():
                     store.remove_docs({"job_uuid": key.uuid, "job_index": key.index})
-            # Blobs first, as jobflow does: a document never refers to one that is not there.
+            # Blobs first, as in jobflow: a document never refers to a missing blob.
             for name, blobs in result["blobs"].items():
                 self.jobstore.additional_stores[name].update(blobs, key="blob_uuid")
             self.jobstore.docs_store.update(result["documents"], key=["uuid", "index"])
@@ -271,7 +270,7 @@ class _Runner:
         self.on_event(JobFailed(node.key, node.name, error, self.graph.stages))
 
     def _outputs_for(self, node: Node) -> list[str]:
-        """Return as JSON texts the outputs that a job refers to, directly or through others."""
+        """Return the outputs that a job refers to, directly or indirectly, as JSON texts."""
         todo = list(node.job["references"]) if node.job["resolve"] else []
         texts: dict[str, str | None] = {}
         while todo:
@@ -284,7 +283,7 @@ class _Runner:
         return [text for text in texts.values() if text]
 
     def _output(self, uuid: str) -> str | None:
-        """Return the last output of a job as JSON text, blobs in place; None if it has none."""
+        """Return the last output of a job as JSON text with its blobs; None if it has none."""
         if uuid in self._outputs:
             self._outputs.move_to_end(uuid)
             return self._outputs[uuid]
@@ -295,7 +294,7 @@ class _Runner:
             return None
         text = dumps({"uuid": uuid, "index": found["index"], "output": found["output"]})
         if len(text) < _CACHED_ABOVE:
-            return text  # as quickly read anew, and others may replace it: control documents
+            return text  # not cached: small, and other processes may replace it (control documents)
         self._outputs[uuid] = text
         self._cached += len(text)
         while self._cached > _CACHE_CHARACTERS:
@@ -306,9 +305,9 @@ class _Runner:
         self._cached -= len(self._outputs.pop(uuid, ""))
 
     def _clean_up(self, key: JobKey) -> None:
-        """Remove the directory of a job that has run, once it is of no use any more.
+        """Remove the directory of a finished job when it is no longer needed.
 
-        A job that put another in its own place may have left files for that one.
+        A job that was replaced may have left files for its replacement.
         """
         if JobKey(key.uuid, key.index + 1) in self.graph.nodes:
             return
@@ -327,7 +326,7 @@ class _Runner:
             return f"no log: {err.strerror}"
 
     def _publish(self, over: bool = False) -> None:
-        """Write what is running to a file that is there whole at any time."""
+        """Write the running jobs to a file, atomically."""
         time_now = time.monotonic()
         if not over and time_now - self._published < _PUBLISH_EVERY_S:
             return
@@ -350,12 +349,12 @@ class _Runner:
             beside.write_text(text)
             beside.replace(self.work_dir / PROGRESS_NAME)
         except OSError as err:
-            # Only a view for onlookers: no reason to end the run.
+            # The file is only for display: a failure must not end the run.
             logger.warning("cannot write %s: %s", PROGRESS_NAME, err.strerror)
 
 
 class _Signals:
-    """Notes SIGINT and SIGTERM for the length of a block; a second one interrupts it."""
+    """Records SIGINT and SIGTERM during a block; a second signal interrupts it."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -379,11 +378,11 @@ class _Signals:
 
 @contextmanager
 def _store_errors() -> Iterator[None]:
-    """Turn whatever a store's driver raises into a StoreError."""
+    """Convert exceptions of a store's driver to StoreError."""
     try:
         yield
     except LoganCampaignError:
         raise
     except Exception as err:
-        # Drivers have errors of their own, which this package does not know.
+        # Drivers have their own exceptions, unknown to this package.
         raise StoreError(f"the store failed: {one_line(err)}") from err

@@ -1,4 +1,4 @@
-"""How far a flow is, read from its record; also while another process runs it."""
+"""Progress of a flow, read from its record, also during a run of another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPEN = ("waiting", "ready", "running", "paused")
 
 
 class RunningJob(NamedTuple):
-    """A job that is running now, with its last report."""
+    """A running job with its last report."""
 
     key: JobKey
     name: str
@@ -27,12 +27,12 @@ class RunningJob(NamedTuple):
 
 
 class FlowStatus(NamedTuple):
-    """How far a flow is.
+    """Progress of a flow.
 
-    ``counts`` gives jobs per state, ``by_stage`` the same for the jobs that share a name,
-    in the order in which the names first occur. ``pid`` is the process that runs it, None if
-    none does, on the host ``runner`` ('' if none does). ``elapsed_s`` is the time that jobs
-    have taken, added up. ``halted`` is 'paused' or 'cancelled' if somebody has asked for that.
+    ``counts`` contains the number of jobs per state, ``by_stage`` the same per job name, in order
+    of first occurrence. ``pid`` is the process that runs the flow, None if there is none, and
+    ``runner`` its host ('' if there is none). ``elapsed_s`` is the total time of all jobs.
+    ``halted`` is 'paused' or 'cancelled' if this was requested.
     """
 
     flow_id: str
@@ -54,19 +54,19 @@ class FlowStatus(NamedTuple):
 
 
 def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
-    """Return how far a flow is; changes nothing.
+    """Return the progress of a flow.
 
     Args:
         ledger: its record.
-        work_dir: the runner's directory, to see what runs right now.
+        work_dir: the runner's directory, for the running jobs.
 
     Raises:
-        StoreError: if there is no record, or it is damaged.
+        StoreError: there is no record, or it is damaged.
     """
     graph = ledger.replay()
     root = ledger.root() or {}
     pid, running = _read_progress(work_dir) if work_dir else (None, [])
-    # Between the two readings, a job may have ended.
+    # A job may have ended between the two reads.
     running = [job for job in running if (n := graph.nodes.get(job.key)) and n.state == "ready"]
     keys = {job.key for job in running}
     by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -98,12 +98,12 @@ def flow_status(ledger: Ledger, work_dir: Path | None = None) -> FlowStatus:
 
 
 def runner_pid(work_dir: Path) -> int | None:
-    """Return the process that runs the flow with this directory; None if none does."""
+    """Return the pid of the process that runs a flow in this directory, None if there is none."""
     return _read_progress(work_dir)[0]
 
 
 def _read_progress(work_dir: Path) -> tuple[int | None, list[RunningJob]]:
-    """Return the runner's pid and its jobs; none of either unless it is alive."""
+    """Return the runner's pid and jobs; None and no jobs unless it is alive."""
     try:
         content = json.loads((work_dir / PROGRESS_NAME).read_text())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""A worker process: runs jobs that it is sent, one after the other.
+"""A worker process: runs the jobs that it receives, in sequence.
 
-It opens no database: with a job come the documents that the job refers to, and the
-documents that it writes go back. Messages are JSON texts; nothing is pickled.
+It opens no database: it receives the documents that a job refers to with the job, and returns the
+documents that the job writes. Messages are JSON texts; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from logan_campaign.flows.local.ledger import now
 #: Least time between two reports of progress (s).
 REPORT_EVERY_S = 0.2
 
-#: Where a job's standard output and error go, in the job's directory.
+#: Log of a job's standard output and error, in its directory.
 LOG_NAME = "job.log"
 
 Document = dict[str, Any]
 
 
 class DocumentTable:
-    """What :class:`jobflow.JobStore` needs of a store, in memory and looked up by uuid.
+    """The part of a store that :class:`jobflow.JobStore` needs, in memory, indexed by uuid.
 
-    maggma's ``MemoryStore`` would do, but it scans all documents for each reference: a job
-    that gathers thousands of outputs would spend minutes on that.
+    maggma's ``MemoryStore`` scans all documents for each reference, which takes minutes for a job
+    that gathers thousands of outputs.
     """
 
     name = "memory"
@@ -65,7 +65,7 @@ class DocumentTable:
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[Document]:
-        """Yield the documents of one uuid, and of one index if that is asked for."""
+        """Yield the documents of one uuid, optionally of one index."""
         unknown = set(criteria) - {"uuid", "index"}
         if unknown or "uuid" not in criteria:
             raise ValueError("inside a job, the job store only finds outputs by uuid")
@@ -121,7 +121,7 @@ def run_job(message: Mapping[str, Any]) -> Document:
 
 
 class Channel:
-    """The worker's side of the connection, safe for a job's own threads."""
+    """The worker's side of the connection, thread-safe."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -133,20 +133,20 @@ class Channel:
             self._connection.send_bytes(text.encode())
 
     def receive(self) -> str:
-        """Return the next message; raise EOFError when the runner has closed."""
+        """Return the next message; raise EOFError if the runner has closed the connection."""
         return self._connection.recv_bytes().decode()
 
 
 class Reporter:
-    """Sends a job's progress to the runner, but not more often than is of use."""
+    """Sends a job's progress to the runner at a limited rate."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._sent = float("-inf")
-        self._task = ""  # last task whose end has been reported
+        self._task = ""  # last task reported as finished
 
     def __call__(self, progress: Progress) -> None:
-        """Send one report, unless one has just been sent."""
+        """Send a report, unless one has just been sent."""
         time_now = time.monotonic()
         last = progress.completed >= progress.total and progress.task != self._task
         if last or time_now - self._sent >= REPORT_EVERY_S:
@@ -189,7 +189,7 @@ def attend(channel: Channel) -> None:
         os.chdir(home)
         sys.stdout.flush()
         sys.stderr.flush()
-        # The result can be large: it is put into the message without another encoding.
+        # The result can be large: it is inserted into the message without encoding it again.
         channel.send(f'{{"times":{dumps(times)},"result":{text}}}')
 
 
@@ -200,7 +200,7 @@ def one_line(err: BaseException) -> str:
 
 
 def _disk_is_full(err: BaseException | None) -> bool:
-    """Whether an exception, or one behind it, says that there is no space left."""
+    """Whether an exception, or one of its causes, means that no space is left."""
     while err is not None:
         if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
@@ -209,7 +209,7 @@ def _disk_is_full(err: BaseException | None) -> bool:
 
 
 def _redirect_output(path: Path) -> None:
-    """Send everything that this process prints, C libraries included, to a file."""
+    """Redirect all output of this process, C libraries included, to a file."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -217,7 +217,7 @@ def _redirect_output(path: Path) -> None:
 
 
 def main(connection: int) -> None:
-    """Attend to the connection with this file descriptor."""
+    """Run jobs from the connection with this file descriptor."""
     os.set_inheritable(connection, False)
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)

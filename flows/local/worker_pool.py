@@ -1,4 +1,4 @@
-"""Worker processes: each keeps to one core and runs one job at a time."""
+"""Worker processes, each of which runs one job at a time on one core."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from logan_campaign.core.processors import CoreClaims, single_threaded
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.graph import JobKey
 
-#: How long a process may take from closing its connection to its end (s).
+#: Longest time of a process between closing its connection and its end (s).
 _EXIT_WITHIN_S = 2.0
 
 _BOOT = Path(__file__).with_name("boot.py")
 
 
 class Message(NamedTuple):
-    """What a worker said: about which job, and the document itself.
+    """A message of a worker: its job and the document.
 
     The document has ``progress``, or ``result`` and ``times``, or ``died`` (one line).
     """
@@ -56,8 +56,8 @@ class Worker:
                     stdout=log,
                     stderr=log,
                     pass_fds=(theirs.fileno(), lifeline),
-                    # A group of its own: Ctrl-C at the terminal reaches the runner alone,
-                    # and what a job has started can be killed with the worker.
+                    # A separate process group: Ctrl-C reaches only the runner, and processes
+                    # that a job has started can be killed with the worker.
                     start_new_session=True,
                 )
         finally:
@@ -65,7 +65,7 @@ class Worker:
             os.close(lifeline)
 
     def kill(self) -> int:
-        """Kill the worker and what its job has started; return its exit code."""
+        """Kill the worker and the processes of its job; return its exit code."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
@@ -77,12 +77,12 @@ class Worker:
 
 
 class WorkerPool:
-    """A fixed number of worker processes; one that dies is replaced.
+    """A fixed number of worker processes; a worker that dies is replaced.
 
     Args:
         n_workers: number of processes.
         work_dir: existing directory for their logs.
-        pin: keep each worker to a core of its own, round and round if there are more.
+        pin: pin each worker to a core, cyclically if there are more workers than cores.
     """
 
     def __init__(self, n_workers: int, work_dir: Path, pin: bool = True) -> None:
@@ -109,14 +109,14 @@ class WorkerPool:
         self.close()
 
     def idle(self) -> bool:
-        """Whether a worker waits for a job."""
+        """Whether a worker is idle."""
         return any(worker.ready and worker.job is None for worker in self._workers)
 
     def submit(self, job: JobKey, message: str) -> int:
         """Send a job to an idle worker.
 
         Args:
-            job: its identity, to know it by in :meth:`poll`.
+            job: its key, returned by :meth:`poll`.
             message: JSON text for :func:`logan_campaign.flows.local.worker.attend`.
 
         Returns:
@@ -124,15 +124,15 @@ class WorkerPool:
         """
         worker = next(w for w in self._workers if w.ready and w.job is None)
         worker.job = job
-        with suppress(OSError):  # it has died: poll() finds that and says so
+        with suppress(OSError):  # it has died: poll() reports it
             worker.connection.send_bytes(message.encode())
         return worker.number
 
     def poll(self, timeout_s: float) -> list[Message]:
-        """Return what workers have said, waiting up to ``timeout_s`` for the first word.
+        """Return messages of workers, waiting up to ``timeout_s`` for the first.
 
         Raises:
-            LoganCampaignError: if a worker cannot even start.
+            LoganCampaignError: a worker cannot start.
         """
         messages: list[Message] = []
         by_connection: dict[Any, Worker] = {w.connection: w for w in self._workers}
@@ -151,21 +151,21 @@ class WorkerPool:
                 if "result" in content:
                     worker.job = None
         if not heard:
-            # A process that the job left behind can keep the connection of a dead worker open.
+            # A process left by the job can keep the connection of a dead worker open.
             for worker in list(self._workers):
                 if worker.process.poll() is not None:
                     messages += self._replace(worker)
         return messages
 
     def close(self) -> None:
-        """Kill all workers, with whatever they are doing."""
+        """Kill all workers and their jobs."""
         while self._workers:
             self._workers.pop().kill()
         self._claims.release()
 
     def _replace(self, worker: Worker) -> list[Message]:
-        # Its connection closes a moment before it has gone; killed then, it would seem to
-        # have died of that.
+        # Its connection closes shortly before it ends; killing it now would hide the real exit
+        # code.
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(_EXIT_WITHIN_S)
         code = worker.kill()
@@ -193,7 +193,7 @@ def _start(arguments: list[str], core: int | None, **options: Any) -> subprocess
         if core is not None:
             os.sched_setaffinity(0, {core})
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
-        # -P: the script's own directory is no place to import from
+        # -P: do not import from the script's directory
         command = [sys.executable, "-P", str(_BOOT), path, *arguments]
         return subprocess.Popen(command, **options)
     finally:

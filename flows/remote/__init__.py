@@ -1,5 +1,5 @@
-"""Campaigns on jobflow-remote: where jobs run, what runs them, how far they are.
+"""Campaigns on jobflow-remote: placement, execution and progress of jobs.
 
-Nothing is imported here: a worker starts :mod:`logan_campaign.flows.remote.execute` once per
-job, and that must be cheap.
+This module imports nothing: a worker starts :mod:`logan_campaign.flows.remote.execute` once per
+job, which must be cheap.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a project of jobflow-remote: one line per finding."""
+"""Check a jobflow-remote project: one line per finding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobflow_remote.config.base import Project, WorkerBase
     from jobflow_remote.jobs.jobcontroller import JobController
 
-#: What must be the same on every worker, or it cannot read its jobs.
+#: Packages whose versions must be the same on every worker, or it cannot read its jobs.
 _PACKAGES = ("logan-campaign", "jobflow", "jobflow-remote")
 _SLOW_DELAY_S = 20.0
 _PASSWORD_KEYS = ("password", "passphrase")
@@ -31,7 +31,7 @@ _MARK = "logan-campaign-check:"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     ok: bool
@@ -39,10 +39,10 @@ class Finding(NamedTuple):
 
 
 def check_project(name: str | None) -> tuple[str, list[Finding]]:
-    """Look at everything that a campaign needs of a project.
+    """Check everything that a campaign needs of a project.
 
     Returns:
-        The project's name and what was found, the good included.
+        The project's name and all findings, including the good ones.
 
     Raises:
         InputError: there is no such project.
@@ -91,7 +91,7 @@ def _file(name: str | None) -> Path:
         return wanted[0]
     names = ", ".join(p.stem for p in found) or "none"
     if wanted:
-        raise InputError(f"{folder} holds several projects ({names}): give --project")
+        raise InputError(f"{folder} contains several projects ({names}): give --project")
     raise InputError(f"no project {name!r} in {folder}; there is {names}")
 
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
         first = " ".join(redact(str(err)).split())
         return None, [Finding("configuration", False, f"{path} cannot be read: {first[:200]}")]
     if not isinstance(content, dict):
-        return None, [Finding("configuration", False, f"{path} holds no keys")]
+        return None, [Finding("configuration", False, f"{path} contains no keys")]
     return content, []
 
 
@@ -131,9 +131,9 @@ def _passwords(path: Path, content: dict[str, Any]) -> Iterator[Finding]:
     yield Finding(
         "secrets",
         not open_to_others,
-        f"{path.name} holds a password"
+        f"{path.name} contains a password"
         + (f" and others can read it: chmod 600 {path}" if open_to_others else "")
-        + "; 'remote init' takes it from the environment instead",
+        + "; 'remote init' reads it from the environment instead",
     )
 
 
@@ -150,7 +150,7 @@ def _stores(project: Project) -> Iterator[Finding]:
         yield Finding(
             "jobstore",
             False,
-            f"has no additional store named '{DATA}', to which models, pools and trajectories go",
+            f"has no additional store named '{DATA}', for models, pools and trajectories",
         )
     for label, store in (("jobstore", docs), ("data store", jobstore.additional_stores.get(DATA))):
         if store is None:
@@ -185,7 +185,7 @@ def _queue(project: Project) -> Iterator[Finding]:
 def _queue_content(controller: JobController) -> Iterator[Finding]:
     server = controller.db.client.server_info()["version"]
     if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is None:
-        yield Finding("queue", False, "has not been made: 'logan-campaign remote init' makes it")
+        yield Finding("queue", False, "does not exist: 'logan-campaign remote init' creates it")
         return
     try:
         made_by = str(controller.get_current_db_version())
@@ -198,7 +198,7 @@ def _queue_content(controller: JobController) -> Iterator[Finding]:
         yield Finding(
             "queue",
             False,
-            f"was made by jobflow-remote {made_by}, and {installed} is installed: "
+            f"was created by jobflow-remote {made_by}, and {installed} is installed: "
             "'jf admin upgrade'",
         )
     runner = registered(controller)
@@ -206,24 +206,24 @@ def _queue_content(controller: JobController) -> Iterator[Finding]:
         yield Finding(
             "runner",
             False,
-            "none is at work: 'logan-campaign remote start', or 'jf runner start'",
+            "none is running: 'logan-campaign remote start', or 'jf runner start'",
         )
     elif not is_alive(runner):
         yield Finding(
             "runner",
             False,
-            f"that on {runner['hostname']} has died: 'logan-campaign remote start'",
+            f"the one on {runner['hostname']} has died: 'logan-campaign remote start'",
         )
     else:
-        yield Finding("runner", True, f"at work on {runner['hostname']}")
+        yield Finding("runner", True, f"running on {runner['hostname']}")
 
 
 def _worker(worker: WorkerBase) -> Iterator[Finding]:
-    """Look at a worker in the way in which jobs reach it.
+    """Check a worker through the same connection as its jobs.
 
-    ``jf project check`` lists the scheduler's jobs as well. As root on a machine that shows
-    kernel threads, that fails for the shell scheduler, since ``ps`` gives them the state I,
-    which qtoolkit does not know; jobs run all the same, because only they are asked for.
+    ``jf project check`` also lists all jobs of the scheduler. For the shell scheduler as root, this
+    fails on machines that show kernel threads, since qtoolkit does not know their state I in
+    ``ps``. Jobs are not affected, as only their own processes are queried.
     """
     try:
         host = worker.get_host()
@@ -266,7 +266,7 @@ def _ask() -> str:
 def _judge(worker: WorkerBase, ours: bool, out: str, err_out: str) -> Iterator[Finding]:
     said = [line.partition(_MARK)[2] for line in out.splitlines() if line.startswith(_MARK)]
     if "no work_dir" in said:
-        yield Finding("", False, f"work_dir {worker.work_dir} cannot be made or written to")
+        yield Finding("", False, f"work_dir {worker.work_dir} cannot be created or written to")
     if "no program" in said:
         program = "jf" if worker.batch or not ours else shlex.split(str(worker.execution_cmd))[0]
         yield Finding("", False, f"{program!r} is not found there: set PATH in pre_run")
@@ -289,7 +289,7 @@ def _judge(worker: WorkerBase, ours: bool, out: str, err_out: str) -> Iterator[F
         yield Finding(
             "",
             True,
-            "jobs are not watched over (time_limit_s, killed processes, full disks): see "
+            "jobs are not supervised (time_limit_s, killed processes, full disks): see "
             "execution_cmd in docs/howto/remote.md",
         )
     if not wrong:

@@ -1,18 +1,17 @@
-"""What a worker starts for each job in place of ``jf execution run``.
+"""Started by a worker for each job in place of ``jf execution run``.
 
     python -m logan_campaign.flows.remote.execute RUN_DIR
 
-It runs the job in a process of its own and sees to it that the job comes to its end:
+It runs the job in a separate process and makes sure that the job ends:
 
-* A job whose process dies, or does not end within its time limit, is tried once more in the
-  same directory, where it finds its checkpoints. If that fails, too, the job fails with one
-  line that says why.
-* While the disk is full it waits. What a job could not write for lack of space is no result.
-* A job that was started twice (by two runners, or by one that was killed before it had noted
-  the first start) runs once.
-* When this process is killed, so is the job.
+* A job whose process dies, or exceeds its time limit, is run once more in the same directory,
+  where it finds its checkpoints. If it fails again, the job fails with a one-line reason.
+* While the disk is full, it waits. A job that ran out of space is repeated.
+* A job that was started twice (by two runners, or by one that was killed before it recorded the
+  first start) runs once.
+* If this process is killed, the job is killed too.
 
-Until the job runs, nothing but the standard library is imported.
+Before the job runs, only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def execute(run_dir: Path) -> int:
-    """Run the job in a directory; returns 0 whenever its outcome, good or bad, is written."""
+    """Run the job in a directory; return 0 if its outcome, good or bad, is written."""
     _die_with_parent()
-    if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # whoever sets another number means it
+    if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # another number is set on purpose
         os.environ.update(single_threaded(os.environ))
     started = datetime.now(UTC)
     with (run_dir / _LOCK_NAME).open("ab") as lock:
@@ -70,7 +69,7 @@ def execute(run_dir: Path) -> int:
             _wait_for_space(run_dir)
             for pattern in (OUT_NAME, *_STORES):
                 for left_over in run_dir.glob(pattern):
-                    left_over.unlink()  # of an earlier attempt; it may be cut off
+                    left_over.unlink()  # from an earlier attempt, possibly truncated
             reason = _attempt(run_dir, limit)
             written = outcome(run_dir)
             if written is not None and not _says_disk_full(written):
@@ -78,11 +77,11 @@ def execute(run_dir: Path) -> int:
             no_space = written is not None or disk_is_full(run_dir)
             if no_space and without_space < _ATTEMPTS_WITHOUT_SPACE:
                 without_space += 1
-                print("no space left: waiting for some, then again", file=sys.stderr, flush=True)
+                print("no space left: waiting before another attempt", file=sys.stderr, flush=True)
                 time.sleep(_LOOK_EVERY_S)
                 continue
             if written is not None:
-                return 0  # full for this job alone, whatever the reason
+                return 0  # only this job has no space, for whatever reason
             failures.append(reason)
             print(f"the job's process {reason}", file=sys.stderr, flush=True)
         times = " and ".join(dict.fromkeys(failures))
@@ -92,9 +91,9 @@ def execute(run_dir: Path) -> int:
 
 
 def outcome(run_dir: Path) -> dict | None:
-    """Return what the job wrote about its end; None if it has not come to one.
+    """Return the outcome written by the job, None if there is none.
 
-    What is older than the input belongs to an earlier run of the job.
+    Files older than the input belong to an earlier run of the job.
     """
     try:
         if (run_dir / OUT_NAME).stat().st_mtime_ns < (run_dir / IN_NAME).stat().st_mtime_ns:
@@ -107,7 +106,7 @@ def outcome(run_dir: Path) -> dict | None:
 
 
 def _attempt(run_dir: Path, limit_s: float) -> str:
-    """Run the job once, for at most so long; return how its process ended."""
+    """Run the job once with a time limit; return how its process ended."""
     lifeline, ours = os.pipe()
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--job"]
     try:
@@ -144,7 +143,7 @@ def _says_disk_full(written: dict) -> bool:
 
 
 def _write_failure(run_dir: Path, error: str, started: datetime) -> None:
-    """Say why a job failed, in the form in which jobflow-remote does."""
+    """Write why a job failed, in the format of jobflow-remote."""
 
     def dated(time_: datetime) -> dict[str, str]:
         return {"@module": "datetime", "@class": "datetime", "string": str(time_)}
@@ -161,7 +160,7 @@ def _write_failure(run_dir: Path, error: str, started: datetime) -> None:
 
 
 def _die_with_parent() -> None:
-    """End with the submission script: ``kill`` reaches only that, not what it has started."""
+    """End together with the submission script, since ``kill`` reaches only the script."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -169,7 +168,7 @@ def _die_with_parent() -> None:
 
 
 def run_job(lifeline: int, run_dir: str) -> None:
-    """Run the job in this process, which ends when the other end of the lifeline does."""
+    """Run the job in this process, which ends when the lifeline is closed."""
     die_with_runner(lifeline)
     from jobflow_remote.jobs.run import run_remote_job
 
@@ -195,13 +194,13 @@ def _untrusted(run_dir: Path) -> str:
 
 
 def main() -> int:
-    """Do what the arguments say: ``RUN_DIR``, or ``--job LIFELINE RUN_DIR``."""
+    """Run with the arguments ``RUN_DIR`` or ``--job LIFELINE RUN_DIR``."""
     clean = without_secrets(os.environ)
     if len(clean) < len(os.environ):
-        # The environment that a process began with can be read as long as it lives.
+        # The initial environment of a process stays readable while it lives.
         arguments = [sys.executable, "-m", f"{__package__}.execute", *sys.argv[1:]]
         os.execve(sys.executable, arguments, clean)
-    # What lies in a queue is other people's data; trust.VARIABLE says what else it may call.
+    # Jobs in a queue may come from others; trust.VARIABLE lists further callables allowed.
     os.environ.setdefault(trust.VARIABLE, "")
     if sys.argv[1:2] == ["--job"]:
         run_job(int(sys.argv[2]), sys.argv[3])

@@ -1,4 +1,4 @@
-"""Projects of jobflow-remote: writing one that works, and opening one."""
+"""jobflow-remote projects: write and open one."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Additional store that the jobs of a campaign need.
+#: Additional store needed by the jobs of a campaign.
 DATA = "data"
 
-#: Delays of the runner between its looks (s): 30 by default, for queues of hours.
+#: Polling intervals of the runner (s); jobflow-remote's default of 30 suits jobs of hours.
 _DELAYS = {
     "delay_checkout": 0.5,
     "delay_check_run_status": 0.5,
     "delay_advance_status": 0.5,
     "delay_refresh_limited": 10,
     "delay_update_batch": 1,
-    # a step that fails, because the disk is full or the server away, is tried for an hour
+    # a failing step, because of a full disk or an unreachable server, is retried for an hour
     "max_step_attempts": 12,
     "delta_retry": [5, 15, 60, 300],
-    # of a lock that nobody will release any more
+    # of a stale lock
     "lock_timeout": 900,
 }
 
 
 class MongoPlace(NamedTuple):
-    """Where the database is: without password, which stands in a variable if there is one."""
+    """Location of the database, without password; an environment variable may contain that."""
 
     uri: str
     password_env: str | None
@@ -66,7 +66,7 @@ class MongoPlace(NamedTuple):
 
 
 class ProjectSettings(NamedTuple):
-    """What ``remote init`` is asked for.
+    """Arguments of ``remote init``.
 
     Attributes:
         name: the project's name.
@@ -74,8 +74,8 @@ class ProjectSettings(NamedTuple):
         work_dir: directory for the jobs' directories.
         workers: names of the local workers.
         max_jobs: jobs at a time on each.
-        batch: let each worker's jobs share scheduler jobs.
-        environment: variables to set for jobs, with their values.
+        batch: run many jobs in one scheduler job.
+        environment: environment variables for jobs.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ProjectSettings(NamedTuple):
 def project_document(settings: ProjectSettings) -> dict[str, Any]:
     """Return the configuration of a project.
 
-    The collections have the names that ``--store mongodb://…`` expects, too.
+    The names of the collections are those that ``--store mongodb://…`` expects.
     """
     places = [Path(sys.executable).parent]
     elsewhere = shutil.which("jf")
@@ -138,28 +138,28 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
 
 
 def projects_folder() -> Path:
-    """Return the folder with the configurations of projects (``JFREMOTE_PROJECTS_FOLDER``)."""
+    """Return the folder of project configurations (``JFREMOTE_PROJECTS_FOLDER``)."""
     from jobflow_remote import SETTINGS
 
     return Path(SETTINGS.projects_folder).expanduser()
 
 
 def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
-    """Write a project's configuration, readable for its owner alone.
+    """Write a project's configuration, readable only for its owner.
 
-    Writing the same once more changes nothing.
+    Writing an equal configuration again changes nothing.
 
     Returns:
         The file.
 
     Raises:
-        InputError: there is another project of that name (and ``force`` is not given), or the
-            file cannot be written.
+        InputError: a different project of that name exists (without ``force``), or the file
+            cannot be written.
     """
     folder = projects_folder()
     path = folder / f"{settings.name}.yaml"
     text = (
-        "# Project of jobflow-remote for logan-campaign; keys:\n"
+        "# jobflow-remote project for logan-campaign; keys:\n"
         "# https://matgenix.github.io/jobflow-remote/user/projectconf.html\n"
         + yaml.safe_dump(project_document(settings), sort_keys=False)
     )
@@ -171,7 +171,7 @@ def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
                 path.chmod(0o600)
                 return path
             if not force:
-                raise InputError(f"{other} exists and says otherwise; --force overwrites it")
+                raise InputError(f"{other} exists with different contents; --force overwrites it")
             if other != path:
                 other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def load_project(name: str | None) -> Project:
     """Return a project's configuration.
 
     Raises:
-        InputError: there is none of that name, or it cannot be read; one line.
+        InputError: there is no such project, or it cannot be read; one line.
     """
     from jobflow_remote.config.base import ConfigError
     from jobflow_remote.config.manager import ConfigManager
@@ -197,12 +197,12 @@ def load_project(name: str | None) -> Project:
         folder = projects_folder()
         raise InputError(
             f"no usable project {name!r} in {folder}: {' '.join(str(err).split())}; "
-            "'logan-campaign remote init' writes one, 'remote check' says what is wrong"
+            "'logan-campaign remote init' writes one, 'remote check' finds errors"
         ) from err
 
 
 def stores_of(location: str) -> tuple[Any, Any, str]:
-    """Return the stores that a project's jobs write to, and what to call them.
+    """Return the stores of a project's jobs, and a description of them.
 
     Args:
         location: ``jf://project``, or ``jf://`` for the only one.
@@ -217,7 +217,7 @@ def stores_of(location: str) -> tuple[Any, Any, str]:
     if jobstore is None or DATA not in jobstore.additional_stores:
         raise InputError(
             f"project '{project.name}' has no additional store named {DATA!r}: "
-            "'logan-campaign remote check' says more"
+            "see 'logan-campaign remote check'"
         )
     return jobstore.docs_store, jobstore.additional_stores[DATA], f"jf://{project.name}"
 
@@ -234,7 +234,7 @@ def connected(project: Project) -> Iterator[JobController]:
     with database_errors(project.name):
         probe = project.get_queue_store()  # type: ignore[no-untyped-call]
         probe.connect()
-        try:  # a controller that cannot be made closes nothing
+        try:  # if the controller cannot be created, the connection is closed here
             probe.count({}, hint={"_id": 1})
         finally:
             probe.close()
@@ -247,9 +247,9 @@ def connected(project: Project) -> Iterator[JobController]:
 
 @contextmanager
 def database_errors(project: str) -> Iterator[None]:
-    """Turn the errors of the database's driver into one line without its text.
+    """Convert errors of the database driver to one line, without their text.
 
-    That text can hold the URI, and with it a password.
+    The text may contain the URI with a password.
     """
     from pymongo.errors import OperationFailure, PyMongoError
 
@@ -267,9 +267,9 @@ def database_errors(project: str) -> Iterator[None]:
 
 
 def initialise(controller: JobController) -> bool:
-    """Make the collections of an empty queue; returns whether it was empty.
+    """Create the collections of an empty queue; return whether it was empty.
 
-    What is in the queue, and all outputs, stay.
+    Existing jobs and outputs are kept.
     """
     if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is not None:
         return False

@@ -1,4 +1,4 @@
-"""A campaign in the queue of jobflow-remote: submitting it, asking how far it is, control."""
+"""A campaign in the queue of jobflow-remote: submission, status, control."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
     from jobflow_remote.jobs.jobcontroller import JobController
 
-#: A campaign's flow has a uuid that follows from the campaign's id: the database itself
-#: refuses a second one.
+#: The uuid of a campaign's flow derives from the campaign's id, so that the database refuses a
+#: second submission.
 _NAMESPACE = uuid.UUID("5b1f3e52-6c1d-4d8f-8a52-3f3a5c2f7a10")
 
-#: Name of the jobs that decide whether another round follows.
+#: Name of the jobs that may add another round.
 
 _ACTIVE = tuple(state.value for state in RUNNING_STATES)
 _NOT_STARTED = (JobState.WAITING.value, JobState.READY.value, JobState.PAUSED.value)
 _FAILED = (JobState.FAILED.value, JobState.REMOTE_ERROR.value)
 
-#: What the states of jobflow-remote are called here.
+#: Our names of jobflow-remote's states.
 _STATES = {
     JobState.WAITING.value: "waiting",
     JobState.READY.value: "ready",
@@ -76,43 +76,43 @@ def submit(
     controller: JobController,
     placements: Mapping[str, Placement],
 ) -> list[str]:
-    """Put a campaign's flow into the queue.
+    """Add a campaign's flow to the queue.
 
     Args:
-        flow: as ``CampaignMaker.make()`` returns it; changed in place.
+        flow: the flow of ``CampaignMaker.make()``; modified in place.
         campaign_id: the campaign's id.
         name: the campaign's name.
-        controller: of the project.
-        placements: where the stages run; those of no stage run on the first worker.
+        controller: controller of the project.
+        placements: placement by stage; the default is the first worker.
 
     Returns:
         The jobs' ids in the queue.
 
     Raises:
-        InputError: the campaign is there already, another has its name, or the project lacks
-            a worker, an exec_config or a store that it needs.
+        InputError: the campaign or another of the same name is already in the queue, or the
+            project lacks a worker, an exec_config or a store that it needs.
     """
     project = project_of(controller)
     check_placements(placements, project)
     if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is None:
         raise InputError(
-            f"the queue of project '{project.name}' has not been made: "
-            f"'logan-campaign remote init --project {project.name}' makes it"
+            f"the queue of project '{project.name}' does not exist: "
+            f"'logan-campaign remote init --project {project.name}' creates it"
         )
     found = controller.flows.find_one({"uuid": flow_uuid(campaign_id)})
     if found is not None and controller.jobs.count_documents({"uuid": {"$in": found["jobs"]}}):
         raise InputError(
-            f"campaign '{name}' is in project '{project.name}' already: 'status' says how far, "
-            "'resume' and 'retry --failed' go on with it"
+            f"campaign '{name}' is already in project '{project.name}': 'status' shows progress, "
+            "'resume' and 'retry --failed' continue it"
         )
-    if found is not None:  # a submission that was killed half-way
+    if found is not None:  # an interrupted submission
         controller.flows.delete_one({"uuid": found["uuid"]})
     other = controller.flows.find_one(
         {"metadata.campaign": name, "metadata.campaign_id": {"$ne": campaign_id}}
     )
     if other is not None:
         raise InputError(
-            f"project '{project.name}' holds a campaign '{name}' of another spec; "
+            f"project '{project.name}' has a campaign '{name}' with another spec; "
             "give this one another name"
         )
     place(flow, placements)
@@ -121,7 +121,7 @@ def submit(
     outer.update_metadata(about)
     default = placements.get("default", Placement()).worker or next(iter(project.workers))
     with warnings.catch_warnings():
-        # the job that describes the campaign stands alone
+        # the job that describes the campaign is not connected to others
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
         for job, _ in outer.iterflow():
             if missing := check_additional_stores(job, controller.jobstore):
@@ -133,13 +133,13 @@ def submit(
 
 
 def project_of(controller: JobController) -> Project:
-    """Return the project of a controller that was made for one, as all of ours are."""
+    """Return the project of a controller."""
     assert controller.project is not None
     return controller.project
 
 
 def check_placements(placements: Mapping[str, Placement], project: Project) -> None:
-    """Raise InputError if a project has not what placements name."""
+    """Raise InputError if a project lacks a worker or exec_config named by placements."""
     if not project.workers:
         raise InputError(f"project '{project.name}' has no workers")
     for stage, placement in placements.items():
@@ -174,7 +174,7 @@ class RemoteFlow:
         if found is None:
             raise InputError(
                 f"campaign {self.campaign_id} is not in the queue of project "
-                f"'{self._project}'; 'logan-campaign submit' puts it there"
+                f"'{self._project}'; 'logan-campaign submit' adds it"
             )
         return dict(found)
 
@@ -190,14 +190,14 @@ class RemoteFlow:
             )
 
     def status(self) -> FlowStatus:
-        """Return how far the flow is."""
+        """Return the progress of the flow."""
         flow = self._flow()
         docs = self._jobs(flow)
         halted = flow["metadata"].get(HALTED, "")
         failed = {doc["uuid"] for doc in docs if doc["state"] in _FAILED}
         states = {doc["db_id"]: _state(doc, failed) for doc in docs}
         if not halted and not {"ready", "running"} & set(states.values()):
-            # what waits then waits for something that will not come
+            # waiting jobs then wait for outputs that will never exist
             states = {k: "cancelled" if v == "waiting" else v for k, v in states.items()}
         by_stage: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for doc in docs:
@@ -237,30 +237,30 @@ class RemoteFlow:
         )
 
     def pause(self) -> Done:
-        """Let no further job start; what runs comes to its end."""
+        """Hold all jobs that have not started; running jobs finish."""
         flow = self._flow()
         self._halt("paused")
         n = self._set(flow, (JobState.WAITING.value, JobState.READY.value), JobState.PAUSED)
-        return Done(n, f"paused: {n} jobs are held; what runs comes to its end")
+        return Done(n, f"paused: {n} jobs are held; running jobs finish")
 
     def cancel(self) -> Done:
-        """Stop all jobs; results stay."""
+        """Stop all jobs; results are kept."""
         flow = self._flow()
         self._halt("cancelled")
         n = 0
-        for _ in range(5):  # a job that ends just now can add others
+        for _ in range(5):  # a job that is just ending can add others
             flow = self._flow()
             n += self._set(flow, _NOT_STARTED, JobState.USER_STOPPED)
             active = [doc["db_id"] for doc in self._jobs(flow, state={"$in": list(_ACTIVE)})]
             if not active:
                 break
             with database_errors(self._project):
-                # one that has just ended, or that the runner has in hand, is for the next look
+                # jobs that just ended, or are locked by the runner, are handled in the next pass
                 n += len(self.controller.stop_jobs(db_ids=active, wait=10, raise_on_error=False))
-        return Done(n, f"cancelled: {n} jobs were stopped; results stay, 'resume' goes on")
+        return Done(n, f"cancelled: {n} jobs were stopped; results are kept, 'resume' continues it")
 
     def resume(self) -> Done:
-        """Go on after a pause or a cancellation."""
+        """Continue after a pause or a cancellation."""
         flow = self._flow()
         held = self._jobs(flow, state={"$in": [JobState.PAUSED.value, JobState.USER_STOPPED.value]})
         with database_errors(self._project):
@@ -269,23 +269,23 @@ class RemoteFlow:
             )
             for doc in held:
                 self.controller.resume_job(db_id=doc["db_id"], wait=10)
-        hint = "" if self.status().runner else f"; no runner is at work: {self._how_to_start()}"
-        return Done(len(held), f"{len(held)} jobs go on{hint}")
+        hint = "" if self.status().runner else f"; no runner is active: {self._how_to_start()}"
+        return Done(len(held), f"{len(held)} jobs continue{hint}")
 
     def retry_failed(self) -> Done:
-        """Let failed jobs run again, and everything that follows from them."""
+        """Run failed jobs again, and all jobs that depend on them."""
         flow = self._flow()
         document = FlowDoc.model_validate(flow)
         failed = self._jobs(flow, state={"$in": list(_FAILED)})
         lost = {doc["uuid"] for doc in failed}
-        # those that failed for lack of another's output run again with that one
+        # jobs that failed because a parent failed are run again with it
         roots = [doc for doc in failed if not lost & set(doc["parents"])] or failed
         active = {doc["uuid"] for doc in self._jobs(flow, state={"$in": list(_ACTIVE)})}
         n, kept = 0, []
         for doc in roots:
             below = {uuid_ for uuid_, _ in document.descendants(doc["uuid"])}
             if active & below:
-                kept.append(f"{doc['job']['name']}: jobs that follow from it are running")
+                kept.append(f"{doc['job']['name']}: jobs that depend on it are running")
                 continue
             try:
                 with database_errors(self._project):
@@ -296,16 +296,16 @@ class RemoteFlow:
                         db_id=doc["db_id"], force=True, wait=10, delete_files=False
                     )
             except ValueError:
-                # later jobs were made from what it gave, or from its failure
-                kept.append(f"{doc['job']['name']}: the campaign has gone on without it")
+                # later jobs were created from its output or its failure
+                kept.append(f"{doc['job']['name']}: the campaign has continued without it")
                 continue
             n += len(changed)
         left = f"; not: {'; '.join(kept[:3])}" if kept else ""
-        hint = "" if self.status().runner else f"; no runner is at work: {self._how_to_start()}"
+        hint = "" if self.status().runner else f"; no runner is active: {self._how_to_start()}"
         return Done(n, f"{n} jobs run again{left}{hint if n else ''}")
 
     def move(self, placements: Mapping[str, Placement]) -> Done:
-        """Let the jobs that have not been started, and those to come, run elsewhere.
+        """Move jobs that have not started, and future jobs, to other workers.
 
         Raises:
             InputError: the project lacks what the placements name.
@@ -334,10 +334,10 @@ class RemoteFlow:
                     },
                 )
                 n += changed.modified_count
-        return Done(n, f"{n} jobs that had not been started run where the spec says now")
+        return Done(n, f"{n} jobs that had not started are now placed as in the spec")
 
     def judge_again(self) -> Done:
-        """Judge the last round anew, if it has ended the campaign; else the rules hold then."""
+        """Judge the last round again if it ended the campaign; otherwise the rules apply later."""
         flow = self._flow()
         last = max(
             self._jobs(flow, **{"job.metadata.task": NEXT_ROUND}),
@@ -347,7 +347,7 @@ class RemoteFlow:
         if last is None or last["state"] not in (*_NOT_STARTED, JobState.COMPLETED.value):
             return Done(0, "the last round is being judged: try again in a moment")
         if last["state"] != JobState.COMPLETED.value:
-            return Done(1, "holds from the end of this round on")
+            return Done(1, "applies from the end of this round")
         with database_errors(self._project):
             self.controller.rerun_job(db_id=last["db_id"], force=True, wait=10, delete_files=False)
         return Done(1, "the last round is judged again")
@@ -374,7 +374,7 @@ class RemoteFlow:
 def _state(doc: Mapping[str, Any], failed: set[str]) -> str:
     strict = doc["job"]["config"]["on_missing_references"] == OnMissing.PASS.value
     if doc["state"] == JobState.FAILED.value and strict and failed & set(doc["parents"]):
-        return "cancelled"  # it could only fail: another did
+        return "cancelled"  # it failed only because a parent failed
     return _STATES[doc["state"]]
 
 
@@ -387,7 +387,7 @@ def _time(time: datetime | None) -> str:
 
 
 def _error(doc: Mapping[str, Any]) -> str:
-    """Return the last line of what a job, or the runner on its behalf, said."""
+    """Return the last line of a job's error, or of the runner's error on it."""
     text = doc.get("error") or doc.get("remote", {}).get("error") or "no reason given"
     lines = [line.strip() for line in redact(str(text)).splitlines() if line.strip()]
     last = next(

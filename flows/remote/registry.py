@@ -1,4 +1,4 @@
-"""What the database of a queue says about its runner, and about campaigns on hold."""
+"""The runner of a queue and its paused campaigns, as recorded in its database."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _STALE_AFTER_S = 90.0
 
 
 def registered(controller: JobController) -> dict[str, Any] | None:
-    """Return what the database says about a runner of the project; None if there is none."""
+    """Return the record of the project's runner, None if there is none."""
     found = controller.get_running_runner()
     return found if isinstance(found, dict) else None
 
 
 def is_alive(about: dict[str, Any]) -> bool:
-    """Whether a runner that has registered is still there, as far as can be told from here."""
+    """Whether a registered runner is alive, as far as this machine can determine."""
     if "logan_pid" not in about:
-        return True  # of `jf runner start`: it pings once an hour
+        return True  # started by `jf runner start`, which pings once an hour
     if about["hostname"] == socket.gethostname():
         try:
             os.kill(about["logan_pid"], 0)
@@ -45,10 +45,10 @@ def is_alive(about: dict[str, Any]) -> bool:
 
 
 def register(controller: JobController, project: Project) -> None:
-    """Say that this process is the project's runner, in the words of jobflow-remote.
+    """Register this process as the project's runner, in the format of jobflow-remote.
 
     Raises:
-        StoreError: there is another.
+        StoreError: there is another runner.
     """
     other = registered(controller)
     if other is not None and other.get("logan_pid") != os.getpid() and is_alive(other):
@@ -76,7 +76,7 @@ def register(controller: JobController, project: Project) -> None:
 
 
 def hold(controller: JobController) -> int:
-    """Hold the jobs that were added to flows after these had been paused or cancelled."""
+    """Hold jobs that were added to flows after a pause or cancellation."""
     n = 0
     for flow in controller.flows.find(
         {f"metadata.{HALTED}": {"$exists": True}}, ["jobs", "metadata"]

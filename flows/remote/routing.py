@@ -1,7 +1,7 @@
-"""Which worker runs which job of a campaign, also of jobs that are added while it runs.
+"""Placement of a campaign's jobs on workers, including jobs added later.
 
 jobflow-remote reads ``worker``, ``resources`` and ``exec_config`` from the ``manager_config``
-of a job. What is to stand there follows from the stage in the job's metadata.
+of a job, which is set here from the stage in the job's metadata.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TIME_LIMIT = "LOGAN_CAMPAIGN_TIME_LIMIT_S"
 
 
 def place(flow: Flow, placements: Mapping[str, Placement]) -> Flow:
-    """Say where the jobs of a flow run, and those that they will add.
+    """Place the jobs of a flow and the jobs that they will add.
 
     Args:
-        flow: changed in place.
-        placements: stage, or ``relax.LEVEL``, to placement.
+        flow: modified in place.
+        placements: placement by stage or ``relax.LEVEL``.
 
     Returns:
         The flow.
@@ -35,12 +35,12 @@ def place(flow: Flow, placements: Mapping[str, Placement]) -> Flow:
 def settings_for(
     metadata: Mapping[str, Any], placements: Mapping[str, Placement]
 ) -> dict[str, Any]:
-    """Return the ``manager_config`` of a job with this metadata, and of those that it will add."""
+    """Return the ``manager_config`` for metadata of a job, including that of jobs it adds."""
     return settings_of(metadata, _by_stage(placements))
 
 
 def _by_stage(placements: Mapping[str, Placement]) -> dict[str, dict[str, Any]]:
-    """Return the ``manager_config`` per stage: a worker not named is that of the wider stage."""
+    """Return the ``manager_config`` per stage; workers are inherited from the wider stage."""
     default = placements.get("default", Placement())
     relax = _filled(placements.get("relax", default), default)
     settings = {
@@ -62,7 +62,7 @@ def _settings(placement: Placement) -> dict[str, Any]:
         export = {**exec_config.get("export", {}), TIME_LIMIT: placement.time_limit_s}
         exec_config = {**exec_config, "export": export}
     manager_config: dict[str, Any] = {
-        # both even if empty: a job would get those of the one that added it
+        # both even if empty, or a job would inherit those of the job that added it
         "resources": dict(placement.resources or {}),
         "exec_config": exec_config,
     }

@@ -1,13 +1,13 @@
-"""The runner of a project: jobflow-remote's steps, in a loop that survives what goes wrong.
+"""The runner of a project: jobflow-remote's steps in a fault-tolerant loop.
 
 ``jf runner start`` runs the same steps. This loop adds to them:
 
-* It goes on a few seconds after the database is back, and frees the locks that it could not
-  release meanwhile, as well as those of a runner that was killed before it.
-* A job whose process left no result, because it was killed from outside together with what
-  watched over it, runs again, instead of counting as failed.
-* So does one whose batch process died.
-* A second runner for the same project ends at once with one line.
+* It continues a few seconds after the database is back, and releases its own remaining locks
+  and those of an earlier runner that was killed.
+* A job whose process left no result, because it was killed from outside together with its
+  supervisor, runs again instead of failing.
+* The same applies to a job whose batch process died.
+* A second runner for the same project exits at once with a one-line error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger("jobflow_remote.logan_campaign")
 
 LOCK_NAME = "logan-campaign-runner.lock"
 
-#: How often a job may run again because it left no result.
+#: Maximum number of restarts of a job that left no result.
 RESTARTS = 3
 
 _NO_RESULT = "left no result and runs again"
@@ -57,10 +57,10 @@ class CampaignRunner(Runner):
     """jobflow-remote's runner; jobs without a result run again."""
 
     def complete_job(self, lock: Any) -> None:
-        """Take in the outcome of a job, if it has one.
+        """Store the outcome of a job, if there is one.
 
         Raises:
-            RemoteError: it has none: what :func:`_start_again` looks for.
+            RemoteError: there is none, which :func:`_start_again` handles.
         """
         doc = lock.locked_document
         folder = Path(
@@ -68,7 +68,7 @@ class CampaignRunner(Runner):
                 self.project, doc["worker"], doc["uuid"], doc["index"], doc["run_dir"]
             )
         )
-        # a folder from another machine holds the output alone
+        # a folder copied from another machine contains only the output
         found = outcome(folder) if (folder / IN_NAME).exists() else (folder / OUT_FILENAME).exists()
         if not found and _may_run_again(self.job_controller, doc):
             raise RemoteError(f"the process {_NO_RESULT}", no_retry=False)
@@ -76,11 +76,11 @@ class CampaignRunner(Runner):
 
 
 def _may_run_again(controller: JobController, doc: dict[str, Any]) -> bool:
-    """Count a restart of a job; returns False if it has had all that it may have."""
+    """Count a restart of a job; return False if the maximum is reached."""
     left = {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$lt": RESTARTS}}
     try:
         controller.db["logan_campaign_restarts"].update_one(left, {"$inc": {"n": 1}}, upsert=True)
-    except DuplicateKeyError:  # there is a count, and it is at its limit
+    except DuplicateKeyError:  # the count exists and is at its limit
         return False
     return True
 
@@ -95,12 +95,12 @@ def serve(
 
     Args:
         project_name: the project.
-        until_idle: end when no job is left that could run.
+        until_idle: exit when no runnable job is left.
         on_tick: called several times per second.
 
     Raises:
         InputError: there is no such project.
-        StoreError: it has a runner already.
+        StoreError: the project already has a runner.
     """
     project = load_project(project_name)
     base = Path(project.base_dir or ".")
@@ -162,7 +162,7 @@ class _Loop:
     def run(self) -> None:
         controller = self.runner.job_controller
         register(controller, self.runner.project)
-        # before the first step: locks of a runner that was killed
+        # before the first step: release locks of a runner that was killed
         lost_since: datetime | None = datetime.now(UTC)
         while not self.stop.received:
             try:
@@ -176,7 +176,7 @@ class _Loop:
                 if self.until_idle and not self._busy():
                     break
             except PyMongoError as err:
-                logger.warning("database not reachable (%s); trying again", type(err).__name__)
+                logger.warning("database cannot be reached (%s); trying again", type(err).__name__)
                 lost_since = datetime.now(UTC)
                 time.sleep(_AFTER_OUTAGE_S)
             self.on_tick()
@@ -200,27 +200,27 @@ class _Loop:
 
 
 def free_locks(controller: JobController, before: datetime) -> int:
-    """Free the locks on jobs and flows that were taken before a time; returns how many.
+    """Release locks on jobs and flows taken before a given time; return their number.
 
-    Only for who knows that no other runner is at work.
+    Only safe if no other runner is active.
     """
     held = {"lock_id": {"$ne": None}, "lock_time": {"$lt": before.replace(tzinfo=None)}}
     free = {"$set": {"lock_id": None, "lock_time": None}}
     found = [c.update_many(held, free).modified_count for c in (controller.jobs, controller.flows)]
     if sum(found):
-        logger.info("freed %d locks that were left behind", sum(found))
+        logger.info("released %d stale locks", sum(found))
     return sum(found)
 
 
 def start_again(controller: JobController) -> int:
-    """Let the jobs run again that left no result; returns how many."""
+    """Restart jobs that left no result; return their number."""
     without_result = controller.jobs.update_many(
         {
             "state": {"$in": [JobState.DOWNLOADED.value, JobState.RUN_FINISHED.value]},
             "remote.error": {"$regex": _NO_RESULT},
             "lock_id": None,
         },
-        # not to READY: the delay until the next attempt is that of a step
+        # not to READY: the delay before the next attempt is that of a step
         {"$set": {"state": JobState.CHECKED_OUT.value, "updated_on": datetime.now(UTC)}},
     ).modified_count
     killed = controller.jobs.find(

@@ -1,4 +1,4 @@
-"""Where training sets and sets of known structures come from.
+"""Sources of training sets and known sets.
 
 Every source is a model with a literal ``type`` and a ``load``. A new source is one module and one
 line here, or a plugin's entry point in the group ``logan_campaign.sources``.

@@ -1,4 +1,4 @@
-"""What every source of structures has in common: validation, labels, duplicates, counts."""
+"""Common base of sources: validation, labels, duplicates, counts."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def _checked_formula(text: str) -> str:
     return text
 
 
-#: A chemical formula as people write it; checked, and kept as written.
+#: A chemical formula as written by the user, checked but not changed.
 FormulaText = Annotated[str, AfterValidator(_checked_formula)]
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL that may stand in a spec, and so in stores and on screens.
+    """Return a URL that is safe to store and display.
 
     Raises:
-        PydanticCustomError: if it holds a name or password, which is then not repeated.
+        PydanticCustomError: it contains a name or password, which is not repeated.
     """
     if "@" in url.partition("://")[2].split("/", 1)[0]:
         raise PydanticCustomError(
-            "secret", "a URL in a spec is stored and shown: it must not hold credentials"
+            "secret", "a URL in a spec is stored and shown: it must not contain credentials"
         )
     return url
 
 
 @dataclass
 class LoadedSet:
-    """What a source gave: distinct valid structures, and what was left out and why."""
+    """A loaded set: distinct valid structures, and rejected entries with reasons."""
 
     entries: list[StructureEntry] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
@@ -77,7 +77,7 @@ class LoadedSet:
 
     @property
     def kind(self) -> TargetKind:
-        """Whether the set holds molecules or crystals; it never holds both."""
+        """Kind of the structures; a set has only one kind."""
         return kind_of(self.entries[0].structure)
 
     @property
@@ -93,7 +93,7 @@ class LoadedSet:
 
 
 def set_id(entries: Iterable[StructureEntry]) -> str:
-    """Return ``'set-…'``, the content id of the structures, whatever their order or labels."""
+    """Return ``'set-…'``, the content id of the structures, independent of order and labels."""
     return content_id("set", sorted(entry.id for entry in entries))
 
 
@@ -163,7 +163,7 @@ def _graph_of(molecule: Molecule) -> str:
     """Return the SMILES of a molecule.
 
     Raises:
-        StructureError: if it has none, as where hydrogens are missing or it is an ion.
+        StructureError: it has none, for example an ion or a molecule with missing hydrogens.
     """
     found = perceive(molecule)
     if found.smiles is None:
@@ -174,11 +174,11 @@ def _graph_of(molecule: Molecule) -> str:
 
 
 class Collector:
-    """Takes structures one by one and keeps the distinct valid ones.
+    """Collects distinct valid structures one by one.
 
     Args:
-        formulas: formulas to keep; other compositions are passed over without a word.
-            Molecules must have the formula, crystals the same reduced one.
+        formulas: formulas to keep; other compositions are skipped silently. Molecules must
+            have the formula, crystals the reduced formula.
         one_per_graph: count a molecule with the SMILES of an earlier one as a duplicate.
     """
 
@@ -199,7 +199,7 @@ class Collector:
         energy_ev: float | None = None,
         properties: dict[str, Any] | None = None,
     ) -> None:
-        """Add one structure; ``smiles`` is perceived from the geometry where not given."""
+        """Add one structure; ``smiles`` is perceived from the geometry if not given."""
         try:
             if not self._is_wanted(atoms):
                 self._n_other += 1
@@ -245,7 +245,7 @@ class Collector:
         )
 
     def reject(self, label: str, reason: str) -> None:
-        """Record a structure that cannot be used."""
+        """Record an unusable structure."""
         self.result.rejected.append(Rejection(label=label, reason=reason))
         self.result.records.append(
             PulledRecord(
@@ -260,11 +260,11 @@ class Collector:
         """Return the set.
 
         Args:
-            source: where the structures came from, for the error.
+            source: name of the source, for the error.
             origin: the source's version and licence.
 
         Raises:
-            InputError: if the set is empty.
+            InputError: the set is empty.
         """
         self.result.origin = origin or Origin(name=source)
         if self.result.entries:

@@ -1,4 +1,4 @@
-"""Sets that need neither network nor files."""
+"""Built-in sets, without network or files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CARBON_COUNTS = range(2, 7)
 
 
 class BuiltinSource(Source):
-    """A list that comes with the package: ``alcohols-and-ethers`` or ``sio2-prototypes``."""
+    """A built-in list: ``alcohols-and-ethers`` or ``sio2-prototypes``."""
 
     type: Literal["builtin"] = "builtin"
-    name: Literal["alcohols-and-ethers", "sio2-prototypes"] = Field(description="Which list")
+    name: Literal["alcohols-and-ethers", "sio2-prototypes"] = Field(description="Name of the list")
     formulas: list[FormulaText] | None = Field(
         None,
         description="Compositions to take: C2H6O to C6H14O, or of a cell, such as Si4O8; all by "
@@ -100,13 +100,13 @@ def alcohols_and_ethers(n_carbon: int) -> tuple[str, ...]:
 
 
 def alcohol_formula(n_carbon: int) -> str:
-    """Return the Hill formula of the alcohols and ethers with so many carbon atoms."""
+    """Return the Hill formula of alcohols and ethers with a number of carbon atoms."""
     return f"C{n_carbon}H{2 * n_carbon + 2}O"
 
 
 @cache
 def _sio2_structures() -> tuple[tuple[str, Structure], ...]:
-    # Decoding the library takes seconds, at import.
+    # The library is decoded at import, which takes seconds.
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
     found = []

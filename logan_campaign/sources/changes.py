@@ -1,4 +1,4 @@
-"""What differs between two pulls of one source."""
+"""Differences between two pulls of one source."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from logan_campaign.core.documents import Change, Changes, PulledRecord
 
 
 def compare(before: Sequence[PulledRecord], now: Sequence[PulledRecord]) -> Changes:
-    """Return what was added, changed or removed between two pulls.
+    """Return the records added, changed or removed between two pulls.
 
-    Records are told by their labels. Which of two equal structures is kept and which is its
-    duplicate is no change.
+    Records are identified by label. It is not a change if a structure and its duplicate swap
+    roles.
     """
     old, new = _by_label(before), _by_label(now)
     changed = []
@@ -38,7 +38,7 @@ def _what(
 
 
 def _by_label(records: Sequence[PulledRecord]) -> dict[tuple[str, int], PulledRecord]:
-    """Return records by label and, where a source repeats a label, by its occurrence."""
+    """Return records by label and, for repeated labels, occurrence."""
     seen: Counter[str] = Counter()
     found = {}
     for record in records:

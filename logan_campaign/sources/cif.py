@@ -1,8 +1,8 @@
-"""Blocks of a CIF: complete, ordered and of the formula that they state, or refused.
+"""Blocks of a CIF: accepted only if complete, ordered and of their stated formula.
 
-pymatgen reads the cell, the symmetry and the sites. It passes over some of what a block says
-(disorder groups, attached hydrogens, a formula of other atoms), so that is checked here on the
-block as it stands. Data names: International Tables for Crystallography G (2006), chapter 4.1.
+pymatgen reads the cell, the symmetry and the sites. It ignores some items (disorder groups,
+attached hydrogens, a formula of other atoms), which are checked here on the raw block. Data names:
+International Tables for Crystallography G (2006), chapter 4.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pymatgen.core import Composition, Structure
 from logan_campaign.core.errors import StructureError
 from logan_campaign.geometry.structures import to_atoms
 
-#: Occupancies differ from 1 by at most this where a site counts as full.
+#: Largest deviation from 1 of the occupancy of a full site.
 OCCUPANCY_TOLERANCE = 1e-3
 
 _UNKNOWN = (".", "?")
@@ -30,8 +30,8 @@ _ELEMENTS = {*atomic_numbers, "D", "T"} - {"X"}
 def cif_blocks(text: str) -> Iterator[tuple[str, Atoms | StructureError]]:
     """Yield label and structure of each block of a CIF that lists atoms.
 
-    The label is the number of the block, from 0, and its name where there are several.
-    A structure that cannot be used is given as the error that says why.
+    The label is the number of the block, from 0, and its name if there are several. Instead of an
+    unusable structure, the error is yielded.
     """
     parts = re.split(r"^\s*data_", text, flags=re.MULTILINE | re.IGNORECASE)[1:]
     number = 0
@@ -41,7 +41,7 @@ def cif_blocks(text: str) -> Iterator[tuple[str, Atoms | StructureError]]:
         try:
             if not re.search(r"^\s*_atom_site[_.]", part, re.MULTILINE | re.IGNORECASE):
                 if len(parts) > 1:
-                    continue  # a block of remarks
+                    continue  # a block without atoms
                 raise StructureError("the block lists no atoms")
             yield label, _block(f"data_{part}")
         except StructureError as err:
@@ -68,10 +68,10 @@ def _block(text: str) -> Atoms:
     names = _check_sites(sites)
     if any(value in _UNKNOWN for value in sites.get("occupancy", [])):
         for key in [key for key in block if key.lower() == "_atom_site_occupancy"]:
-            block[key] = ["1"] * len(block[key])  # not stated, which means full
+            block[key] = ["1"] * len(block[key])  # not stated: full occupancy
         text = str(parsed)
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")  # what it mends while reading
+        warnings.simplefilter("always")  # repairs made while reading
         try:
             (structure,) = CifParser.from_str(text, occupancy_tolerance=1.0).parse_structures(
                 primitive=False, on_error="raise", check_occu=True
@@ -89,7 +89,7 @@ def _block(text: str) -> Atoms:
 
 
 def _check_sites(sites: dict[str, list[str]]) -> list[str]:
-    """Check the loop of sites as it stands; return the sites' names."""
+    """Check the raw loop of sites; return the sites' names."""
     n_sites = max((len(values) for values in sites.values()), default=0)
     names = sites.get("label") or sites.get("type_symbol") or [str(i) for i in range(n_sites)]
     symbols = sites.get("type_symbol") or names
@@ -138,7 +138,7 @@ def _check_symbol(name: str, symbol: str) -> None:
 
 
 def _number(text: str) -> float:
-    """Return a CIF's number without its uncertainty; NaN where it is none."""
+    """Return a CIF's number without its uncertainty; NaN if it is not a number."""
     try:
         return float(re.sub(r"\(.*\)$", "", text.strip().strip("'\"")))
     except ValueError:
@@ -170,7 +170,7 @@ def _check_formula_sum(block: dict[str, Any], structure: Structure) -> None:
     try:
         wanted = Composition(re.sub(r"(?<=[A-Za-z\d])\s+", "", text))
     except (ValueError, KeyError):
-        return  # not a formula: nothing is stated
+        return  # not a formula: no statement
     found = structure.composition.element_composition
     one, other = wanted.fractional_composition, found.fractional_composition
     if not one.almost_equals(other, rtol=1e-3, atol=1e-4):

@@ -1,8 +1,8 @@
-"""Downloads of archives: through pooch into the cache, by range requests, with a checksum.
+"""Resumable downloads of archives with pooch into the cache, with a checksum.
 
-A download that breaks off stays in the cache as a part; the next one asks the server for
-the rest of it, and only if the server says that the file is still the same. The checksum of
-the first download is noted beside the file, and from then on the file must have it.
+An interrupted download stays in the cache as a part; the next one requests the remainder, if the
+server confirms that the file has not changed. The checksum of the first download is stored beside
+the file, and the file must match it from then on.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _LONGEST_WAIT_S = 60.0
 
 
 def fetch(name: str, url: str, sha256: str | None = None) -> tuple[Path, str]:
-    """Return a file of the cache and its SHA-256, downloaded if it is not there.
+    """Return a file of the cache and its SHA-256, downloaded if missing.
 
     Args:
-        name: of the source, for errors.
-        url: where it is.
-        sha256: what it must be; by default what it was at the first download.
+        name: name of the source, for errors.
+        url: URL of the file.
+        sha256: expected checksum; by default that of the first download.
 
     Raises:
-        SourceError: the server does not give it, or not with this checksum.
-        InputError: the disk refuses.
+        SourceError: the file cannot be downloaded, or has another checksum.
+        InputError: the file cannot be written.
     """
     folder = cache_folder("downloads")
     path = folder / f"{content_id('url', url)}-{url.rstrip('/').rsplit('/', 1)[-1] or 'file'}"
@@ -66,9 +66,9 @@ def fetch(name: str, url: str, sha256: str | None = None) -> tuple[Path, str]:
             path=folder,
             downloader=_ResumingDownloader(name, path.with_name(f"{path.name}.part")),
         )
-    except ValueError as err:  # how pooch says that the checksum is another
+    except ValueError as err:  # raised by pooch if the checksum differs
         raise SourceError(
-            f"{name}: what {url} gives does not have the SHA-256 {expected}, and is not used; "
+            f"{name}: the file at {url} does not have the SHA-256 {expected}, and is not used; "
             "if a new version was published, give its checksum as 'sha256'"
         ) from err
     except OSError as err:
@@ -79,7 +79,7 @@ def fetch(name: str, url: str, sha256: str | None = None) -> tuple[Path, str]:
 
 
 def discard(path: Path) -> None:
-    """Remove a download that turned out to be unreadable, and what was noted of it."""
+    """Remove an unreadable download and its stored checksum."""
     for file in (path, _note(path)):
         file.unlink(missing_ok=True)
 
@@ -87,11 +87,10 @@ def discard(path: Path) -> None:
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file.
 
-    It is computed once: as long as size and time of change are the same, what was found then
-    is taken from the cache.
+    It is cached as long as size and modification time of the file are the same.
 
     Raises:
-        InputError: if the file cannot be read.
+        InputError: the file cannot be read.
     """
     with file_errors("read", path):
         stat = path.stat()
@@ -110,7 +109,7 @@ def checksum(path: Path) -> str:
 
 
 class _ResumingDownloader:
-    """A downloader for pooch that goes on with a part left by an earlier one."""
+    """A downloader for pooch that resumes an interrupted download."""
 
     def __init__(self, name: str, part: Path) -> None:
         self._name = name
@@ -144,9 +143,9 @@ class _ResumingDownloader:
             ) from err
 
     def _take(self, answer: requests.Response, have: int) -> None:
-        if answer.status_code == 416:  # the part is as long as the file, or not of this file
+        if answer.status_code == 416:  # the part is complete, or of another file
             self._part.unlink(missing_ok=True)
-            raise PassingError("the server refused to go on with the part that is here")
+            raise PassingError("the server refused to resume the download")
         if answer.status_code in _PASSING:
             time.sleep(_asked_wait(answer))
             raise PassingError(f"the server answered HTTP {answer.status_code}")
@@ -157,7 +156,7 @@ class _ResumingDownloader:
         start = have if answer.status_code == 206 else 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else 0
-        # Without one of these the server could not say that the file is still the same.
+        # Without one of these the server cannot confirm that the file is unchanged.
         tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         self._tag.write_text("" if tag.startswith("W/") else tag)
         with open(self._part, "ab" if start else "wb") as file:
@@ -171,7 +170,7 @@ class _ResumingDownloader:
 
 
 def _chunks(answer: requests.Response) -> Iterator[bytes]:
-    # read1: what has arrived is handed out although the connection breaks right after
+    # read1 returns data that has arrived even if the connection breaks afterwards
     while chunk := answer.raw.read1(_CHUNK):
         yield bytes(chunk)
 
@@ -195,6 +194,6 @@ def _noted(path: Path) -> str | None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # absent, or damaged: computed anew
+    except (OSError, ValueError):  # missing or damaged: computed again
         return None
     return found if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""Structures from files, folders and patterns of names."""
+"""Structures from files, folders and glob patterns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
 
-#: What counts as a structure file when a whole folder is given, compressed or not.
+#: Suffixes of structure files in a folder, compressed or not.
 FOLDER_SUFFIXES = (
     *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb"),
     *(".traj", ".db", ".xsf", ".res", ".cell", ".gen"),
@@ -36,12 +36,12 @@ class FilesSource(Source):
         description="File, folder or glob pattern, or a list of them; relative to the spec"
     )
     format: str | None = Field(
-        None, description="ASE's name of the format, where the file name does not tell"
+        None, description="ASE's name of the format, if it does not follow from the file name"
     )
     reader: Literal["auto", "ase", "pymatgen"] = Field(
         "auto",
-        description="Library that reads what is neither CIF (pymatgen) nor molfile (RDKit): "
-        "ASE, or pymatgen, which also reads its own JSON",
+        description="Library for formats other than CIF (pymatgen) and molfile (RDKit): ASE, or "
+        "pymatgen, which also reads its own JSON",
     )
     formulas: list[FormulaText] | None = Field(
         None, description="Keep only these compositions (crystals: reduced formulas)"
@@ -66,7 +66,7 @@ class FilesSource(Source):
 
     @property
     def title(self) -> str:
-        """Short name for people: the names of the files or folders."""
+        """Short name for display: the names of the files or folders."""
         paths = [self.path] if isinstance(self.path, str) else self.path
         return ", ".join(Path(text).name or text for text in paths) + _of(self.formulas)
 
@@ -91,7 +91,7 @@ class FilesSource(Source):
         return collector.finish(names, Origin(name=names, checksum=_checksum(files)))
 
     def _read(self, path: Path) -> Iterator[tuple[str, Atoms | StructureError]]:
-        """Yield label and structure of each entry of a file, or why it cannot be used."""
+        """Yield label and structure, or the reason for rejection, of each entry of a file."""
         try:
             for entry in read_entries(path, self.format, self.reader == "pymatgen"):
                 atoms = entry.structure
@@ -114,7 +114,7 @@ def _checksum(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0".encode())
-        # One that cannot be read is refused, with its reason, where it is read.
+        # An unreadable file is refused with a reason when it is read.
         with suppress(OSError), open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -122,7 +122,7 @@ def _checksum(files: list[Path]) -> str:
 
 
 def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files that ``text`` names, sorted, and those of a folder passed over."""
+    """Return the sorted files that ``text`` names, and the skipped files of a folder."""
     path = base / Path(text).expanduser()
     if path.is_file():
         return [path], []
@@ -146,13 +146,13 @@ def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _bare_suffix(path: Path) -> str:
-    """Return the suffix of a file's name, less that of compression."""
+    """Return the suffix of a file name without that of compression."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in COMPRESSED_SUFFIXES else suffix
 
 
 def _energy(atoms: Atoms) -> float | None:
-    """Return the total energy (eV) that the file gives, if it gives one that is finite."""
+    """Return the total energy (eV) in the file, if it is finite."""
     results: dict[str, Any] = getattr(atoms.calc, "results", {})
     value = results.get("energy", atoms.info.get("energy"))
     return float(value) if isinstance(value, Real) and math.isfinite(value) else None

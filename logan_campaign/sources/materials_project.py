@@ -1,12 +1,12 @@
-"""Crystals from the Materials Project, by its own client ``mp_api``.
+"""Crystals from the Materials Project, by its client ``mp_api``.
 
-The API key comes from ``MP_API_KEY`` or the client's own settings, the address of another
-server than the public one from ``MP_API_ENDPOINT``; neither can stand in a spec, so that
-a spec from somebody else cannot send a key anywhere.
+The API key is read from ``MP_API_KEY`` or the client's settings, the address of a server other than
+the public one from ``MP_API_ENDPOINT``. A spec cannot contain either, so that a foreign spec cannot
+send a key to another server.
 
-A pull first asks for everything but the structures, then for the structures of those
-records that are new or differ from what the cache folder holds: an interrupted pull goes
-on where it stopped, and a repeated one fetches what changed.
+A pull first requests all data except structures, then the structures of records that are new or
+differ from the cache. An interrupted pull continues where it stopped, and a repeated one fetches
+only changes.
 
 Jain et al., doi 10.1063/1.4812323.
 """
@@ -80,7 +80,7 @@ def _checked_system(text: str) -> str:
 
 
 class MaterialsProjectSource(Source):
-    """Crystals of the Materials Project that meet all conditions given."""
+    """Crystals of the Materials Project that meet all given conditions."""
 
     type: Literal["mp"] = "mp"
     formulas: list[FormulaText] | None = Field(
@@ -96,7 +96,7 @@ class MaterialsProjectSource(Source):
         None, description="Lowest and highest energy above the convex hull (eV/atom)"
     )
     n_atoms: tuple[int, int] | None = Field(
-        None, description="Fewest and most atoms in the cell that the Materials Project gives"
+        None, description="Range of the number of atoms in the cell of the Materials Project"
     )
     experimental: bool | None = Field(
         None, description="true: only experimentally observed; false: only predicted ones"
@@ -143,8 +143,8 @@ class MaterialsProjectSource(Source):
         """Fetch the structures. See :meth:`Source.load`.
 
         Raises:
-            InputError: the key is missing or refused, or nothing usable was found.
-            SourceError: the server does not answer as it should, after some attempts.
+            InputError: the key is missing or refused, or no usable entry was found.
+            SourceError: the server does not answer correctly after several attempts.
         """
         collector = Collector()
         with _client() as client:
@@ -167,7 +167,7 @@ class MaterialsProjectSource(Source):
         )
 
     def _criteria(self) -> dict[str, Any]:
-        """Return the query as ``MPRester.materials.summary.search`` takes it."""
+        """Return the arguments of ``MPRester.materials.summary.search``."""
         criteria: dict[str, Any] = {
             "formula": [Composition(text).reduced_formula for text in self.formulas or []] or None,
             "chemsys": ["-".join(sorted(text.split("-"))) for text in self.chemical_systems or []]
@@ -181,10 +181,10 @@ class MaterialsProjectSource(Source):
 
 
 def api_key() -> str:
-    """Return the key that mp_api would use.
+    """Return the API key that mp_api would use.
 
     Raises:
-        InputError: there is none, or it cannot be one.
+        InputError: there is no key, or it is malformed.
     """
     from pymatgen.core import SETTINGS
 
@@ -203,7 +203,7 @@ def api_key() -> str:
 
 
 class _Client:
-    """The calls that are made of MPRester, with errors in one line and without the key."""
+    """The MPRester calls used here, with one-line errors without the key."""
 
     def __init__(self, rester: Any, key: str, endpoint: str) -> None:
         self._rester = rester
@@ -228,17 +228,17 @@ def _client() -> Iterator[_Client]:
     from mp_api.client import MPRester  # takes seconds to import
     from mp_api.client.core.settings import MAPI_CLIENT_SETTINGS
 
-    # mp_api reads the variable once, when it is imported
+    # mp_api reads the variable once, at import
     endpoint = os.environ.get("MP_API_ENDPOINT") or MAPI_CLIENT_SETTINGS.ENDPOINT
 
     def connect() -> Any:
         with _plain_errors(key, endpoint), warnings.catch_warnings():
-            # that the client is older than the server shows in what the server answers
+            # an outdated client is detected from the server's answers
             warnings.simplefilter("ignore")
             rester = MPRester(
                 key, endpoint=endpoint, use_document_model=False, mute_progress_bars=True
             )
-            # the key is among the headers, which requests would take along
+            # the headers contain the key, which requests would forward
             rester.session.hooks["response"].append(stay_with_host)
             return rester
 
@@ -248,7 +248,7 @@ def _client() -> Iterator[_Client]:
 
 @contextmanager
 def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
-    """Turn what mp_api raises into passing errors and errors for the user, without the key."""
+    """Convert exceptions of mp_api to passing errors and user errors, without the key."""
     from mp_api.client import MPRestError
     from requests.exceptions import RequestException, RetryError
 
@@ -259,7 +259,7 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
     def disconnected(err: BaseException) -> Exception:
         if not isinstance(err, RetryError):
             return PassingError(f"no connection to {endpoint} ({type(err).__name__})")
-        # mp_api itself has repeated the request, as the server asked it to
+        # mp_api has already repeated the request as the server demanded
         what = "too many requests (HTTP 429)" if "429" in str(err) else "a gateway's error"
         return SourceError(
             f"{NAME} goes on answering {what}; nothing stored has changed; try again later: {_KEPT}"
@@ -280,7 +280,9 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
         if code in (429, 500, 502, 503, 504):
             raise PassingError(f"the server answered HTTP {code}") from None
         raise SourceError(f"{NAME} did not take the query: {cleaned(err)}") from None
-    except json.JSONDecodeError:  # before RequestException: requests' own is both
+    except (
+        json.JSONDecodeError
+    ):  # before RequestException, of which requests' JSONDecodeError is a subclass
         raise PassingError("the answer is no whole JSON document") from None
     except RequestException as err:
         raise disconnected(err) from None
@@ -289,7 +291,7 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
 
 
 def _legacy(name: Any) -> str:
-    """Return a material id in the form that people know; '' for what is none.
+    """Return a material id in its usual form; '' if it is not one.
 
     The server's answers may spell mp-149 as mp-aaaaaaft.
     """
@@ -301,7 +303,7 @@ def _legacy(name: Any) -> str:
 
 
 def _by_id(found: Sequence[Any], collector: Collector) -> dict[str, dict[str, Any]]:
-    """Return the records by material id; those without one are refused."""
+    """Return the records by material id; records without one are rejected."""
     records: dict[str, dict[str, Any]] = {}
     for place, record in enumerate(found):
         name = _legacy(record.get("material_id")) if isinstance(record, dict) else ""
@@ -313,7 +315,7 @@ def _by_id(found: Sequence[Any], collector: Collector) -> dict[str, dict[str, An
 
 
 def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the structures (as the server gives them), from the cache where it is current."""
+    """Return the server's structures, from the cache where it is current."""
     folder = cache_folder("materials-project", content_id("server", client.endpoint))
     structures: dict[str, Any] = {}
     missing = []
@@ -333,7 +335,7 @@ def _structures(client: _Client, records: dict[str, dict[str, Any]]) -> dict[str
                 continue
             structures[name] = found.get("structure")
             if not _is_structure(found.get("structure")):
-                continue  # never kept: the next pull must ask anew
+                continue  # not cached: the next pull must ask again
             stamp = content_id("summary", records[name])
             content = {"stamp": stamp, "structure": found.get("structure")}
             write_whole(folder / f"{name}.json", json.dumps(content).encode())
@@ -354,7 +356,7 @@ def _cached(path: Path, stamp: str) -> Any:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):  # a damaged cache is fetched anew
+    except (OSError, ValueError, RecursionError):  # a damaged cache is fetched again
         return None
     current = isinstance(content, dict) and content.get("stamp") == stamp
     return content.get("structure") if current else None
@@ -362,7 +364,7 @@ def _cached(path: Path, stamp: str) -> Any:
 
 def _add(collector: Collector, name: str, record: dict[str, Any], document: Any) -> None:
     try:
-        # site properties (magnetic moments) and oxidation states are left behind
+        # without site properties (magnetic moments) and oxidation states
         structure = Structure.from_dict(document)
         structure.remove_oxidation_states()
         atoms = to_atoms(structure)
@@ -379,7 +381,7 @@ def _add(collector: Collector, name: str, record: dict[str, Any], document: Any)
 
 
 def _about(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a record besides its structure."""
+    """Return the properties of a record to keep."""
     symmetry = record.get("symmetry")
     builder = record.get("builder_meta")
     theoretical = record.get("theoretical")

@@ -1,8 +1,7 @@
 """Structures from any OPTIMADE provider, by the client of the ``optimade`` package.
 
-One query, in OPTIMADE's filter language, goes to one provider or to several. Pages are kept
-in the cache folder until the pull is done, so that an interrupted one goes on where it
-stopped.
+A query in the OPTIMADE filter language is sent to one or several providers. Pages are cached until
+the pull is done, so that an interrupted pull continues where it stopped.
 
 Evans et al., doi 10.1039/D4DD00039K; https://www.optimade.org.
 """
@@ -64,26 +63,26 @@ _FEATURES = {
     "site_attachments": "atoms attached to sites have no positions (site_attachments)",
     "unknown_positions": "positions are unknown",
 }
-#: Pages of an interrupted pull that are older than this are fetched anew (s): the provider's
-#: data, and with them the pages, may have changed.
+#: Age after which pages of an interrupted pull are fetched again (s), since the provider's data
+#: may have changed.
 _LONGEST_PAUSE_S = 24 * 3600.0
 _KEPT = "pages that were fetched are kept for a day"
 
 
 class OptimadeSource(Source):
-    """Structures that answer an OPTIMADE filter."""
+    """Structures that match an OPTIMADE filter."""
 
     type: Literal["optimade"] = "optimade"
     providers: list[str] = Field(
         min_length=1,
-        description=f"Whom to ask: {', '.join(PROVIDERS)}, or base URLs of other providers",
+        description=f"Providers: {', '.join(PROVIDERS)}, or base URLs of others",
     )
     filter: str = Field(
         description='OPTIMADE filter, such as: chemical_formula_reduced="O2Si" AND nsites<=12'
     )
-    kind: TargetKind = Field("crystal", description="What is asked for")
+    kind: TargetKind = Field("crystal", description="Kind of structures")
     max_structures: int | None = Field(
-        None, ge=1, description="Take at most so many from each provider; all by default"
+        None, ge=1, description="Maximum number of structures per provider; all by default"
     )
 
     @field_validator("providers")
@@ -127,8 +126,8 @@ class OptimadeSource(Source):
         """Fetch the structures. See :meth:`Source.load`.
 
         Raises:
-            InputError: nothing usable was found, or a provider refuses the filter.
-            SourceError: a provider does not answer as it should, after some attempts.
+            InputError: no usable entry was found, or a provider refuses the filter.
+            SourceError: a provider does not answer correctly after several attempts.
         """
         collector = Collector()
         about = []
@@ -150,7 +149,7 @@ class OptimadeSource(Source):
                 address=", ".join(PROVIDERS.get(name, name) for name in self.providers),
             ),
         )
-        for folder in folders:  # the next pull asks anew
+        for folder in folders:  # the next pull starts again
             shutil.rmtree(folder, ignore_errors=True)
         return result
 
@@ -166,10 +165,9 @@ _LIMITS = re.compile(
 
 
 class _Session(requests.Session):
-    """A session that repeats what failed for a passing reason, and keeps pages.
+    """A session that repeats requests after passing errors, and caches pages.
 
-    The client itself repeats a request that was refused without end, so that it must not
-    see such an answer.
+    The client would repeat a refused request endlessly, so refusals are handled here.
     """
 
     folder: Path
@@ -191,7 +189,7 @@ class _Session(requests.Session):
         self.asked: set[str] = set()
 
     def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        # the links of a server that goes in circles, or never comes to an end
+        # circular or endless links of a server
         if str(url) in self.asked or len(self.asked) >= _MOST_PAGES:
             raise requests.ConnectionError(f"no end of pages after {len(self.asked)}")
         page = self.folder / f"{content_id('page', str(url))}.json"
@@ -208,7 +206,7 @@ class _Session(requests.Session):
                 document = answer.json()
             except (ValueError, RecursionError) as err:
                 raise requests.ConnectionError("the answer is no whole JSON document") from err
-            if not _is_page(document):  # never kept: the next attempt must ask anew
+            if not _is_page(document):  # not cached: the next attempt must ask again
                 raise requests.ConnectionError("no OPTIMADE answer")
             write_whole(page, answer.content)
             self.asked.add(str(url))
@@ -218,10 +216,10 @@ class _Session(requests.Session):
 
 
 def _read_at_most(answer: requests.Response, most: int) -> None:
-    """Read what a server sends, unless it is far more than a page.
+    """Read an answer, unless it is far larger than a page.
 
     Raises:
-        requests.ConnectionError: if it is.
+        requests.ConnectionError: it is too large.
     """
     content = bytearray()
     for part in answer.iter_content(2**20):
@@ -233,7 +231,7 @@ def _read_at_most(answer: requests.Response, most: int) -> None:
 
 
 def _is_page(document: Any) -> bool:
-    """Whether a document has the parts of an OPTIMADE answer that the client relies on."""
+    """Whether a document has the parts of an OPTIMADE answer that the client needs."""
     return (
         isinstance(document, dict)
         and isinstance(document.get("data"), list)
@@ -291,7 +289,7 @@ def _error(name: str, what: str, status: int) -> Exception:
         kind = "no whole JSON document"
     elif found := _LIMITS.search(what):
         kind = found[0]
-    elif "infinite loop" in what:  # pages without entries: the client's own limit
+    elif "infinite loop" in what:  # pages without entries: the client's limit
         kind = "no end of pages"
     elif "no OPTIMADE answer" in what:
         kind = "no OPTIMADE answer (data, meta and links)"
@@ -308,7 +306,7 @@ def _error(name: str, what: str, status: int) -> Exception:
 
 
 def _described(name: str, meta: dict[str, Any]) -> tuple[str, str, str]:
-    """Return name, version and licence of a provider, as far as it states them."""
+    """Return name, version and licence of a provider, if stated."""
     implementation = meta.get("implementation") or {}
     provider = meta.get("provider") or {}
     database = meta.get("database") or {}
@@ -349,7 +347,7 @@ def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKi
 
 
 def _refuse_partial(attributes: dict[str, Any]) -> None:
-    """Refuse what is no arrangement of whole atoms, whatever its features say of it."""
+    """Refuse structures without exactly one atom per site, whatever their features."""
     for feature in attributes.get("structure_features") or []:
         raise StructureError(_FEATURES.get(feature, f"the feature {feature!r} is not understood"))
     if attributes.get("assemblies"):

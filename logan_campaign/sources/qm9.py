@@ -36,8 +36,8 @@ from logan_campaign.sources.qm9_index import DamagedArchiveError, QM9Index
 
 NAME = "QM9"
 
-#: Where the authors published the archive, and the list of the 3,054 molecules whose
-#: geometry did not keep the graph that it was made from.
+#: URLs of the archive, and of the list of the 3,054 molecules whose relaxed geometry does not
+#: match the original graph.
 ARCHIVE_URL = "https://ndownloader.figshare.com/files/3195389"
 UNCHARACTERIZED_URL = "https://ndownloader.figshare.com/files/3195404"
 
@@ -59,32 +59,32 @@ def _checked_element(text: str) -> str:
 
 
 class QM9Source(Source):
-    """Molecules of QM9 that meet all conditions given."""
+    """Molecules of QM9 that meet all given conditions."""
 
     type: Literal["qm9"] = "qm9"
     formulas: list[FormulaText] | None = Field(None, description="Only these formulas")
     elements: list[Annotated[str, AfterValidator(_checked_element)]] | None = Field(
-        None, description="Only molecules of these elements and no others"
+        None, description="Allowed elements"
     )
     n_atoms: tuple[int, int] | None = Field(
-        None, description="Fewest and most atoms, hydrogens included"
+        None, description="Range of the number of atoms, with hydrogens"
     )
     path: str | None = Field(
-        None, description="The archive dsgdb9nsd.xyz.tar.bz2 on this machine; relative to the spec"
+        None, description="Local archive dsgdb9nsd.xyz.tar.bz2; relative to the spec"
     )
     url: Annotated[str, AfterValidator(without_credentials)] | None = Field(
-        None, description="Where else to download the archive from"
+        None, description="Alternative URL of the archive"
     )
     sha256: Annotated[str, AfterValidator(_checked_sha256)] | None = Field(
-        None, description="Checksum of the archive; by default that of the first download"
+        None, description="Expected checksum; by default that of the first download"
     )
     keep_uncharacterized: bool = Field(
-        False, description="Keep the molecules that failed QM9's consistency check"
+        False, description="Keep molecules that failed QM9's consistency check"
     )
     uncharacterized: Annotated[str, AfterValidator(without_credentials)] | None = Field(
         None,
-        description="File or URL of the list of these (uncharacterized.txt); by default the file "
-        "beside the archive given by 'path', or the published list",
+        description="File or URL of their list (uncharacterized.txt); by default the file beside "
+        "'path', or the published list",
     )
 
     @model_validator(mode="after")
@@ -119,7 +119,7 @@ class QM9Source(Source):
         """Select the molecules. See :meth:`Source.load`.
 
         Raises:
-            InputError: the archive is missing, damaged or not the one expected.
+            InputError: the archive is missing, damaged or not the expected one.
             SourceError: it cannot be downloaded.
         """
         base = base or Path.cwd()
@@ -131,7 +131,7 @@ class QM9Source(Source):
             if self.path is None:
                 discard(archive)
                 raise DamagedArchiveError(
-                    f"{err}; the download was discarded, the next pull fetches it anew"
+                    f"{err}; the download was discarded, the next pull fetches it again"
                 ) from err
             raise
         collector = Collector()
@@ -157,10 +157,10 @@ class QM9Source(Source):
         )
 
     def archive_path(self, base: Path) -> Path | None:
-        """Return where the archive is on this machine; None if it is to be downloaded.
+        """Return the path of the local archive; None if it is to be downloaded.
 
         Raises:
-            InputError: if there is no such file.
+            InputError: there is no such file.
         """
         if self.path is None:
             return None
@@ -170,7 +170,7 @@ class QM9Source(Source):
         return path
 
     def _archive(self, base: Path, previous: Manifest | None) -> tuple[Path, str, str]:
-        """Return the archive, its checksum, and where it is from."""
+        """Return the archive, its checksum and its origin."""
         path = self.archive_path(base)
         if path is None:
             url = self.url or ARCHIVE_URL
@@ -202,11 +202,11 @@ class QM9Source(Source):
             raise InputError(f"cannot read {path}: {err}") from err
         found = {int(number) for number in _LISTED.findall(text)}
         if not found:
-            raise InputError(f"{path} lists no molecules: it is no uncharacterized.txt")
+            raise InputError(f"{path} lists no molecules: it is not an uncharacterized.txt")
         return found
 
     def _accepts(self) -> Callable[[str], bool]:
-        """Return what tells whether a Hill formula is asked for; it tells all else too."""
+        """Return a predicate on Hill formulas, which decides all conditions."""
         formulas = {hill_formula(text) for text in self.formulas or []}
         elements = set(self.elements or [])
 
@@ -231,7 +231,7 @@ def _add(collector: Collector, name: str, text: str) -> None:
     except StructureError as err:
         collector.reject(name, str(err))
         return
-    if smiles is None:  # QM9 knows the graph of some that distances alone do not give
+    if smiles is None:  # QM9's SMILES, if the graph cannot be perceived from distances
         try:
             smiles = canonical_smiles(molecule.smiles[1])
         except InputError:

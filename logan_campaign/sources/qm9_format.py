@@ -15,8 +15,7 @@ from ase.units import Hartree
 
 from logan_campaign.core.errors import StructureError
 
-#: The properties in their order: name with its unit here, and what the raw number is
-#: multiplied with to get there.
+#: The properties in order: name with our unit, and the factor from the raw unit.
 PROPERTIES: tuple[tuple[str, float], ...] = (
     ("rotational_constant_a_ghz", 1.0),
     ("rotational_constant_b_ghz", 1.0),
@@ -44,19 +43,19 @@ class RawMolecule(NamedTuple):
     atoms: Atoms
     """Geometry at B3LYP/6-31G(2df,p) (Å)."""
     properties: dict[str, float]
-    """By the names of :data:`PROPERTIES`, in the units that these say."""
+    """Values by the names of :data:`PROPERTIES`, in the units named there."""
     charges: np.ndarray
     """Mulliken charges, shape (n_atoms,), e."""
     frequencies: np.ndarray
     """Harmonic frequencies, shape (3 n_atoms - 6,), or - 5 if linear, cm⁻¹."""
     smiles: tuple[str, str]
-    """From GDB-17, and of the relaxed geometry."""
+    """SMILES from GDB-17, and of the relaxed geometry."""
     inchi: tuple[str, str]
-    """The same as InChI."""
+    """InChI of both."""
 
 
 class Summary(NamedTuple):
-    """What an index says of a molecule."""
+    """Index entry of a molecule."""
 
     number: int
     formula: str
@@ -65,10 +64,10 @@ class Summary(NamedTuple):
 
 
 def summarise(text: str) -> Summary:
-    """Return what can be seen without reading the numbers.
+    """Return the index entry of a text, without parsing coordinates.
 
     Raises:
-        StructureError: saying what is wrong with the text.
+        StructureError: the text is malformed.
     """
     lines = text.splitlines()
     n_atoms = _count(lines)
@@ -82,7 +81,7 @@ def parse(text: str) -> RawMolecule:
     """Return a molecule from its text.
 
     Raises:
-        StructureError: saying what is wrong with the text.
+        StructureError: the text is malformed.
     """
     lines = text.splitlines()
     n_atoms = _count(lines)
@@ -116,7 +115,7 @@ def parse(text: str) -> RawMolecule:
 
 
 def to_record(molecule: RawMolecule) -> dict[str, Any]:
-    """Return all but the geometry as plain values."""
+    """Return everything except the geometry as plain values."""
     return {
         **molecule.properties,
         "mulliken_charges_e": molecule.charges.tolist(),

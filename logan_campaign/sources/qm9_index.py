@@ -1,7 +1,7 @@
 """An index of an archive in QM9's raw format: one SQLite file in the cache.
 
-The archive is a ``.tar.bz2``, which can only be read from its beginning. It is read once, as
-a stream; the index then holds the text of every molecule (compressed) by formula.
+The archive is a ``.tar.bz2``, which can only be read sequentially. It is read once as a stream; the
+index then contains the compressed text of every molecule by formula.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CREATE TABLE malformed (name TEXT, reason TEXT);
 
 
 class DamagedArchiveError(InputError):
-    """An archive that ends too early or is none."""
+    """A truncated file, or one that is not an archive."""
 
 
 class QM9Index:
@@ -44,10 +44,10 @@ class QM9Index:
 
     Args:
         archive: the ``.tar.bz2`` file.
-        sha256: its checksum, which the index is kept under.
+        sha256: its checksum, the key of the index.
 
     Raises:
-        DamagedArchiveError: if the archive cannot be read to its end.
+        DamagedArchiveError: the archive cannot be read to its end.
     """
 
     def __init__(self, archive: Path, sha256: str) -> None:
@@ -56,13 +56,13 @@ class QM9Index:
             self._build(archive)
 
     def formulas(self) -> dict[str, int]:
-        """Return how many molecules there are of each Hill formula."""
+        """Return the number of molecules per Hill formula."""
         query = "SELECT formula, count(*) FROM molecules GROUP BY formula ORDER BY formula"
         with closing(self._connect()) as database:
             return {str(name): int(n) for name, n in database.execute(query)}
 
     def malformed(self) -> list[tuple[str, str]]:
-        """Return name and reason of the members that are no molecules."""
+        """Return names of the members that are not molecules, with reasons."""
         with closing(self._connect()) as database:
             return list(database.execute("SELECT name, reason FROM malformed ORDER BY name"))
 
@@ -122,15 +122,15 @@ def _fill(database: sqlite3.Connection, archive: Path) -> int:
 def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files in an archive, as a stream.
 
-    tarfile reads the headers; its own stream takes as long again as the decompression.
+    tarfile parses the headers; its own stream would double the time of decompression.
     """
     block = tarfile.BLOCKSIZE
     try:
-        # bz2 itself says when the file ends too early
+        # bz2 raises if the file is truncated
         with bz2.BZ2File(file) as unpacked:
             stream = io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER)
             while header := stream.read(block):
-                if header.count(0) == block:  # marks the end
+                if header.count(0) == block:  # end-of-archive mark
                     break
                 member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
                 if not 0 <= member.size <= _LARGEST_MEMBER:
@@ -140,7 +140,7 @@ def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                     raise EOFError(f"{member.name} is cut off")
                 if member.isreg() and member.name.endswith(".xyz"):
                     yield member.name.rsplit("/", 1)[-1], content[: member.size]
-            while stream.read(_BUFFER):  # the checksums at the very end
+            while stream.read(_BUFFER):  # verifies the checksums at the end
                 pass
     except (EOFError, tarfile.TarError, OSError) as err:
         what = " ".join(str(err).split()) or type(err).__name__

@@ -1,10 +1,9 @@
-"""Reading one structure file: every entry that it holds, or why an entry cannot be used.
+"""Read the entries of one structure file, or the reasons why they are unusable.
 
-One rule for all formats: an entry is complete, ordered and what its file says, or it is
-refused with its reason while the others are kept. Libraries do the reading: pymatgen CIFs,
-RDKit molfiles and SD files, ASE all else. What they pass over without a word is checked
-here: occupancies and disorder, hydrogens that a file only implies, charges, announced numbers
-of atoms and columns, the formula that a CIF states.
+For all formats, an entry must be complete, ordered and consistent with its file; otherwise it is
+rejected with a reason, and the others are kept. pymatgen reads CIFs, RDKit molfiles and SD files,
+ASE all other formats. Problems that they ignore are checked here: occupancies and disorder,
+implicit hydrogens, charges, stated numbers of atoms and columns, the formula stated by a CIF.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ _MOLFILE_SUFFIXES = (".mol", ".sdf", ".sd")
 
 
 class Entry(NamedTuple):
-    """One entry of a file: the structure, or why it cannot be used."""
+    """One entry of a file: the structure, or the reason for rejection."""
 
     label: str
-    """Number of the entry in its file, from 0, with its name where the file has names."""
+    """Number of the entry in its file, from 0, with its name if there is one."""
     structure: Atoms | StructureError
     charge: float = 0.0
 
@@ -63,11 +62,11 @@ def read_entries(path: Path, format: str | None = None, pymatgen: bool = False) 
 
     Args:
         path: the file, which may be compressed (gzip, bzip2, xz).
-        format: ASE's name of the format; by default the file's name and content tell.
-        pymatgen: whether pymatgen reads what it can, its JSON among it.
+        format: ASE's name of the format; by default from the file's name and content.
+        pymatgen: whether pymatgen reads all formats that it supports, including its JSON.
 
     Raises:
-        InputError: if the file as a whole cannot be read.
+        InputError: the whole file cannot be read.
     """
     with plain_file(path) as plain:
         for entry in _entries(plain, path, format, pymatgen):
@@ -108,10 +107,10 @@ def _entries(plain: Path, path: Path, format: str | None, pymatgen: bool) -> Ite
 
 @contextmanager
 def plain_file(path: Path) -> Iterator[Path]:
-    """Give the file itself, or an unpacked copy of it in UTF-8 without byte-order mark.
+    """Yield the file itself, or an unpacked copy in UTF-8 without byte-order mark.
 
     Raises:
-        InputError: if it is empty, too large, damaged, or cannot be read.
+        InputError: the file is empty, too large, damaged, or cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -142,7 +141,7 @@ def plain_file(path: Path) -> Iterator[Path]:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """Return text of other encodings in UTF-8; anything binary as it is."""
+    """Convert text of other encodings to UTF-8; return binary data unchanged."""
     if data.startswith(b"\xef\xbb\xbf"):
         return data[3:]
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -170,7 +169,7 @@ def _lines(plain: Path, path: Path) -> list[str]:
 
 
 def _checked(entry: Entry) -> Entry:
-    """Refuse what is charged or partly occupied, or has no finite positions."""
+    """Refuse charged or partly occupied structures, and positions that are not finite."""
     atoms = entry.structure
     assert isinstance(atoms, Atoms)
     charge = entry.charge
@@ -186,7 +185,7 @@ def _checked(entry: Entry) -> Entry:
 
 
 def _occupancy_problem(atoms: Atoms) -> str | None:
-    """Return which atom is partly there, by what ASE read of occupancies."""
+    """Describe a partly occupied site, by the occupancies that ASE read."""
     occupancy = atoms.arrays.get("occupancy")
     if occupancy is not None and np.issubdtype(occupancy.dtype, np.number):
         partial = np.flatnonzero(~(np.abs(occupancy - 1) <= OCCUPANCY_TOLERANCE))
@@ -219,7 +218,7 @@ def _molfile(plain: Path, path: Path) -> Iterator[Entry]:
     for number, record in enumerate(records):
         label = str(number)
         with rdBase.BlockLogs():
-            # Not sanitised: how bonds are drawn is no reason to refuse a geometry.
+            # Not sanitised: the drawn bonds must not lead to rejection of a geometry.
             mol = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
         if mol is None or mol.GetNumAtoms() == 0:
             reason = "not a readable molfile" if mol is None else "the record lists no atoms"
@@ -242,7 +241,7 @@ def _of_mol(mol: Chem.Mol, record: str) -> Atoms | StructureError:
         return StructureError("a radical: only closed shells are supported")
     if implied:
         return StructureError(f"{implied} hydrogens are implied and have no coordinates")
-    program = record.split("\n")[1:2]  # the header's line of program, date and dimension
+    program = record.split("\n")[1:2]  # header line with program, date and dimension
     positions = mol.GetConformer().GetPositions()
     if program and program[0].rstrip().upper().endswith("2D") and len(positions) > 1:
         return StructureError("a drawing: it has no third dimension")
@@ -303,7 +302,7 @@ def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
 
 
 def _columns_problem(frame: list[str]) -> str | None:
-    """Return which atom has fewer columns than the frame announces."""
+    """Describe an atom with fewer columns than the frame states."""
     announced = re.search(r"\bProperties=\"?([^\s\"]+)", frame[1])
     n_columns = 4
     if announced:
@@ -362,7 +361,7 @@ def _by_ase_text(text: str, name: str, label: str) -> Iterator[Entry]:
 
 
 def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
-    """Yield the frames of a file by ASE; where one cannot be read, the rest is lost."""
+    """Yield the frames of a file by ASE, up to the first unreadable one."""
     from ase.io import iread
 
     reader = iread(str(plain), ":", format=name, do_not_split_by_at_sign=True)
@@ -383,12 +382,12 @@ def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
         if not isinstance(atoms, Atoms):
             raise InputError(f"{path}: frame {number} is not a structure")
         if name == "proteindatabank" and number and not len(atoms):
-            continue  # ASE takes END after the last ENDMDL for one model more
+            continue  # ASE reads END after the last ENDMDL as another model
         yield Entry(str(number), atoms)
 
 
 def _by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
-    """Yield the structures of one file by pymatgen, or why one cannot be used."""
+    """Yield the structures of one file by pymatgen, or the reasons for rejection."""
     suffix = plain.suffix.lower()
     if suffix == ".json":
         yield from _json(plain, path)
@@ -406,14 +405,14 @@ def _by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
 def _of_pymatgen(structure: Molecule | Structure, label: str) -> Entry:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a charge is said again where it is refused
+            warnings.simplefilter("ignore")  # charges are refused with their own message
             return Entry(label, to_atoms(structure), float(structure.charge or 0))
     except StructureError as err:
         return Entry(label, err)
 
 
 def _json(plain: Path, path: Path) -> Iterator[Entry]:
-    """Yield what pymatgen's JSON holds: a structure, a molecule, or a list of them."""
+    """Yield the contents of pymatgen's JSON: a structure, a molecule, or a list of them."""
     try:
         data = json.loads(plain.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as err:
@@ -429,7 +428,7 @@ def _json(plain: Path, path: Path) -> Iterator[Entry]:
             continue
         kind = Structure if "lattice" in item else Molecule
         try:
-            # Its molecules refuse a charge that does not fit their spin; refused is any charge.
+            # pymatgen refuses charges inconsistent with the spin; all charges are refused here.
             found = kind.from_dict({**item, "charge": 0, "spin_multiplicity": None})
             charge = float(item.get("charge") or 0)
         except Exception as err:  # noqa: BLE001  whatever it is, this item cannot be read
@@ -439,10 +438,10 @@ def _json(plain: Path, path: Path) -> Iterator[Entry]:
 
 
 def _check_poscar(plain: Path, path: Path) -> None:
-    """Check that a POSCAR lists as many atoms as it announces.
+    """Check that a POSCAR lists as many atoms as it states.
 
     Raises:
-        InputError: saying what is missing.
+        InputError: it does not.
     """
     lines = _lines(plain, path)
     counts_at = 5
@@ -469,16 +468,16 @@ def _check_poscar(plain: Path, path: Path) -> None:
     if listed < n_atoms:
         raise InputError(f"{path}: file ends after {listed} of {n_atoms} atoms")
     after = "".join(lines[mode + 1 + n_atoms : mode + 2 + n_atoms]).split()
-    # Velocities are set off by a line without numbers.
+    # Velocities are preceded by a line without numbers.
     if len(after) >= 3 and all(_is_number(x) for x in after[:3]):
         raise InputError(f"{path}: more positions follow than the {n_atoms} announced")
 
 
 def _check_pdb(plain: Path, path: Path) -> None:
-    """Refuse a PDB file that gives atoms at alternate places, or charged ones.
+    """Refuse a PDB file with alternate locations or charged atoms.
 
     Raises:
-        InputError: naming the atom.
+        InputError: it has one; the message names the atom.
     """
     for line in _lines(plain, path):
         if not line.startswith(("ATOM", "HETATM")):
@@ -491,7 +490,7 @@ def _check_pdb(plain: Path, path: Path) -> None:
 
 
 def _reason(err: Exception, name: str) -> str:
-    """Return why a library could not read an entry, in words of ours."""
+    """Return a plain reason for a library's error on an entry."""
     if isinstance(err, KeyError):
         return f"unknown species {_short(str(err))}"
     return f"not readable as {name}"

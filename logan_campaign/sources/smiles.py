@@ -25,7 +25,7 @@ _FORCE_FIELD_STEPS = 2000
 
 
 class SmilesSource(Source):
-    """A list of SMILES, or a ``.smi`` file with one per line (a name may follow)."""
+    """A list of SMILES, or a ``.smi`` file with one per line, optionally followed by a name."""
 
     type: Literal["smiles"] = "smiles"
     smiles: list[str] | None = Field(None, description="SMILES, one per molecule")
@@ -33,12 +33,12 @@ class SmilesSource(Source):
         None, description="File with one SMILES per line; relative to the spec"
     )
     n_conformers: int = Field(
-        1, ge=1, le=1000, description="Conformers embedded; the lowest (MMFF94) is kept"
+        1, ge=1, le=1000, description="Number of embedded conformers; the lowest (MMFF94) is kept"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the embedding")
     relax: bool = Field(True, description="Relax with GFN2-xTB after the force field")
-    fmax: float = Field(0.05, gt=0, description="Largest force at the end (eV/Å)")
-    steps: int = Field(500, ge=1, description="Most relaxation steps")
+    fmax: float = Field(0.05, gt=0, description="Largest force at convergence (eV/Å)")
+    steps: int = Field(500, ge=1, description="Maximum number of relaxation steps")
 
     @model_validator(mode="after")
     def _one_origin(self) -> SmilesSource:
@@ -82,8 +82,8 @@ def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSour
     """Embed and relax ``texts`` into ``collector``; all are parsed before any is embedded.
 
     Raises:
-        InputError: for a SMILES that cannot be read or is not one neutral closed-shell
-            molecule; it names the SMILES.
+        InputError: a SMILES is invalid or not a single neutral closed-shell molecule; the
+            message names it.
     """
     molecules: dict[str, Chem.Mol] = {}
     for text in texts:
@@ -99,7 +99,7 @@ def load_smiles(texts: Sequence[str], collector: Collector, settings: SmilesSour
             atoms = embed(mol, settings.n_conformers, settings.seed)
             if settings.relax:
                 atoms = _relaxed(atoms, settings)
-            # what its own geometry is not recognised as, no candidate could ever equal
+            # no candidate could equal a molecule that is not recognised in its own geometry
             found = perceive(atoms)
             if found.smiles != name:
                 what = f"it is {found.smiles}" if found.smiles else found.reason
@@ -115,7 +115,7 @@ def read_smi(path: Path) -> list[str]:
     """Return the SMILES of a ``.smi`` file: the first word of each line, ``#`` comments out.
 
     Raises:
-        InputError: if the file cannot be read or holds none.
+        InputError: the file cannot be read or has no SMILES.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -131,16 +131,16 @@ def read_smi(path: Path) -> list[str]:
 
 
 def embed(mol: Chem.Mol, n_conformers: int = 1, seed: int = 0) -> Atoms:
-    """Return a 3D geometry of a molecule: ETKDGv3, then MMFF94 (UFF where it has no types).
+    """Return a 3D geometry of a molecule: ETKDGv3, then MMFF94 (UFF if it lacks atom types).
 
     Riniker and Landrum, doi 10.1021/acs.jcim.5b00654; the conformer of lowest force-field
     energy is returned, atoms in RDKit's order with the hydrogens last.
 
     Raises:
-        StructureError: if no conformer can be embedded.
+        StructureError: no conformer can be embedded.
     """
     with_h = Chem.AddHs(mol)
-    parameters: Any = rdDistGeom.ETKDGv3()  # its stubs say that the seed is an object
+    parameters: Any = rdDistGeom.ETKDGv3()  # the stubs declare the seed as an object
     parameters.randomSeed = seed
     with rdBase.BlockLogs():
         found: Any = rdDistGeom.EmbedMultipleConfs(with_h, n_conformers, parameters)

@@ -1,4 +1,4 @@
-"""What sources on the network share: the cache folder, retries, errors in one line."""
+"""Common to network sources: the cache folder, retries, one-line errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.core.files import file_errors, write_atomically
 
-#: Waiting times (s) before a request that failed for a passing reason is repeated.
+#: Delays (s) before a request is repeated after a passing error.
 BACKOFF_S = (1.0, 2.0, 4.0)
 
 Result = TypeVar("Result")
@@ -23,17 +23,17 @@ class SourceError(LoganCampaignError):
 
 
 class PassingError(Exception):
-    """A failure that may be over at the next attempt: a lost connection, a busy server."""
+    """A failure that may not recur: a lost connection, a busy server."""
 
 
 def stay_with_host(answer: Any, *args: Any, **kwargs: Any) -> None:
-    """Refuse to be sent on to another host: a hook for the responses of a session of requests.
+    """Refuse redirections to another host: a response hook for sessions of requests.
 
-    What was meant for one server, a key among it, is for no other; nor is a server to say what
-    else this machine asks, in its own network.
+    A key must not be sent to another server, and a server must not make this machine send requests
+    into its own network.
 
     Raises:
-        requests.ConnectionError: naming the other host.
+        requests.ConnectionError: the redirection leads to another host.
     """
     there = answer.headers.get("location") if answer.is_redirect else None
     if there is None:
@@ -47,13 +47,13 @@ def stay_with_host(answer: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder below the cache, made if absent.
+    """Return a folder in the cache, created if missing.
 
-    The cache is ``$LOGAN_CAMPAIGN_CACHE``, by default the user's cache folder. It holds
-    nothing that cannot be fetched again.
+    The cache is ``$LOGAN_CAMPAIGN_CACHE``, by default the user's cache folder. Everything in it can
+    be fetched again.
 
     Raises:
-        InputError: if the folder cannot be made.
+        InputError: the folder cannot be created.
     """
     import pooch
 
@@ -70,25 +70,25 @@ def cache_folder(*parts: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the cache; it is there whole or not at all.
+    """Write a file of the cache, atomically.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: the file cannot be written.
     """
     with file_errors("write", path):
         write_atomically(path, content)
 
 
 def retried(name: str, attempt: Callable[[], Result], kept: str = "") -> Result:
-    """Return what ``attempt`` returns, repeating it after passing errors, ever later.
+    """Return the result of ``attempt``, repeated after passing errors with growing delays.
 
     Args:
-        name: the source, for the error.
-        attempt: raises :class:`PassingError` for what may be over the next time.
-        kept: what a later attempt of the user need not repeat, for the error.
+        name: name of the source, for the error.
+        attempt: raises :class:`PassingError` for failures that may not recur.
+        kept: description of the data that need not be fetched again, for the error.
 
     Raises:
-        SourceError: if the last attempt fails as well.
+        SourceError: the last attempt failed too.
     """
     for wait in (*BACKOFF_S, None):
         try:

@@ -95,7 +95,7 @@ def refused(folder: Path, command: Command) -> Callable[..., str]:
         ("training.source={type: smiles, smiles: []}", "training"),
         ("training.source={type: smiles, smiles: [CXC]}", "CXC"),
         ("training.source={type: smiles, smiles: [CCC]}", "no O"),
-        ("training.source={type: builtin, name: sio2-prototypes}", "holds crystals"),
+        ("training.source={type: builtin, name: sio2-prototypes}", "contains crystals"),
         ("known=[{type: files, path: boxed.xyz}]", "set 'kind: molecule'"),
         ("target.formula=Qq2", "Qq"),
         ("target.box=[1.0, 1.0, 1.0]", "box"),

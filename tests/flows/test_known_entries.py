@@ -73,7 +73,7 @@ def test_entries_survive_packing(entries: list[StructureEntry]) -> None:
 
 def test_too_many_entries_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_module, "_MAX_PACKED", 100)
-    with pytest.raises(InputError, match=r"match\.index holds 2 entries .* too many"):
+    with pytest.raises(InputError, match=r"match\.index has 2 entries .* too many"):
         pack_entries(crystals())
 
 

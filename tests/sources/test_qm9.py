@@ -219,7 +219,7 @@ def test_a_truncated_archive_is_one_clear_line_and_is_fetched_anew(
     server: FileServer, tmp_path: Path, content: bytes
 ) -> None:
     server.files["qm9.tar.bz2"] = content[: len(content) // 2]
-    with pytest.raises(InputError, match=r"truncated or damaged .*fetches it anew"):
+    with pytest.raises(InputError, match=r"truncated or damaged .*fetches it again"):
         source(server).load()
     server.files["qm9.tar.bz2"] = content
     assert len(source(server).load().entries) == 7

@@ -134,7 +134,7 @@ def test_summary_says_how_the_run_ended():
     stopped = RunSummary("f", counts, 2, [], 12.3, 2)
     assert stopped.exit_code == 130
     assert stopped.message == (
-        "stopped by SIGINT; the same command goes on from here (jobs: 3 ready, 4 completed)"
+        "stopped by SIGINT; the same command continues from here (jobs: 3 ready, 4 completed)"
     )
     done = RunSummary("f", {"completed": 4}, 2, [], 12.3, None)
     assert done.exit_code == 0

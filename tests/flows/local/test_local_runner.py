@@ -306,7 +306,7 @@ def test_function_that_no_other_process_can_import_is_refused(bench):
     def local():
         return 1
 
-    with pytest.raises(InputError, match=r"'local'.* put its function into a module"):
+    with pytest.raises(InputError, match=r"'local'.* move its function to an importable module"):
         bench.run(Flow([Job(local, name="local")]))
 
 

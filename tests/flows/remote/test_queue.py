@@ -82,7 +82,7 @@ def test_campaign_is_submitted_once_and_steered(
     done = json.loads(command("submit", spec, "-p", "p", "--place", "train=b", "--json"))
     n = db.jobs.count_documents({})
     assert done["n_jobs"] == n
-    assert "is in project 'p' already" in command("submit", spec, "-p", "p", code=2)
+    assert "is already in project 'p'" in command("submit", spec, "-p", "p", code=2)
     changed = ("--set", "seed=7")
     assert "another spec" in command("submit", spec, "-p", "p", *changed, code=2)
     assert db.jobs.count_documents({}) == n
@@ -180,7 +180,7 @@ def test_init_twice_changes_nothing_and_check_finds_what_is_wrong(
 
     good = yaml.safe_load(text)
     assert findings({}) == [
-        "runner: none is at work: 'logan-campaign remote start', or 'jf runner start'"
+        "runner: none is running: 'logan-campaign remote start', or 'jf runner start'"
     ]
     without = {**good["jobstore"], "additional_stores": {}}
     assert any("no additional store named 'data'" in f for f in findings({"jobstore": without}))
