@@ -1,1 +1,1 @@
-"""What every other room may use: errors, ids, documents, progress, processes, secrets."""
+"""Shared foundation: errors, ids, documents, progress, processes, secrets."""

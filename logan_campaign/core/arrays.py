@@ -1,7 +1,7 @@
 """Arrays inside JSON documents.
 
-Pools and maps are large; they travel between jobs as one compressed text each, which
-every store can hold (jobflow puts it in the additional store ``data``).
+Pools and maps are large; each is one compressed text, which every store supports (jobflow puts it
+in the additional store ``data``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from logan_campaign.core.errors import LoganCampaignError
 if TYPE_CHECKING:
     import numpy as np
 
-#: What is unpacked to more than so many bytes, and so many times its size, is no data.
+#: Limits against decompression bombs: unpacked bytes, and ratio to the packed size.
 _UNPACKED_BYTES = 2**28
 _UNPACKED_TIMES = 40
 
@@ -34,10 +34,10 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def unpack_arrays(text: str) -> dict[str, np.ndarray]:
-    """Return the arrays that :func:`pack_arrays` packed.
+    """Return the arrays in a text of :func:`pack_arrays`.
 
     Raises:
-        LoganCampaignError: if the text is truncated or not such an archive.
+        LoganCampaignError: the text is truncated or not such an archive.
     """
     import numpy as np
 
@@ -54,7 +54,7 @@ def unpack_arrays(text: str) -> dict[str, np.ndarray]:
 
 
 def pack_numbers(values: np.ndarray) -> str:
-    """Return numbers as base64 text: in single precision where that loses nothing."""
+    """Return numbers as base64 text, in single precision if that is exact."""
     import numpy as np
 
     exact = np.asarray(values, dtype="<f8").ravel()
@@ -65,10 +65,10 @@ def pack_numbers(values: np.ndarray) -> str:
 
 
 def unpack_numbers(text: str) -> np.ndarray:
-    """Return the numbers that :func:`pack_numbers` packed, in one dimension.
+    """Return the numbers in a text of :func:`pack_numbers`, as a one-dimensional array.
 
     Raises:
-        ValueError: if the text is truncated or none of its.
+        ValueError: the text is truncated or of another format.
     """
     import numpy as np
 
@@ -78,5 +78,5 @@ def unpack_numbers(text: str) -> np.ndarray:
             raise ValueError(f"unknown kind {kind!r}")
         raw = base64.b64decode(rest, validate=True)
         return np.frombuffer(raw, dtype="<f4" if kind == "f" else "<f8").astype(np.float64)
-    except ValueError as err:  # binascii.Error is one too
+    except ValueError as err:  # includes binascii.Error
         raise ValueError(f"packed numbers are damaged: {err}") from err

@@ -1,7 +1,7 @@
-"""What is installed and usable here, what is missing and how to get it.
+"""Check the installation: what is usable, and how to install what is missing.
 
-Every check is made for real: libraries are loaded, one energy is computed, a server is
-asked for its version. Nothing is printed and nothing is changed.
+Checks are real: libraries are loaded, an energy is computed, a server is queried. Nothing is
+printed and nothing is changed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DISTRIBUTION = "logan-campaign"
 #: Elements of the built-in training sets and of the shipped examples.
 ELEMENTS = ("H", "C", "N", "O", "Si")
 
-#: Releases that are inside or near the declared range and give wrong results.
+#: Releases in or near the declared range that give wrong results.
 KNOWN_BAD = {("jax", "0.10.2"): "reported to miscompile on CPU (jax issue 39352)"}
 
-#: Packages that do more than pip can install, and what to do instead.
+#: Packages that pip alone cannot install, with instructions.
 _REMEDIES = {
     "gpaw": "apt-get install g++ libxc-dev libopenblas-dev && CC=g++ pip install gpaw; "
     "or conda install -c conda-forge gpaw",
@@ -41,14 +41,14 @@ _REMEDIES = {
 
 _BUILD_GPAW = "CC=g++ pip install --force-reinstall --no-deps --no-cache-dir --no-binary gpaw gpaw"
 
-#: Extras whose packages are looked for; those of ``dev`` concern developers only.
+#: Extras whose packages are checked; ``dev`` is for developers only.
 _USER_EXTRAS = ("mongo", "remote", "web")
 
-_MIN_MEMORY_GIB = 2.0  # one GPAW plane-wave relaxation of the examples, with room
+_MIN_MEMORY_GIB = 2.0  # one GPAW plane-wave relaxation of the examples, with a margin
 _MIN_DISK_GIB = 1.0  # several campaigns the size of the examples
 _SERVER_TIMEOUT_MS = 3000
 
-#: GFN2-xTB energy of H2 at 0.74 Å (eV), as tblite 0.4 to 0.8 give it.
+#: GFN2-xTB energy of H2 at 0.74 Å (eV), by tblite 0.4 to 0.8.
 _H2_ENERGY = -26.7211
 
 
@@ -56,11 +56,11 @@ class Check(NamedTuple):
     """The result of one check.
 
     Attributes:
-        name: What was checked.
-        ok: Whether it is as it should be.
-        required: Whether campaigns cannot run without it.
-        detail: What was found.
-        remedy: What to do about it; empty if ``ok``.
+        name: Name of the check.
+        ok: Whether it passed.
+        required: Whether campaigns need it.
+        detail: Result.
+        remedy: How to fix it; '' if ``ok``.
     """
 
     name: str
@@ -76,13 +76,13 @@ def diagnose(
     folder: Path | None = None,
     elements: Sequence[str] = ELEMENTS,
 ) -> list[Check]:
-    """Return all checks, in the order in which they are best read.
+    """Return all checks, in the order of display.
 
     Args:
-        store: Where campaigns are kept: a ``mongodb://`` URI, whose server should be
-            reachable, a folder or an SQLite file; not checked if None.
-        folder: Where campaigns will be written; the working directory if None.
-        elements: Chemical symbols that PAW data sets are needed for.
+        store: Store of campaigns: a ``mongodb://`` URI, a folder or an SQLite file; not checked
+            if None.
+        folder: Folder for campaigns; the working directory if None.
+        elements: Chemical symbols for which PAW data sets are needed.
     """
     checks = [check_python()]
     checks += check_packages()
@@ -113,13 +113,13 @@ def _failed(name: str, detail: str, remedy: str, *, required: bool = True) -> Ch
 
 
 def _one_line(text: object) -> str:
-    """Return the first line of a message, which is where libraries say what is wrong."""
+    """Return the first line of a message, where libraries state the error."""
     lines = str(text).strip().splitlines()
     return lines[0] if lines else "no reason given"
 
 
 def check_python() -> Check:
-    """Check that this Python is one that the dependencies are known to work with."""
+    """Check that the dependencies support this version of Python."""
     found = f"{platform.python_version()} ({sys.executable})"
     if (3, 11) <= sys.version_info[:2] <= (3, 12):
         return _passed("Python", found)
@@ -129,7 +129,7 @@ def check_python() -> Check:
 def check_packages(distribution: str = DISTRIBUTION) -> list[Check]:
     """Check every package that a distribution requires, with its version.
 
-    Packages of the extras that users choose are checked as optional ones.
+    Packages of optional extras are checked as optional.
     """
     needed: dict[str, Requirement] = {}
     optional: dict[str, tuple[Requirement, str]] = {}
@@ -161,7 +161,7 @@ def _specified(requirement: Requirement) -> str:
 
 
 def check_package(requirement: Requirement, remedy: str, *, required: bool = True) -> Check:
-    """Check that one package is installed, in an admitted version that is not known bad."""
+    """Check that a package is installed in an allowed version that is not known to be bad."""
     name = f"package {requirement.name}"
     try:
         found = version(requirement.name)
@@ -176,7 +176,7 @@ def check_package(requirement: Requirement, remedy: str, *, required: bool = Tru
 
 
 def check_jax() -> Check:
-    """Check that JAX starts, and name the devices that it computes on."""
+    """Check that JAX starts, and report its devices."""
     try:
         import jax
 
@@ -192,12 +192,12 @@ def check_jax() -> Check:
 
 
 def check_cores() -> Check:
-    """Tell how many cores this process may use: affinity and container quota count."""
+    """Report the usable cores, by affinity and container quota."""
     return _passed("cores", f"{joblib.cpu_count()} usable", required=False)
 
 
 def check_memory() -> Check:
-    """Check that there is memory for one relaxation."""
+    """Check that there is enough memory for one relaxation."""
     memory = psutil.virtual_memory()
     available = memory.available / 2**30
     detail = f"{available:.1f} GiB of {memory.total / 2**30:.1f} GiB available"
@@ -208,7 +208,7 @@ def check_memory() -> Check:
 
 
 def check_disk(folder: Path) -> Check:
-    """Check that ``folder`` can be written to and has room for a campaign."""
+    """Check that ``folder`` is writable and has space for a campaign."""
     try:
         free = shutil.disk_usage(folder).free / 2**30
     except OSError as err:
@@ -271,7 +271,7 @@ def check_gpaw() -> Check:
 
 
 def check_fftw() -> Check:
-    """Check that GPAW was built with FFTW, which plane waves are faster with."""
+    """Check that GPAW was built with FFTW, which makes plane waves faster."""
     try:
         from gpaw.fftw import have_fftw
     except ImportError as err:
@@ -291,7 +291,7 @@ def check_fftw() -> Check:
 def check_paw_data(elements: Iterable[str] = ELEMENTS) -> Check:
     """Check that GPAW finds an LDA data set and a double-zeta basis for each element."""
     name = "PAW data sets"
-    remedy = "pip install gpaw-data; or set GPAW_SETUP_PATH to the folder that holds them"
+    remedy = "pip install gpaw-data; or set GPAW_SETUP_PATH to their folder"
     try:
         from gpaw import setup_paths
         from gpaw.setup_data import search_for_file
@@ -302,7 +302,7 @@ def check_paw_data(elements: Iterable[str] = ELEMENTS) -> Check:
         for file in (f"{symbol}.LDA", f"{symbol}.dzp.basis"):
             try:
                 search_for_file(file)
-            except (FileNotFoundError, RuntimeError):  # the second by GPAW before 26
+            except (FileNotFoundError, RuntimeError):  # RuntimeError: GPAW before 26
                 lacking.append(file)
     folders = ", ".join(map(str, setup_paths)) or "no folder"
     if lacking:
@@ -311,9 +311,9 @@ def check_paw_data(elements: Iterable[str] = ELEMENTS) -> Check:
 
 
 def check_embedded_store(path: Path) -> Check:
-    """Check that the SQLite file, or all those in a folder, can be read and written.
+    """Check that an SQLite file, or all such files in a folder, can be read and written.
 
-    Nothing is created; a file is opened as SQLite does for reading.
+    Nothing is created; files are opened for reading.
     """
     name = "store"
     try:
@@ -322,7 +322,7 @@ def check_embedded_store(path: Path) -> Check:
     except OSError as err:
         return _failed(name, f"{path}: {err.strerror}", "name a folder or file that can be read")
     if not files:
-        return _failed(name, f"{path} holds no SQLite file", "name the folder of a campaign")
+        return _failed(name, f"{path} contains no SQLite file", "name the folder of a campaign")
     for file in files:
         if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
             return _failed(name, f"{file} cannot be written to", f"chown or chmod {file.parent}")
@@ -331,7 +331,7 @@ def check_embedded_store(path: Path) -> Check:
             with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as err:
-            remedy = "end the program that holds it; if damaged, restore it from a copy"
+            remedy = "end the program that has locked it; if damaged, restore it from a copy"
             return _failed(name, f"{file}: {err}", remedy)
     return _passed(name, f"{', '.join(file.name for file in files)} in {files[0].parent}")
 
@@ -342,8 +342,8 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def _reason(error: Exception, uri: str) -> str:
-    """Return what a driver says is wrong, without what is secret in the URI."""
-    # The driver goes on to tell its settings and its view of the servers.
+    """Return a driver's error without secrets of the URI."""
+    # Without the driver's settings and its description of the servers.
     message = _one_line(error).partition(" (configured timeouts:")[0].partition(", Timeout:")[0]
     userinfo = uri.partition("://")[2].rpartition("@")[0]
     password = userinfo.partition(":")[2]
@@ -351,12 +351,12 @@ def _reason(error: Exception, uri: str) -> str:
 
 
 def check_mongodb(uri: str) -> Check:
-    """Check that a MongoDB server answers, and with which version.
+    """Check that a MongoDB server answers, and report its version.
 
-    Neither user name nor password are part of the result.
+    The result contains neither user name nor password.
     """
     name = "MongoDB server"
-    # without a scheme it is no URI, and may hold a password all the same
+    # without a scheme it is not a URI, but may still contain a password
     where = redact(uri if "://" in uri else f"mongodb://{uri}")
     try:
         from pymongo import MongoClient
@@ -370,9 +370,9 @@ def check_mongodb(uri: str) -> Check:
         )
         with client:
             found = client.admin.command("buildInfo")["version"]
-            # buildInfo needs no rights; this one fails if the user is not let in.
+            # buildInfo needs no rights; this command fails without authentication.
             client.admin.command("connectionStatus")
-    except (PyMongoError, ValueError) as err:  # ValueError: a port that is no number
+    except (PyMongoError, ValueError) as err:  # ValueError: invalid port
         return _failed(
             name,
             f"{where}: {_reason(err, uri)}",
@@ -382,32 +382,32 @@ def check_mongodb(uri: str) -> Check:
 
 
 def check_materials_project_key() -> Check:
-    """Tell whether a key of the Materials Project is set; never the key."""
+    """Report whether a Materials Project key is set, without the key."""
     name = "Materials Project key"
     remedy = "only for that source: get one at materialsproject.org/api, export MP_API_KEY=..."
     key = os.environ.get("MP_API_KEY")
     if not key:
         try:
             from pymatgen.core import SETTINGS
-        except ImportError:  # reported among the packages
+        except ImportError:  # reported with the packages
             SETTINGS = {}
         key = SETTINGS.get("PMG_MAPI_KEY")
     if not key:
         return _failed(name, "not set", remedy, required=False)
-    if len(key) != 32:  # what mp-api refuses without asking the server
+    if len(key) != 32:  # refused by mp-api without asking the server
         return _failed(name, "set, but not 32 characters long", remedy, required=False)
     return _passed(name, "set", required=False)
 
 
 def compilation_cache_folder() -> Path:
-    """Return the folder in which trainings keep what JAX compiled."""
-    # As logan_campaign.generators.cache.enable_compilation_cache has it, which makes the folder.
+    """Return the folder of JAX's compilation cache."""
+    # The same as in logan_campaign.generators.cache.enable_compilation_cache.
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "logan-campaign" / "jax"
 
 
 def _writable_by_others(path: Path) -> Iterator[Path]:
-    """Yield ``path`` and the files in it that another user owns or may write to."""
+    """Yield ``path`` and files in it that another user owns or can write to."""
     for entry in (path, *path.iterdir()):
         status = entry.lstat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -415,13 +415,13 @@ def _writable_by_others(path: Path) -> Iterator[Path]:
 
 
 def check_compilation_cache(folder: Path | None = None) -> Check:
-    """Check that compiled programs are kept where no other user can put any.
+    """Check that no other user can write to the compilation cache.
 
-    JAX runs what it finds there. A folder that does not exist yet is made by the first
-    training, for its user alone.
+    JAX runs programs from the cache. The first training creates a missing folder, private to its
+    user.
 
     Args:
-        folder: The folder; the one that trainings use, if None.
+        folder: The folder; that of trainings if None.
     """
     name = "compilation cache"
     path = folder or compilation_cache_folder()

@@ -1,18 +1,18 @@
 """Errors that a user can act on.
 
-Anything derived from :class:`LoganCampaignError` is shown by the command line as
-one line, without a traceback, and ends it with exit code 2.
+The command line shows errors derived from :class:`LoganCampaignError` as one line, without a
+traceback, and exits with code 2.
 """
 
 from __future__ import annotations
 
 
 class LoganCampaignError(Exception):
-    """Base of all errors raised on purpose; its message is one clear line."""
+    """Base of all errors raised on purpose, with a one-line message."""
 
 
 class InputError(LoganCampaignError):
-    """Something the user gave (a spec, a file, an option) cannot be used."""
+    """User input (a spec, a file, an option) is unusable."""
 
 
 class StructureError(InputError):
@@ -20,8 +20,8 @@ class StructureError(InputError):
 
 
 class StoreError(LoganCampaignError):
-    """A store is not reachable, locked, from a newer version, or damaged."""
+    """A store is unreachable, locked, from a newer version, or damaged."""
 
 
 class ModelFileError(LoganCampaignError):
-    """A model file is truncated, foreign or of an unknown version."""
+    """A model file is truncated, of another kind, or of an unknown version."""

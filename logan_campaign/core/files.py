@@ -1,4 +1,4 @@
-"""Files that a crash cannot tear, and errors of the disk in one line."""
+"""Atomic writes, and errors of the file system in one line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from logan_campaign.core.errors import InputError
 def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it is renamed to ``path`` when the block ends.
 
-    An error or a crash leaves the old file or the new one, never a part. Where ``durable``
-    is false, that does not hold for a crash of the whole machine, and small files are written
-    faster.
+    After an error or a crash, the file is either the old or the new one, never partial. Without
+    ``durable`` this does not cover a crash of the machine, but small files are written faster.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.unlink(missing_ok=True)  # of a process that was killed and had the same number
+    beside.unlink(missing_ok=True)  # left by a process that was killed and had the same pid
     try:
         yield beside
         if durable:
@@ -31,14 +30,14 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes | str, durable: bool = True) -> None:
-    """Write a file by way of :func:`whole_file`; text as UTF-8."""
+    """Write a file by :func:`whole_file`; text as UTF-8."""
     with whole_file(path, durable) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def file_errors(verb: str, path: Path) -> Iterator[None]:
-    """Turn errors of the file system into an InputError: ``'cannot <verb> <path>: <why>'``."""
+    """Convert errors of the file system to InputError: ``'cannot <verb> <path>: <why>'``."""
     try:
         yield
     except OSError as err:

@@ -1,7 +1,7 @@
-"""Identity that follows from content.
+"""Ids derived from content.
 
-Work done once is found again because its id depends on what went into it, never on
-when, where or by which process it was done.
+Results are found again because their ids depend only on their inputs, not on time, machine or
+process.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from uuid import NAMESPACE_URL, uuid5
 
 _HEX_DIGITS = 16
 
-#: What a campaign may be called. The name becomes that of a folder, so it is nothing else.
+#: Pattern of campaign names, which are also folder names.
 CAMPAIGN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 def canonical_json(obj: Any) -> str:
-    """Return the one JSON text of a JSON-able object: sorted keys, no white space.
+    """Return the canonical JSON text of an object: sorted keys, no white space.
 
     Raises:
-        ValueError: for NaN or infinite numbers, which have no JSON form.
-        TypeError: for objects that are not JSON-able.
+        ValueError: NaN or infinite numbers, which have no JSON form.
+        TypeError: objects without JSON form.
     """
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -1,7 +1,7 @@
 """Packages that import a name when it is first used.
 
-What such a package offers stands in the stub beside its ``__init__.py`` alone: editors and type
-checkers read it, and so does this module.
+The names are listed only in the stub beside ``__init__.py``, which editors, type checkers and this
+module read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def lazy_exports(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
 
     Args:
         package: its ``__name__``.
-        file: its ``__file__``; beside it stands ``__init__.pyi`` with lines of the form
+        file: its ``__file__``; beside it is ``__init__.pyi`` with lines of the form
             ``from package.module import Name as Name``.
     """
 
@@ -42,7 +42,7 @@ def lazy_exports(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = offered()[name]
         value = getattr(import_module(module), original)
-        setattr(sys.modules[package], name, value)  # looked up once
+        setattr(sys.modules[package], name, value)  # cached
         return value
 
     def names() -> list[str]:

@@ -1,7 +1,7 @@
-"""Processor cores: which are free, and keeping a process and its numerical libraries on them.
+"""Assignment of processor cores to processes and their numerical libraries.
 
-One model trains fastest on one core, and one process per core scales; threads within one model
-do not. Import this module and call it before anything imports JAX.
+A model trains fastest on one core: one process per core scales, threads within a model do not.
+Call this module before anything imports JAX.
 """
 
 from __future__ import annotations
@@ -15,38 +15,37 @@ from pathlib import Path
 
 from logan_campaign.core.errors import InputError
 
-#: One thread per process: members and relaxations run side by side, and threads inside
-#: one of them would only fight over its core. Besides, sums come out the same everywhere: whoever
-#: wants the bits of a campaign must set these, too.
+#: One thread per process, since members and relaxations run in parallel. Sums are then also the
+#: same on every machine: reproducing a campaign to the last bit needs these settings.
 SINGLE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
-    # size of XLA's pool of threads, else the number of cores: sums would depend on it
+    # size of XLA's thread pool; sums depend on it, and the default is the number of cores
     "NPROC": "1",
 }
 _XLA_SINGLE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def single_threaded(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment with the settings for one thread put over it."""
+    """Return an environment with the settings for one thread."""
     flags = f"{environment.get('XLA_FLAGS', '')} {_XLA_SINGLE_THREAD}".strip()
     return {**environment, **SINGLE_THREAD, "XLA_FLAGS": flags}
 
 
 def pin_to_cores(cores: Iterable[int]) -> None:
-    """Let this process use these cores only, with one thread per core.
+    """Restrict this process to the given cores, with one thread per core.
 
-    JAX counts the cores that its process may use when it starts its threads; OpenMP and BLAS
-    read environment variables. Both happen at import, so this has to come first.
+    JAX counts the usable cores when it starts its threads; OpenMP and BLAS read environment
+    variables. Both happen at import, so this must be called first.
 
     Args:
-        cores: numbers of the cores, among those that the process may use already.
+        cores: numbers of the cores, a subset of the usable ones.
 
     Raises:
-        InputError: if there are none, or one that the process may not use.
-        RuntimeError: if JAX is imported already.
+        InputError: no core is given, or one is not usable.
+        RuntimeError: JAX is already imported.
     """
     wanted, allowed = set(cores), os.sched_getaffinity(0)
     if not wanted or not wanted <= allowed:
@@ -56,20 +55,19 @@ def pin_to_cores(cores: Iterable[int]) -> None:
     os.sched_setaffinity(0, wanted)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(len(wanted))
-    # Reading its own compilation cache, XLA logs tuning hints as missing processor features.
+    # When it reads its compilation cache, XLA logs tuning hints as missing processor features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def usable_cores() -> list[int]:
-    """Return the cores that this process may use."""
+    """Return the usable cores of this process."""
     return sorted(os.sched_getaffinity(0))
 
 
 class CoreClaims:
-    """Cores that this process keeps workers on, and that others therefore leave alone.
+    """Cores claimed for this process's workers, which other processes avoid.
 
-    A claim is a lock on a file, so it ends with the process. Where all cores are claimed,
-    they are shared.
+    A claim is a file lock, so it ends with the process. If all cores are claimed, they are shared.
     """
 
     def __init__(self) -> None:
@@ -83,7 +81,7 @@ class CoreClaims:
         return (free + [core for core in cores if core not in free])[: max(n, 1)]
 
     def release(self) -> None:
-        """Give all claims back."""
+        """Release all claims."""
         while self._held:
             os.close(self._held.pop())
 

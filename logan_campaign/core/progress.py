@@ -1,7 +1,7 @@
-"""Progress of long work, reported by the science and shown by whoever listens.
+"""Progress of long computations.
 
-The science calls :func:`report`; without a listener that costs nothing. A runner
-installs a listener around a job with :func:`listening`.
+Computations call :func:`report`, which has no cost without a listener. A runner installs a listener
+around a job with :func:`listening`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _listener: ContextVar[Callable[[Progress], None] | None] = ContextVar("listener"
 
 
 def report(task: str, completed: int, total: int, note: str = "") -> None:
-    """Tell the current listener, if any, how far ``task`` has come."""
+    """Report the progress of ``task`` to the current listener, if any."""
     callback = _listener.get()
     if callback is not None:
         callback(Progress(task, completed, total, note))

@@ -1,4 +1,4 @@
-"""Texts of other programs, before they are shown: errors of drivers can hold a URI's password."""
+"""Removal of secrets from texts of other programs, such as URIs in errors of drivers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRET_NAME = re.compile(r"passw|passphrase|secret|api_?key|token(?!iz)|credent
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether an environment variable of this name holds a secret.
+    """Whether an environment variable of this name contains a secret.
 
     >>> is_secret_name("MP_API_KEY"), is_secret_name("LOGAN_CAMPAIGN_MONGO_PASSWORD")
     (True, True)
@@ -31,19 +31,19 @@ def is_secret_name(name: str) -> bool:
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an environment that hold no secret."""
+    """Return the variables of an environment without secrets."""
     return {name: value for name, value in environment.items() if not is_secret_name(name)}
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Return a text without user names and passwords, as far as they can be told.
+    """Return a text without recognisable user names and passwords.
 
-    Of a text that is one URI, nothing before its last '@' is left; a database's options are
-    left out wherever they stand.
+    Of a text that is a single URI, everything before its last '@' is removed; options of databases
+    are always removed.
 
     Args:
-        text: what a person will see.
-        *secrets: what is known to be secret, and masked wherever it stands.
+        text: text to display.
+        *secrets: known secrets, masked everywhere.
 
     >>> redact("cannot reach mongodb://me:secret@host/db (password='abc')")
     'cannot reach mongodb://***@host/db (password=***)'

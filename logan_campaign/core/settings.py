@@ -1,4 +1,4 @@
-"""What all parts of a spec have in common: known keys, and values of the kind asked for."""
+"""Base of all parts of a spec: no unknown keys, and strict types."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 class SpecModel(BaseModel):
-    """A part of a spec: every key is known, and a number is a number.
+    """A part of a spec without unknown keys, with strict numbers and booleans.
 
-    Pydantic takes ``true`` for 1 and ``"3"`` for 3. In a file that people write, both are
-    mistakes, so they are refused wherever a part of a spec has a number or a yes or no.
+    Pydantic converts ``true`` to 1 and ``"3"`` to 3. In a file written by hand both are mistakes,
+    so they are refused for numbers and booleans.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -39,7 +39,7 @@ def _kinds(model: type[BaseModel], name: str) -> frozenset[Any]:
 
 
 def _single_types(annotation: Any) -> set[Any]:
-    """Return the types of the single values that an annotation admits."""
+    """Return the types of single values that an annotation allows."""
     if get_origin(annotation) is Literal:
         return {type(value) for value in get_args(annotation)}
     inner = [item for item in get_args(annotation) if item is Any or isinstance(item, type)]
@@ -48,7 +48,7 @@ def _single_types(annotation: Any) -> set[Any]:
 
 
 def _problem(value: Any, kinds: frozenset[Any]) -> str | None:
-    """Return why a value is not of the kind asked for, or None."""
+    """Return why a value has the wrong type, or None."""
     if isinstance(value, list | tuple):
         return next((found for item in value if (found := _problem(item, kinds))), None)
     plain = kinds - {type(None)}

@@ -1,4 +1,4 @@
-"""Versions of the software that a result depends on."""
+"""Versions of the software that results depend on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-#: Distributions whose version can change a result.
+#: Distributions whose version can change results.
 DISTRIBUTIONS = (
     "logan-campaign",
     "jax",
@@ -33,25 +33,25 @@ def _versions() -> tuple[tuple[str, str], ...]:
     for name in DISTRIBUTIONS:
         try:
             found.append((name, version(name)))
-        except PackageNotFoundError:  # an optional part that is not installed
+        except PackageNotFoundError:  # an optional package that is not installed
             continue
     return tuple(found)
 
 
 def _platform() -> str:
-    """Return operating system, architecture and processor: compiled programs differ by them."""
+    """Return operating system, architecture and processor, on which compiled programs depend."""
     kind = f"{platform.system()} {platform.machine()}"
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return f"{kind} ({line.partition(':')[2].strip()})"
     except OSError:
-        pass  # not Linux: what the standard library knows must do
+        pass  # not Linux: only the standard library's information
     processor = platform.processor()
     return f"{kind} ({processor})" if processor else kind
 
 
 def software_versions() -> dict[str, str]:
-    """Return the version of Python and of every installed package that matters, and where
-    it runs (``platform``)."""
+    """Return the versions of Python and of relevant installed packages, and the
+    ``platform``."""
     return dict(_versions())

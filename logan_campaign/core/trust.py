@@ -1,11 +1,10 @@
-"""What stored documents may call.
+"""Code that stored documents may call.
 
-A job that lies in a store is data that names code: jobflow imports whatever module it names.
-Stores are copied, imported from archives and written by others, so before a job is decoded,
-every class and callable that it names is looked at here. Those of this package are admitted,
-and the plain data types that its documents hold; other modules only where the user has named
-them on the command line (``--trust MODULE``). Specs that people run by name are their own
-act: what these name is trusted in that run.
+A stored job names code, and jobflow imports whatever module it names. Stores are copied, imported
+from archives and written by others, so every class and callable named by a job is checked before
+the job is decoded. Allowed are those of this package and plain data types of its documents; other
+modules must be named on the command line (``--trust MODULE``). Modules named by a spec that the
+user runs are trusted in that run.
 """
 
 from __future__ import annotations
@@ -60,12 +59,12 @@ _DATA = {
 
 
 class UntrustedError(InputError):
-    """A stored document names code that nobody has said to trust."""
+    """A stored document names code that is not trusted."""
 
 
 @contextmanager
 def restricted(modules: Iterable[str]) -> Iterator[None]:
-    """Let this process, and those that it starts, call these modules and no others."""
+    """Restrict this process and its children to the given modules."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = ",".join(sorted(set(modules)))
     try:
@@ -90,23 +89,23 @@ def code_named_in(spec: Any) -> list[str]:
 
 
 def trusted_modules() -> frozenset[str] | None:
-    """Return the modules that this process trusts; None where nothing is refused."""
+    """Return the modules that this process trusts; None if nothing is refused."""
     text = os.environ.get(VARIABLE)
     return None if text is None else frozenset(filter(None, text.split(",")))
 
 
 def check_document(document: Any, trusted: Iterable[str]) -> None:
-    """Check all that a serialised job or its inputs name before they are decoded.
+    """Check all code named by a serialised job or its inputs before they are decoded.
 
     Args:
         document: plain JSON.
         trusted: modules besides this package.
 
     Raises:
-        UntrustedError: naming the first class or callable that is not admitted.
+        UntrustedError: a class or callable is not allowed; the message names the first.
     """
     names = frozenset(trusted)
-    # by a list: what strangers write may be nested deeper than Python's stack
+    # iteratively, since foreign documents may be nested deeper than Python's stack
     waiting = [document]
     while waiting:
         here = waiting.pop()
@@ -119,13 +118,13 @@ def check_document(document: Any, trusted: Iterable[str]) -> None:
 
 
 def check_job(job: Mapping[str, Any], trusted: Iterable[str]) -> None:
-    """Check a serialised job as :func:`check_document` does, and that its function is a job's.
+    """Check a serialised job by :func:`check_document`, and its function.
 
-    Of this package, only what jobflow's ``@job`` decorates may be a job's function; a method
-    must belong to the object that it is bound to.
+    Of this package, only functions decorated by jobflow's ``@job`` are allowed; a method must
+    belong to the object that it is bound to.
 
     Raises:
-        UntrustedError: naming what is not admitted.
+        UntrustedError: something is not allowed; the message names it.
     """
     names = frozenset(trusted)
     function = job.get("function")
@@ -140,20 +139,20 @@ def check_callable(target: str) -> None:
     """Check ``module:function`` of a level or a score before it is imported.
 
     Raises:
-        UntrustedError: if this process runs stored jobs and the module was not named.
+        UntrustedError: this process runs stored jobs and the module is not trusted.
     """
     trusted = trusted_modules()
     module = target.partition(":")[0]
-    # an entry point belongs to a package that somebody has installed
+    # entry points belong to installed packages
     if trusted is not None and ":" in target and not _is_named(module, trusted):
         raise UntrustedError(_refusal(target, module))
 
 
 def check_values(values: Any) -> None:
-    """Check the objects named among a level's arguments before they are made.
+    """Check the objects named in a level's arguments before they are created.
 
     Raises:
-        UntrustedError: if this process runs stored jobs and a module was not named.
+        UntrustedError: this process runs stored jobs and a module is not trusted.
     """
     trusted = trusted_modules()
     if trusted is not None:
@@ -170,7 +169,7 @@ def _check_function(function: Mapping[str, Any], trusted: frozenset[str]) -> Non
         known = name == "store_inputs" and module == "jobflow.core.job"
         known = known or _is_named(module, trusted)
     else:
-        # a method may be inherited from another package: it is looked up in the object's class
+        # a method may be inherited from another package, so it is looked up in the object's class
         of, kind = (owner.get("@module"), owner.get("@class")) if _is_object(owner) else ("", "")
         found = getattr(_defined(of, kind), name.rpartition(".")[2], None)
         known = _is_named(of, trusted) and _is_named(module, trusted)
@@ -189,7 +188,7 @@ def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
     module = here["@module"]
     name = here.get("@class", here.get("@callable"))
     shown = f"{module}.{name}"
-    # a document names a class or a callable; what names both would be read in another way
+    # a document names a class or a callable; one with both would be decoded differently
     both = "@class" in here and "@callable" in here
     if both or not isinstance(module, str) or not isinstance(name, str | None):
         raise UntrustedError(f"a stored job names {shown!r}, which is no callable")
@@ -204,7 +203,7 @@ def _check_name(here: Mapping[str, Any], trusted: frozenset[str]) -> None:
 
 
 def _reaches_inside(attributes: Any) -> bool:
-    """Tell whether a reference follows names such as ``__globals__``."""
+    """Return whether a reference follows names such as ``__globals__``."""
     return any(
         isinstance(part, str) and part.startswith("__")
         for step in attributes or ()
@@ -213,7 +212,7 @@ def _reaches_inside(attributes: Any) -> bool:
 
 
 def _defined(module: str, name: str) -> Any:
-    """Return what a module of this package defines; None for what is only reached through it."""
+    """Return an object defined by a module of this package; None for imported objects."""
     if not f"{module}.".startswith(f"{_PACKAGE}.") or _is_named(module, _NOT_FOR_JOBS):
         return None
     try:
@@ -234,6 +233,6 @@ def _is_named(module: str, named: Iterable[str]) -> bool:
 
 def _refusal(name: str, module: str) -> str:
     return (
-        f"a stored job calls {name}, which is not part of logan-campaign: if you know it, "
+        f"a stored job calls {name}, which is not part of logan-campaign: to allow it, "
         f"give --trust {module} (for a queue, to 'remote init')"
     )

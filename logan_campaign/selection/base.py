@@ -106,7 +106,7 @@ class Pool:
         return Atoms(self.numbers, np.asarray(self.positions[row], dtype=float))
 
     def take(self, rows: np.ndarray) -> Pool:
-        """Return some of the structures as a pool."""
+        """Return a subset of the structures as a pool."""
         return replace(
             self,
             positions=self.positions[rows],

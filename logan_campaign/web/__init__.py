@@ -1,1 +1,1 @@
-"""What is served over HTTP: read only."""
+"""Read-only HTTP servers."""

@@ -19,8 +19,8 @@ from logan_campaign.web.guard import LOOPBACK, Guard
 from logan_campaign.web.pages import router
 from logan_campaign.web.rendering import page
 
-#: How far the run of a campaign is: ``state``, ``stages`` (jobs per state and stage),
-#: ``running`` and ``failures``; None where no run is on record.
+#: Progress of a campaign's run: ``state``, ``stages`` (jobs per state and stage), ``running`` and
+#: ``failures``; None if no run is recorded.
 Progress = Callable[[CampaignRecord], dict[str, Any] | None]
 
 
@@ -36,16 +36,16 @@ def create_app(
 
     Args:
         results: the store to show; it stays open.
-        progress: tells how far a campaign's run is; without it pages show none.
-        hosts: names that requests may address, without port; None for any.
-        token: what requests must bring; None for nothing.
+        progress: returns the progress of a campaign's run; None: pages show none.
+        hosts: allowed host names, without port; None for any.
+        token: required token; None for none.
         origins: websites whose scripts may read.
     """
     app = FastAPI(
         title="logan-campaign",
         version=__version__,
         description="Results of discovery campaigns, read only.",
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other servers
         redoc_url=None,
     )
     app.state.results = results
@@ -62,7 +62,7 @@ def _mount_optimade(app: FastAPI, results: Results) -> bool:
     except ModuleNotFoundError as err:
         if not (err.name or "").startswith("optimade"):
             raise
-        return False  # its server part is not installed
+        return False  # its server is not installed
     app.mount("/optimade", optimade_app(results))
     return True
 
@@ -92,12 +92,12 @@ def _answer_errors(app: FastAPI) -> None:
         return answer(request, 503, "The store cannot be read", str(error))
 
 
-#: An answer about a run is given again for this many times what it took to find.
+#: Progress of a run is cached for this multiple of the time that it took to read.
 _REST = 10.0
 
 
 def _remembered(progress: Progress) -> Progress:
-    """Return the same, asked anew only after a while: long ledgers take long to read."""
+    """Return a cached version of ``progress``, since long ledgers are slow to read."""
     known: dict[str, tuple[float, dict[str, Any] | None]] = {}
 
     def ask(record: CampaignRecord) -> dict[str, Any] | None:

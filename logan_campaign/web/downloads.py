@@ -1,4 +1,4 @@
-"""One structure as a file that other programs read."""
+"""Downloads of single structures as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Download(NamedTuple):
 
 
 def formats(record: CandidateRecord) -> list[str]:
-    """Return the formats that can hold a candidate and are sent as a file."""
+    """Return the download formats for a candidate."""
     return [fmt for fmt in export.formats_for(record.kind) if EXPORTS.get(fmt).media_type]
 
 
@@ -32,7 +32,7 @@ def download(record: CandidateRecord, fmt: str, raw: bool) -> Download:
         raw: as generated, not as relaxed.
 
     Raises:
-        InputError: if the format cannot hold it.
+        InputError: the format does not suit it.
     """
     if fmt not in formats(record):
         raise InputError(f"a {record.kind} cannot be written as {fmt}")

@@ -1,15 +1,14 @@
-"""Who may ask for what: reading only, from hosts that are known, with a token where needed.
+"""Access control: read-only requests to known hosts, with a token if required.
 
-One ASGI layer in front of every page and of what is mounted below:
+An ASGI middleware for all pages and mounted apps:
 
-* Methods other than GET and HEAD are refused: nothing here writes.
-* The Host header must name this server, or a foreign page could reach it by letting its
-  own name point here (DNS rebinding).
-* What scripts of other websites ask for is refused, by the Origin and Sec-Fetch-Site that
-  browsers send, unless their origin was allowed; a link from there may be followed.
-* With a token, a request must bring it as ``?token=…``, which becomes a cookie and
-  disappears from the address at once, or as that cookie, or as a bearer token.
-* Answers say what a browser may do with them.
+* Methods other than GET and HEAD are refused.
+* The Host header must name this server, which prevents DNS rebinding.
+* Requests by scripts of other websites are refused, by the headers Origin and Sec-Fetch-Site,
+  unless their origin is allowed; links from other websites work.
+* A required token must be given as ``?token=…``, which becomes a cookie and is removed from the
+  address at once, or as that cookie, or as a bearer token.
+* Responses have security headers for browsers.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Names under which a server on loopback is reached.
+#: Host names of a server on loopback.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 COOKIE = "logan_campaign_token"
 #: Longest path and query together (bytes).
 MAX_ADDRESS = 60_000
 
-#: Pages load scripts and styles from here only. plotly sets styles in its own elements.
+#: Pages load scripts and styles only from this server. plotly sets inline styles.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -45,12 +44,12 @@ _HEADERS = {
 
 
 class Guard:
-    """The layer.
+    """The middleware.
 
     Args:
-        app: what it stands in front of.
-        hosts: names that the Host header may give, without port; None for any.
-        token: what requests must bring; None for nothing.
+        app: the wrapped app.
+        hosts: allowed names in the Host header, without port; None for any.
+        token: required token; None for none.
         origins: websites whose scripts may read, such as ``https://example.org``.
     """
 
@@ -136,9 +135,9 @@ class Guard:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if given and _equal(given[0], token):
-            # out of the address line, the history and whatever is copied from there
+            # removes the token from the address line and the history
             rest = urlencode([(name, value) for name, value in query if name != "token"])
-            # one slash: with two, what follows would be taken for a host
+            # a single slash: two would make the next part a host
             path = "/" + scope["path"].lstrip("/")
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
             answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
@@ -172,11 +171,11 @@ def host_name(header: str) -> str:
         name, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    # What does not read the same when it is put together again held something else besides.
+    # The parsed parts must reproduce the header, or it contained something else.
     again = (f"[{name}]" if ":" in name else name) + ("" if port is None else f":{port}")
     return name if again == text else ""
 
 
 def _equal(given: str, token: str) -> bool:
-    # takes as long for a nearly right one as for a wrong one
+    # in constant time
     return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

@@ -1,4 +1,4 @@
-"""A lineage graph laid out in columns: sets, models, pools, candidates, what came of them."""
+"""Layout of a lineage graph in columns: sets, models, pools, candidates, materials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = {
     "campaign": 4,
 }
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 206, 46, 34, 12, 8
-#: Boxes that one column shows at most.
+#: Maximum number of boxes per column.
 _PER_COLUMN = 14
 _PAGES = {
     "candidate": "candidates",
@@ -45,7 +45,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A graph ready to be drawn; ``edges`` are paths as SVG has them."""
+    """A laid-out graph; ``edges`` are SVG paths."""
 
     width: int
     height: int
@@ -59,7 +59,7 @@ class Drawing:
 def draw_lineage(graph: Lineage) -> Drawing:
     """Lay out the graph of a lineage.
 
-    What a column has no room for is left out; the root always stays.
+    Nodes beyond the maximum of a column are omitted, except the root.
     """
     root = graph.root
     columns: defaultdict[int, list[str]] = defaultdict(list)
@@ -114,7 +114,7 @@ def _box(node: Node, x: int, y: int, is_root: bool) -> Box:
 
 
 def _short(kind: str, name: str, info: dict[str, object], label: str) -> str:
-    """Return the few words that fit into a box."""
+    """Return a short text for a box."""
     bare = name.split("-", 1)[-1]
     if kind == "relaxation":
         text = f"{info.get('level')}: {info.get('state')}"
@@ -134,7 +134,7 @@ def _short(kind: str, name: str, info: dict[str, object], label: str) -> str:
 def _path(first: tuple[int, int], then: tuple[int, int]) -> str:
     x1, y1 = first[0] + _WIDTH, first[1] + _HEIGHT // 2
     x2, y2 = then[0], then[1] + _HEIGHT // 2
-    if then[0] == first[0]:  # in the same column: from below to above
+    if then[0] == first[0]:  # in the same column: vertical
         x, down = first[0] + _WIDTH // 2, then[1] > first[1]
         return f"M {x} {first[1] + _HEIGHT * down} L {x} {then[1] + _HEIGHT * (not down)}"
     if then[0] < first[0]:  # back to the left: a known structure and its set

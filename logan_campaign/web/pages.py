@@ -58,7 +58,7 @@ Opened = Annotated[Results, Depends(_results)]
 
 
 class NoParams(BaseModel):
-    """Pages that take no query."""
+    """Pages without query parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -80,7 +80,7 @@ def campaigns(request: Request, results: Opened, _: Nothing) -> str:
 
 @router.get("/campaigns/{identity}", response_class=HTMLResponse)
 def campaign(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
-    """Show a campaign and how far it is."""
+    """Show a campaign and its progress."""
     record = _campaign(results, identity)
     return page(
         request,
@@ -105,7 +105,7 @@ def _live(request: Request, results: Results, record: CampaignRecord) -> dict[st
 
 @router.get("/campaigns/{identity}/progress", response_class=HTMLResponse)
 def progress(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
-    """Show how far a campaign is: the part of its page that changes while it runs."""
+    """Show the progress of a campaign: the part of its page that changes during a run."""
     record = _campaign(results, identity)
     return page(request, "progress.html", record=record, **_live(request, results, record))
 
@@ -135,7 +135,7 @@ def _candidates(
     filters = params.filters()
     if record is not None:
         filters["campaign"] = record.id
-    # Energies of different campaigns' levels do not compare, so 'best' is for one of them.
+    # Energies of different campaigns are not comparable, so 'best' is for a single campaign.
     sort = params.sort or ("energy" if record is None else "best")
     if record is None and sort == "best":
         raise HTTPException(422, "the order 'best' is for the candidates of one campaign")
@@ -176,7 +176,7 @@ def candidate(request: Request, results: Opened, identity: Identity, _: Nothing)
         title = f"{relaxation.level} ({relaxation.calculator})"
         try:
             energies[title] = results.trajectory(relaxation).energies_ev
-        except LoganCampaignError as err:  # the rest of the page is worth having
+        except LoganCampaignError as err:  # the page is useful without it
             unread.append(str(err))
     views = {
         name: view3d(structure)
@@ -216,7 +216,7 @@ def candidate_file(
 
 @router.get("/lineage/{identity}", response_class=HTMLResponse)
 def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
-    """Show where a candidate or material came from, and what came of it."""
+    """Show the lineage of a candidate or material."""
     record = results.find(identity)
     if not isinstance(record, CandidateRecord | MaterialRecord | TrainingSetRecord | ModelRecord):
         raise InputError(f"{record.id} is a campaign: look at one of its candidates or materials")
@@ -238,7 +238,7 @@ def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -
 
 
 def _n_below(results: Results, record: Any) -> int:
-    """Return how many candidates a lineage would hold."""
+    """Return the number of candidates in a lineage."""
     if isinstance(record, CandidateRecord):
         return results.candidates(match=record.id).count()
     if isinstance(record, MaterialRecord):
@@ -250,7 +250,7 @@ def _n_below(results: Results, record: Any) -> int:
 
 @router.get("/models/{identity}", response_class=HTMLResponse)
 def model(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
-    """Show a model: its training and what came of it."""
+    """Show a model: its training and its candidates."""
     record = results.find(identity)
     if not isinstance(record, ModelRecord):
         raise InputError(f"{record.id} is no model")
@@ -300,7 +300,7 @@ def _materials(request: Request, query: Any, params: Params, record: CampaignRec
 
 @router.get("/materials/{identity}", response_class=HTMLResponse)
 def material(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
-    """Show a distinct structure and the candidates that became it."""
+    """Show a distinct structure and its candidates."""
     record = results.find(identity)
     if not isinstance(record, MaterialRecord):
         raise InputError(f"{record.id} is no material")
@@ -328,7 +328,7 @@ def training_set(request: Request, results: Opened, identity: Identity, _: Nothi
 
 @router.get("/campaigns/{identity}/report", response_class=HTMLResponse)
 def report(request: Request, results: Opened, identity: Identity, _: Nothing) -> HTMLResponse:
-    """Show the report of a campaign, the same file as ``logan-campaign report`` writes."""
+    """Show the report of a campaign, as written by ``logan-campaign report``."""
     record = _campaign(results, identity)
     if record.n_candidates > REPORT_LIMIT:
         raise HTTPException(

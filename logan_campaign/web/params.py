@@ -1,4 +1,4 @@
-"""What addresses may ask for; anything else is answered with an error page."""
+"""Query parameters of pages; others lead to an error page."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
 #: Rows of a page.
 PAGE_SIZE = 50
-#: Pages that can be turned to; a database walks through all that come before.
+#: Largest page number, since a database reads through all previous rows.
 LAST_PAGE = 100
 
 
 def _no_text_is_none(value: Any) -> Any:
-    # A form sends what was left empty as an empty text.
+    # A form sends empty fields as empty text.
     return None if isinstance(value, str) and not value.strip() else value
 
 
 _Empty = BeforeValidator(_no_text_is_none)
 Identity = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
-#: What values of each type may be.
+#: Limits of the values of each type.
 _TYPES: dict[type, Any] = {
     str: Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")],
     int: Annotated[int, Field(ge=0, le=1_000_000)],
@@ -36,7 +36,7 @@ _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
 
 
 class Params(BaseModel):
-    """Filters of a list, and which of its pages is asked for."""
+    """Filters of a list, and the page number."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,12 +45,12 @@ class Params(BaseModel):
     page: Annotated[int, Field(ge=1, le=LAST_PAGE)] = 1
 
     def query(self, **changes: Any) -> str:
-        """Return the query part of the address that asks for this, with changes."""
+        """Return the query string of these parameters, with changes."""
         values = {**self.model_dump(exclude_defaults=True), **changes}
         return urlencode({k: v for k, v in values.items() if v is not None}, doseq=True)
 
     def filters(self) -> dict[str, Any]:
-        """Return the filters as queries take them."""
+        """Return the filters as arguments of queries."""
         return {
             name: getattr(self, param)
             for about in filters_of(self.record).values()
@@ -58,10 +58,10 @@ class Params(BaseModel):
         }
 
     def form(self, **choices: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the fields of the form: those that have a label, and those that are given.
+        """Return the fields of the form: those with a label or a given value.
 
         Args:
-            **choices: values that a parameter can have on this page; none leaves it out.
+            **choices: possible values of a parameter on this page; empty to omit it.
         """
         found = []
         for about in filters_of(self.record).values():
@@ -85,7 +85,7 @@ class Params(BaseModel):
 
 
 def params_of(about: Filter) -> list[tuple[str, str]]:
-    """Return the parameters of a filter, and what each is called in a query."""
+    """Return the parameters of a filter, with their names in queries."""
     name = about.column.option or about.name
     if about.column.window:
         return [(f"max_{name}", f"{about.name}_lte"), (f"min_{name}", f"{about.name}_gte")]

@@ -1,4 +1,4 @@
-"""HTTP connections that do not wait for ever."""
+"""HTTP connections with a time limit for requests."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ REQUEST_WITHIN_S = 10.0
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's protocol; closes connections on which no whole request arrives in time.
+    """uvicorn's protocol, which also closes connections without a complete request in time.
 
-    uvicorn itself ends only connections that rest after an answer.
+    uvicorn itself closes only idle connections after a response.
     """
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take in a part of a request."""
+        """Handle a part of a request."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
@@ -33,13 +33,13 @@ class TimedProtocol(H11Protocol):
             self._wait()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Start the timer for the next request."""
         super().on_response_complete()
         if not self.transport.is_closing() and self._deadline is None:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the timer."""
         self._stop_waiting()
         super().connection_lost(exc)
 

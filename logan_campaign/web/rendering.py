@@ -14,7 +14,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from logan_campaign import __version__
 from logan_campaign.results.report.page import FILTERS, asset, plotly_source
 
-#: Scripts and styles by name, and what they are.
+#: Scripts and styles by name, with media types.
 MEDIA_TYPES = {
     "style.css": "text/css",
     "charts.js": "text/javascript",
@@ -29,7 +29,7 @@ def static_file(name: str) -> bytes:
     """Return a script or style that pages load.
 
     Raises:
-        KeyError: if there is none of that name.
+        KeyError: there is none of that name.
     """
     if name not in MEDIA_TYPES:
         raise KeyError(name)
@@ -43,7 +43,7 @@ def static_file(name: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def static_version() -> str:
-    """Return a short text that changes when any of the files does."""
+    """Return a short hash of all files."""
     seen = sha256(f"{__version__} {plotly.__version__}".encode())
     for name in MEDIA_TYPES:
         if name != "plotly.js":

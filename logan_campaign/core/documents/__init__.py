@@ -1,10 +1,10 @@
 """Documents that jobs return: the contract between the science, the jobs and the stores.
 
-Every document carries ``doc_type`` (what it is) and ``schema_version``; builders read
-nothing else from the JobStore. Large parts stand under the keys in :data:`DATA_KEYS`,
-which jobs send to the additional store ``data``. A field that a record of the campaign
-database has too is declared once, in a ``…Fields`` class that both build on. Lengths are in
-Å, energies in eV, times in seconds unless a description says otherwise.
+Every document has a ``doc_type`` and a ``schema_version``; builders read only such documents from
+the JobStore. Large parts have the keys in :data:`DATA_KEYS`, which jobs send to the additional
+store ``data``. Fields shared with a record of the campaign database are declared once, in a
+``…Fields`` class from which both derive. Lengths are in Å, energies in eV, times in seconds unless
+a description states otherwise.
 """
 
 from logan_campaign.core.documents.base import AS_PYMATGEN as AS_PYMATGEN

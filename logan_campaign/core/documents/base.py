@@ -1,4 +1,4 @@
-"""What all documents and records are made of: closed parts, structures, blobs, columns."""
+"""Building blocks of documents and records: models, structures, blobs, columns."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-#: Keys whose values go to the additional store ``data`` instead of the document.
+#: Keys whose values are stored in the additional store ``data`` instead of the document.
 DATA_KEYS = ["structures", "records", "weights", "pool", "map", "trajectory"]
 
 TargetKind = Literal["molecule", "crystal"]
 
-#: What makes two molecules the same: canonical SMILES without or with stereo, or InChI.
+#: Identity of molecules: canonical SMILES without or with stereochemistry, or InChI.
 MoleculeIdentity = Literal["smiles", "smiles-stereo", "inchi"]
 
-#: Give this as ``context`` to leave structures as they are on disk while validating.
+#: ``context`` to keep structures in stored form when validating.
 AS_STORED = {"structures": "stored"}
-#: Give this as ``context`` to write structures in pymatgen's own form while dumping.
+#: ``context`` to write structures in pymatgen's form when dumping.
 AS_PYMATGEN = {"structures": "pymatgen"}
 
 T = TypeVar("T")
 
 
 class Part(BaseModel):
-    """A document or a part of one: every field is known, and each has a description."""
+    """A document or a part of one, without unknown fields; each field has a description."""
 
-    # Built on first use: most programs need few of them.
+    # Built on first use: most programs need only a few.
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
     def _without_type_marks(cls, data: Any) -> Any:
-        """Leave out what monty adds to stored documents ('@class' and the like)."""
+        """Drop keys that monty adds to stored documents ('@class' and the like)."""
         if isinstance(data, Mapping) and any(key.startswith("@") for key in data):
             return {key: value for key, value in data.items() if not key.startswith("@")}
         return data
 
 
 class Document(Part):
-    """Base of what jobs return: versioned, and with the software that wrote it."""
+    """Base of job outputs, with layout version and software versions."""
 
     schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout")
     software: dict[str, str] = Field(
@@ -71,7 +71,7 @@ class Document(Part):
 
 
 def compact(structure: Molecule | Structure) -> dict[str, str]:
-    """Return a structure as a few short texts: a tenth of pymatgen's own form, and exact.
+    """Return a structure as a few short texts, exact and a tenth of pymatgen's form in size.
 
     Returns:
         ``symbols`` (element symbols in order, runs counted), ``positions`` ((n_atoms, 3) Å,
@@ -91,17 +91,17 @@ def compact(structure: Molecule | Structure) -> dict[str, str]:
 
 
 def symbols_of(packed: Mapping[str, Any]) -> list[str]:
-    """Return the element symbol of each atom of a structure that :func:`compact` made short."""
+    """Return the element symbol of each atom of a result of :func:`compact`."""
     from ase.symbols import string2symbols
 
     return string2symbols(packed["symbols"])
 
 
 def expand(packed: Any) -> Any:
-    """Return the structure that :func:`compact` made short, or that pymatgen's dictionary holds.
+    """Return the structure in a result of :func:`compact` or in pymatgen's dictionary.
 
     Raises:
-        ValueError: for anything else that is no structure.
+        ValueError: anything else.
     """
     from pymatgen.core import Lattice, Molecule, Structure
 
@@ -148,7 +148,7 @@ else:
 
 
 class BlobRef(Part):
-    """Where a large part of a job document is kept (jobflow's additional store)."""
+    """Reference to a large part of a job document in jobflow's additional store."""
 
     blob_uuid: str = Field(description="Id of the blob")
     store: str = Field(description="Name of the additional store")
@@ -162,12 +162,12 @@ def _value_or_reference(value: Any, handler: Any) -> Any:
     return handler(value)
 
 
-#: A large part of a document; in the JobStore, a reference stands in its place.
+#: A large part of a document; replaced by a reference in the JobStore.
 Blob = Annotated[T, WrapValidator(_value_or_reference)]
 
 
 def blob_ref(value: Any) -> BlobRef | None:
-    """Return the reference that jobflow left where a blob was; None for anything else."""
+    """Return jobflow's reference to a blob; None for other values."""
     return value if isinstance(value, BlobRef) else None
 
 
@@ -179,13 +179,13 @@ class Source(Part):
 
     job_uuid: str = Field(description="The job")
     job_index: int = Field(description="Its index, raised when a job replaces itself")
-    completed_at: str | None = Field(description="When it finished (ISO 8601)")
+    completed_at: str | None = Field(description="Time at which it finished (ISO 8601)")
     hosts: list[str] = Field(description="Flows that the job belongs to")
     software: dict[str, str] = Field(description="Versions of the software that ran")
 
 
 class Record(Part):
-    """Base of what the campaign database holds."""
+    """Base of the records of the campaign database."""
 
     id: str = Field(description="Identity, unique in the collection")
     schema_version: int = Field(SCHEMA_VERSION, description="Version of the record's layout")
@@ -193,24 +193,24 @@ class Record(Part):
 
 @dataclass(frozen=True)
 class Column:
-    """What can be done with a field of a record, besides reading it.
+    """Annotation of a field of a record.
 
-    Filters, orders, indexes, options of commands, parameters of pages and fields of the
-    OPTIMADE interface follow from it; see :mod:`logan_campaign.stores.filters`.
+    It determines filters, orders, indexes, options of commands, parameters of pages and fields of
+    the OPTIMADE interface; see :mod:`logan_campaign.stores.filters`.
 
     Attributes:
         filter: Name of the filter on it; none if empty. A number with ``window`` has three:
             ``…_gte``, ``…_lt``, ``…_lte``.
-        option: What commands and pages call the filter, if not the same; of a window, what
-            follows ``max_`` and ``min_``.
-        help: What the filter leaves, for help texts.
-        label: What the filter is called in the form of a page; not there if empty.
-        window: Whether it is chosen by a range instead of a value.
-        order: Name of the order by it, lowest first; none if empty.
-        refers: Collection whose ids it holds; a beginning of one is enough.
-        few: Whether each of its values is that of few records.
+        option: Name of the filter in commands and pages, if different; for a window, the part
+            after ``max_`` and ``min_``.
+        help: Selected records, for help texts.
+        label: Label of the filter in the form of a page; not shown if empty.
+        window: Whether the filter is a range instead of a value.
+        order: Name of the ascending order by this field; none if empty.
+        refers: Collection whose ids it contains; unique prefixes are accepted.
+        few: Whether each value has only few records.
         optimade: Whether OPTIMADE shows it, as ``_logan_<field>``.
-        about: Whether files that hold one structure say it.
+        about: Whether it is written to files of single structures.
         unit: Unit of its numbers.
     """
 
@@ -228,7 +228,7 @@ class Column:
 
 
 def columns(record: type[Record]) -> dict[str, Column]:
-    """Return what can be done with each field of a record that says so."""
+    """Return the annotations of a record's fields."""
     found = {}
     for name, field in record.model_fields.items():
         for note in field.metadata:
@@ -238,5 +238,5 @@ def columns(record: type[Record]) -> dict[str, Column]:
 
 
 def shared(source: BaseModel, target: type[BaseModel]) -> dict[str, Any]:
-    """Return the values of the fields that a document has in common with another model."""
+    """Return the values of a document's fields shared with another model."""
     return {name: getattr(source, name) for name in target.model_fields if hasattr(source, name)}

@@ -11,7 +11,7 @@ from logan_campaign.core.documents.sets import StructureEntry
 
 
 class CampaignFields(Part):
-    """What documents and records say of a campaign."""
+    """Shared fields of documents and records of a campaign."""
 
     id: str = Field(description="Content id of the spec ('camp-…')")
     name: str = Field(description="Name in the spec")
@@ -19,7 +19,7 @@ class CampaignFields(Part):
     kind: TargetKind = Field(description="Molecules or crystals")
     spec: dict[str, Any] = Field(description="The whole spec, resolved")
     spec_id: str = Field(description="Content id of the resolved spec")
-    seed: int = Field(description="Seed that all others follow from")
+    seed: int = Field(description="Seed of all other seeds")
     levels: list[str] = Field(description="Names of the relaxation levels, in order")
 
 
@@ -30,7 +30,7 @@ class CampaignDoc(CampaignFields, Document):
 
 
 class FoundStructure(Part):
-    """A distinct relaxed structure that a round found, and no round before it."""
+    """A distinct relaxed structure first found by this round."""
 
     candidate_id: str = Field(description="Candidate that found it")
     state: Literal["new", "rediscovered"] = Field(description="Whether it was known before")
@@ -41,38 +41,36 @@ class FoundStructure(Part):
 
 
 class RoundSummary(Part):
-    """What one round of a campaign came to, and whether another one follows."""
+    """Result of one round, and whether another one follows."""
 
-    index: int = Field(description="Which round, from 0")
-    target: int = Field(description="What it looked for: 0 is 'target', then 'rounds.targets'")
-    formula: str = Field(description="Hill formula of what it looked for")
-    training_set_id: str | None = Field(description="Set that its models were trained on")
+    index: int = Field(description="Index of the round, from 0")
+    target: int = Field(description="Index of its target: 0 is 'target', then 'rounds.targets'")
+    formula: str = Field(description="Hill formula of its target")
+    training_set_id: str | None = Field(description="Training set of its models")
     model_ids: list[str] = Field(description="Its models")
     n_generated: int = Field(description="Structures generated")
     n_picked: int = Field(description="Candidates picked")
     states: dict[str, int] = Field(description="Candidates per state")
     relaxations: dict[str, int] = Field(description="Relaxations per level")
     n_last_level: int = Field(description="Relaxations at the last level")
-    cpu_s: float = Field(
-        description="Time of its trainings, generations and relaxations on one core each (s)"
-    )
-    started_at: str = Field(description="When it began (ISO 8601, UTC)")
-    finished_at: str = Field(description="When it was over (ISO 8601, UTC)")
-    found: list[FoundStructure] = Field(description="What it found, in the order of the picks")
+    cpu_s: float = Field(description="Processor time of trainings, generations and relaxations (s)")
+    started_at: str = Field(description="Start time (ISO 8601, UTC)")
+    finished_at: str = Field(description="End time (ISO 8601, UTC)")
+    found: list[FoundStructure] = Field(description="Structures found, in the order of the picks")
     sightings: dict[str, int] = Field(
-        description="How often it saw each structure found so far, by the candidate that found "
-        "it: generated structures where picks stand for a molecular graph, else candidates"
+        description="Sightings of each structure found so far, by the candidate that found it: "
+        "generated structures if picks represent a molecular graph, else candidates"
     )
     n_unseen: float | None = Field(
-        description="Estimate of how many structures no round has seen (Chao1); None before any"
+        description="Estimated number of unseen structures (Chao1); None before any"
     )
     coverage: float | None = Field(
-        description="Estimated share of sightings that fall on what was seen before (Good-Turing)"
+        description="Estimated share of sightings of structures seen before (Good-Turing)"
     )
-    problem: str = Field("", description="What kept the round from its end, if anything did")
-    stop: dict[str, Any] = Field(description="The stop rules that it was judged by")
+    problem: str = Field("", description="Problem that ended the round early, if any")
+    stop: dict[str, Any] = Field(description="Stop rules applied")
     decision: Literal["continue", "stop"] = Field(description="Whether another round follows")
-    reason: str = Field(description="Why it stops; empty if it goes on")
+    reason: str = Field(description="Why it stops; empty if it continues")
 
 
 class RoundDoc(RoundSummary, Document):
@@ -86,13 +84,13 @@ class RoundDoc(RoundSummary, Document):
 
 
 class ControlDoc(Document):
-    """What may be changed while a campaign goes on.
+    """Settings that can be changed during a campaign.
 
-    A job of the flow writes the first version; a later one has a higher index of that job.
-    Who judges a round is given the last one.
+    A job of the flow writes the first version; later ones have higher indices of that job. The
+    last version is used to judge a round.
     """
 
     doc_type: Literal["control"] = "control"
     campaign_id: str = Field(description="Campaign")
-    spec_stop: dict[str, Any] = Field(description="The stop rules as the spec has them")
-    stop: dict[str, Any] = Field(description="The stop rules in force")
+    spec_stop: dict[str, Any] = Field(description="Stop rules of the spec")
+    stop: dict[str, Any] = Field(description="Stop rules that apply")

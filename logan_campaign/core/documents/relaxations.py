@@ -1,4 +1,4 @@
-"""Documents of relaxations, and of the energies that candidates are compared with."""
+"""Documents of relaxations and of reference energies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from logan_campaign.core.documents.base import Blob, Document, Geometry, Part
 
-#: How a relaxation ended.
+#: Final state of a relaxation.
 RelaxationState = Literal[
     "converged",
     "not_converged",
@@ -23,29 +23,29 @@ RelaxationState = Literal[
 
 
 class RelaxationFields(Part):
-    """What documents and records say of one relaxation."""
+    """Shared fields of documents and records of a relaxation."""
 
     id: str = Field(description="Content id of candidate, level and settings ('relax-…')")
     level: str = Field(description="Name of the level in the spec")
-    level_index: int = Field(description="Its place, from 0")
+    level_index: int = Field(description="Index of the level, from 0")
     state: RelaxationState = Field(description="How it ended")
     reason: str = Field(description="What happened and what to do; empty if it converged")
     calculator: str = Field(description="Calculator's name, e.g. 'gpaw'")
-    settings: dict[str, Any] = Field(description="Everything that was set, resolved")
+    settings: dict[str, Any] = Field(description="All settings of the level")
     energy_ev: float | None = Field(description="Final total energy (eV)")
     energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
     comparable: bool = Field(
         True,
-        description="Whether the energy is of the level's own settings; false where only a remedy "
-        "that changes energies (smearing) gave one, which then counts in no comparison",
+        description="Whether the energy is of the level's settings; false if it needed a remedy "
+        "that changes energies (smearing), so that it is not comparable",
     )
     max_force_ev_per_angstrom: float | None = Field(description="Largest final force (eV/Å)")
     n_steps: int = Field(description="Ionic steps done, in all jobs that worked on it")
     elapsed_s: float = Field(description="Wall time (s), of all jobs that worked on it")
     cpu_s: float = Field(0.0, description="Processor time of the last of these jobs (s)")
-    attempt: int = Field(1, description="Which of the level's jobs on this candidate it is, from 1")
+    attempt: int = Field(1, description="Index among the level's jobs on this candidate, from 1")
     continues: str | None = Field(
-        None, description="Relaxation whose budget ended and that this one went on from"
+        None, description="Relaxation whose budget ended and that this one continues"
     )
     stress_ev_per_angstrom3: list[float] | None = Field(
         None, description="Final stress (eV/Å³; xx yy zz yz xz xy); crystals, where computed"
@@ -62,9 +62,9 @@ class RelaxationDoc(RelaxationFields, Document):
     candidate_id: str = Field(description="Candidate")
     campaign_id: str = Field(description="Campaign")
     energies_ev: list[float] = Field(description="Energy after each step (eV)")
-    structure: Geometry = Field(description="Final structure; the start where nothing was done")
+    structure: Geometry = Field(description="Final structure; the start if nothing was computed")
     smiles: str | None = Field(
-        None, description="Canonical SMILES of the final molecule without stereo, if it has one"
+        None, description="Canonical SMILES of the final molecule without stereochemistry, if any"
     )
     spacegroup: str | None = Field(None, description="Space-group symbol of the final crystal")
     trajectory: Blob[str | None] = Field(
@@ -75,20 +75,20 @@ class RelaxationDoc(RelaxationFields, Document):
 
 
 class RelaxationsDoc(Document):
-    """Relaxations of several candidates at one level, done by one job."""
+    """Relaxations of several candidates at one level by one job."""
 
     doc_type: Literal["relaxations"] = "relaxations"
     relaxations: list[RelaxationDoc] = Field(description="One per candidate, in order")
 
 
 class ReferenceEnergy(Part):
-    """Energy of something known, computed with the same settings as the candidates'."""
+    """Energy of a known phase at the settings of the candidates."""
 
     structure_id: str = Field(description="Known entry")
     label: str = Field(description="Its label")
-    set_id: str = Field(description="Set that holds it; empty for elements")
+    set_id: str = Field(description="Set that contains it; empty for elements")
     role: Literal["known", "competing", "element"] = Field(
-        "known", description="Known entry of the target's composition, or for the hull alone"
+        "known", description="Known entry of the target's composition, or only for the convex hull"
     )
     formula: str = Field("", description="Hill formula of the cell")
     level: str = Field(description="Level that computed it")

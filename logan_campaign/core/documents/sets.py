@@ -1,4 +1,4 @@
-"""Documents of sets of structures, where they came from, and leaks between them."""
+"""Documents of sets of structures, their origin, and leakage between them."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ class StructureEntry(Part):
     """One validated structure of a training set or a set of known entries."""
 
     id: str = Field(description="Content hash of species, positions and cell ('struct-...')")
-    label: str = Field(description="Where it came from: 'file.extxyz#3', a SMILES, an entry id")
+    label: str = Field(description="Origin: 'file.extxyz#3', a SMILES, an entry id")
     formula: str = Field(description="Hill formula of the atoms as given, e.g. 'C4H10O', 'O4Si2'")
     structure: Geometry = Field(description="Positions (Å) and, for crystals, the cell (Å)")
-    smiles: str | None = Field(None, description="Canonical SMILES without stereo; molecules only")
+    smiles: str | None = Field(
+        None, description="Canonical SMILES without stereochemistry; molecules only"
+    )
     spacegroup: str | None = Field(None, description="Space-group symbol; crystals only")
     energy_ev: float | None = Field(None, description="Total energy given by the source (eV)")
     properties: dict[str, Any] = Field(
-        default_factory=dict, description="What else the source says of it; names carry the units"
+        default_factory=dict, description="Further properties from the source; names include units"
     )
 
 
 class Origin(Part):
-    """Where a set came from, as the source itself puts it."""
+    """Origin of a set, as stated by the source."""
 
     name: str = Field(description="Name of the source")
     version: str = Field("", description="Its version: a release, or a checksum; empty if none")
     licence: str = Field("", description="Licence of the data; empty if the source names none")
     citation: str = Field("", description="What to cite: a DOI or URL")
-    address: str = Field("", description="Where it was read, without credentials")
-    checksum: str = Field("", description="SHA-256 of the archive or files read, where there are")
+    address: str = Field("", description="Address, without credentials")
+    checksum: str = Field("", description="SHA-256 of the archive or files read, if any")
 
 
 class PulledRecord(Part):
-    """One structure that a source offered, whatever became of it."""
+    """One structure of a source: kept, duplicate or rejected."""
 
     label: str = Field(description="Where it came from, as in StructureEntry")
-    state: Literal["kept", "duplicate", "rejected"] = Field(description="What became of it")
-    structure_id: str | None = Field(description="Content hash; None where it was unreadable")
-    hash: str = Field(description="Hash of the structure and all that the source says of it")
+    state: Literal["kept", "duplicate", "rejected"] = Field(description="Result of validation")
+    structure_id: str | None = Field(description="Content hash; None if unreadable")
+    hash: str = Field(description="Hash of the structure and its properties")
 
 
 class Manifest(Part):
-    """What one pull of a source gave: input of the next pull of the same source."""
+    """Result of one pull of a source: input of its next pull."""
 
     query_id: str = Field(description="Content id of the source section: the query ('query-…')")
     set_id: str = Field(description="Content id of the structures ('set-…')")
@@ -55,72 +57,72 @@ class Manifest(Part):
 
 
 class Change(Part):
-    """A record that both pulls have, but not with the same content."""
+    """A record that differs between two pulls."""
 
     label: str = Field(description="Label of the record")
     what: Literal["structure", "properties", "usable", "unusable"] = Field(
-        description="What changed: the atoms or cell, only what the source says of them, or "
-        "whether the record can be used"
+        description="Kind of change: atoms or cell, only properties, or whether the record is "
+        "usable"
     )
 
 
 class Changes(Part):
-    """What a pull found at the source that the pull before it had not."""
+    """Changes of a source since the previous pull."""
 
     added: list[str] = Field(default_factory=list, description="Labels of new records")
     changed: list[Change] = Field(default_factory=list, description="Records that differ")
-    removed: list[str] = Field(default_factory=list, description="Labels of records gone")
+    removed: list[str] = Field(default_factory=list, description="Labels of removed records")
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
 
 
 class Rejection(Part):
-    """A structure that a source offered and validation refused."""
+    """A structure rejected by validation."""
 
     label: str = Field(description="Where it came from, as in StructureEntry")
-    reason: str = Field(description="Why it cannot be used")
+    reason: str = Field(description="Reason for rejection")
 
 
 class SetFields(Part):
-    """What documents and records say of a set of structures."""
+    """Shared fields of documents and records of a set of structures."""
 
     id: str = Field(description="Content id: the source-independent set of structure ids ('set-…')")
-    name: str = Field(description="Short name for people")
-    n_structures: int = Field(description="How many distinct structures it holds")
+    name: str = Field(description="Short name for display")
+    n_structures: int = Field(description="Number of distinct structures")
     formulas: dict[str, int] = Field(description="Structures per Hill formula")
     species: list[str] = Field(description="Element symbols in order of atomic number")
     structure_ids: list[str] = Field(description="Content hash of every structure, in order")
     labels: list[str] = Field(description="Label of every structure, in the same order")
-    n_duplicates: int = Field(description="Structures left out as copies of one in the set")
-    rejected: list[Rejection] = Field(description="Structures refused, with reasons")
-    query: dict[str, Any] = Field(description="The source section of the spec, whole")
+    n_duplicates: int = Field(description="Number of removed duplicates")
+    rejected: list[Rejection] = Field(description="Rejected structures, with reasons")
+    query: dict[str, Any] = Field(description="The source section of the spec")
     query_id: str = Field("", description="Content id of the source section ('query-…')")
-    pulled_at: str = Field("", description="When the source was read (ISO 8601, UTC)")
+    pulled_at: str = Field("", description="Time of the pull (ISO 8601, UTC)")
     origin: Origin | None = Field(None, description="The source's version and licence")
 
 
 class TrainingSetDoc(SetFields, Document):
-    """A set of structures: to train on, or known and only compared against."""
+    """A set of structures: training set, or known set for comparison."""
 
     doc_type: Literal["training_set"] = "training_set"
     role: Literal["training", "known", "found"] = Field(
-        description="Whether models train on it, or it is compared against: known before, or "
-        "found by earlier rounds (labels are then those of the candidates)"
+        description="Training set, or for comparison: known before, or found by earlier rounds "
+        "(labels are then those of the candidates)"
     )
-    previous_at: str = Field("", description="Time of the pull that this one was told of, if any")
+    previous_at: str = Field("", description="Time of the previous pull, if any")
     unchanged: bool = Field(
         False,
-        description="All records equal those of that pull, and the structures stand with it: "
-        "only where the job was told to leave them out",
+        description="All records equal those of the previous pull, which has the structures; only "
+        "if the job omits unchanged structures",
     )
     records: Blob[list[PulledRecord]] = Field(
-        default_factory=list, description="Every structure that was offered (blob)"
+        default_factory=list, description="All structures of the source (blob)"
     )
     structures: Blob[list[StructureEntry]] = Field(description="The structures (blob)")
 
     def manifest(self) -> Manifest:
-        """Return what the next pull of the same source needs to know."""
+        """Return the input of the next pull of the same source."""
         return Manifest(
             query_id=self.query_id,
             set_id=self.id,
@@ -131,7 +133,7 @@ class TrainingSetDoc(SetFields, Document):
 
 
 class KnownLeak(Part):
-    """A target that equals a structure which models train on."""
+    """A training entry that equals a target."""
 
     entry: str = Field(description="Label of the training entry")
     entry_id: str = Field(description="Its content hash")
@@ -151,10 +153,10 @@ class TargetLeaks(Part):
 
 
 class LeakageDoc(Document):
-    """Whether the structures that a campaign is to find again stand in its training set."""
+    """Leakage of targets into the training set of a campaign."""
 
     doc_type: Literal["leakage"] = "leakage"
     campaign_id: str = Field(description="Campaign")
-    training_set_ids: list[str] = Field(description="Sets that are trained on")
-    known_set_ids: list[str] = Field(description="Sets that are compared against")
+    training_set_ids: list[str] = Field(description="Training sets")
+    known_set_ids: list[str] = Field(description="Known sets")
     targets: list[TargetLeaks] = Field(description="One per known entry")

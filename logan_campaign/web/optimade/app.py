@@ -1,4 +1,4 @@
-"""The OPTIMADE server, of the reference implementation."""
+"""The OPTIMADE server, based on the reference implementation."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
 
     Args:
         results: the store; it stays open as long as the app is used.
-        base_url: URL under which the app is reached, without a version, where a proxy hides
-            it; that of each request if left out.
+        base_url: URL of the app without version, needed behind a proxy; by default that of
+            each request.
 
     Raises:
-        InputError: if the reference implementation's server is not installed.
+        InputError: the reference implementation's server is not installed.
     """
     _keep_quiet()
     try:
@@ -85,9 +85,9 @@ def optimade_app(results: Results, base_url: str | None = None) -> FastAPI:
 
 
 def _keep_quiet() -> None:
-    """Keep the reference implementation from writing log files and to standard output.
+    """Prevent the reference implementation from logging to files and standard output.
 
-    Its logger is given handlers when it is imported, unless it has one.
+    At import, it adds handlers to its logger unless there is one.
     """
     logger = logging.getLogger("optimade")
     if not logger.handlers:

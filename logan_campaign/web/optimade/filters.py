@@ -1,11 +1,10 @@
 """OPTIMADE filters as queries of the campaign database.
 
-The reference implementation turns a filter into MongoDB criteria on OPTIMADE's fields.
-Records of candidates do not hold those: all that OPTIMADE says of a structure follows
-from its formula and whether it is a crystal, as far as filters can ask. Such a condition
-is therefore judged once per formula and kind, on a stand-in, and becomes a condition on the
-formula, for which there is an index. Conditions on text fields with few values are judged
-on these values in the same way.
+The reference implementation converts a filter to MongoDB criteria on OPTIMADE's fields, which
+records of candidates do not have. All OPTIMADE fields that filters can use follow from formula and
+kind of a structure. Such a condition is therefore evaluated once per formula and kind, on a
+placeholder, and becomes a condition on the formula, which is indexed. Conditions on text fields
+with few values are evaluated on these values in the same way.
 """
 
 from __future__ import annotations
