@@ -1,1 +1,1 @@
-"""Structures as such: formulas, cells, bonds, molecular graphs, coordination, symmetry."""
+"""Geometry of structures: formulas, cells, bonds, molecular graphs, coordination, symmetry."""

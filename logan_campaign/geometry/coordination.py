@@ -1,9 +1,9 @@
-"""Coordination and nets of bonds, learned from a training set and judged for many structures.
+"""Coordination numbers and nets of bonds.
 
-How many bonded neighbours (:mod:`~logan_campaign.geometry.neighbours`) of each species an atom
-of each species has is learned from the training set, not typed in.
+The ranges of coordination numbers by species (:mod:`~logan_campaign.geometry.neighbours`) are
+learned from the training set.
 
-A net is the network of a crystal's bonds. Nets are told apart by their coordination sequences:
+A net is the network of a crystal's bonds. Nets are identified by their coordination sequences:
 the number of atoms 1, 2, 3, … bonds away from each atom (Brunner and Laves 1971; used for
 zeolite frameworks by Meier and Moeck, doi 10.1016/0022-4596(79)90177-4). They do not depend on
 the choice of cell.
@@ -38,12 +38,12 @@ def count_neighbours(numbers: np.ndarray, bonds: Bonds, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CoordinationRanges:
-    """How many neighbours of each species atoms of each species have.
+    """Ranges of coordination numbers by species.
 
     Attributes:
-        bond_factor: what counts as a neighbour, in sums of covalent radii.
-        ranges: (fewest, most) by (atomic number, neighbour's atomic number); no entry means
-            that the training set has no such species.
+        bond_factor: bond cutoff in sums of covalent radii.
+        ranges: (fewest, most) by (atomic number, neighbour's atomic number); no entry if the
+            training set lacks the species.
         volume: (smallest, largest) volume per atom (Å³); None without crystals.
     """
 
@@ -62,8 +62,8 @@ class CoordinationRanges:
 
         Args:
             structures: the training set.
-            bond_factor: what counts as a neighbour, in sums of covalent radii.
-            coverage: share of the atoms that a range has to hold, the rarest left out.
+            bond_factor: bond cutoff in sums of covalent radii.
+            coverage: fraction of the atoms that a range must cover, without the rarest.
         """
         found: dict[tuple[int, int], Counter[int]] = {}
         volumes = []
@@ -104,7 +104,7 @@ class CoordinationRanges:
         return np.asarray(((counts >= low) & (counts <= high)).all(axis=(1, 2)))
 
     def describe(self) -> str:
-        """Return the ranges for people: ``'Si: 4 O; O: 2 Si'``, without neighbours never seen."""
+        """Return the ranges as text, ``'Si: 4 O; O: 2 Si'``, without neighbours never seen."""
         texts: dict[str, list[str]] = {}
         for (z, other), (low, high) in sorted(self.ranges.items()):
             if high:
@@ -116,7 +116,7 @@ class CoordinationRanges:
 
 
 def _range(counted: Counter[int], coverage: float) -> tuple[int, int]:
-    """Return the narrowest range of numbers that holds a share of what was counted."""
+    """Return the narrowest range that covers a fraction of the counts."""
     total, values = sum(counted.values()), sorted(counted)
     best = values[0], values[-1]
     for i, low in enumerate(values):
@@ -137,13 +137,13 @@ def _held(counted: Counter[int], limits: tuple[int, int]) -> int:
 def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SHELLS) -> str:
     """Return a short name of a net, ``'net-…'``.
 
-    Nets with the same coordination sequences, in the same proportions and with the same
-    species, have the same name, whatever the cell, origin or order of the atoms.
+    Nets with the same coordination sequences, proportions and species have the same name,
+    independent of cell, origin and order of the atoms.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
-        bonds: those of one structure.
-        shells: how far the sequences go.
+        bonds: bonds of one structure.
+        shells: length of the sequences.
     """
     numbers = np.asarray(numbers, dtype=int)
     targets: list[np.ndarray] = [
@@ -163,7 +163,7 @@ def topology(numbers: Sequence[int] | np.ndarray, bonds: Bonds, shells: int = SH
 def _sequence(atom: int, targets: list[np.ndarray], numbers: np.ndarray, shells: int) -> list[int]:
     """Return the numbers of atoms in each shell, species by species ascending."""
     species = np.unique(numbers)
-    # An atom of the crystal is one number: its image in a box of cells, then its place there.
+    # An atom of the crystal is one number: its image in a box of cells, then its index.
     width = 2 * shells * (1 + max(int(np.abs(t[:, 1:]).max(initial=0)) for t in targets)) + 1
     weights = np.array([1, width**2, width, 1]) * np.array([1, *[len(numbers)] * 3])
     steps = [t @ weights for t in targets]

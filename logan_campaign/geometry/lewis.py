@@ -1,10 +1,10 @@
-"""Valence structures of closed-shell molecules, and names that do not depend on how they are drawn.
+"""Valence structures of closed-shell molecules, and names independent of how they are drawn.
 
-A molecule is told from another by its *skeleton*: which atoms are joined, hydrogens among
-them, without bond orders and charges. CS(C)=O and C[S+](C)[O-] have one skeleton, as do the
-two ways to draw N2O. The SMILES of a skeleton is written from one valence structure, which is
-found by integer programming: every atom takes one of the valences that its element is known
-with, bond orders add up to them, formal charges add up to zero and are as few as possible.
+A molecule is identified by its *skeleton*: the connectivity with hydrogens, without bond orders and
+charges. CS(C)=O and C[S+](C)[O-] have the same skeleton, as do the two ways to draw N2O. The SMILES
+of a skeleton is written from one valence structure, found by integer programming: every atom has
+one of the known valences of its element, bond orders add up to them, and formal charges add up to
+zero and are as few as possible.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _STATES: dict[str, tuple[tuple[int, int, float], ...]] = {
 
 _BOND_TYPES = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 
-# What RDKit checks of valences is left out: it knows fewer than there are.
+# RDKit's check of valences is skipped, as it knows too few.
 _SANITIZE = Chem.SanitizeFlags.SANITIZE_ALL ^ Chem.SanitizeFlags.SANITIZE_PROPERTIES
 
 
 class Named(NamedTuple):
-    """What a skeleton is called."""
+    """Name of a skeleton."""
 
     smiles: str
-    """Canonical SMILES without stereo of its valence structure."""
+    """Canonical SMILES without stereochemistry of its valence structure."""
     separated: bool
-    """Whether the structure cannot be drawn without charges that are more than notation."""
+    """Whether the structure has separated charges that are more than notation."""
 
 
 def highest_valence(symbol: str) -> int:
@@ -58,11 +58,11 @@ def highest_valence(symbol: str) -> int:
 
 
 def why_no_molecule(formula: str) -> str | None:
-    """Return why no molecule of a composition could be recognised; None where one may be.
+    """Return why no molecule of a composition could be recognised, or None.
 
     It has an odd number of electrons, an element without known valences, or fewer valences
-    than it takes to join all atoms: n atoms need a sum of 2(n - 1), and no atom more than the
-    others offer (Senior, doi 10.2307/2372318). Generous: the valences of charged atoms count.
+    than are needed to join all atoms: n atoms need a sum of 2(n - 1), and no atom more than the
+    others provide (Senior, doi 10.2307/2372318). Valences of charged atoms count as well.
 
     Args:
         formula: all atoms of the molecule, such as ``'C2H6O'``.
@@ -81,7 +81,7 @@ def why_no_molecule(formula: str) -> str | None:
 
 
 def skeleton(mol: Chem.Mol) -> str:
-    """Return the canonical SMILES of which atoms are joined, all hydrogens among them.
+    """Return the canonical SMILES of the connectivity with all hydrogens.
 
     Args:
         mol: with all hydrogens as atoms.
@@ -121,7 +121,7 @@ def with_valences(mol: Chem.Mol) -> Chem.Mol | None:
         mol: joined atoms, all hydrogens among them; may have a conformer.
 
     Returns:
-        None where the whole has no neutral closed-shell valence structure.
+        The molecule; None if it has no neutral closed-shell valence structure.
     """
     orders_and_charges = _solve(mol)
     if orders_and_charges is None:
@@ -140,12 +140,12 @@ def with_valences(mol: Chem.Mol) -> Chem.Mol | None:
 
 
 def is_separated(mol: Chem.Mol) -> bool:
-    """Tell whether formal charges are more than notation.
+    """Return whether formal charges are more than notation.
 
-    Those of nitro groups, N-oxides, azides, isocyanides and dative bonds are notation: a
-    charge stands beside its opposite, the negative one on another element than carbon (or
-    on a carbon at the end of a chain, without hydrogen), the positive one on an atom without
-    hydrogen. Those of ylides, betaines and misplaced protons are not.
+    Charges of nitro groups, N-oxides, azides, isocyanides and dative bonds are notation: opposite
+    charges are on adjacent atoms, the negative one not on carbon (except at the end of a chain,
+    without hydrogen), the positive one on an atom without hydrogen. Those of ylides, betaines and
+    misplaced protons are not.
     """
     for atom in mol.GetAtoms():
         charge = atom.GetFormalCharge()
@@ -164,10 +164,10 @@ def is_separated(mol: Chem.Mol) -> bool:
 
 
 def _has_misplaced_proton(mol: Chem.Mol) -> bool:
-    """Tell whether a carbanion and an atom with a proton too many are in one molecule.
+    """Return whether a molecule has both a carbanion and an atom with an excess proton.
 
-    They are what is left of a broken geometry, as in [CH2-]…[OH2+]; a zwitterion, whose
-    negative charge is on oxygen, is none of them.
+    Both indicate a broken geometry, as in [CH2-]…[OH2+], unlike a zwitterion, whose negative charge
+    is on oxygen.
     """
     charged = [atom for atom in mol.GetAtoms() if atom.GetFormalCharge()]
     return any(a.GetFormalCharge() < 0 and a.GetAtomicNum() == 6 for a in charged) and any(
@@ -199,7 +199,7 @@ def _solve(mol: Chem.Mol) -> tuple[list[int], list[int]] | None:
     ]
     if not all(states):
         return None
-    # Variables: a bond order less one for each bond, then yes or no for each state.
+    # Variables: bond order minus one for each bond, then a binary variable for each state.
     n_bonds = len(bonds)
     owner = [index for index, options in enumerate(states) for _ in options]
     options = np.array([option for per_atom in states for option in per_atom])

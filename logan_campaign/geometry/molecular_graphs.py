@@ -1,9 +1,9 @@
 """Molecular graphs of many raw geometries of one composition at once.
 
-The rule is that of :func:`logan_campaign.geometry.molecules.perceive` for rough geometries:
-atoms are joined nearest first, in sums of covalent radii, as far as their valences allow,
-out to the shortest reach at which the whole is one neutral closed-shell molecule. Joining is
-done for all structures together, and RDKit is asked once per distinct connectivity.
+The rule is that of :func:`logan_campaign.geometry.molecules.perceive` for rough geometries: bonds
+are added from the shortest, in sums of covalent radii, as far as valences allow, up to the shortest
+reach that gives one neutral closed-shell molecule. All structures are processed together, and RDKit
+is called once per distinct connectivity.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rdkit import rdBase
 from logan_campaign.geometry.lewis import Named
 from logan_campaign.geometry.molecules import REACHES, join_nearest, molecule_of_bonds
 
-#: Structures joined at a time, to bound memory.
+#: Structures per batch, to bound memory.
 _CHUNK = 4096
 
 
@@ -24,10 +24,10 @@ class PoolGraphs(NamedTuple):
     """The graphs of n structures.
 
     Attributes:
-        smiles: (n,) canonical SMILES without stereo; empty where there is no valid graph.
+        smiles: (n,) canonical SMILES without stereochemistry; '' without valid graph.
         clarity: (n,) shortest distance between unbonded atoms over the longest bond, both in
-            sums of covalent radii; the larger, the less doubt about the bonds. 0 without graph.
-        separated: (n,) whether the graph has separated charges, as an ylide has.
+            sums of covalent radii; larger values mean clearer bonds. 0 without graph.
+        separated: (n,) whether the graph has separated charges, like an ylide.
     """
 
     smiles: np.ndarray
@@ -65,7 +65,7 @@ def pool_graphs(numbers: np.ndarray, positions: np.ndarray) -> PoolGraphs:
 def _graphs(
     numbers: np.ndarray, positions: np.ndarray, known: dict[bytes, Named | None]
 ) -> PoolGraphs:
-    """Return the graphs; ``known`` maps connectivity to what it is called, and is added to."""
+    """Return the graphs; ``known`` maps connectivity to names, and is extended."""
     n = len(positions)
     pairs, ratio, joined = join_nearest(numbers, positions)
     smiles, clarity = np.full(n, "", dtype=object), np.zeros(n)

@@ -1,14 +1,13 @@
 """Molecular graphs from geometries, by RDKit.
 
-Atoms are joined by distance (RDKit's connect-the-dots, which drops the longest bonds of an
-atom that has too many), and the graph is written as the canonical SMILES of its valence
-structure (:mod:`~logan_campaign.geometry.lewis`). A geometry has a graph here only if it is
-one whole neutral closed-shell molecule: fragments, radicals and impossible valences give
-None with a reason.
+Bonds are found by distance (RDKit's connect-the-dots, which drops the longest bonds of an atom
+with too many), and the graph is written as the canonical SMILES of its valence structure
+(:mod:`~logan_campaign.geometry.lewis`). A geometry has a graph only if it is one neutral
+closed-shell molecule: fragments, radicals and impossible valences give None with a reason.
 
-Raw generated geometries have bonds up to half as long again. For them (``rough``) atoms
-are joined nearest first, as far as their valences allow, out to the shortest reach at
-which the whole is one neutral closed-shell molecule.
+Bonds of generated geometries are up to 1.5 times as long. For them (``rough``) bonds are added from
+the shortest, as far as valences allow, up to the shortest reach that gives one neutral closed-shell
+molecule.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ class Perception(NamedTuple):
     smiles: str | None
     """Canonical SMILES without stereo."""
     key: str | None
-    """What identifies the molecule under the identity asked for."""
+    """Key of the molecule for the chosen identity."""
     reason: str
 
 
 def perceive_smiles(structure: Geometry | Atoms) -> str | None:
     """Return the canonical SMILES without stereo of a geometry, or None if it has no graph.
 
-    Fragments do not become a dotted SMILES: a geometry in pieces has no graph.
+    A fragmented geometry has no graph; there are no dotted SMILES.
     """
     return perceive(structure).smiles
 
@@ -62,11 +61,11 @@ def perceive(
 
     Args:
         structure: a molecule; a cell is ignored.
-        identity: what ``key`` is: SMILES without stereo, with stereo, or InChI.
+        identity: kind of ``key``: SMILES without or with stereochemistry, or InChI.
         rough: also accept the long bonds of an unrelaxed generated geometry.
 
     Returns:
-        The graph, or None with a reason: never an exception for an odd geometry.
+        The graph, or None with a reason; unusual geometries never raise.
     """
     return perceive_arrays(*_arrays(structure), identity, rough)
 
@@ -102,8 +101,8 @@ def perceive_arrays(
 def bonded(structure: Geometry | Atoms) -> Chem.Mol:
     """Return the RDKit molecule of a geometry, with it as conformer.
 
-    With bonds and their orders where it has a graph (also with the long bonds of an
-    unrelaxed generated geometry); bare atoms where it has none. A cell is ignored.
+    It has bonds and bond orders if there is a graph (also with the long bonds of a generated
+    geometry), otherwise only atoms. A cell is ignored.
     """
     numbers, positions = _arrays(structure)
     with rdBase.BlockLogs():
@@ -115,9 +114,9 @@ def bonded(structure: Geometry | Atoms) -> Chem.Mol:
 def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
     """Return the RMSD (Å) of two conformers of one molecule after the best alignment.
 
-    Over heavy atoms and the hydrogens bonded to heteroatoms (those on carbon follow from
-    the rest, and their permutations are legion), over all pairings that keep the molecular
-    graph, and over both mirror images, which have the same energy.
+    Over heavy atoms and hydrogens on heteroatoms (those on carbon are determined by the others, and
+    have too many permutations), minimised over all automorphisms of the molecular graph and both
+    mirror images, which have the same energy.
 
     Returns:
         None if a geometry has no graph or the two graphs differ.
@@ -126,7 +125,7 @@ def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
         one, two = (_joined(*_arrays(structure))[0] for structure in (first, second))
         if one is None or two is None or skeleton(one) != skeleton(two):
             return None
-        # one drawing for both, or atoms of two drawings would not pair up
+        # one valence structure for both, or atoms of two structures would not match
         one, two = _without_carbon_hydrogens(one), _without_carbon_hydrogens(two)
         mirrored = Chem.Mol(one)
         mirrored.GetConformer().SetPositions(-one.GetConformer().GetPositions())
@@ -134,7 +133,7 @@ def conformer_rmsd(first: Geometry, second: Geometry) -> float | None:
 
 
 def _without_carbon_hydrogens(mol: Chem.Mol) -> Chem.Mol:
-    """Return joined atoms, all by single bonds, without the hydrogens on carbon."""
+    """Return the atoms with single bonds only, without hydrogens on carbon."""
     editable = Chem.RWMol(mol)
     editable.BeginBatchEdit()
     for atom in mol.GetAtoms():
@@ -175,8 +174,8 @@ def parse_smiles(smiles: str) -> Chem.Mol:
 def canonical(mol: Chem.Mol, stereo: bool = False) -> str:
     """Return the canonical SMILES of an RDKit molecule, hydrogens implicit.
 
-    However its charges are drawn, and whatever isotopes and map numbers are marked, a
-    molecule has one. What is no neutral closed-shell molecule is written as it is drawn.
+    It is independent of how charges are drawn, of isotopes and of map numbers. Anything other than
+    a neutral closed-shell molecule is written as drawn.
     """
     plain = Chem.Mol(mol)
     for atom in plain.GetAtoms():
@@ -192,7 +191,7 @@ def canonical(mol: Chem.Mol, stereo: bool = False) -> str:
 
 
 def neutral(mol: Chem.Mol) -> bool:
-    """Whether a drawn molecule has neither a charge as a whole nor unpaired electrons."""
+    """Whether a molecule as drawn has neither a net charge nor unpaired electrons."""
     return Chem.GetFormalCharge(mol) == 0 and not any(
         atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()
     )
@@ -218,7 +217,7 @@ def _unconnected(numbers: np.ndarray, positions: np.ndarray) -> Chem.RWMol:
 
 
 def _joined(numbers: np.ndarray, positions: np.ndarray) -> tuple[Chem.Mol | None, str]:
-    """Return the atoms of a geometry, joined, if they are a molecule; or why they are none."""
+    """Return the atoms of a geometry with bonds if they are a molecule, or the reason why not."""
     mol = connected(numbers, positions)
     pieces = Chem.GetMolFrags(mol)
     if len(pieces) == 1 and name_of(skeleton(mol)) is not None:
@@ -268,7 +267,7 @@ def _rough_molecule(numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol | No
 def molecule_of_bonds(
     numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray
 ) -> Named | None:
-    """Return what the molecule of atoms with given connections is called, or None.
+    """Return the name of the molecule with given connections, or None.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
@@ -276,7 +275,7 @@ def molecule_of_bonds(
         bonds: (n_bonds, 2) joined atoms; bond orders are found here.
 
     Returns:
-        None where no neutral closed-shell molecule in one piece has these connections.
+        The name; None if no single neutral closed-shell molecule has these connections.
     """
     mol = _with_bonds(numbers, positions, bonds)
     return name_of(skeleton(mol)) if len(Chem.GetMolFrags(mol)) == 1 else None

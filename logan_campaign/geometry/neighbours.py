@@ -1,10 +1,10 @@
-"""Neighbours and bonds, periodic images among them: the one search and the one rule.
+"""Neighbour search and bonds, with periodic images.
 
-Two atoms are bonded if they are nearer than :data:`BOND_FACTOR` sums of their covalent radii
-(Cordero et al., doi 10.1039/b801115j, as tabulated in ASE); periodic images count one by one.
+Two atoms are bonded if they are closer than :data:`BOND_FACTOR` times the sum of their covalent
+radii (Cordero et al., doi 10.1039/b801115j, as tabulated in ASE); periodic images count separately.
 
-pymatgen's cell list searches crystals: of the neighbour lists at hand it is the quickest for
-cells of 6 to 72 atoms. SciPy's tree searches molecules, however far apart their atoms are.
+Crystals are searched by pymatgen's cell list, the fastest of the available neighbour lists for
+cells of 6 to 72 atoms; molecules by SciPy's tree, however far apart their atoms are.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike
 #: Si-O 2.3 Å, C-C 2.0 Å: beyond any bond, short of second neighbours.
 BOND_FACTOR = 1.3
 
-# Structures whose neighbours are held at a time, to bound memory.
+# Structures per batch, to bound memory.
 _CHUNK = 512
 
 
 class Neighbours(NamedTuple):
-    """Pairs of atoms, each seen from both of its ends.
+    """Pairs of atoms, listed in both directions.
 
     Attributes:
         first, second: (n_pairs,) atoms; an atom may be a neighbour of its own images.
@@ -58,13 +58,13 @@ def neighbours(
     reach: float,
     pbc: Sequence[bool] | np.ndarray = (True, True, True),
 ) -> Neighbours:
-    """Find the pairs of atoms that are nearer than ``reach``.
+    """Find the pairs of atoms closer than ``reach``.
 
     Args:
         positions: (n_atoms, 3) finite positions, in the cell or not (Å).
         cell: (3, 3) cell vectors with a volume (Å); None for a molecule.
-        reach: distance that all pairs are below (Å).
-        pbc: which cell vectors are periodic.
+        reach: upper limit of the distance (Å).
+        pbc: periodic directions.
     """
     positions = np.ascontiguousarray(positions, dtype=float)
     if cell is None or not np.any(pbc):
@@ -82,16 +82,16 @@ def neighbours(
             positions, positions, float(reach), np.asarray(pbc, dtype=np.int64), lattice
         )
         image = image.astype(int)
-    other = (first != second) | image.any(axis=1)  # an atom is no neighbour of itself
+    other = (first != second) | image.any(axis=1)  # an atom is not its own neighbour
     kept = other & (distance < reach)
     return Neighbours(first[kept], second[kept], image[kept], distance[kept])
 
 
 class Bonds(NamedTuple):
-    """Bonds of n structures, each seen from both of its ends.
+    """Bonds of n structures, listed in both directions.
 
     Attributes:
-        structure: (n_bonds,) which structure.
+        structure: (n_bonds,) index of the structure.
         first, second: (n_bonds,) atoms; an atom may be bonded to an image of itself.
         image: (n_bonds, 3) cell that the second atom stands in, from the first one's.
         ratio: (n_bonds,) length in sums of covalent radii.
@@ -109,7 +109,7 @@ class Bonds(NamedTuple):
         return Bonds(*(part[keep] for part in self))
 
     def pieces(self, n: int, n_atoms: int) -> np.ndarray:
-        """Return (n, n_atoms) labels of the connected pieces, different in each structure."""
+        """Return labels (n, n_atoms) of the connected fragments, distinct between structures."""
         ends = (self.structure * n_atoms + self.first, self.structure * n_atoms + self.second)
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
@@ -156,7 +156,7 @@ def bonds_of(atoms: Atoms, factor: float = BOND_FACTOR) -> Bonds:
 
 
 def closest_pair(atoms: Atoms, factor: float) -> str | None:
-    """Describe the worst pair nearer than ``factor`` × the sum of covalent radii, if any.
+    """Describe the worst pair closer than ``factor`` × the sum of covalent radii, if any.
 
     Periodic images count. Atoms are numbered from 0 in the text.
     """

@@ -3,7 +3,7 @@
 Documents hold pymatgen's ``Molecule`` (no cell) and ``Structure`` (three periodic
 directions); calculators and file readers speak ASE. Only species, positions and cell
 cross between the two: results, constraints, tags and comment-line entries stay behind,
-so that the same geometry is the same document wherever it came from.
+so that equal geometries give equal documents, whatever their origin.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def to_atoms(structure: Geometry) -> Atoms:
     """Return the bare ASE ``Atoms`` (species, positions in Å, cell) of a pymatgen structure.
 
     Raises:
-        StructureError: for dummy species or partial occupancy, which ASE cannot hold.
+        StructureError: dummy species or partial occupancy, which ASE cannot represent.
     """
     if not structure.is_ordered:
         raise StructureError("structure has disordered sites (partial occupancy)")
@@ -72,7 +72,7 @@ def from_atoms(atoms: Atoms) -> Geometry:
     (neutral; a box around it is dropped).
 
     Raises:
-        StructureError: for an unknown species, or when only some directions are periodic.
+        StructureError: unknown species, or only some directions are periodic.
     """
     _check_species(atoms.numbers)
     if _is_periodic(atoms):
@@ -108,11 +108,11 @@ def structure_id(structure: Geometry | Atoms) -> str:
     """Return ``'struct-…'``, the content hash of species, positions and cell.
 
     Positions and cell are rounded to 1e-5 Å, so that storing and reading back, or the last
-    bits of a float, do not matter; order of atoms, origin and choice of cell do (whether
-    two structures are the same material is for the matchers to say).
+    bits of a float, do not matter; order of atoms, origin and choice of cell do (equality of
+    materials is decided by matching).
 
     Raises:
-        StructureError: if positions or cell are not finite.
+        StructureError: positions or cell are not finite.
     """
     if isinstance(structure, Structure):
         numbers, positions = structure.atomic_numbers, structure.cart_coords
@@ -135,7 +135,7 @@ def structure_id(structure: Geometry | Atoms) -> str:
 def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
     """Return the international space-group symbol within ``symprec`` (Å), or None.
 
-    None is returned where spglib finds no symmetry at all, as for colliding atoms.
+    None if spglib finds no symmetry at all, for example for colliding atoms.
     """
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
@@ -146,11 +146,11 @@ def spacegroup_symbol(structure: Structure, symprec: float = 0.1) -> str | None:
 
 
 def check_finite(atoms: Atoms, label: str = "") -> None:
-    """Check that there are atoms, and positions and a cell that one can compute with.
+    """Check that there are atoms, finite positions and a usable cell.
 
     Args:
-        atoms: any.
-        label: what the error opens with.
+        atoms: any atoms.
+        label: prefix of the error.
 
     Raises:
         StructureError: with the reason in one line.
@@ -167,11 +167,11 @@ def check_finite(atoms: Atoms, label: str = "") -> None:
 
 
 def validate_atoms(atoms: Atoms) -> None:
-    """Check that ``atoms`` is a structure one can train on or relax.
+    """Check that ``atoms`` is suitable for training and relaxation.
 
     At least one atom; known species; finite positions and cell; periodic in all directions
-    or none; a cell of nonzero volume that can hold the atoms; no two atoms, periodic
-    images included, closer than half the sum of their covalent radii (Cordero et al.,
+    or none; a cell of nonzero volume that is large enough; no two atoms, periodic images
+    included, closer than half the sum of their covalent radii (Cordero et al.,
     doi 10.1039/b801115j, as tabulated in ASE).
 
     Raises:
@@ -191,11 +191,10 @@ def validate_atoms(atoms: Atoms) -> None:
 
 
 def in_compact_cell(atoms: Atoms) -> Atoms:
-    """Return the same crystal in a cell whose vectors are short; molecules as they are.
+    """Return the same crystal in a cell of short vectors; molecules unchanged.
 
-    A lattice has as many cells as one likes, and the work of a neighbour search grows with
-    how far a cell leans. Cells whose longest vector is at most twice that of the reduced
-    cell (Minkowski) are left as they are.
+    The cost of a neighbour search grows with the skewness of a cell. Cells whose longest vector is
+    at most twice that of the Minkowski-reduced cell are not changed.
 
     Args:
         atoms: with a cell of nonzero volume, or none.
@@ -223,7 +222,7 @@ def closest_collision(atoms: Atoms, factor: float) -> str | None:
 def cell_problem(
     numbers: Sequence[int] | np.ndarray, cell: ArrayLike, periodic: bool
 ) -> str | None:
-    """Return why a cell or box cannot hold the atoms, whatever their arrangement, or None.
+    """Return why a cell or box is too small for the atoms in any arrangement, or None.
 
     Two conditions, each necessary for any material that can be made:
 
@@ -291,7 +290,7 @@ def _is_periodic(atoms: Atoms) -> bool:
 
 
 def _bare(atoms: Atoms) -> Atoms:
-    """Return a copy with species, positions and (where periodic) cell, and nothing else."""
+    """Return a copy with only species, positions and, if periodic, cell."""
     if atoms.pbc.any():
         return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
     return Atoms(atoms.numbers, atoms.positions)

@@ -1,4 +1,4 @@
-"""Crystals that are nearly symmetric, made so.
+"""Symmetrization of nearly symmetric crystals.
 
 Structures of low energy tend to be symmetric (C. J. Pickard, R. J. Needs, J. Phys.: Condens.
 Matter 23, 053201 (2011), doi:10.1088/0953-8984/23/5/053201), and a generator that knows no space
@@ -19,17 +19,17 @@ from spglib import SpglibError, get_spacegroup_type_from_symmetry, get_symmetry_
 
 from logan_campaign.geometry.spacegroups import LATTICE_TOLERANCE
 
-# spglib says on standard error where it falls back on a smaller tolerance, which is as it should be
+# spglib prints to standard error when it reduces its tolerance, which is intended
 os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 
 class Operations(NamedTuple):
-    """Symmetry operations of a crystal, to a tolerance; the identity is among them.
+    """Symmetry operations of a crystal within a tolerance, including the identity.
 
     Attributes:
         rotations: (n, 3, 3) integer matrices and
         translations: (n, 3): fractional coordinates x become W x + w.
-        images: (n, n_atoms) the atom that each atom comes to.
+        images: (n, n_atoms) index of the image of each atom.
     """
 
     rotations: np.ndarray
@@ -38,7 +38,7 @@ class Operations(NamedTuple):
 
     @property
     def n(self) -> int:
-        """How many operations, 1 for the identity alone."""
+        """Number of operations, 1 for the identity alone."""
         return len(self.rotations)
 
     def space_group(self, cell: np.ndarray) -> str:
@@ -57,11 +57,11 @@ def find_operations(
         positions: (n_atoms, 3) Å.
         cell: (3, 3) cell vectors as rows (Å).
         symprec: spglib's tolerance (Å).
-        fixed_cell: only operations that the lattice has as it is, to 0.01 Å.
+        fixed_cell: only operations of the unchanged lattice, within 0.01 Å.
 
     Returns:
-        The operations; the identity alone where spglib finds no others, or where one of them
-        takes two atoms to the same place.
+        The operations; only the identity if spglib finds no others, or one of them maps two
+        atoms to the same position.
     """
     numbers, cell = np.asarray(numbers), np.asarray(cell)
     fractional = np.asarray(positions) @ np.linalg.inv(cell)
@@ -89,18 +89,18 @@ def find_operations(
 def symmetrized(
     numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, symprec: float, fixed_cell: bool
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return a crystal with the symmetry that it nearly has.
+    """Symmetrize a nearly symmetric crystal.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
         positions: (n_atoms, 3) Å.
         cell: (3, 3) cell vectors as rows (Å).
-        symprec: spglib's tolerance (Å): how far atoms are from where the symmetry wants them.
-        fixed_cell: leave the cell as it is; only operations that its lattice has count then.
+        symprec: spglib's tolerance (Å): largest distance of atoms from their symmetric positions.
+        fixed_cell: keep the cell; only operations of its lattice are used.
 
     Returns:
-        Positions (n_atoms, 3) and cell (3, 3), both in Å, unchanged where there is no symmetry;
-        and the number of operations, 1 for the identity alone.
+        Positions (n_atoms, 3) and cell (3, 3), both in Å, unchanged without symmetry; and the
+        number of operations, 1 for the identity alone.
     """
     positions, cell = np.asarray(positions, dtype=float), np.asarray(cell, dtype=float)
     found = find_operations(numbers, positions, cell, symprec, fixed_cell)
