@@ -180,7 +180,7 @@ class RemoteFlow:
 
     def _jobs(self, flow: Mapping[str, Any], **query: Any) -> list[dict[str, Any]]:
         fields = ["uuid", "index", "db_id", "state", "parents", "error", "remote.error"]
-        fields += ["start_time", "end_time", "worker", "job.name"]
+        fields += ["start_time", "end_time", "worker", "job.name", "job.metadata"]
         fields += ["job.config.on_missing_references"]
         with database_errors(self._project):
             return list(
