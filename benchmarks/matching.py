@@ -258,10 +258,10 @@ def index_and_query(
     """Index the known crystals, and look up planted duplicates of some of them."""
     from logan_campaign.matching import CrystalMatcher
     from logan_campaign.stores.known import KnownIndex
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     found: dict[str, float | int] = {}
-    with open_campaign_stores(work / f"known-{len(known)}.sqlite", create=True) as stores:
+    with open_store(work / f"known-{len(known)}.sqlite", create=True) as stores:
         index = KnownIndex(stores.known_entries())
         if sum(index.count().values()) < len({entry.id for entry in known}):
             found["cpu_index_s"] = _timed(lambda: index.add(known, "benchmark"))[1]
@@ -272,7 +272,7 @@ def index_and_query(
     chosen += [known[i] for i in rng.choice(len(known), n_queries - n_silicas, replace=False)]
     queries = [(entry, disguised(entry.structure, rng)) for entry in chosen]
     for mode in ("exact", "prefilter"):
-        with open_campaign_stores(work / f"known-{len(known)}.sqlite") as stores:
+        with open_store(work / f"known-{len(known)}.sqlite") as stores:
             index = KnownIndex(stores.known_entries())  # nothing read yet
             matcher = CrystalMatcher(mode=mode)
             n_found = 0
@@ -293,12 +293,12 @@ def match_picks(
     """Match picks against the known crystals and one another, beside brute force."""
     from logan_campaign.matching import CrystalMatcher
     from logan_campaign.stores.known import KnownIndex
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     found: dict[str, float | int] = {}
     groups: list[list[int]] = []
     for mode in ("exact", "prefilter"):
-        with open_campaign_stores(work / f"known-{len(known)}.sqlite") as stores:
+        with open_store(work / f"known-{len(known)}.sqlite") as stores:
             index, matcher = KnownIndex(stores.known_entries()), CrystalMatcher(mode=mode)
             begun = time.process_time()
             n_known = sum(bool(index.match_crystal(pick, matcher)) for pick in picks)

@@ -43,7 +43,7 @@ from logan_campaign.flows.local import Event, JobFinished, Ledger, Tick, run_flo
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.geometry.structures import from_arrays
 from logan_campaign.relaxation.levels import ASELevel
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 _RELAX = "relax instant"
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -120,7 +120,7 @@ def local(n: int) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_campaign_stores(folder, create=True) as stores,
+        open_store(folder, create=True) as stores,
     ):
         begun = time.perf_counter()
         summary = run_flow(

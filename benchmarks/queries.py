@@ -31,7 +31,7 @@ from logan_campaign.core.errors import StoreError
 from logan_campaign.geometry.molecules import canonical_smiles
 from logan_campaign.results import Campaign
 from logan_campaign.stores.filters import candidate_orders
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
@@ -143,7 +143,7 @@ def material_id(smiles: str) -> str:
 def make(location: str, n: int, seed: int = 0) -> float:
     """Write a campaign of ``n`` candidates; return the seconds per candidate (s)."""
     rng = random.Random(seed)
-    with open_campaign_stores(location, create=True) as stores:
+    with open_store(location, create=True) as stores:
         store = stores.collection("candidates")
         spent, members = 0.0, dict[str, list[str]]()
         for start in range(0, n, 500):

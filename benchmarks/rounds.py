@@ -77,7 +77,7 @@ def run(out: Path) -> None:
 
 def report(out: Path) -> list[dict[str, Any]]:
     """Return, per campaign, what was found after each round."""
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
     from logan_campaign.stores.queries import CampaignDatabase
 
     rows = []
@@ -86,7 +86,7 @@ def report(out: Path) -> list[dict[str, Any]]:
             name = name_of(seed, feed_back)
             if not (out / name).exists():
                 continue
-            with open_campaign_stores(out / name) as stores:
+            with open_store(out / name) as stores:
                 record = CampaignDatabase(stores).campaign(name)
                 known: set[str] = set()
                 relaxed, cpu_s = 0, 0.0

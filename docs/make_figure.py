@@ -15,13 +15,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from logan_campaign.core.arrays import unpack_arrays
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 
 def main(campaign: str, out: Path) -> None:
     """Read a campaign and write the figure."""
-    with open_campaign_stores(campaign) as stores:
+    with open_store(campaign) as stores:
         database = CampaignDatabase(stores)
         record = database.campaigns()[0]
         selection = record.selections[0]

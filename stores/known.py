@@ -26,7 +26,7 @@ from logan_campaign.geometry.structures import formula
 from logan_campaign.matching.bucket import Bucket
 from logan_campaign.matching.crystals import CrystalMatch, CrystalMatcher
 from logan_campaign.matching.reduction import Reduced, reduce_crystal
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 if TYPE_CHECKING:
     from logan_campaign.campaign.spec import CampaignSpec  # slow import
@@ -62,7 +62,7 @@ def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
     location = os.path.expandvars(spec.match.index)
     if "://" not in location:
         location = str(base / Path(location).expanduser())
-    with open_campaign_stores(location) as stores:
+    with open_store(location) as stores:
         index = KnownIndex(stores.known_entries())
         if not any(index.count().values()):
             raise StoreError(

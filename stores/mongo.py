@@ -112,7 +112,7 @@ def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
 
 
 def open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
-    """Open the stores in MongoDB; arguments and errors as of ``open_campaign_stores``."""
+    """Open the stores in MongoDB; arguments and errors as of ``open_store``."""
     place = redact(uri)
     with _mongo_errors(uri):
         if not parse_uri(uri)["database"]:

@@ -209,10 +209,6 @@ def open_store(
         raise
 
 
-#: The name used within this package.
-open_campaign_stores = open_store
-
-
 def store_exists(location: str | Path) -> bool:
     """Whether there is a store at a location; assumed for a server."""
     text = str(location)

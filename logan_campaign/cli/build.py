@@ -35,9 +35,9 @@ def build(
     Commands that read a campaign do this themselves; --watch keeps it current for other programs.
     """
     from logan_campaign.stores.builders import CampaignBuilder
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
-    with open_campaign_stores(store) as stores:
+    with open_store(store) as stores:
         # asks the store only for what has changed
         builder = CampaignBuilder.from_stores(stores, rebuild=rebuild)
         while True:

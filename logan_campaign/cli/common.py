@@ -135,10 +135,10 @@ def opened(campaign: str, store: str | None) -> Iterator[tuple[CampaignDatabase,
         InputError: there is no such campaign, or there are several and no name was given.
         StoreError: the store cannot be reached.
     """
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
     from logan_campaign.stores.queries import CampaignDatabase
 
-    with open_campaign_stores(store if store is not None else campaign) as stores:
+    with open_store(store if store is not None else campaign) as stores:
         follow(stores)
         database = CampaignDatabase(stores)
         yield database, database.campaign(None if store is None else campaign)

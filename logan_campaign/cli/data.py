@@ -56,10 +56,10 @@ def opened_sets(store: str) -> Iterator[PulledSets]:
     Raises:
         StoreError: there is no store, or it cannot be used.
     """
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
     from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
-    with open_campaign_stores(store) as stores:
+    with open_store(store) as stores:
         PullBuilder.from_stores(stores).build()
         yield PulledSets(stores)
 

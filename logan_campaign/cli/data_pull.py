@@ -248,7 +248,7 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
     from jobflow import JobStore
 
     from logan_campaign.flows import TrainingSetMaker
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
     from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
     previous = _previous(source, store)
@@ -262,7 +262,7 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
             "stopped; the store is unchanged, and the same command continues from here"
         )
         raise typer.Exit(130) from None
-    with open_campaign_stores(store, create=True) as stores:
+    with open_store(store, create=True) as stores:
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         with stores.transaction():
             output.write(jobstore)
@@ -298,12 +298,12 @@ def _run(job: Job) -> _Output:
 
 
 def _previous(source: Source, store: str) -> Manifest | None:
-    from logan_campaign.stores.open import open_campaign_stores, store_exists
+    from logan_campaign.stores.open import open_store, store_exists
     from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
     if not store_exists(store):
         return None
-    with open_campaign_stores(store, create=True) as stores:
+    with open_store(store, create=True) as stores:
         PullBuilder.from_stores(stores).build()
         return PulledSets(stores).manifest(source.query_id)
 

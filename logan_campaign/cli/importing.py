@@ -27,11 +27,11 @@ def import_(
 ) -> None:
     """Read a whole campaign from a file into a store, and build its database."""
     from logan_campaign.stores.archive import check_archive, read_archive
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     # checked first, so that an unusable file creates nothing
     name = check_archive(file).name
-    with open_campaign_stores(store or name, create=True) as stores:
+    with open_store(store or name, create=True) as stores:
         summary = read_archive(file, stores)
         where = stores.describe()
     if as_json:

@@ -35,10 +35,10 @@ def add(store: _StoreArgument, files: _FilesArgument) -> None:
     """Add structures to the index; structures already in it are skipped."""
     from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     loaded = FilesSource(path=files).load(Path())
-    with open_campaign_stores(store, create=True) as stores:
+    with open_store(store, create=True) as stores:
         index = KnownIndex(stores.known_entries())
         before = sum(index.count().values())
         index.add(loaded.entries, FilesSource(path=files).title)
@@ -54,9 +54,9 @@ def add(store: _StoreArgument, files: _FilesArgument) -> None:
 def count(store: _StoreArgument, as_json: JsonOption = False) -> None:
     """Print the number of structures in the index."""
     from logan_campaign.stores.known import KnownIndex
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
-    with open_campaign_stores(store) as stores:
+    with open_store(store) as stores:
         found = KnownIndex(stores.known_entries()).count()
     if as_json:
         print_json(found)
@@ -86,12 +86,12 @@ def match(
     from logan_campaign.matching.crystals import CrystalMatcher
     from logan_campaign.sources.files import FilesSource
     from logan_campaign.stores.known import KnownIndex
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     loaded = FilesSource(path=files).load(Path())
     matcher = CrystalMatcher(tolerance, mode=mode)
     rows = []
-    with open_campaign_stores(store) as stores:
+    with open_store(store) as stores:
         index = KnownIndex(stores.known_entries())
         for entry in loaded.entries:
             found = _matches(index, entry, matcher, identity)

@@ -54,14 +54,14 @@ def run(
     from logan_campaign.flows.local.ledger import halted_of
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks the requirements of the spec before anything is written
 
-    with open_campaign_stores(store or name, create=True) as stores:
+    with open_store(store or name, create=True) as stores:
         ledger = Ledger(
             stores.ledger,
             campaign_id,

@@ -62,7 +62,7 @@ def submit(
     from logan_campaign.flows.remote.project import connected, database_errors, load_project
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
-    from logan_campaign.stores.open import open_campaign_stores
+    from logan_campaign.stores.open import open_store
 
     maker = CampaignMaker.from_file(spec, overrides or [])
     placements = with_overrides(maker.spec.workers, worker, place or [])
@@ -84,7 +84,7 @@ def submit(
             done = queue.RemoteFlow(controller, campaign_id).move(placements)
             n_jobs, message = done.n_jobs, done.message
         else:
-            with open_campaign_stores(f"{JF}{configured.name}") as stores:
+            with open_store(f"{JF}{configured.name}") as stores:
                 follow(stores)  # other campaigns may have found structures meanwhile
                 maker.others = found_by_others(stores, maker.spec, campaign_id)
             jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)

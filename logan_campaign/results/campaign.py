@@ -18,7 +18,7 @@ from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, StoredPool, Trajectory, part
 from logan_campaign.results.queries import CandidateQuery, MaterialQuery
 from logan_campaign.stores.filters import filters_of
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
 from logan_campaign.stores.records import (
     CampaignRecord,
@@ -57,7 +57,7 @@ class Results:
         Raises:
             StoreError: there is no store, or it cannot be read.
         """
-        return cls(open_campaign_stores(where))
+        return cls(open_store(where))
 
     def close(self) -> None:
         """Close the store; queries can then no longer be read."""

@@ -22,7 +22,7 @@ from ase.io import read, write
 from logan_campaign.cli import main
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.sources import Preview
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 SPEC = """\
@@ -115,7 +115,7 @@ def assert_same(undisturbed: dict[str, Any], store: str) -> None:
 
 def c_o_distances(campaign: dict[str, Any]) -> dict[int, float]:
     """Return the distance of C and O in each candidate as generated (Å), by place in the pool."""
-    with open_campaign_stores(campaign["store"]) as stores:
+    with open_store(campaign["store"]) as stores:
         found = {}
         for candidate in CampaignDatabase(stores).candidates():
             heavy = [site for site in candidate.raw_structure if site.specie.symbol != "H"]

@@ -19,7 +19,7 @@ from logan_campaign.geometry.molecules import parse_smiles
 from logan_campaign.geometry.structures import formula, from_atoms, structure_id
 from logan_campaign.sources.smiles import embed
 from logan_campaign.stores.known import KnownIndex, entries_for
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 SPEC = """\
 name: small
@@ -92,7 +92,7 @@ def test_a_campaign_takes_what_its_index_holds_of_the_composition(tmp_path: Path
     maker = CampaignMaker.from_file(tmp_path / "spec.yaml")
     with pytest.raises(StoreError, match="no such file"):
         entries_for(maker.spec, tmp_path)
-    with open_campaign_stores(tmp_path / "known.sqlite", create=True) as stores:
+    with open_store(tmp_path / "known.sqlite", create=True) as stores:
         index = KnownIndex(stores.known_entries())
         with pytest.raises(StoreError, match="has no known entries"):
             entries_for(maker.spec, tmp_path)

@@ -21,7 +21,7 @@ from logan_campaign.flows.learned import LearnedSetMaker
 from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.geometry.structures import formula, from_atoms, structure_id
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 SPEC = """\
@@ -186,7 +186,7 @@ def test_a_campaign_that_has_stopped_is_extended_without_losing_anything(
     rules = json.loads(command("extend", "again", "--set", "rounds=2", "--json"))
     assert rules["rounds"] == 2
     command("run", "again.yaml", "-q", "--workers", "1")
-    with open_campaign_stores("again") as stores:
+    with open_store("again") as stores:
         database = CampaignDatabase(stores)
         record = database.campaign("again")
         assert [(r.index, r.decision) for r in record.rounds] == [(0, "continue"), (1, "stop")]

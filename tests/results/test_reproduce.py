@@ -20,7 +20,7 @@ from logan_campaign.generators.wgan import LoganModel
 from logan_campaign.results import Results
 from logan_campaign.results.reproduce import describe, reproduce
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 #: Trains and generates as a job of a campaign does: in a process of one core and thread.
 MAKE = """
@@ -101,7 +101,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def store(documents: list[dict[str, Any]], folder: Path) -> Path:
-    with open_campaign_stores(folder, create=True) as stores:
+    with open_store(folder, create=True) as stores:
         jobstore = JobStore(stores.docs, {"data": stores.data})
         for number, output in enumerate(documents):
             jobstore.update(

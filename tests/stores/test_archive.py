@@ -19,7 +19,7 @@ from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.archive import check_archive, read_archive, write_archive
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 from .made_up import MadeUpCampaign
@@ -41,7 +41,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     """A campaign's file, and the campaign database that it was written from."""
     folder = tmp_path_factory.mktemp("archive")
     path = folder / "demo.campaign.gz"
-    with open_campaign_stores(folder, create=True) as stores:
+    with open_store(folder, create=True) as stores:
         jobstore = JobStore(stores.docs, {"data": stores.data})
         MadeUpCampaign().store(jobstore)
         MadeUpCampaign("b", "another").store(jobstore)
@@ -67,7 +67,7 @@ def test_an_imported_campaign_is_the_exported_one(
     where = str(tmp_path / "new")
     if backend == "mongo":
         where = request.getfixturevalue("mongo_uri")
-    with open_campaign_stores(where, create=True) as stores:
+    with open_store(where, create=True) as stores:
         assert read_archive(path, stores) == check_archive(path)
         assert everything(stores) == before
         database = CampaignDatabase(stores)
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_whole_is_refused_and_nothing_is_written(
     archive: tuple[Path, dict[str, Any]], tmp_path: Path, change: Any, message: str
 ) -> None:
     bad = changed(archive[0], tmp_path / "bad.campaign.gz", change)
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
         with pytest.raises(InputError, match=message):
             read_archive(bad, stores)
         assert stores.docs.count() == stores.data.count() == stores.ledger.count() == 0
@@ -187,7 +187,7 @@ def test_what_unpacks_to_too_much_is_refused_within_bounds_of_memory(
 def test_what_came_in_is_marked_and_its_ledger_is_not_run(
     archive: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    with open_campaign_stores(tmp_path / "new", create=True) as stores:
+    with open_store(tmp_path / "new", create=True) as stores:
         ledger = Ledger(stores.ledger, "camp-a")
         read_archive(archive[0], stores)
         assert not ledger.is_imported()  # this one holds no flow, only a note
@@ -199,7 +199,7 @@ def test_what_came_in_is_marked_and_its_ledger_is_not_run(
     end["sha256"] = hashlib.sha256(b"".join(body)).hexdigest()
     path = tmp_path / "flow.campaign.gz"
     path.write_bytes(gzip.compress(b"".join([*body, json.dumps(end).encode() + b"\n"])))
-    with open_campaign_stores(tmp_path / "other", create=True) as stores:
+    with open_store(tmp_path / "other", create=True) as stores:
         read_archive(path, stores)
         ledger = Ledger(stores.ledger, "camp-a")
         assert ledger.is_imported()

@@ -13,7 +13,7 @@ import pytest
 from jobflow import JobStore
 
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 from .made_up import MadeUpCampaign
@@ -34,7 +34,7 @@ def test_a_growing_campaign_is_followed_until_ctrl_c(
     place = str(tmp_path) if backend == "sqlite" else request.getfixturevalue("mongo_uri")
     campaign = MadeUpCampaign()
     watch = [sys.executable, "-m", "logan_campaign", "build", place, "--watch", "--every", "0.1"]
-    with open_campaign_stores(place, create=True) as stores:
+    with open_store(place, create=True) as stores:
         jobs = JobStore(stores.docs, {"data": stores.data})
         counts = CampaignDatabase(stores).counts
         campaign.store(jobs, upto=5)

@@ -16,7 +16,7 @@ from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
 from logan_campaign.stores.lineage import Lineage
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.queries import CampaignDatabase
 from logan_campaign.stores.records import (
     CandidateRecord,
@@ -31,13 +31,13 @@ from .made_up import MadeUpCampaign, MadeUpCrystals
 @pytest.fixture(params=["sqlite", "mongo"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CampaignStores]:
     location = str(tmp_path) if request.param == "sqlite" else request.getfixturevalue("mongo_uri")
-    with open_campaign_stores(location, create=True) as opened:
+    with open_store(location, create=True) as opened:
         yield opened
 
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[CampaignStores]:
-    with open_campaign_stores(tmp_path, create=True) as opened:
+    with open_store(tmp_path, create=True) as opened:
         yield opened
 
 
@@ -66,7 +66,7 @@ def database(
     location = str(folder)
     if request.param == "mongo":
         location = f"{request.getfixturevalue('mongod')}/built"
-    with open_campaign_stores(location, create=True) as opened:
+    with open_store(location, create=True) as opened:
         MadeUpCampaign().store(jobstore(opened))
         assert build(opened) == ["camp-a"]
         yield CampaignDatabase(opened)
@@ -170,7 +170,7 @@ def test_documents_may_come_in_any_order(embedded: CampaignStores, tmp_path: Pat
     campaign.store(jobstore(embedded))
     build(embedded)
     random.Random(0).shuffle(numbered)
-    with open_campaign_stores(tmp_path / "other", create=True) as other:
+    with open_store(tmp_path / "other", create=True) as other:
         for number, doc in numbered:
             campaign.put(jobstore(other), doc, f"job-a-{number}", 1, number)
             build(other)

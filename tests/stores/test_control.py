@@ -12,7 +12,7 @@ from logan_campaign.core.documents import ControlDoc
 from logan_campaign.core.ids import control_uuid
 from logan_campaign.flows.campaign import describe_campaign
 from logan_campaign.stores.control import Control
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 
 SPEC = {"rounds": 2}
 
@@ -20,7 +20,7 @@ SPEC = {"rounds": 2}
 @pytest.fixture(params=["sqlite", "mongo"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CampaignStores]:
     where = tmp_path if request.param == "sqlite" else request.getfixturevalue("mongo_uri")
-    with open_campaign_stores(where, create=True) as opened:
+    with open_store(where, create=True) as opened:
         yield opened
 
 

@@ -14,7 +14,7 @@ from jobflow import JobStore
 from logan_campaign.cli.app import app, load_commands
 from logan_campaign.core.errors import LoganCampaignError, StoreError
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 from .made_up import MadeUpCampaign
 
@@ -22,7 +22,7 @@ from .made_up import MadeUpCampaign
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
-    with open_campaign_stores(folder, create=True) as stores:
+    with open_store(folder, create=True) as stores:
         MadeUpCampaign().store(JobStore(stores.docs, {"data": stores.data}))
         CampaignBuilder.from_stores(stores, "camp-a").build()
     with closing(sqlite3.connect(folder / "campaign.sqlite")) as file:
@@ -90,4 +90,4 @@ def test_damages_give_a_line_each_or_answers(
 def test_what_is_no_store_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "campaign.sqlite").write_bytes(content)
     with pytest.raises(StoreError, match=r"empty|not an SQLite file"):
-        open_campaign_stores(tmp_path)
+        open_store(tmp_path)

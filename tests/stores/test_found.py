@@ -10,7 +10,7 @@ from jobflow import JobStore
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.found import found_by_others
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 from .made_up import MadeUpCampaign
@@ -32,7 +32,7 @@ def spec(formula: str, **match: Any) -> CampaignSpec:
 def test_new_materials_of_other_campaigns_with_the_same_composition_are_known(
     tmp_path: Path,
 ) -> None:
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
         MadeUpCampaign().store(JobStore(stores.docs, {"data": stores.data}))
         CampaignBuilder.from_stores(stores).build()
         database = CampaignDatabase(stores)

@@ -21,7 +21,7 @@ from logan_campaign.geometry.structures import formula, from_atoms, kind_of, str
 from logan_campaign.matching import CrystalMatcher
 from logan_campaign.sources.smiles import embed
 from logan_campaign.stores.known import KnownIndex
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.sqlite import SQLiteCollection
 
 QUARTZ = Structure.from_spacegroup(
@@ -81,7 +81,7 @@ ENTRIES = [
 @pytest.fixture(params=["sqlite", "mongo"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CampaignStores]:
     location = str(tmp_path) if request.param == "sqlite" else request.getfixturevalue("mongo_uri")
-    with open_campaign_stores(location, create=True) as opened:
+    with open_store(location, create=True) as opened:
         yield opened
 
 
@@ -155,7 +155,7 @@ def test_only_entries_with_the_same_key_are_read(
 
 
 def test_sqlite_takes_its_indexes(tmp_path: Path) -> None:
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
         store = stores.known_entries()
         assert isinstance(store, SQLiteCollection)
         for criteria in (

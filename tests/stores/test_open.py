@@ -14,7 +14,7 @@ from jobflow import JobStore
 
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
@@ -23,7 +23,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CampaignS
         location = str(tmp_path / "campaign")
     else:
         location = request.getfixturevalue("mongo_uri")
-    with open_campaign_stores(location, create=True) as opened:
+    with open_store(location, create=True) as opened:
         yield opened
 
 
@@ -43,13 +43,13 @@ def test_a_location_names_a_file(
     monkeypatch.chdir(tmp_path)
     location = location.replace("{cwd}", str(tmp_path))
     with pytest.raises(StoreError, match="no such file"):
-        open_campaign_stores(location)
+        open_store(location)
     assert list(tmp_path.iterdir()) == []
-    with open_campaign_stores(location, create=True) as stores:
+    with open_store(location, create=True) as stores:
         stores.ledger.update({"id": "x"})
         assert (tmp_path / file).is_file()
         assert stores.folder == (tmp_path / file).parent
-    with open_campaign_stores(location) as stores:
+    with open_store(location) as stores:
         assert stores.ledger.count() == 1
 
 
@@ -65,7 +65,7 @@ def test_the_collections_are_kept_apart_and_open_again(
 
 
 def test_a_transaction_covers_all_collections(tmp_path: Path) -> None:
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
 
         def fail_half_way() -> None:
             with stores.transaction():
@@ -99,7 +99,7 @@ def test_jobflow_keeps_large_parts_as_blobs(stores: CampaignStores) -> None:
 
 
 def test_blobs_are_kept_small_and_apart(tmp_path: Path) -> None:
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
         blob: dict[str, Any] = {"job_uuid": "u", "job_index": 1, "data": {"x": "ab" * 2_000_000}}
         stores.data.update([{**blob, "blob_uuid": str(n)} for n in range(3)], key="blob_uuid")
         database = stores.docs.database
@@ -131,7 +131,7 @@ def test_blobs_are_kept_small_and_apart(tmp_path: Path) -> None:
 )
 def test_an_unusable_uri_is_one_line_without_password(uri: str, message: str) -> None:
     with pytest.raises(StoreError, match=message) as caught:
-        open_campaign_stores(uri, create=True, timeout_s=0.2)
+        open_store(uri, create=True, timeout_s=0.2)
     text = str(caught.value)
     assert "s3cret" not in text
     assert "\n" not in text
@@ -140,34 +140,34 @@ def test_an_unusable_uri_is_one_line_without_password(uri: str, message: str) ->
 
 def test_mongodb_without_campaigns_is_not_touched(mongo_uri: str) -> None:
     with pytest.raises(StoreError, match="no campaigns"):
-        open_campaign_stores(mongo_uri)
-    with open_campaign_stores(mongo_uri, create=True) as stores:
+        open_store(mongo_uri)
+    with open_store(mongo_uri, create=True) as stores:
         assert stores.folder is None
         assert stores.describe() == mongo_uri
-    with open_campaign_stores(mongo_uri) as stores, stores.transaction():
+    with open_store(mongo_uri) as stores, stores.transaction():
         stores.ledger.update({"id": 1})
 
 
 def test_a_wrong_password_is_told_without_it(mongo_uri: str) -> None:
     uri = mongo_uri.replace("mongodb://", "mongodb://someone:s3cret@")
     with pytest.raises(StoreError, match="authentication failed") as caught:
-        open_campaign_stores(uri)
+        open_store(uri)
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="folder cannot be made"):
-        open_campaign_stores(tmp_path / "file" / "a", create=True)
+        open_store(tmp_path / "file" / "a", create=True)
     with pytest.raises(StoreError, match="no such file"):
-        open_campaign_stores(tmp_path / "file" / "a")
+        open_store(tmp_path / "file" / "a")
 
 
 def test_projects_of_a_queue_open_without_the_command_line() -> None:
     script = (
         "from logan_campaign.core.errors import InputError\n"
-        "from logan_campaign.stores.open import open_campaign_stores\n"
-        "try:\n    open_campaign_stores('jf://there-is-no-such-project')\n"
+        "from logan_campaign.stores.open import open_store\n"
+        "try:\n    open_store('jf://there-is-no-such-project')\n"
         "except InputError as err:\n    print(err)\n"
     )
     pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")

@@ -12,7 +12,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.flows import TrainingSetMaker
 from logan_campaign.sources import SmilesSource
 from logan_campaign.sources.changes import compare
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.pulls import PullBuilder, PulledSets
 
 Pull = Callable[..., None]
@@ -25,7 +25,7 @@ def source(*smiles: str) -> SmilesSource:
 @pytest.fixture(params=["sqlite", "mongodb"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CampaignStores]:
     uri = request.getfixturevalue("mongo_uri") if request.param == "mongodb" else tmp_path / "s"
-    with open_campaign_stores(uri, create=True) as opened:
+    with open_store(uri, create=True) as opened:
         yield opened
 
 

@@ -15,7 +15,7 @@ from logan_campaign.cli import main
 from logan_campaign.core.documents import Document, ModelDoc, ReferenceDoc, ReferenceEnergy, Verdict
 from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
 
@@ -35,7 +35,7 @@ def read(
 
     def read(campaign: MadeUpCampaign, upto: int | None, command: str, *options: str) -> str:
         place = tmp_path / f"{type(campaign).__name__}-{upto}"
-        with open_campaign_stores(place, create=True) as stores:
+        with open_store(place, create=True) as stores:
             ledger = Ledger(stores.ledger, campaign.id, {"campaign": "demo"})
             if ledger.root() is None:
                 ledger.begin(Flow([nothing()]))

@@ -17,7 +17,7 @@ from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results import Campaign, Results
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from logan_campaign.stores.sqlite import SQLiteCollection
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
@@ -64,7 +64,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     location = str(tmp_path_factory.mktemp("results"))
     if request.param == "mongo":
         location = f"{request.getfixturevalue('mongod')}/results"
-    with open_campaign_stores(location, create=True) as stores:
+    with open_store(location, create=True) as stores:
         jobstore = JobStore(stores.docs, {"data": stores.data})
         WithArrays().store(jobstore)
         MadeUpCrystals("b", "other").store(jobstore)
@@ -256,7 +256,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such file"):
         Campaign.open(tmp_path / "nothing")
     with (
-        open_campaign_stores(tmp_path, create=True),
+        open_store(tmp_path, create=True),
         pytest.raises(InputError, match="no campaign"),
     ):
         Campaign.open(tmp_path)
@@ -279,7 +279,7 @@ def test_every_filter_finds_its_candidates_in_an_index(tmp_path: Path) -> None:
             "training_set_id",
         )
     ]
-    with open_campaign_stores(tmp_path, create=True) as stores:
+    with open_store(tmp_path, create=True) as stores:
         store = stores.collection("candidates")
         assert isinstance(store, SQLiteCollection)
         for criteria in narrowed:

@@ -27,7 +27,7 @@ from logan_campaign.results import Campaign, export
 from logan_campaign.results.crate import write_crate
 from logan_campaign.results.formats import EXPORTS
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
 
@@ -43,7 +43,7 @@ class Weighed(MadeUpCampaign):
 
 
 def build(campaign: MadeUpCampaign, folder: Path) -> Path:
-    with open_campaign_stores(folder, create=True) as stores:
+    with open_store(folder, create=True) as stores:
         campaign.store(JobStore(stores.docs, {"data": stores.data}))
         CampaignBuilder.from_stores(stores).build()
     return folder

@@ -34,7 +34,7 @@ from jobflow import JobStore
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE
-from logan_campaign.stores.open import CampaignStores, open_campaign_stores
+from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.queries import CampaignDatabase
 
 #: How long what a killed runner had started may take to go (s).
@@ -70,7 +70,7 @@ def contents(location: str, name: str) -> dict[str, Any]:
         location: folder, file or URI of its store, which holds no other campaign.
         name: its name.
     """
-    with open_campaign_stores(location) as stores:
+    with open_store(location) as stores:
         database = CampaignDatabase(stores)
         record = database.campaign(name)
         candidates = {
@@ -96,7 +96,7 @@ def contents(location: str, name: str) -> dict[str, Any]:
 
 def doubled_or_lost(location: str) -> list[str]:
     """Return what is wrong with the documents of a store; empty if nothing is."""
-    with open_campaign_stores(location) as stores:
+    with open_store(location) as stores:
         wrong = []
         for name in CAMPAIGN_DATABASE:
             keys = [doc["id"] for doc in _store(stores, name).query({}, properties=["id"])]
@@ -210,7 +210,7 @@ def run_with_kills(
 
 def jobs_done(store: str) -> int:
     """Return how many jobs have ended, by the record."""
-    with open_campaign_stores(store, create=True) as stores:
+    with open_store(store, create=True) as stores:
         return int(stores.ledger.count({"doc_type": "job"}))
 
 
@@ -248,7 +248,7 @@ def _blobs(obj: Any) -> Iterator[str]:
 
 def _duration_s(store: str) -> float:
     """Return how long a finished campaign took, by its record (s)."""
-    with open_campaign_stores(store) as stores:
+    with open_store(store) as stores:
         begun = stores.ledger.query_one({"doc_type": "flow"})["created_at"]
         ended = max(e["ended_at"] for e in stores.ledger.query({"doc_type": "job"}))
     return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()

@@ -21,7 +21,7 @@ import yaml
 from pymongo.errors import PyMongoError
 
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 ENDED = frozenset({"COMPLETED", "FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
 
@@ -140,7 +140,7 @@ class Rig:
 
     def build(self) -> None:
         """Bring the campaign database up to date."""
-        with open_campaign_stores(self.uri) as stores:
+        with open_store(self.uri) as stores:
             CampaignBuilder.from_stores(stores).build()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 #: Text that a page must show as it stands, whatever it looks like.
 NASTY = "</script><script>window.broken = 1</script>\"&'<b>"
@@ -100,7 +100,7 @@ class ShownCrystals(ShownCampaign, MadeUpCrystals):
 
 def store_campaigns(place: Place, *campaigns: MadeUpCampaign, upto: int | None = None) -> Place:
     """Write campaigns into one store and build the campaign database; return its place."""
-    with open_campaign_stores(place, create=True) as stores:
+    with open_store(place, create=True) as stores:
         jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         for campaign in campaigns:
             Ledger(stores.ledger, campaign.id, {"campaign": campaign.name}).begin(Flow([nothing()]))

@@ -15,7 +15,7 @@ from jobflow import JobStore
 
 from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.flows.local import JobFinished, JobStarted, Ledger, RunStarted, run_flow
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 
 def tell(event):
@@ -24,7 +24,7 @@ def tell(event):
 
 
 def main(folder, flow, workers="2"):
-    with open_campaign_stores(folder / "campaign", create=True) as stores:
+    with open_store(folder / "campaign", create=True) as stores:
         summary = run_flow(
             getattr(runner_zoo, flow)(),
             jobstore=JobStore(stores.docs, additional_stores={"data": stores.data}),

@@ -13,17 +13,17 @@ from runner_zoo import add, fail, nap
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.flows.local import Ledger, LocalFlow, run_flow
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from jobflow import Flow, JobStore
 from logan_campaign.flows.local import Ledger, run_flow
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 from runner_zoo import add, nap
 folder = Path(sys.argv[1])
-with open_campaign_stores(folder, create=True) as stores:
+with open_store(folder, create=True) as stores:
     long = nap(60)
     run_flow(
         Flow([long, add(long.output, 1)]),
@@ -42,7 +42,7 @@ def test_running_flow_is_stopped_and_resumed(tmp_path: Path, action: str, halted
         [sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=Path(__file__).parent
     )
     try:
-        with open_campaign_stores(tmp_path, create=True) as stores:
+        with open_store(tmp_path, create=True) as stores:
             flow = LocalFlow(Ledger(stores.ledger, "flow"), tmp_path / "work")
             wait_until(lambda: flow.ledger.root() and flow.status().running, within_s=60)
             with pytest.raises(InputError, match="running already"):

@@ -17,7 +17,7 @@ from runner_tools import live_processes, outputs, run_by_jobflow, wait_until
 
 from logan_campaign.core.errors import StoreError
 from logan_campaign.flows.local import Ledger, flow_status, run_flow
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 SCRIPT = Path(__file__).with_name("runner_process.py")
 
@@ -75,13 +75,13 @@ def test_flow_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
         assert code == -signal.SIGKILL, err
         kills += 1
         assert no_process_left(tmp_path), "workers have outlived their runner"
-        with open_campaign_stores(tmp_path / "campaign") as stores:
+        with open_store(tmp_path / "campaign") as stores:
             finished.append(len(list(Ledger(stores.ledger, "killed").entries())))
     assert kills == 4
     assert finished == sorted(finished)
     assert finished[-1] > 0
 
-    with open_campaign_stores(tmp_path / "campaign") as stores:
+    with open_store(tmp_path / "campaign") as stores:
         store = JobStore(stores.docs, additional_stores={"data": stores.data})
         entries = list(Ledger(stores.ledger, "killed").entries())
         assert flow_status(Ledger(stores.ledger, "killed")).finished
@@ -102,7 +102,7 @@ def test_killed_runner_leaves_no_process_and_jobs_find_their_directories_again(t
         wait_until(lambda: list(work.glob("*/note.txt")))
         # two workers, and what the job has started
         wait_until(lambda: len(list(live_processes(work))) == 3)
-        with open_campaign_stores(tmp_path / "campaign") as stores:
+        with open_store(tmp_path / "campaign") as stores:
             ledger = Ledger(stores.ledger, "killed")
             status = flow_status(ledger, work)
             pid = runner.process.pid
@@ -115,7 +115,7 @@ def test_killed_runner_leaves_no_process_and_jobs_find_their_directories_again(t
         assert no_process_left(tmp_path)
     with Runner(tmp_path, "held") as runner:
         assert runner.end()[0] == 0
-    with open_campaign_stores(tmp_path / "campaign") as stores:
+    with open_store(tmp_path / "campaign") as stores:
         assert outputs(JobStore(stores.docs)) == ["add 1 2", "checkpointed 1 true"]
 
 
@@ -131,7 +131,7 @@ def test_signal_ends_the_run_at_once_and_the_same_command_goes_on(tmp_path, numb
     assert "the same command continues from here" in out.splitlines()[-1]
     assert err == ""
     assert no_process_left(tmp_path)
-    with open_campaign_stores(tmp_path / "campaign") as stores:
+    with open_store(tmp_path / "campaign") as stores:
         status = flow_status(Ledger(stores.ledger, "killed"), tmp_path / "work")
     assert status.counts == {"completed": 1, "ready": 1}
     assert status.pid is None

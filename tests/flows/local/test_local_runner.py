@@ -34,7 +34,7 @@ from logan_campaign.flows.local import (
 )
 from logan_campaign.flows.local.codec import loads
 from logan_campaign.flows.local.worker_pool import WorkerPool
-from logan_campaign.stores.open import open_campaign_stores
+from logan_campaign.stores.open import open_store
 
 
 class Bench:
@@ -67,7 +67,7 @@ def test_zoo_through_processes_and_sqlite_gives_what_jobflow_gives(tmp_path):
     # One that stops everything, or that orders what it contains, cannot be with the others.
     alone = (zoo.stopped_jobflow,)
     flow = Flow([make() for make in zoo.ZOO if make not in alone])
-    with open_campaign_stores(tmp_path / "campaign", create=True) as stores:
+    with open_store(tmp_path / "campaign", create=True) as stores:
         store = JobStore(stores.docs, additional_stores={"data": stores.data})
         summary = run_flow(
             flow,
@@ -281,7 +281,7 @@ def test_job_whose_record_could_not_be_written_runs_again_and_leaves_nothing_twi
 
 
 def test_output_and_record_are_committed_together_on_sqlite(bench, tmp_path):
-    with open_campaign_stores(tmp_path / "campaign", create=True) as stores:
+    with open_store(tmp_path / "campaign", create=True) as stores:
         bench.jobstore = JobStore(stores.docs, additional_stores={"data": stores.data})
         bench.ledger = Ledger(Broken(stores.ledger, 2), "flow")
         with pytest.raises(StoreError, match="No space left on device"):
