@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,8 +15,8 @@ from logan_campaign.descriptors.environments import (
     one_hot,
     species_indices,
 )
-from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import nearest_neighbours
+from logan_campaign.generators.settings import EnvironmentMethod
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.structures import check_finite
 
@@ -33,21 +33,6 @@ class RealEnvironments(NamedTuple):
     features: jax.Array
     starts: jax.Array
     counts: jax.Array
-
-
-class EnvironmentSettings(Protocol):
-    """Settings of real environments, common to all methods."""
-
-    @property
-    def r_cut(self) -> float: ...
-    @property
-    def rattle_copies(self) -> int: ...
-    @property
-    def rattle_stdev(self) -> float: ...
-    @property
-    def environments_per_species(self) -> int | None: ...
-
-    def descriptor(self, species: tuple[int, ...]) -> Descriptor: ...
 
 
 def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, ...]:
@@ -72,7 +57,7 @@ def training_species(structures: Sequence[Atoms], target: Target) -> tuple[int, 
 def real_environments(
     structures: Sequence[Atoms],
     target: Target,
-    hyperparameters: EnvironmentSettings,
+    hyperparameters: EnvironmentMethod,
     species: tuple[int, ...],
     *,
     seed: int,

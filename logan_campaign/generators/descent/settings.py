@@ -10,48 +10,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.settings import (
-    CutoffRadius,
-    NeighbourCount,
-    RadialBasis,
-    RadialOrder,
-)
-from logan_campaign.generators.base import HISTORY_KEYS, Method, Model, TrainingResult
+from logan_campaign.descriptors.settings import CutoffRadius, NeighbourCount
+from logan_campaign.generators.base import HISTORY_KEYS, Model, TrainingResult
+from logan_campaign.generators.settings import Copies, EnvironmentCount, EnvironmentMethod
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from logan_campaign.descriptors.kernel import Descriptor
     from logan_campaign.generators.target import Target
 
 
-class DescentHyperparameters(Method):
+class DescentHyperparameters(EnvironmentMethod):
     """Settings of one model; docs/benchmarks/descent.md explains the defaults."""
 
     file_format: ClassVar[str] = "logan-campaign descent model"
     algorithm_version: ClassVar[int] = 1
 
     method: Literal["descent"] = Field("descent", description="Method of generation")
-    radial: RadialBasis = "bessel"
     r_cut: CutoffRadius = 6.0
-    n_max: RadialOrder = 3
     n_neighbour: NeighbourCount = 40
-    cutoff: Literal["faithful", "smooth"] = Field(
-        "faithful",
-        description="'faithful': exactly the nearest n_neighbour atoms; 'smooth': the weight of "
-        "atoms vanishes at the cutoff",
-    )
-    rattle_copies: int = Field(
-        2, ge=1, le=1000, description="Copies of each training structure, each rattled separately"
-    )
-    rattle_stdev: float = Field(
-        0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
-    )
-    environments_per_species: int | None = Field(
-        8,
-        ge=1,
-        description="Environments drawn per species from each copy; null: all",
-    )
+    rattle_copies: Copies = 2
+    environments_per_species: EnvironmentCount = 8
     references: int = Field(
         500, ge=1, le=100_000, description="Maximum number of environments per species"
     )
@@ -135,14 +114,6 @@ class DescentHyperparameters(Method):
         if not self.exchange and "exchange" not in varied:
             said = {name: value for name, value in said.items() if not name.startswith("exchange")}
         return said
-
-    def descriptor(self, species: tuple[int, ...]) -> Descriptor:
-        """Return the descriptor with these hyperparameters for given species."""
-        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
-
-        return Descriptor(
-            species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
-        )
 
     def train(
         self,

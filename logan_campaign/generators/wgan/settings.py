@@ -9,24 +9,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from logan_campaign.core.errors import InputError
-from logan_campaign.descriptors.settings import (
-    CutoffRadius,
-    NeighbourCount,
-    RadialBasis,
-    RadialOrder,
-)
-from logan_campaign.generators.base import Method, Model, TrainingResult
+from logan_campaign.generators.base import Model, TrainingResult
+from logan_campaign.generators.settings import EnvironmentMethod
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from logan_campaign.descriptors.kernel import Descriptor
     from logan_campaign.generators.target import Target
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
 
-class Hyperparameters(Method):
+class Hyperparameters(EnvironmentMethod):
     """Hyperparameters of one model; the defaults are the paper's for molecules."""
 
     file_format: ClassVar[str] = "logan-campaign model"
@@ -36,15 +30,6 @@ class Hyperparameters(Method):
         "wgan",
         exclude=True,  # excluded from ids, which are older than this setting
         description="Method of generation",
-    )
-    radial: RadialBasis = "bessel"
-    r_cut: CutoffRadius = 5.0
-    n_max: RadialOrder = 3
-    n_neighbour: NeighbourCount = 12
-    cutoff: Literal["faithful", "smooth"] = Field(
-        "faithful",
-        description="'faithful': exactly the nearest n_neighbour atoms, as published; "
-        "'smooth': the weight of atoms vanishes at the cutoff",
     )
     latent_size: int = Field(20, ge=1, le=4096, description="Latent variables")
     generator_widths: tuple[Width, ...] = Field(
@@ -59,17 +44,6 @@ class Hyperparameters(Method):
     penalty_updates: int = Field(
         10, ge=0, le=100, description="Gradient-penalty updates per generator update"
     )
-    rattle_copies: int = Field(
-        20, ge=1, le=1000, description="Copies of each training structure, each rattled separately"
-    )
-    rattle_stdev: float = Field(
-        0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
-    )
-    environments_per_species: int | None = Field(
-        None,
-        ge=1,
-        description="Environments drawn per species from each copy; null: all",
-    )
     initial_spread: float = Field(
         1.0,
         ge=0,
@@ -78,14 +52,6 @@ class Hyperparameters(Method):
         "biases; 0: all atoms start at the centre of the cell, as published",
     )
     steps: int = Field(60_001, ge=1, le=10_000_000, description="Generator updates")
-
-    def descriptor(self, species: tuple[int, ...]) -> Descriptor:
-        """Return the descriptor with these hyperparameters for given species."""
-        from logan_campaign.descriptors.kernel import Descriptor  # brings JAX
-
-        return Descriptor(
-            species, self.radial, self.r_cut, self.n_max, self.n_neighbour, self.cutoff
-        )
 
     def train(
         self,
