@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +29,6 @@ from bson import ObjectId
 
 from logan_campaign.core.errors import StoreError
 
-_RESERVED = frozenset({"$date", "$oid", "$binary", "$numberDouble", "$text", "$literal"})
 _INT64 = 2**63
 
 
@@ -58,7 +58,7 @@ def _encode(obj: Any) -> Any:
         return obj
     if isinstance(obj, dict):
         encoded = {key: _encode(value) for key, value in obj.items()}
-        if len(obj) == 1 and next(iter(obj)) in _RESERVED:
+        if len(obj) == 1 and next(iter(obj)) in (*_DECODERS, "$literal"):
             return {"$literal": encoded}
         return encoded
     if isinstance(obj, list):
@@ -81,6 +81,15 @@ def _encode(obj: Any) -> Any:
     raise StoreError(f"a value of type {type(obj).__name__} cannot be stored")
 
 
+_DECODERS: dict[str, Callable[[str], Any]] = {
+    "$date": parse_date,
+    "$oid": ObjectId,
+    "$binary": base64.b64decode,
+    "$numberDouble": float,
+    "$text": str,
+}
+
+
 def _decode(obj: Any) -> Any:
     if isinstance(obj, list):
         return [_decode(value) for value in obj]
@@ -88,16 +97,8 @@ def _decode(obj: Any) -> Any:
         return obj
     if len(obj) == 1:
         [(key, value)] = obj.items()
-        if key == "$date":
-            return parse_date(value)
-        if key == "$oid":
-            return ObjectId(value)
-        if key == "$binary":
-            return base64.b64decode(value)
-        if key == "$numberDouble":
-            return float(value)
-        if key == "$text":
-            return value
+        if key in _DECODERS:
+            return _DECODERS[key](value)
         if key == "$literal":
             return {inner: _decode(item) for inner, item in value.items()}
     return {key: _decode(value) for key, value in obj.items()}

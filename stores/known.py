@@ -1,14 +1,13 @@
 """An index of known entries, matched by exact keys without reading all entries.
 
 Each entry is one document. Crystals are found by reduced composition and number of sites of the
-primitive cell, which are the same for equal crystals; molecules by their identity key. Positions
-and cell are stored as base64 text of float64, for crystals also of the primitive Niggli cell, so
-that nothing is reduced twice.
+primitive cell, which are the same for equal crystals; molecules by their identity key. For
+crystals the primitive Niggli cell is stored beside the structure, so that nothing is reduced
+twice.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from maggma.core import Store
-from pymatgen.core import Composition, Element, Lattice, Molecule, Structure
+from pydantic import ValidationError
+from pymatgen.core import Composition, Molecule, Structure
 
+from logan_campaign.core.arrays import pack_numbers, unpack_numbers
 from logan_campaign.core.documents import MoleculeIdentity, StructureEntry, TargetKind
 from logan_campaign.core.errors import StoreError
 from logan_campaign.geometry.molecules import perceive
@@ -179,55 +180,32 @@ class KnownIndex:
 
 def _document(entry: StructureEntry, source: str) -> dict[str, Any]:
     structure = entry.structure
-    doc: dict[str, Any] = {
-        "id": entry.id,
-        "label": entry.label,
-        "source": source,
-        "formula": entry.formula,
-        "spacegroup": entry.spacegroup,
-        "energy_ev": entry.energy_ev,
-        "numbers": [int(z) for z in structure.atomic_numbers],
-        "positions": _pack(structure.cart_coords),
-    }
+    doc = {**entry.model_dump(mode="json", exclude={"properties"}), "source": source}
     if isinstance(structure, Structure):
         reduced = reduce_crystal(structure, entry.id)
         return doc | {
             "kind": "crystal",
             "composition": reduced.formula,
             "n_sites": len(reduced.numbers),
-            "cell": _pack(structure.lattice.matrix),
             "primitive_numbers": reduced.numbers.tolist(),
-            "primitive_cell": _pack(reduced.lattice),
-            "primitive_frac": _pack(reduced.frac),
+            "primitive_cell": pack_numbers(reduced.lattice),
+            "primitive_frac": pack_numbers(reduced.frac),
         }
     return doc | {
         "kind": "molecule",
         "composition": formula(structure),
         "n_sites": len(structure),
-        "smiles": entry.smiles,
         "smiles_stereo": perceive(structure, "smiles-stereo").key,
         "inchi": perceive(structure, "inchi").key,
     }
 
 
 def _entry(doc: dict[str, Any]) -> StructureEntry:
-    species = [Element.from_Z(z) for z in doc["numbers"]]
-    positions = _unpack(doc, "positions")
-    structure: Structure | Molecule
-    if doc["kind"] == "crystal":
-        lattice = Lattice(_unpack(doc, "cell"))
-        structure = Structure(lattice, species, positions, coords_are_cartesian=True)
-    else:
-        structure = Molecule(species, positions)
-    return StructureEntry(
-        id=doc["id"],
-        label=doc["label"],
-        formula=doc["formula"],
-        structure=structure,
-        smiles=doc.get("smiles"),
-        spacegroup=doc["spacegroup"],
-        energy_ev=doc["energy_ev"],
-    )
+    fields = StructureEntry.model_fields.keys() & doc.keys()
+    try:
+        return StructureEntry.model_validate({name: doc[name] for name in fields})
+    except ValidationError as err:
+        raise StoreError(f"known entry {doc.get('id')}: the structure is damaged") from err
 
 
 def _reduced(doc: dict[str, Any]) -> Reduced:
@@ -240,14 +218,9 @@ def _reduced(doc: dict[str, Any]) -> Reduced:
     )
 
 
-def _pack(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode("ascii")
-
-
 def _unpack(doc: dict[str, Any], name: str) -> np.ndarray:
     """Return coordinates or a cell, shape (n, 3)."""
     try:
-        values = np.frombuffer(base64.b64decode(doc[name], validate=True), dtype="<f8")
-        return values.reshape(-1, 3).astype(np.float64)
+        return unpack_numbers(doc[name]).reshape(-1, 3)
     except (KeyError, ValueError) as err:
         raise StoreError(f"known entry {doc.get('id')}: {name} is damaged") from err

@@ -365,15 +365,9 @@ class SQLiteCollection:
             f"AND {field.exists} LIMIT 1",
             condition.parameters,
         )
-        values: list[Any] = [None] if nulls else []
-        for found_kind, found in rows:
-            if found_kind == BOOLEAN:
-                values.append(bool(found))
-            elif found_kind == DATE:
-                values.append(encoding.parse_date(found))
-            else:
-                values.append(found)
-        return values
+        read: dict[int, Callable[[Any], Any]] = {BOOLEAN: bool, DATE: encoding.parse_date}
+        values = [read[kind](found) if kind in read else found for kind, found in rows]
+        return [None, *values] if nulls else values
 
     def groupby(
         self,

@@ -267,11 +267,7 @@ class CampaignSpec(Section):
         models = self.models
         said["models"]["hyperparameters"] = models.hyperparameters.identity(models.vary)
         del said["match"]["other_campaigns"]  # their results are not part of a spec either
-        if self.relax.turns is None:
-            del said["relax"]["turns"]
-        if self.rounds is None:
-            del said["rounds"]
-        else:
+        if self.rounds is not None:
             del said["rounds"]["stop"]
         return said
 

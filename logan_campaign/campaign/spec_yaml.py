@@ -31,6 +31,10 @@ _MAX_NODES = 100_000
 _MAX_DIGITS = 30
 
 
+def _unusable(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
 class _SpecLoader(yaml.SafeLoader):
     """A safe loader with the core schema of YAML 1.2.
 
@@ -43,9 +47,7 @@ class _SpecLoader(yaml.SafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > _MAX_NODES:
-            raise yaml.constructor.ConstructorError(
-                None, None, "merged keys grow too large", node.start_mark
-            )
+            raise _unusable("merged keys grow too large", node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -53,14 +55,10 @@ class _SpecLoader(yaml.SafeLoader):
             if key_node.tag == _MERGE:  # '<<': its keys may be overridden
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is a single word", key_node.start_mark
-                )
+                raise _unusable("a key is a single word", key_node)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
+                raise _unusable(f"the key {key!r} is given twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -71,9 +69,7 @@ _SpecLoader.yaml_implicit_resolvers = {}
 def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
     if len(text) > _MAX_DIGITS:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"a number of {len(text)} digits", node.start_mark
-        )
+        raise _unusable(f"a number of {len(text)} digits", node)
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     return int(text, base)
 
@@ -121,9 +117,7 @@ def _checked_lines(text: str) -> dict[KeyPath, int]:
     root = yaml.compose(text, Loader=_SpecLoader)
     for number, (path, line) in enumerate(_lines(root)):
         if number > _MAX_NODES:
-            raise yaml.constructor.ConstructorError(
-                None, None, "aliases grow too large", root.start_mark if root else None
-            )
+            raise _unusable("aliases grow too large", root)
         lines[path] = line
     return lines
 

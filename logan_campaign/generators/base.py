@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from pydantic import ConfigDict, Field
 
+from logan_campaign.core.documents import TrainingHistory
 from logan_campaign.core.ids import content_id
 from logan_campaign.core.settings import SpecModel
 
@@ -21,15 +22,7 @@ if TYPE_CHECKING:  # specs are checked without JAX
     from logan_campaign.generators.target import Target
 
 #: Keys of a training's history, :class:`logan_campaign.core.documents.TrainingHistory`.
-HISTORY_KEYS = (
-    "step",
-    "generator_loss",
-    "critic_loss",
-    "penalty",
-    "wasserstein",
-    "critic_gradient_norm",
-    "distinct_share",
-)
+HISTORY_KEYS = tuple(TrainingHistory.model_fields)
 
 
 class Model(Protocol):
@@ -180,7 +173,6 @@ class Method(SpecModel, ABC):
             "hyperparameters": self.identity(),
             "seed": int(seed),
             "algorithm_version": self.algorithm_version,
+            "start_id": start_id,
         }
-        if start_id is not None:
-            inputs["start_id"] = start_id
         return content_id("model", inputs)

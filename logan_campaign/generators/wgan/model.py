@@ -80,7 +80,7 @@ class LoganModel:
             "seed": self.seed,
             "steps": self.steps,
             "algorithm_version": self.algorithm_version,
-            **({} if self.start_id is None else {"start_id": self.start_id}),
+            "start_id": self.start_id,
         }
         return write_tensors(Hyperparameters.file_format, header, self.arrays())
 
