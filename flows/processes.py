@@ -12,6 +12,9 @@ import os
 import select
 import signal
 import sys
+import threading
+from types import FrameType
+from typing import Any
 
 _F_SETSIG = 10  # Linux; not in the fcntl module
 _PR_SET_PDEATHSIG = 1
@@ -36,3 +39,26 @@ def die_with_runner(lifeline: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([lifeline], [], [], 0)[0]:
         sys.exit(1)  # the runner died before the signal was requested
+
+
+class StopSignals:
+    """Records SIGINT and SIGTERM during a block; a second signal interrupts it."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number

@@ -8,14 +8,14 @@ building twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 from maggma.core import Builder, Store
 
 from logan_campaign.core.documents import Record
-from logan_campaign.stores.collections import CAMPAIGN_DATABASE
+from logan_campaign.stores.collections import CAMPAIGN_DATABASE, CollectionName
 from logan_campaign.stores.current import campaign_ids, job_documents, outdated
 from logan_campaign.stores.derive import (
     CampaignRecords,
@@ -50,7 +50,7 @@ class CampaignBuilder(Builder):
 
     Args:
         docs: store of the job documents.
-        campaigns: target collection of campaigns; the other four likewise.
+        records: target collections.
         campaign_id: only this campaign; None for all.
         rebuild: derive campaigns even if none of their documents changed.
     """
@@ -58,27 +58,13 @@ class CampaignBuilder(Builder):
     def __init__(
         self,
         docs: Store,
-        campaigns: Store,
-        training_sets: Store,
-        models: Store,
-        candidates: Store,
-        materials: Store,
+        records: Mapping[CollectionName, Store],
         campaign_id: str | None = None,
         rebuild: bool = False,
     ) -> None:
-        self.docs = docs
-        self.campaigns = campaigns
-        self.training_sets = training_sets
-        self.models = models
-        self.candidates = candidates
-        self.materials = materials
-        self.campaign_id = campaign_id
-        self.rebuild = rebuild
-        super().__init__(
-            sources=[docs],
-            targets=[campaigns, training_sets, models, candidates, materials],
-            chunk_size=1,
-        )
+        self.docs, self.records = docs, records
+        self.campaign_id, self.rebuild = campaign_id, rebuild
+        super().__init__(sources=[docs], targets=list(records.values()), chunk_size=1)
 
     @classmethod
     def from_stores(
@@ -86,7 +72,7 @@ class CampaignBuilder(Builder):
     ) -> CampaignBuilder:
         """Return a builder over opened stores."""
         collections = {name: stores.collection(name) for name in CAMPAIGN_DATABASE}
-        return cls(stores.docs, campaign_id=campaign_id, rebuild=rebuild, **collections)
+        return cls(stores.docs, collections, campaign_id, rebuild)
 
     def build(self) -> list[str]:
         """Build what has changed, on connected stores, which stay connected.
@@ -112,8 +98,7 @@ class CampaignBuilder(Builder):
                 campaign_ids(self.docs) if self.campaign_id is None else [self.campaign_id]
             )
         else:
-            records = {name: getattr(self, name) for name in CAMPAIGN_DATABASE}
-            named = outdated(self.docs, records, self.campaign_id)
+            named = outdated(self.docs, self.records, self.campaign_id)
         fields = ["uuid", "index", "completed_at", "hosts", "output"]
         for campaign_id in named:
             found = self.docs.query(job_documents(campaign_id), fields)
@@ -138,32 +123,34 @@ class CampaignBuilder(Builder):
         mine = {"campaign_id": campaign_id}
         before = {
             doc["id"]: doc.get("material_id")
-            for doc in self.candidates.query(mine, ["id", "material_id"])
+            for doc in self.records["candidates"].query(mine, ["id", "material_id"])
         }
-        _merge_shared(self.training_sets, records.training_sets, campaign_id)
-        _merge_shared(self.models, records.models, campaign_id)
-        _upsert(self.candidates, records.candidates)
+        _merge_shared(self.records["training_sets"], records.training_sets, campaign_id)
+        _merge_shared(self.records["models"], records.models, campaign_id)
+        _upsert(self.records["candidates"], records.candidates)
         now = {record.id: record.material_id for record in records.candidates}
         gone = sorted(before.keys() - now.keys())
         if gone:
-            self.candidates.remove_docs({"id": {"$in": gone}})
+            self.records["candidates"].remove_docs({"id": {"$in": gone}})
         touched = {*before.values(), *now.values()} - {None}
         self._update_materials(sorted(str(material_id) for material_id in touched))
         # Last, so that an interrupted build on MongoDB is repeated.
-        _upsert(self.campaigns, [records.campaign])
+        _upsert(self.records["campaigns"], [records.campaign])
 
     def _update_materials(self, material_ids: list[str]) -> None:
         for start in range(0, len(material_ids), _CHUNK):
             chunk = material_ids[start : start + _CHUNK]
             members: dict[str, list[CandidateRecord]] = {name: [] for name in chunk}
             wanted = {"material_id": {"$in": chunk}}
-            for doc in self.candidates.query(wanted, {"raw_structure": 0, "structure": 0}):
+            without = {"raw_structure": 0, "structure": 0}
+            for doc in self.records["candidates"].query(wanted, without):
                 members[doc["material_id"]].append(read_record(CandidateRecord, doc))
             found = {key: material(key, docs) for key, docs in members.items()}
-            _upsert(self.materials, [record for record in found.values() if record is not None])
+            whole = [record for record in found.values() if record is not None]
+            _upsert(self.records["materials"], whole)
             empty = [key for key, record in found.items() if record is None]
             if empty:
-                self.materials.remove_docs({"id": {"$in": empty}})
+                self.records["materials"].remove_docs({"id": {"$in": empty}})
 
 
 def _upsert(store: Store, records: Sequence[Record]) -> None:

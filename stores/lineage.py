@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from logan_campaign.core.documents import Record, Source
+from logan_campaign.core.documents import Source
 from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LISTED = 12  # structures of a set that its details name one by one
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound="AnyRecord")
 
 Kind = Literal[
     "training_set", "model", "pool", "candidate", "relaxation", "known", "material", "campaign"
@@ -192,9 +192,7 @@ class _Tracer:
                 self.above(candidate)
                 self.join(Relation.BECAME, candidate.id, record.id)
         elif isinstance(record, ModelRecord):
-            start = self.find(ModelRecord, "models", record.start_id)
-            if start is not None:
-                self.add(start)
+            if start := self.added(ModelRecord, "models", record.start_id):
                 self.join(Relation.CONTINUED, start.id, record.id)
             self._above_set(record.training_set_id)
             self.join(Relation.TRAINED, record.training_set_id, record.id)
@@ -247,19 +245,14 @@ class _Tracer:
         """Add the origins of a set made by rounds."""
         if record.query.get("type") != "rounds":
             return
-        base = self.find(TrainingSetRecord, "training_sets", record.query["base"])
-        if base is not None:
-            self.add(base)
+        if base := self.added(TrainingSetRecord, "training_sets", record.query["base"]):
             self.join(Relation.GREW, base.id, record.id)
         for candidate in self.candidates({"id": {"$in": list(record.query["candidates"])}}):
             self.add(candidate)
             self.join(Relation.GREW, candidate.id, record.id)
-            model = self.find(ModelRecord, "models", candidate.model_id)
-            if model is not None:  # its training set has further origins
-                self.add(model)
-                self.add_missing("pool", candidate.pool_id)
-                self.join(Relation.GENERATED, model.id, candidate.pool_id)
-                self.join(Relation.PICKED, candidate.pool_id, candidate.id)
+            # its training set has further origins
+            if self.added(ModelRecord, "models", candidate.model_id):
+                self._picked(candidate)
 
     # --- what came of it ------------------------------------------------------------
 
@@ -273,9 +266,7 @@ class _Tracer:
         elif isinstance(record, ModelRecord):
             for candidate in self.candidates({"model_id": record.id}):
                 self.add(candidate)
-                self.add_missing("pool", candidate.pool_id)
-                self.join(Relation.GENERATED, record.id, candidate.pool_id)
-                self.join(Relation.PICKED, candidate.pool_id, candidate.id)
+                self._picked(candidate)
                 self._became(candidate)
         elif isinstance(record, TrainingSetRecord):
             for model in self._database.models():
@@ -287,17 +278,19 @@ class _Tracer:
                 self.above(candidate)
         elif isinstance(record, CampaignRecord):
             for model_id in record.model_ids:
-                found = self.find(ModelRecord, "models", model_id)
-                if found is not None:
-                    self.add(found)
+                if found := self.added(ModelRecord, "models", model_id):
                     self.join(Relation.TRAINED, record.id, found.id)
                     self.below(found)
 
     def _became(self, candidate: CandidateRecord) -> None:
-        found = self.find(MaterialRecord, "materials", candidate.material_id)
-        if found is not None:
-            self.add(found)
+        if found := self.added(MaterialRecord, "materials", candidate.material_id):
             self.join(Relation.BECAME, candidate.id, found.id)
+
+    def _picked(self, candidate: CandidateRecord) -> None:
+        """Lead from a model to its candidate."""
+        self.add_missing("pool", candidate.pool_id)
+        self.join(Relation.GENERATED, candidate.model_id, candidate.pool_id)
+        self.join(Relation.PICKED, candidate.pool_id, candidate.id)
 
     # --- records --------------------------------------------------------------------
 
@@ -305,6 +298,13 @@ class _Tracer:
         """Return candidates in the order of their picks, without structures."""
         order = {"campaign_id": 1, "order": 1}
         return list(self._database.candidates_where([(criteria, order)], structures=False))
+
+    def added(self, kind: type[R], collection: Any, identity: str | None) -> R | None:
+        """Add a record without what came before it; None if there is none."""
+        found = self.find(kind, collection, identity)
+        if found is not None:
+            self.add(found)
+        return found
 
     def find(self, kind: type[R], collection: Any, identity: str | None) -> R | None:
         """Return a record of a collection; None if there is none."""

@@ -49,14 +49,8 @@ def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
 
 
 @contextmanager
-def _mongo_errors(uri: str) -> Iterator[None]:
-    """Convert pymongo's errors to one line, without their text, which may contain the URI."""
-    with _driver_errors(redact(uri)):
-        yield
-
-
-@contextmanager
 def _driver_errors(place: str) -> Iterator[None]:
+    """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
     try:
         yield
     except (InvalidURI, ConfigurationError) as err:
@@ -87,7 +81,7 @@ def mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mon
     store = MongoStore.from_uri(
         uri, collection.name, key=collection.key, mongoclient_kwargs=_client_options(timeout_s)
     )
-    with _mongo_errors(uri):
+    with _driver_errors(redact(uri)):
         store.connect()
         _ensure_indexes(store, collection)
     return store
@@ -114,7 +108,7 @@ def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
 def open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
     """Open the stores in MongoDB; arguments and errors as of ``open_store``."""
     place = redact(uri)
-    with _mongo_errors(uri):
+    with _driver_errors(place):
         if not parse_uri(uri)["database"]:
             raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")
         # Checked before anything is created there.

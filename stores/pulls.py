@@ -57,12 +57,8 @@ class PullBuilder(Builder):
     @classmethod
     def from_stores(cls, stores: CampaignStores) -> PullBuilder:
         """Return a builder over opened stores."""
-        return cls(
-            stores.docs,
-            stores.data,
-            stores.collection("pulls"),
-            stores.collection("training_sets"),
-        )
+        pulls, training_sets = stores.collection("pulls"), stores.collection("training_sets")
+        return cls(stores.docs, stores.data, pulls, training_sets)
 
     def build(self) -> list[str]:
         """Build what has changed, on connected stores, which stay connected.

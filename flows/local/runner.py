@@ -12,19 +12,17 @@ import json
 import logging
 import os
 import shutil
-import signal
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from jobflow import Flow, Job, JobStore
 
 from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.files import write_atomically
 from logan_campaign.core.processors import usable_cores
 from logan_campaign.core.progress import Progress
 from logan_campaign.flows.local.codec import dumps, loads, references
@@ -45,6 +43,7 @@ from logan_campaign.flows.local.ledger import Ledger, now
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.local.worker import LOG_NAME, one_line
 from logan_campaign.flows.local.worker_pool import Message, WorkerPool
+from logan_campaign.flows.processes import StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def run_flow(
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise InputError(f"cannot make the directory {work_dir}: {err.strerror}") from err
-    with exclusive(lock or work_dir / LOCK_NAME, ledger.flow_id), _Signals() as signals:
+    with exclusive(lock or work_dir / LOCK_NAME, ledger.flow_id), StopSignals() as signals:
         with _store_errors():
             resumed = ledger.root() is not None
             if not resumed:
@@ -169,7 +168,7 @@ class _Runner:
         self._cached = 0  # their size in characters
         self._published = 0.0
 
-    def run(self, n_workers: int, pin: bool, signals: _Signals) -> None:
+    def run(self, n_workers: int, pin: bool, signals: StopSignals) -> None:
         for past in self.graph.nodes.values() if self.resumed else ():
             if past.state is JobState.COMPLETED:  # killed between commit and clean-up
                 self._clean_up(past.key)
@@ -344,36 +343,11 @@ class _Runner:
         text = dumps(
             {"pid": None if over else os.getpid(), "updated_at": now(), "running": running}
         )
-        beside = self.work_dir / f".{PROGRESS_NAME}"
         try:
-            beside.write_text(text)
-            beside.replace(self.work_dir / PROGRESS_NAME)
+            write_atomically(self.work_dir / PROGRESS_NAME, text, durable=False)
         except OSError as err:
             # The file is only for display: a failure must not end the run.
             logger.warning("cannot write %s: %s", PROGRESS_NAME, err.strerror)
-
-
-class _Signals:
-    """Records SIGINT and SIGTERM during a block; a second signal interrupts it."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = number
 
 
 @contextmanager

@@ -195,25 +195,13 @@ def _queue_content(controller: JobController) -> Iterator[Finding]:
     if made_by == installed:
         yield Finding("queue", True, f"answers (MongoDB {server}, jobflow-remote {installed})")
     else:
-        yield Finding(
-            "queue",
-            False,
-            f"was created by jobflow-remote {made_by}, and {installed} is installed: "
-            "'jf admin upgrade'",
-        )
-    runner = registered(controller)
+        versions = f"was created by jobflow-remote {made_by}, and {installed} is installed"
+        yield Finding("queue", False, f"{versions}: 'jf admin upgrade'")
+    runner, start = registered(controller), "'logan-campaign remote start'"
     if runner is None:
-        yield Finding(
-            "runner",
-            False,
-            "none is running: 'logan-campaign remote start', or 'jf runner start'",
-        )
+        yield Finding("runner", False, f"none is running: {start}, or 'jf runner start'")
     elif not is_alive(runner):
-        yield Finding(
-            "runner",
-            False,
-            f"the one on {runner['hostname']} has died: 'logan-campaign remote start'",
-        )
+        yield Finding("runner", False, f"the one on {runner['hostname']} has died: {start}")
     else:
         yield Finding("runner", True, f"running on {runner['hostname']}")
 

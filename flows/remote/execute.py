@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from logan_campaign.core import trust
+from logan_campaign.core.files import write_atomically
 from logan_campaign.core.processors import single_threaded
 from logan_campaign.core.redaction import without_secrets
 from logan_campaign.flows.processes import die_with_runner
@@ -154,9 +155,7 @@ def _write_failure(run_dir: Path, error: str, started: datetime) -> None:
         "start_time": dated(started),
         "end_time": dated(datetime.now(UTC)),
     }
-    beside = run_dir / f".{OUT_NAME}"
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    beside.replace(run_dir / OUT_NAME)
+    write_atomically(run_dir / OUT_NAME, json.dumps(content), durable=False)
 
 
 def _die_with_parent() -> None:

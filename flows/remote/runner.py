@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from jobflow_remote.jobs.data import OUT_FILENAME, RemoteError
@@ -30,6 +28,7 @@ from jobflow_remote.remote.data import get_local_data_path
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from logan_campaign.flows.local.lock import exclusive
+from logan_campaign.flows.processes import StopSignals
 from logan_campaign.flows.remote.execute import IN_NAME, outcome
 from logan_campaign.flows.remote.project import load_project
 from logan_campaign.flows.remote.registry import hold, register
@@ -105,38 +104,21 @@ def serve(
     project = load_project(project_name)
     base = Path(project.base_dir or ".")
     base.mkdir(parents=True, exist_ok=True)
-    with exclusive(base / LOCK_NAME, f"runner of {project.name}"):
+    with exclusive(base / LOCK_NAME, f"runner of {project.name}"), StopSignals() as stop:
         runner = CampaignRunner(project.name)
-        stop = _StopSignals()
         try:
             _Loop(runner, stop, until_idle, on_tick).run()
         finally:
-            stop.restore()
             for host in runner.hosts.values():
                 host.close()
             runner.job_controller.close()
-
-
-class _StopSignals:
-    """Notes SIGINT and SIGTERM."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 class _Loop:
     def __init__(
         self,
         runner: CampaignRunner,
-        stop: _StopSignals,
+        stop: StopSignals,
         until_idle: bool,
         on_tick: Callable[[], None],
     ) -> None:
@@ -164,13 +146,13 @@ class _Loop:
         register(controller, self.runner.project)
         # before the first step: release locks of a runner that was killed
         lost_since: datetime | None = datetime.now(UTC)
-        while not self.stop.received:
+        while self.stop.received is None:
             try:
                 if lost_since is not None:
                     free_locks(controller, lost_since)
                     lost_since = None
                 for place, (every, task) in enumerate(self.tasks):
-                    if time.monotonic() >= self.due[place] and not self.stop.received:
+                    if time.monotonic() >= self.due[place] and self.stop.received is None:
                         task()
                         self.due[place] = time.monotonic() + every
                 if self.until_idle and not self._busy():
