@@ -5,18 +5,16 @@ Imported only for such locations: the drivers take a second to import.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from maggma.core import Store
 from maggma.stores import GridFSStore, MemoryStore, MongoStore
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from logan_campaign.core.errors import StoreError
-from logan_campaign.core.redaction import redact
+from logan_campaign.core.redaction import driver_errors, redact
 from logan_campaign.stores.collections import BLOBS, LEDGER, OUTPUTS, Collection
 from logan_campaign.stores.open import CampaignStores
 
@@ -34,7 +32,7 @@ def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
     """
     if not isinstance(docs, MongoStore) or isinstance(docs, MemoryStore):
         raise StoreError(f"store {place}: job documents are not in MongoDB ({docs.name})")
-    with _driver_errors(place):
+    with driver_errors(f"store {place}"):
         docs.connect()
         try:
             _ensure_indexes(docs, OUTPUTS)
@@ -46,23 +44,6 @@ def stores_beside(docs: Store, data: Store, place: str) -> CampaignStores:
     return CampaignStores(
         docs=docs, data=data, ledger=ledger, folder=None, _location=place, _like=docs
     )
-
-
-@contextmanager
-def _driver_errors(place: str) -> Iterator[None]:
-    """Turn pymongo's errors into one line; their own texts may repeat parts of the URI."""
-    try:
-        yield
-    except (InvalidURI, ConfigurationError) as err:
-        raise StoreError(
-            f"store {place}: not a usable MongoDB URI "
-            "(special characters in user name and password must be percent-encoded)"
-        ) from err
-    except OperationFailure as err:
-        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
-        raise StoreError(f"store {place}: {reason}") from err
-    except PyMongoError as err:
-        raise StoreError(f"store {place}: not reachable ({type(err).__name__})") from err
 
 
 def _client_options(timeout_s: float) -> dict[str, Any]:
@@ -81,7 +62,7 @@ def mongo_store(uri: str, collection: Collection, timeout_s: float = 5.0) -> Mon
     store = MongoStore.from_uri(
         uri, collection.name, key=collection.key, mongoclient_kwargs=_client_options(timeout_s)
     )
-    with _driver_errors(redact(uri)):
+    with driver_errors(f"store {redact(uri)}"):
         store.connect()
         _ensure_indexes(store, collection)
     return store
@@ -99,7 +80,7 @@ def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
     about = {k: v for k, v in store.as_dict().items() if not k.startswith("@")}
     about |= {"collection_name": collection.name, "key": collection.key}
     beside = type(store)(**about)
-    with _driver_errors(store.database or "?"):
+    with driver_errors(f"store {store.database}"):
         beside.connect()
         _ensure_indexes(beside, collection)
     return beside
@@ -108,7 +89,7 @@ def store_beside(store: MongoStore, collection: Collection) -> MongoStore:
 def open_mongo(uri: str, create: bool, timeout_s: float) -> CampaignStores:
     """Open the stores in MongoDB; arguments and errors as of ``open_store``."""
     place = redact(uri)
-    with _driver_errors(place):
+    with driver_errors(f"store {place}"):
         if not parse_uri(uri)["database"]:
             raise StoreError(f"store {place}: the URI names no database (mongodb://host/database)")
         # Checked before anything is created there.

@@ -132,12 +132,8 @@ class CampaignDatabase:
         Raises:
             InputError: unknown order or filter, or invalid value.
         """
-        wanted = _criteria(CandidateRecord, campaign_id, filters)
-        levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
-        parts = candidate_parts(wanted, sort, descending, levels)
-        leave_out = None if structures else {"raw_structure": 0, "structure": 0}
-        found = self._read_parts("candidates", parts, leave_out, skip, limit)
-        return (read_record(CandidateRecord, doc) for doc in found)
+        parts = self._candidate_parts(campaign_id, sort, descending, filters)
+        return self.candidates_where(parts, skip=skip, limit=limit, structures=structures)
 
     def candidate_ids(
         self,
@@ -148,9 +144,7 @@ class CampaignDatabase:
         **filters: Any,
     ) -> list[str]:
         """Return the ids of candidates; arguments and errors as :meth:`candidates`."""
-        wanted = _criteria(CandidateRecord, campaign_id, filters)
-        levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
-        parts = candidate_parts(wanted, sort, descending, levels)
+        parts = self._candidate_parts(campaign_id, sort, descending, filters)
         return [doc["id"] for doc in self._read_parts("candidates", parts, {"id": 1}, 0, 0)]
 
     def count_candidates(self, campaign_id: str | None = None, **filters: Any) -> int:
@@ -203,6 +197,13 @@ class CampaignDatabase:
         wanted = _criteria(CandidateRecord, campaign_id, filters)
         found = self.stores.collection("candidates").distinct(field, wanted)
         return sorted(value for value in found if value is not None)
+
+    def _candidate_parts(
+        self, campaign_id: str | None, sort: str, descending: bool, filters: Filters
+    ) -> list[tuple[Criteria, Order]]:
+        wanted = _criteria(CandidateRecord, campaign_id, filters)
+        levels = self._levels(wanted.get("campaign_id")) if sort == "best" else []
+        return candidate_parts(wanted, sort, descending, levels)
 
     def _levels(self, campaign_id: str | None) -> list[str]:
         """Return the names of the levels of one or all campaigns, in order."""

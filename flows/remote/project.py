@@ -8,14 +8,15 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from logan_campaign.core.errors import InputError, LoganCampaignError, StoreError
+from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, whole_file
+from logan_campaign.core.redaction import driver_errors
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project
@@ -245,25 +246,9 @@ def connected(project: Project) -> Iterator[JobController]:
         controller.close()
 
 
-@contextmanager
-def database_errors(project: str) -> Iterator[None]:
-    """Convert errors of the database driver to one line, without their text.
-
-    The text may contain the URI with a password.
-    """
-    from pymongo.errors import OperationFailure, PyMongoError
-
-    try:
-        yield
-    except LoganCampaignError:
-        raise
-    except OperationFailure as err:
-        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
-        raise StoreError(f"database of project '{project}': {reason}") from None
-    except PyMongoError as err:
-        raise StoreError(
-            f"database of project '{project}': not reachable ({type(err).__name__})"
-        ) from None
+def database_errors(project: str) -> AbstractContextManager[None]:
+    """Convert errors of the database driver to one line, without their text."""
+    return driver_errors(f"database of project '{project}'")
 
 
 def initialise(controller: JobController) -> bool:

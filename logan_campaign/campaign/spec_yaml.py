@@ -31,8 +31,9 @@ _MAX_NODES = 100_000
 _MAX_DIGITS = 30
 
 
-def _unusable(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+def _unusable(problem: str, node: yaml.Node | None) -> yaml.MarkedYAMLError:
+    mark = None if node is None else node.start_mark
+    return yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
 class _SpecLoader(yaml.SafeLoader):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from logan_campaign.core.errors import StoreError
 
 #: user:password@ or user@ behind a scheme; greedy, for passwords that hold an @ themselves
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*:[^\s'\"]*@|(?<=://)[^\s/'\"@]+@")
@@ -56,3 +59,31 @@ def redact(text: str, *secrets: str) -> str:
     text = _OPTIONS.sub(r"\1", text)
     masked = _ENCODED.sub("***", _CREDENTIALS.sub("***@", text))
     return _NAMED.sub(r"\1***", _HEADER.sub(r"\1***", masked))
+
+
+@contextmanager
+def driver_errors(place: str) -> Iterator[None]:
+    """Turn the errors of MongoDB's driver into one line without its text.
+
+    That text can hold the URI, and with it a password.
+
+    Args:
+        place: what to call the database.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+    """
+    from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+
+    try:
+        yield
+    except (InvalidURI, ConfigurationError):
+        raise StoreError(
+            f"{place}: not a usable MongoDB URI "
+            "(special characters in user name and password must be percent-encoded)"
+        ) from None
+    except OperationFailure as err:
+        reason = "authentication failed" if err.code == 18 else f"refused (code {err.code})"
+        raise StoreError(f"{place}: {reason}") from None
+    except PyMongoError as err:
+        raise StoreError(f"{place}: not reachable ({type(err).__name__})") from None

@@ -7,18 +7,16 @@ one line here, or a plugin's entry point in the group ``logan_campaign.strategie
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from logan_campaign.core.registry import SpecRegistry
-from logan_campaign.selection.base import CheapRelaxations as CheapRelaxations
-from logan_campaign.selection.base import DescriptorSettings as DescriptorSettings
 from logan_campaign.selection.base import Pool as Pool
 from logan_campaign.selection.base import Selection as Selection
 from logan_campaign.selection.base import SelectionBase as SelectionBase
-from logan_campaign.selection.chart import Chart as Chart
 from logan_campaign.selection.chart import chart as chart
 from logan_campaign.selection.chart import learned_coordination as learned_coordination
 from logan_campaign.selection.diverse import DiverseSelection as DiverseSelection
@@ -97,9 +95,6 @@ def _then(first: Selection, second: Selection) -> Selection:
     rows = first.indices[second.indices]
     changed = {int(row): first.starts[int(row)] for row in rows if int(row) in first.starts}
     changed.update({int(first.indices[row]): atoms for row, atoms in second.starts.items()})
-    unusable = dict(first.n_unusable)
-    for reason, number in second.n_unusable.items():
-        unusable[reason] = unusable.get(reason, 0) + number
     result = Selection.of(
         "",
         rows,
@@ -108,7 +103,7 @@ def _then(first: Selection, second: Selection) -> Selection:
             mine if mine is not None else first.keys[row]
             for mine, row in zip(second.keys, second.indices, strict=True)
         ],
-        n_unusable=unusable,
+        n_unusable=dict(Counter(first.n_unusable) + Counter(second.n_unusable)),
         starts=changed,
         cheap=[*first.cheap, *second.cheap],
     )

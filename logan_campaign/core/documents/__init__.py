@@ -11,7 +11,6 @@ from logan_campaign.core.documents.base import AS_PYMATGEN as AS_PYMATGEN
 from logan_campaign.core.documents.base import AS_STORED as AS_STORED
 from logan_campaign.core.documents.base import DATA_KEYS as DATA_KEYS
 from logan_campaign.core.documents.base import SCHEMA_VERSION as SCHEMA_VERSION
-from logan_campaign.core.documents.base import Blob as Blob
 from logan_campaign.core.documents.base import BlobRef as BlobRef
 from logan_campaign.core.documents.base import Column as Column
 from logan_campaign.core.documents.base import Document as Document
@@ -26,7 +25,6 @@ from logan_campaign.core.documents.base import columns as columns
 from logan_campaign.core.documents.base import compact as compact
 from logan_campaign.core.documents.base import expand as expand
 from logan_campaign.core.documents.base import shared as shared
-from logan_campaign.core.documents.base import symbols_of as symbols_of
 from logan_campaign.core.documents.campaigns import CampaignDoc as CampaignDoc
 from logan_campaign.core.documents.campaigns import CampaignFields as CampaignFields
 from logan_campaign.core.documents.campaigns import ControlDoc as ControlDoc
