@@ -27,7 +27,7 @@ def map_(
     store: StoreOption = None,
 ) -> None:
     """Draw the PCA map: clusters, picks, known structures and discoveries."""
-    from logan_campaign.results import Campaign, Results
+    from logan_campaign.results import Campaign
     from logan_campaign.results.report.charts import map_chart
     from logan_campaign.results.report.pictures import write_picture
 
@@ -36,7 +36,7 @@ def map_(
     with opened(campaign, store) as (database, record):
         if not record.selections:
             raise InputError(f"{record.name} has selected nothing yet: there is no map to draw")
-        found = Campaign(Results(database.stores, owns_stores=False), record)
+        found = Campaign(database.stores, record, owns_stores=False)
         places = found.pca_map()
         drawn = map_chart(places, list(found.candidates()))
     if drawn is None:

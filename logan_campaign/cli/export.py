@@ -62,7 +62,7 @@ def export(
     one file with all job documents, which 'import' reads; 'ro-crate' contains spec, versions,
     training sets, weights and results, described by RO-Crate metadata.
     """
-    from logan_campaign.results import Campaign, Results
+    from logan_campaign.results import Campaign
 
     filters: dict[str, Any] = context.obj
     chosen = fmt or _format_of(path)
@@ -70,7 +70,7 @@ def export(
         raise InputError(f"{chosen} contains the whole campaign: filters and --raw do not apply")
     refuse_existing(path, force)
     with opened(campaign, store) as (database, record):
-        found = Campaign(Results(database.stores, owns_stores=False), record)
+        found = Campaign(database.stores, record, owns_stores=False)
         if chosen == "campaign":
             from logan_campaign.stores.archive import write_archive
 

@@ -49,7 +49,7 @@ def init(
     left to fill in.
     """
     from logan_campaign.campaign.spec_yaml import FILL_IN
-    from logan_campaign.cli.templates import starting_spec
+    from logan_campaign.cli.starting import starting_spec
     from logan_campaign.geometry.formulas import hill_formula
     from logan_campaign.geometry.lewis import why_no_molecule
 

@@ -64,14 +64,13 @@ def results(
     """List candidates: those of the last level first, by energy."""
     from rich.table import Table
 
-    from logan_campaign.results import Results
+    from logan_campaign.results import Campaign
     from logan_campaign.results.convert import summary
 
     filters = dict(context.obj)
     sort = filters.pop("sort")
     with opened(campaign, store) as (database, record):
-        results = Results(database.stores, owns_stores=False)
-        query = results.candidates(**filters, campaign=record.id)
+        query = Campaign(database.stores, record, owns_stores=False).candidates(**filters)
         query = query.sorted_by(sort, descending).without_structures()
         paged = limit or page
         found = query.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(query)

@@ -1,15 +1,17 @@
-"""Defaults of ``init`` for a formula: training set, known set, box, volume."""
+"""The commented spec that ``init`` writes: training set, known set, box or volume of a formula."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
 from ase.formula import Formula
+from jinja2 import Template
 from pymatgen.core import Element
 
 from logan_campaign.campaign.spec_yaml import FILL_IN
@@ -37,6 +39,24 @@ class Sets(NamedTuple):
     known: str
     about: str
     """Description of the training set for the user."""
+
+
+def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, Sets]:
+    """Return a commented spec and the sets that it names.
+
+    Args:
+        kind: 'molecule' or 'crystal'.
+        formula: of one molecule or one cell.
+        name: of the campaign.
+        file: path of the spec.
+    """
+    sets = sets_for(kind, formula)
+    size = volumes_for(formula) if kind == "crystal" else box_for(formula)
+    template = (files("logan_campaign.cli") / "spec.yaml.jinja").read_text(encoding="utf-8")
+    text = Template(template, trim_blocks=True, keep_trailing_newline=True).render(
+        **sets._asdict(), kind=kind, formula=formula, name=name, file=file, size=size
+    )
+    return text, sets
 
 
 def sets_for(kind: str, formula: str) -> Sets:

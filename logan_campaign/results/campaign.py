@@ -85,7 +85,7 @@ class Results:
         Raises:
             InputError: there is no such campaign, or several match.
         """
-        return Campaign(self, self.database.campaign(name_or_id))
+        return Campaign(self.stores, self.database.campaign(name_or_id), owns_stores=False)
 
     # --- candidates, materials, lineage ----------------------------------------------------
 
@@ -244,21 +244,20 @@ class Results:
         return self.database.load_blob(ref)
 
 
-class Campaign:
-    """One campaign in a store.
+class Campaign(Results):
+    """One campaign in a store: its candidates and materials alone, and all else of the store.
 
     Args:
-        results: the store.
+        stores: opened stores.
         record: its record in the campaign database.
-        owns_results: whether :meth:`close` closes the store.
+        owns_stores: whether :meth:`close` closes them.
     """
 
     def __init__(
-        self, results: Results, record: CampaignRecord, *, owns_results: bool = False
+        self, stores: CampaignStores, record: CampaignRecord, *, owns_stores: bool = True
     ) -> None:
-        self.results = results
+        super().__init__(stores, owns_stores=owns_stores)
         self.record = record
-        self._owns_results = owns_results
 
     @classmethod
     def open(cls, where: str | Path, name: str | None = None) -> Self:
@@ -272,37 +271,21 @@ class Campaign:
             InputError: there is no such campaign, or several match.
             StoreError: there is no store, or it cannot be read.
         """
-        results = Results.open(where)
+        stores = open_campaign_stores(where)
         try:
-            return cls(results, results.campaign(name).record, owns_results=True)
+            return cls(stores, CampaignDatabase(stores).campaign(name))
         except BaseException:
-            results.close()
+            stores.close()
             raise
 
-    def close(self) -> None:
-        """Close the store if it was opened by :meth:`open`."""
-        if self._owns_results:
-            self.results.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
-        return f"<Campaign {self.name!r} ({self.id}) in {self.results.stores.describe()}>"
+        return f"<Campaign {self.name!r} ({self.id}) in {self.stores.describe()}>"
 
     def refresh(self) -> None:
         """Read the record of a running campaign again."""
         self.record = self.database.campaign(self.id)
 
     # --- the campaign ---------------------------------------------------------------
-
-    @property
-    def database(self) -> CampaignDatabase:
-        """The campaign database."""
-        return self.results.database
 
     @property
     def id(self) -> str:
@@ -368,7 +351,7 @@ class Campaign:
             InputError: unknown filter, or invalid value.
         """
         filters["campaign"] = self.id
-        return self.results.candidates(**filters)
+        return super().candidates(**filters)
 
     def materials(self, **filters: Any) -> MaterialQuery:
         """Return a lazy query of the materials found that match all filters.
@@ -377,45 +360,11 @@ class Campaign:
             InputError: unknown filter, or invalid value.
         """
         filters["campaign"] = self.id
-        return self.results.materials(**filters)
+        return super().materials(**filters)
 
     def counts(self) -> dict[CandidateState, int]:
         """Return the number of candidates in each state, zeros included."""
         return self.database.counts(self.id)
-
-    def candidate(self, identity: str) -> CandidateRecord:
-        """Return a candidate by its id or the beginning of it.
-
-        Raises:
-            InputError: if there is none, or several.
-        """
-        return self.results.candidate(identity)
-
-    def find(self, identity: str) -> AnyRecord:
-        """As :meth:`Results.find`."""
-        return self.results.find(identity)
-
-    def lineage(self, identity: str) -> nx.DiGraph:
-        """As :meth:`Results.lineage`."""
-        return self.results.lineage(identity)
-
-    # --- large data ----------------------------------------------------------------
-
-    def structures(self, set_id: str) -> list[StructureEntry]:
-        """As :meth:`Results.structures`."""
-        return self.results.structures(set_id)
-
-    def pool(self, pool_id: str) -> StoredPool:
-        """As :meth:`Results.pool`."""
-        return self.results.pool(pool_id)
-
-    def load_model(self, model_id: str) -> Model:
-        """As :meth:`Results.load_model`."""
-        return self.results.load_model(model_id)
-
-    def trajectory(self, relaxation: RelaxationRecord) -> Trajectory:
-        """As :meth:`Results.trajectory`."""
-        return self.results.trajectory(relaxation)
 
     def pca_map(self, index: int = -1) -> PcaMap:
         """Return the PCA map of generated, picked and known structures.
@@ -435,7 +384,7 @@ class Campaign:
             raise InputError(
                 f"{self.name} has {len(self.selections)} selections: there is no map to draw"
             ) from None
-        arrays = unpack_arrays(self.results._blob(selection.map, "the map"))
+        arrays = unpack_arrays(self._blob(selection.map, "the map"))
         pca = part(arrays, "pca", "the map")
         pool, sample = part(arrays, "pool", "the map"), part(arrays, "sample", "the map")
         place = {pool_id: n for n, pool_id in enumerate(selection.pool_ids)}

@@ -144,7 +144,7 @@ class _Filler:
         results = self._results()
         archive = self._file(
             f"campaign{SUFFIX}",
-            lambda path: write_archive(self.campaign.results.stores, record, path),
+            lambda path: write_archive(self.campaign.stores, record, path),
             "application/gzip",
             "All job documents, arrays and the runner's ledger, for 'logan-campaign import'",
         )
@@ -238,7 +238,7 @@ class _Filler:
         )
         if record.state != "trained":
             return document
-        weights = self.campaign.results.weights(record.id)
+        weights = self.campaign.weights(record.id)
         return self._file(
             f"models/{record.id}.safetensors",
             lambda path: path.write_bytes(weights),

@@ -336,7 +336,7 @@ def report(request: Request, results: Opened, identity: Identity, _: Nothing) ->
             f"{record.name} has {record.n_candidates:,} candidates: its report takes a while; "
             "write it with 'logan-campaign report'",
         )
-    html = render(gather(Campaign(results, record)))
+    html = render(gather(Campaign(results.stores, record, owns_stores=False)))
     return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
 
 

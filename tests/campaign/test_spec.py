@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.spec_yaml import parse_yaml
-from logan_campaign.cli.starting import volumes_for
-from logan_campaign.cli.templates import starting_spec
+from logan_campaign.cli.starting import starting_spec, volumes_for
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.formulas import hill_formula
 

@@ -77,7 +77,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(package):
             ("stores", Path("stores")),
         )
         for file in (ROOT / room).rglob("*")
-        if file.suffix in {".py", ".typed", ".bib"}
+        if file.suffix in {".py", ".typed", ".bib", ".jinja"}
     }
     found = {f.relative_to(package).as_posix() for f in package.rglob("*") if f.suffix != ".pyc"}
     assert {f for f in found if (package / f).is_file()} >= expected
