@@ -35,6 +35,19 @@ def write_atomically(path: Path, content: bytes | str, durable: bool = True) -> 
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        InputError: it cannot be read, or is not a text.
+    """
+    try:
+        with file_errors("read", path):
+            return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path}: not a text file") from err
+
+
 @contextmanager
 def file_errors(verb: str, path: Path) -> Iterator[None]:
     """Convert errors of the file system to InputError: ``'cannot <verb> <path>: <why>'``."""

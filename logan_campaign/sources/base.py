@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
@@ -38,6 +39,18 @@ from logan_campaign.geometry.structures import (
     structure_id,
     validate_atoms,
 )
+
+
+def short(text: str, limit: int = 80) -> str:
+    """Return a text of others in one line, cut after so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + "…"
+
+
+def malformed(err: Exception) -> str:
+    """Return in one line, without control characters, what a library said of a document."""
+    text = json.dumps(str(err))[1:-1].replace("\\n", " ").strip()
+    return short(f"{type(err).__name__}: {text}" if text else type(err).__name__, 120)
 
 
 def _checked_formula(text: str) -> str:

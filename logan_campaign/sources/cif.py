@@ -19,6 +19,7 @@ from pymatgen.core import Composition, Structure
 
 from logan_campaign.core.errors import StructureError
 from logan_campaign.geometry.structures import to_atoms
+from logan_campaign.sources.base import short
 
 #: Largest deviation from 1 of the occupancy of a full site.
 OCCUPANCY_TOLERANCE = 1e-3
@@ -100,7 +101,7 @@ def _check_sites(sites: dict[str, list[str]]) -> list[str]:
             if value in _UNKNOWN:
                 raise StructureError(f"site {name} has unknown coordinates")
             if not np.isfinite(_number(value)):
-                raise StructureError(f"site {name} has the coordinate {_short(value)!r}")
+                raise StructureError(f"site {name} has the coordinate {short(value)!r}")
     for name, symbol in zip(names, symbols, strict=False):
         _check_symbol(name, symbol)
     for name, value in zip(names, sites.get("occupancy", []), strict=False):
@@ -132,9 +133,9 @@ def _check_symbol(name: str, symbol: str) -> None:
     if match is None or match.group(1) not in _ELEMENTS:
         if re.search(r"\d*\.\d+|[/+,]\s*\d*\.?\d*[A-Z]", symbol):
             raise StructureError(
-                f"structure has disordered sites (partial occupancy): {name} is {_short(symbol)}"
+                f"structure has disordered sites (partial occupancy): {name} is {short(symbol)}"
             )
-        raise StructureError(f"unknown species {_short(symbol)} of site {name}")
+        raise StructureError(f"unknown species {short(symbol)} of site {name}")
 
 
 def _number(text: str) -> float:
@@ -175,7 +176,7 @@ def _check_formula_sum(block: dict[str, Any], structure: Structure) -> None:
     one, other = wanted.fractional_composition, found.fractional_composition
     if not one.almost_equals(other, rtol=1e-3, atol=1e-4):
         raise StructureError(
-            f"the file states {_short(stated)} and lists {found.reduced_formula}: "
+            f"the file states {short(stated)} and lists {found.reduced_formula}: "
             "atoms are missing or too many"
         )
     units = next((v for k, v in block.items() if k.lower() == "_cell_formula_units_z"), "?")
@@ -184,7 +185,7 @@ def _check_formula_sum(block: dict[str, Any], structure: Structure) -> None:
     of_unit = wanted.num_atoms, wanted.reduced_composition.num_atoms
     if z > 0 and not any(abs(n * z - len(structure)) < 0.5 for n in of_unit):
         raise StructureError(
-            f"the file states {units} units of {_short(stated)} in the cell and lists "
+            f"the file states {units} units of {short(stated)} in the cell and lists "
             f"{len(structure)} atoms: atoms are missing or too many"
         )
 
@@ -195,8 +196,3 @@ def is_full(value: Any) -> bool:
         return abs(float(value) - 1) <= OCCUPANCY_TOLERANCE
     except (TypeError, ValueError):
         return False
-
-
-def _short(text: str, limit: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit] + "…"

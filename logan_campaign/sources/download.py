@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import HTTPError
 
 from logan_campaign.core import progress
-from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors
 from logan_campaign.core.ids import content_id
 from logan_campaign.sources.transfer import (
     PassingError,
     SourceError,
     cache_folder,
+    read_json,
     retried,
     write_whole,
 )
@@ -59,20 +59,19 @@ def fetch(name: str, url: str, sha256: str | None = None) -> tuple[Path, str]:
 
     pooch.get_logger().setLevel("ERROR")
     try:
-        pooch.retrieve(
-            url,
-            known_hash=f"sha256:{expected}" if expected else None,
-            fname=path.name,
-            path=folder,
-            downloader=_ResumingDownloader(name, path.with_name(f"{path.name}.part")),
-        )
+        with file_errors("write", path):
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{expected}" if expected else None,
+                fname=path.name,
+                path=folder,
+                downloader=_ResumingDownloader(name, path.with_name(f"{path.name}.part")),
+            )
     except ValueError as err:  # raised by pooch if the checksum differs
         raise SourceError(
             f"{name}: the file at {url} does not have the SHA-256 {expected}, and is not used; "
             "if a new version was published, give its checksum as 'sha256'"
         ) from err
-    except OSError as err:
-        raise InputError(f"cannot write {path}: {err.strerror or err}") from err
     found = checksum(path)
     write_whole(_note(path), found.encode())
     return path, found
@@ -96,14 +95,11 @@ def checksum(path: Path) -> str:
         stat = path.stat()
         state = [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
         memo = cache_folder("checksums") / f"{content_id('file', state[0])}.json"
-        known = _read_json(memo)
-        if known is not None and known.get("state") == state:
+        known = read_json(memo)
+        if known.get("state") == state:
             return str(known["sha256"])
-        digest = hashlib.sha256()
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    found = digest.hexdigest()
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     write_whole(memo, json.dumps({"state": state, "sha256": found}).encode())
     return found
 
@@ -189,11 +185,3 @@ def _noted(path: Path) -> str | None:
         return _note(path).read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # missing or damaged: computed again
-        return None
-    return found if isinstance(found, dict) else None

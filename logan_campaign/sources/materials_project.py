@@ -19,6 +19,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,11 +40,14 @@ from logan_campaign.sources.base import (
     Preview,
     Source,
     elements_of,
+    malformed,
+    short,
 )
 from logan_campaign.sources.transfer import (
     PassingError,
     SourceError,
     cache_folder,
+    read_json,
     retried,
     stay_with_host,
     write_whole,
@@ -148,7 +152,7 @@ class MaterialsProjectSource(Source):
         """
         collector = Collector()
         with _client() as client:
-            version = client.database_version()
+            version = str(client.rester.db_version or "")
             found = client.search(fields=list(_FIELDS), **self._criteria())
             records = _by_id(found, collector)
             structures = _structures(client, records)
@@ -202,23 +206,20 @@ def api_key() -> str:
     return key
 
 
+@dataclass
 class _Client:
     """The MPRester calls used here, with one-line errors without the key."""
 
-    def __init__(self, rester: Any, key: str, endpoint: str) -> None:
-        self._rester = rester
-        self._key = key
-        self.endpoint = endpoint
-
-    def database_version(self) -> str:
-        return str(self._rester.db_version or "")
+    rester: Any
+    key: str = field(repr=False)
+    endpoint: str
 
     def search(self, **criteria: Any) -> list[Any]:
-        return retried(NAME, lambda: self._search(criteria), _KEPT)
+        def attempt() -> list[Any]:
+            with _plain_errors(self.key, self.endpoint):
+                return list(self.rester.materials.summary.search(**criteria))
 
-    def _search(self, criteria: dict[str, Any]) -> list[Any]:
-        with _plain_errors(self._key, self.endpoint):
-            return list(self._rester.materials.summary.search(**criteria))
+        return retried(NAME, attempt, _KEPT)
 
 
 @contextmanager
@@ -253,8 +254,7 @@ def _plain_errors(key: str, endpoint: str) -> Iterator[None]:
     from requests.exceptions import RequestException, RetryError
 
     def cleaned(err: BaseException) -> str:
-        text = " ".join(redact(str(err), key).split()) or type(err).__name__
-        return text if len(text) <= 200 else text[:200] + "…"
+        return short(redact(str(err), key), 200) or type(err).__name__
 
     def disconnected(err: BaseException) -> Exception:
         if not isinstance(err, RetryError):
@@ -352,14 +352,8 @@ def _is_structure(document: Any) -> bool:
 
 
 def _cached(path: Path, stamp: str) -> Any:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):  # a damaged cache is fetched again
-        return None
-    current = isinstance(content, dict) and content.get("stamp") == stamp
-    return content.get("structure") if current else None
+    content = read_json(path)
+    return content.get("structure") if content.get("stamp") == stamp else None
 
 
 def _add(collector: Collector, name: str, record: dict[str, Any], document: Any) -> None:
@@ -372,7 +366,7 @@ def _add(collector: Collector, name: str, record: dict[str, Any], document: Any)
         collector.reject(name, str(err))
         return
     except Exception as err:  # noqa: BLE001 - whatever a malformed record makes pymatgen raise
-        what = "has no structure" if document is None else f"is malformed: {_short(err)}"
+        what = "has no structure" if document is None else f"is malformed: {malformed(err)}"
         collector.reject(name, f"the record {what}")
         return
     per_atom = record.get("energy_per_atom")
@@ -398,9 +392,3 @@ def _about(record: dict[str, Any]) -> dict[str, Any]:
 def _number(name: str) -> tuple[str, int, str]:
     prefix, _, number = name.partition("-")
     return prefix, int(number) if number.isdecimal() else 0, name
-
-
-def _short(err: BaseException, limit: int = 120) -> str:
-    text = " ".join(str(err).split())
-    text = f"{type(err).__name__}: {text}" if text else type(err).__name__
-    return text if len(text) <= limit else text[:limit] + "…"

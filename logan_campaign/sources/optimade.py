@@ -9,7 +9,6 @@ Evans et al., doi 10.1039/D4DD00039K; https://www.optimade.org.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import time
@@ -33,6 +32,7 @@ from logan_campaign.sources.base import (
     LoadedSet,
     Preview,
     Source,
+    malformed,
     without_credentials,
 )
 from logan_campaign.sources.transfer import SourceError, cache_folder, write_whole
@@ -336,7 +336,7 @@ def _add(collector: Collector, entry: Any, name: str, place: int, kind: TargetKi
         collector.reject(label, str(err))
         return
     except Exception as err:  # noqa: BLE001 - whatever a malformed entry makes the adapter raise
-        collector.reject(label, f"the entry is malformed: {_short(err)}")
+        collector.reject(label, f"the entry is malformed: {malformed(err)}")
         return
     properties = {
         "last_modified": attributes.get("last_modified"),
@@ -379,9 +379,3 @@ def _filled(attributes: dict[str, Any]) -> dict[str, Any]:
         # molecules need have none at all
         "lattice_vectors": attributes.get("lattice_vectors") or [nowhere, nowhere, nowhere],
     }
-
-
-def _short(err: BaseException, limit: int = 120) -> str:
-    text = " ".join(json.dumps(str(err))[1:-1].replace("\\n", " ").split())
-    text = f"{type(err).__name__}: {text}" if text else type(err).__name__
-    return text if len(text) <= limit else text[:limit] + "…"

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.files import read_text
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.molecules import canonical_smiles, perceive_smiles
 from logan_campaign.geometry.structures import from_atoms
@@ -196,11 +197,7 @@ class QM9Source(Source):
             path = fetch(f"{NAME}'s list of uncharacterized molecules", where)[0]
         else:
             path = base / Path(where).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise InputError(f"cannot read {path}: {err}") from err
-        found = {int(number) for number in _LISTED.findall(text)}
+        found = {int(number) for number in _LISTED.findall(read_text(path))}
         if not found:
             raise InputError(f"{path} lists no molecules: it is not an uncharacterized.txt")
         return found

@@ -18,8 +18,9 @@ import re
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,9 @@ from pymatgen.core import Molecule, Structure
 from rdkit import Chem, rdBase
 
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.files import file_errors
 from logan_campaign.geometry.structures import to_atoms
+from logan_campaign.sources.base import short
 from logan_campaign.sources.cif import OCCUPANCY_TOLERANCE, cif_blocks, is_full
 
 #: Files larger than this, unpacked where they are compressed, are refused (bytes).
@@ -83,9 +86,8 @@ def _entries(plain: Path, path: Path, format: str | None, pymatgen: bool) -> Ite
             raise InputError(f"{path}: JSON is read by pymatgen: give the reader 'pymatgen'")
         return _by_pymatgen(plain, path)
     try:
-        name = format or filetype(str(plain))
-    except OSError as err:
-        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
+        with file_errors("read", path):
+            name = format or filetype(str(plain))
     except UnknownFileTypeError:
         name = ""
     if name == "cif":
@@ -93,7 +95,7 @@ def _entries(plain: Path, path: Path, format: str | None, pymatgen: bool) -> Ite
     if name in ("sdf", "mol") or (format is None and suffix in _MOLFILE_SUFFIXES):
         return _molfile(plain, path)
     if name in ("xyz", "extxyz"):
-        return _xyz_by_pymatgen(plain, path) if pymatgen else _xyz(plain, path, name)
+        return _xyz(plain, path, name, pymatgen)
     if name not in ioformats:
         if format is not None:
             raise InputError(f"{path}: ASE has no file format named {name!r}")
@@ -209,6 +211,25 @@ def _cif(plain: Path, path: Path) -> Iterator[Entry]:
     yield from found
 
 
+def _entry(label: str, name: str, read: Callable[[], tuple[Atoms, float]]) -> Entry:
+    """Return the atoms and the charge (e) that ``read`` returns, or why they cannot be used."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is mended while reading
+            return Entry(label, *read())
+    except StructureError as err:
+        return Entry(label, err)
+    except Exception as err:  # noqa: BLE001  whatever it is, this entry cannot be read
+        return Entry(label, _unreadable(err, name))
+
+
+def _unreadable(err: Exception, name: str) -> StructureError:
+    """Return what kept a library from reading an entry, in words that are not its own."""
+    if isinstance(err, KeyError):
+        return StructureError(f"unknown species {short(str(err))}")
+    return StructureError(f"not readable as {name}")
+
+
 def _molfile(plain: Path, path: Path) -> Iterator[Entry]:
     """Yield the records of an SD file or molfile, by RDKit."""
     text = "\n".join(_lines(plain, path))
@@ -216,50 +237,62 @@ def _molfile(plain: Path, path: Path) -> Iterator[Entry]:
     if len(records) > 1 and not records[-1].strip():
         records.pop()
     for number, record in enumerate(records):
-        label = str(number)
-        with rdBase.BlockLogs():
-            # Not sanitised: the drawn bonds must not lead to rejection of a geometry.
-            mol = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
-        if mol is None or mol.GetNumAtoms() == 0:
-            reason = "not a readable molfile" if mol is None else "the record lists no atoms"
-            yield Entry(label, StructureError(reason))
-            continue
-        yield Entry(label, _of_mol(mol, record), float(Chem.GetFormalCharge(mol)))
+        yield _entry(str(number), "molfile", partial(_of_molfile, record))
 
 
-def _of_mol(mol: Chem.Mol, record: str) -> Atoms | StructureError:
-    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
-        return StructureError("the record has query atoms or R groups")
+def _of_molfile(record: str) -> tuple[Atoms, float]:
     with rdBase.BlockLogs():
+        # Not sanitised: the drawn bonds must not lead to rejection of a geometry.
+        mol = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
+        if mol is None:
+            raise StructureError("not a readable molfile")
+        if mol.GetNumAtoms() == 0:
+            raise StructureError("the record lists no atoms")
+        if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+            raise StructureError("the record has query atoms or R groups")
         try:
             mol.UpdatePropertyCache(strict=False)
-        except RuntimeError:
-            return StructureError("the record has atoms of impossible valence")
-    radicals = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+        except RuntimeError as err:
+            raise StructureError("the record has atoms of impossible valence") from err
+    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        raise StructureError("a radical: only closed shells are supported")
     implied = sum(atom.GetTotalNumHs(includeNeighbors=False) for atom in mol.GetAtoms())
-    if radicals:
-        return StructureError("a radical: only closed shells are supported")
     if implied:
-        return StructureError(f"{implied} hydrogens are implied and have no coordinates")
-    program = record.split("\n")[1:2]  # header line with program, date and dimension
+        raise StructureError(f"{implied} hydrogens are implied and have no coordinates")
+    program = record.split("\n")[1:2]  # the header's line of program, date and dimension
     positions = mol.GetConformer().GetPositions()
     if program and program[0].rstrip().upper().endswith("2D") and len(positions) > 1:
-        return StructureError("a drawing: it has no third dimension")
-    return Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], positions)
+        raise StructureError("a drawing: it has no third dimension")
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    return Atoms(numbers, positions), float(Chem.GetFormalCharge(mol))
 
 
-def _xyz(plain: Path, path: Path, name: str) -> Iterator[Entry]:
+def _xyz(plain: Path, path: Path, name: str, pymatgen: bool) -> Iterator[Entry]:
     """Yield the frames of an (extended) xyz file, each on its own."""
-    for number, frame in enumerate(_xyz_frames(_lines(plain, path))):
-        label = str(number)
+    lines = _lines(plain, path)
+    if pymatgen and any("lattice=" in line.lower() for line in lines):
+        raise InputError(f"{path}: pymatgen reads no cell from xyz files: leave out its reader")
+    for number, frame in enumerate(_xyz_frames(lines)):
         if isinstance(frame, StructureError):
-            yield Entry(label, frame)
-            continue
-        problem = _columns_problem(frame)
-        if problem:
-            yield Entry(label, StructureError(problem))
-            continue
-        yield next(_by_ase_text("\n".join(frame) + "\n", name, label))
+            yield Entry(str(number), frame)
+        elif pymatgen:
+            yield _entry(str(number), "xyz", partial(_frame_by_pymatgen, frame))
+        else:
+            yield _entry(str(number), name, partial(_frame_by_ase, frame, name))
+
+
+def _frame_by_pymatgen(frame: list[str]) -> tuple[Atoms, float]:
+    from pymatgen.io.xyz import XYZ  # brings pandas
+
+    return to_atoms(XYZ.from_str("\n".join(frame) + "\n").molecule), 0.0
+
+
+def _frame_by_ase(frame: list[str], name: str) -> tuple[Atoms, float]:
+    from ase.io import iread
+
+    _check_columns(frame)
+    (atoms,) = iread(io.StringIO("\n".join(frame) + "\n"), ":", format=name)
+    return atoms, 0.0
 
 
 def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
@@ -280,7 +313,7 @@ def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
             continue
         if not re.fullmatch(r"\+?\d{1,9}", header):
             yield StructureError(
-                f"line {at + 1} should be the number of atoms, not {_short(header)!r}"
+                f"line {at + 1} should be the number of atoms, not {short(header)!r}"
             )
             return
         n_atoms = int(header)
@@ -301,25 +334,24 @@ def _xyz_frames(lines: list[str]) -> Iterator[list[str] | StructureError]:
         yield frame + vectors
 
 
-def _columns_problem(frame: list[str]) -> str | None:
-    """Describe an atom with fewer columns than the frame states."""
+def _check_columns(frame: list[str]) -> None:
+    """Refuse a frame in which an atom has fewer columns than the frame announces."""
     announced = re.search(r"\bProperties=\"?([^\s\"]+)", frame[1])
     n_columns = 4
     if announced:
         try:
             n_columns = sum(int(n) for n in announced.group(1).split(":")[2::3])
-        except ValueError:
-            return f"Properties={_short(announced.group(1))} cannot be understood"
+        except ValueError as err:
+            told = short(announced.group(1))
+            raise StructureError(f"Properties={told} cannot be understood") from err
     for number, line in enumerate(frame[2 : 2 + int(frame[0])]):
         found = line.split()
         if len(found) < n_columns:
             what = "Properties announces" if announced else "needed are"
-            return f"atom {number} has {len(found)} columns, {what} {n_columns}"
-        if not announced:
-            wrong = next((x for x in found[1:4] if not _is_number(x)), None)
-            if wrong is not None:
-                return f"atom {number} has the coordinate {_short(wrong)!r}"
-    return None
+            raise StructureError(f"atom {number} has {len(found)} columns, {what} {n_columns}")
+        wrong = next((x for x in found[1:4] if not announced and not _is_number(x)), None)
+        if wrong is not None:
+            raise StructureError(f"atom {number} has the coordinate {short(wrong)!r}")
 
 
 def _is_number(text: str) -> bool:
@@ -328,36 +360,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _xyz_by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
-    from pymatgen.io.xyz import XYZ  # brings pandas
-
-    lines = _lines(plain, path)
-    if any("lattice=" in line.lower() for line in lines):
-        raise InputError(f"{path}: pymatgen reads no cell from xyz files: leave out its reader")
-    for number, frame in enumerate(_xyz_frames(lines)):
-        if isinstance(frame, StructureError):
-            yield Entry(str(number), frame)
-            continue
-        try:
-            molecule = XYZ.from_str("\n".join(frame) + "\n").molecule
-            yield Entry(str(number), to_atoms(molecule))
-        except StructureError as err:
-            yield Entry(str(number), err)
-        except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
-            yield Entry(str(number), StructureError(_reason(err, "xyz")))
-
-
-def _by_ase_text(text: str, name: str, label: str) -> Iterator[Entry]:
-    from ase.io import iread
-
-    try:
-        (atoms,) = iread(io.StringIO(text), ":", format=name)
-    except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
-        yield Entry(label, StructureError(_reason(err, name)))
-        return
-    yield Entry(label, atoms)
 
 
 def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
@@ -377,7 +379,7 @@ def _by_ase(plain: Path, path: Path, name: str) -> Iterator[Entry]:
         except OSError as err:
             raise InputError(f"{path}: frame {number}: {err.strerror or err}") from err
         except Exception as err:  # noqa: BLE001  whatever it is, this frame cannot be read
-            yield Entry(str(number), StructureError(_reason(err, name)))
+            yield Entry(str(number), _unreadable(err, name))
             return
         if not isinstance(atoms, Atoms):
             raise InputError(f"{path}: frame {number} is not a structure")
@@ -399,16 +401,7 @@ def _by_pymatgen(plain: Path, path: Path) -> Iterator[Entry]:
             found = kind.from_file(plain)
     except Exception as err:
         raise InputError(f"{path}: pymatgen cannot read it") from err
-    yield _of_pymatgen(found, "0")
-
-
-def _of_pymatgen(structure: Molecule | Structure, label: str) -> Entry:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # charges are refused with their own message
-            return Entry(label, to_atoms(structure), float(structure.charge or 0))
-    except StructureError as err:
-        return Entry(label, err)
+    yield _entry("0", "pymatgen's structure", lambda: (to_atoms(found), float(found.charge or 0)))
 
 
 def _json(plain: Path, path: Path) -> Iterator[Entry]:
@@ -421,20 +414,16 @@ def _json(plain: Path, path: Path) -> Iterator[Entry]:
     if not items:
         raise InputError(f"{path}: the list holds no structure")
     for number, item in enumerate(items):
-        label = str(number)
-        if not isinstance(item, dict) or "sites" not in item:
-            reason = "not pymatgen's JSON of a structure or molecule"
-            yield Entry(label, StructureError(reason))
-            continue
-        kind = Structure if "lattice" in item else Molecule
-        try:
-            # pymatgen refuses charges inconsistent with the spin; all charges are refused here.
-            found = kind.from_dict({**item, "charge": 0, "spin_multiplicity": None})
-            charge = float(item.get("charge") or 0)
-        except Exception as err:  # noqa: BLE001  whatever it is, this item cannot be read
-            yield Entry(label, StructureError(_reason(err, "pymatgen's JSON")))
-            continue
-        yield _of_pymatgen(found, label)._replace(charge=charge)
+        yield _entry(str(number), "pymatgen's JSON", partial(_of_json, item))
+
+
+def _of_json(item: Any) -> tuple[Atoms, float]:
+    if not isinstance(item, dict) or "sites" not in item:
+        raise StructureError("not pymatgen's JSON of a structure or molecule")
+    kind = Structure if "lattice" in item else Molecule
+    # pymatgen refuses charges inconsistent with the spin; all charges are refused here.
+    found = kind.from_dict({**item, "charge": 0, "spin_multiplicity": None})
+    return to_atoms(found), float(item.get("charge") or 0)
 
 
 def _check_poscar(plain: Path, path: Path) -> None:
@@ -487,15 +476,3 @@ def _check_pdb(plain: Path, path: Path) -> None:
             raise InputError(f"{path}: disordered: atom {name} has alternate locations")
         if re.fullmatch(r"[1-9][-+]|[-+][1-9]", charge):
             raise InputError(f"{path}: atom {name} has the charge {charge}: ions are not read")
-
-
-def _reason(err: Exception, name: str) -> str:
-    """Return a plain reason for a library's error on an entry."""
-    if isinstance(err, KeyError):
-        return f"unknown species {_short(str(err))}"
-    return f"not readable as {name}"
-
-
-def _short(text: str, limit: int = 80) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit] + "…"

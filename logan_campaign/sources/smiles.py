@@ -16,6 +16,7 @@ from rdkit.Chem import rdForceFieldHelpers as force_fields
 from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
+from logan_campaign.core.files import read_text
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.molecules import canonical, parse_smiles, perceive
 from logan_campaign.relaxation.backends.xtb import XTBLevel
@@ -117,12 +118,7 @@ def read_smi(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read or has no SMILES.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as err:
-        raise InputError(f"cannot read {path}: {err.strerror or err}") from err
-    except UnicodeDecodeError as err:
-        raise InputError(f"{path}: not a text file") from err
+    lines = read_text(path).splitlines()
     # '#' is also the triple bond, so only a line that starts with it is a comment.
     texts = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
     if not texts:

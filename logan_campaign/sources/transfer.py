@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -77,6 +78,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with file_errors("write", path):
         write_atomically(path, content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file of the cache; an empty one if it is absent or damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # made anew
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def retried(name: str, attempt: Callable[[], Result], kept: str = "") -> Result:
