@@ -246,7 +246,7 @@ def test_the_methods_say_where_cells_and_space_groups_come_from(campaign: Campai
 
     assert "ell" not in told()
     learned = told(cell="learned", volume_per_atom=[9.0, 17.5])
-    assert "found along with the positions, of 9 to 17.5 Å³ per atom." in learned
+    assert "generated together with the positions, of 9 to 17.5 Å³ per atom." in learned
     drawn = told(cell="drawn", symmetry={"groups": ["P3_121", 92]})
     assert "drawn at random, of volumes per atom as in the training set" in drawn
     assert "space groups (P3_121, 92)" in drawn
