@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, err_console, escape, print_json
+from logan_campaign.cli.common import JsonOption, print_json, tell
 from logan_campaign.core.errors import StoreError
 
 #: Building takes at most this fraction (1/n) of the time.
@@ -47,15 +47,14 @@ def build(
             except StoreError as error:
                 if not watch:
                     raise
-                err_console().print(f"{escape(str(error))}; trying again", soft_wrap=True)
+                tell(f"{error}; trying again")
                 built = []
             took = time.monotonic() - begun
             builder.rebuild = False
             if as_json and not watch:
                 print_json({"store": stores.describe(), "built": built, "elapsed_s": took})
             elif built or not watch:
-                what = ", ".join(built) or "nothing to do"
-                err_console().print(f"{escape(what)} ({took:.2f} s)", soft_wrap=True)
+                tell(f"{', '.join(built) or 'nothing to do'} ({took:.2f} s)")
             if not watch:
                 return
             time.sleep(max(every, _SHARE * took))

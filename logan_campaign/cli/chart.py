@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import (
-    CampaignArgument,
-    StoreOption,
-    err_console,
-    escape,
-    opened,
-)
+from logan_campaign.cli.common import CampaignArgument, StoreOption, opened, tell
 from logan_campaign.core.errors import InputError
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -46,4 +40,4 @@ def map_(
         f"{record.selections[-1].strategy}"
     )
     write_picture(drawn, path, title)
-    err_console().print(escape(f"map written to {path}"), soft_wrap=True)
+    tell(f"map written to {path}")

@@ -7,10 +7,10 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ from logan_campaign.core.errors import InputError, StoreError
 # waits for imports made here. The linter (TID253) and a test check this.
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from logan_campaign.flows.control import FlowControl
     from logan_campaign.stores.open import CampaignStores
@@ -62,6 +63,15 @@ StoreOption = Annotated[
         "mongodb://…/database, or jf://PROJECT for a jobflow-remote project.",
     ),
 ]
+NewStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="LOGAN_CAMPAIGN_STORE",
+        help="Where to store the campaign: a folder, an SQLite file, or mongodb://…/database. "
+        "By default a folder with the campaign's name.",
+    ),
+]
 ProjectOption = Annotated[
     str | None,
     typer.Option(
@@ -80,6 +90,11 @@ TrustOption = Annotated[
     ),
 ]
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Jobs at a time on this machine; by default one per core."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -109,6 +124,38 @@ def escape(text: str) -> str:
     from rich.markup import escape as escaped
 
     return escaped(text)
+
+
+def say(text: str) -> None:
+    """Print a line as it stands, brackets included and not wrapped, on standard output."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Print a line as it stands on standard error."""
+    err_console().print(text, markup=False, soft_wrap=True)
+
+
+def table(*names: str, right: Collection[str] = (), no_wrap: Collection[str] = ()) -> Table:
+    """Return a table with these columns and no rules; without names, it has no header.
+
+    Args:
+        *names: of the columns.
+        right: columns that are aligned at their right, as numbers are.
+        no_wrap: columns that are never broken.
+    """
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, show_header=bool(names))
+    for name in names:
+        justify: Literal["right", "left"] = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=name in no_wrap)
+    return made
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number for a table; a dash for none."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def refuse_existing(path: Path, force: bool) -> None:

@@ -11,8 +11,10 @@ from logan_campaign.cli.common import (
     JF,
     CampaignArgument,
     JsonOption,
+    QuietOption,
     StoreOption,
     TrustOption,
+    WorkersOption,
     console,
     control_of,
     escape,
@@ -26,12 +28,6 @@ if TYPE_CHECKING:
     from logan_campaign.flows.control import Done
     from logan_campaign.stores.open import CampaignStores
     from logan_campaign.stores.records import CampaignRecord
-
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Jobs at a time on this machine; by default one per core."),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, console, escape, print_json
+from logan_campaign.cli.common import JsonOption, console, escape, number, print_json, say, table
 from logan_campaign.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,19 +72,16 @@ def list_sets(store: DataStoreOption = DEFAULT_STORE, as_json: JsonOption = Fals
     if as_json:
         print_json([_summary(pull) for pull in pulls])
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("set", "name", "structures", "rejected", "pulled", "pulls", "version"):
-        table.add_column(name, no_wrap=name in ("set", "pulled"))
+    names = ("set", "name", "structures", "rejected", "pulled", "pulls", "version")
+    shown = table(*names, no_wrap=("set", "pulled"))
     for pull in pulls:
         counts = (str(pull.n_structures), str(len(pull.rejected)))
         when = pull.pulled_at[:16].replace("T", " ")
         version = _short(pull.origin.version)
-        table.add_row(
+        shown.add_row(
             pull.set_id, escape(pull.name), *counts, when, str(pull.order + 1), escape(version)
         )
-    console().print(table)
+    console().print(shown)
     console().print(f"{len(pulls)} sets")
 
 
@@ -135,7 +132,7 @@ def remove_set(identity: SetArgument, store: DataStoreOption = DEFAULT_STORE) ->
     with opened_sets(store) as sets:
         pull = sets.find(identity)
         n_pulls = sets.remove(pull)
-    console().print(escape(f"removed {pull.set_id} ({pull.name}), {n_pulls} pulls"), soft_wrap=True)
+    say(f"removed {pull.set_id} ({pull.name}), {n_pulls} pulls")
 
 
 @data_app.command("check")
@@ -172,21 +169,17 @@ def check(
 
 def show_leaks(leaks: list[TargetLeaks], out: Console) -> None:
     """Print the training entries that match targets, each at its tightest tolerance."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("target", "formula", "training entry", "tolerance", "rms"):
-        table.add_column(name, justify="right" if name == "rms" else "left")
+    shown = table("target", "formula", "training entry", "tolerance", "rms", right=("rms",))
     for leak in leaks:
         tightest = {m.entry_id: m for m in reversed(leak.matches)}
         rows = sorted(tightest.values(), key=leak.matches.index)
         if not rows:
-            table.add_row(escape(leak.target), leak.formula, "none", "", "")
+            shown.add_row(escape(leak.target), leak.formula, "none", "", "")
         for place, match in enumerate(rows):
-            rms = "-" if match.rms_normalised is None else f"{match.rms_normalised:.4f}"
             head = (escape(leak.target), leak.formula) if place == 0 else ("", "")
-            table.add_row(*head, escape(match.entry), match.tolerance, rms)
-    out.print(table)
+            rms = number(match.rms_normalised, 4)
+            shown.add_row(*head, escape(match.entry), match.tolerance, rms)
+    out.print(shown)
     n_leaked = sum(any(m.tolerance != "loose" for m in leak.matches) for leak in leaks)
     out.print(f"{n_leaked} of {len(leaks)} targets equal a training entry at default tolerances")
 
@@ -258,25 +251,20 @@ def _short(version: str) -> str:
 
 
 def _entry_table(entries: list[StructureEntry]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
     names = ["label", "formula", "SMILES / space group", "eV", "eV/atom above hull"]
     hull = "energy_above_hull_ev_per_atom"
     if not any(hull in entry.properties for entry in entries):
         names.pop()
-    for name in names:
-        table.add_column(name, justify="right" if name.startswith("eV") else "left")
+    shown = table(*names, right=names[3:])
     for entry in entries[:20]:
-        energy = "-" if entry.energy_ev is None else f"{entry.energy_ev:.4f}"
-        row = [entry.label, entry.formula, entry.smiles or entry.spacegroup or "-", energy]
+        identity = entry.smiles or entry.spacegroup or "-"
+        row = [entry.label, entry.formula, identity, number(entry.energy_ev, 4)]
         if len(names) == 5:
-            value = entry.properties.get(hull)
-            row.append("-" if value is None else f"{value:.4f}")
-        table.add_row(*map(escape, row))
+            row.append(number(entry.properties.get(hull), 4))
+        shown.add_row(*map(escape, row))
     if entries[20:]:
-        table.add_row(f"… {len(entries) - 20} more (--json)")
-    return table
+        shown.add_row(f"… {len(entries) - 20} more (--json)")
+    return shown
 
 
 # registers `data pull` and `data import`

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, StoreOption, console, escape, print_json
+from logan_campaign.cli.common import JsonOption, StoreOption, console, escape, print_json, table
 
 
 @app.command()
@@ -18,9 +18,7 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([check._asdict() for check in checks])
     else:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, show_header=False)
+        shown = table()
         for check in checks:
             mark = (
                 "[green]ok[/]"
@@ -29,8 +27,8 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
                 if check.required
                 else "[yellow]absent[/]"
             )
-            table.add_row(mark, escape(check.name), escape(check.detail))
+            shown.add_row(mark, escape(check.name), escape(check.detail))
             if not check.ok and check.remedy:
-                table.add_row("", "", f"[dim]{escape(check.remedy)}[/]")
-        console().print(table)
+                shown.add_row("", "", f"[dim]{escape(check.remedy)}[/]")
+        console().print(shown)
     raise typer.Exit(2 if broken else 0)

@@ -11,10 +11,9 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
     StoreOption,
-    err_console,
-    escape,
     opened,
     refuse_existing,
+    tell,
 )
 from logan_campaign.cli.filters import CandidateCommand
 from logan_campaign.core.errors import InputError
@@ -81,7 +80,7 @@ def export(
             told = f"{write_crate(found, path)} files"
         else:
             told = _write_candidates(found, path, chosen, filters, raw)
-    err_console().print(escape(f"{told} written to {path}"), soft_wrap=True)
+    tell(f"{told} written to {path}")
 
 
 def _write_candidates(

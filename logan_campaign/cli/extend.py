@@ -17,6 +17,7 @@ from logan_campaign.cli.common import (
     escape,
     opened,
     print_json,
+    table,
 )
 from logan_campaign.core.errors import InputError
 
@@ -48,8 +49,6 @@ def extend(
     A running campaign applies the change at the end of its round. A stopped one continues at the
     next 'logan-campaign run' of its spec. No results are lost.
     """
-    from rich.table import Table
-
     from logan_campaign.campaign.spec import CampaignSpec
     from logan_campaign.stores.control import Control
 
@@ -72,13 +71,11 @@ def extend(
     if as_json:
         print_json(rules.model_dump(mode="json"))
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("rule", "value", "stops"):
-        table.add_column(name)
+    shown = table("rule", "value", "stops")
     for name, field in type(rules).model_fields.items():
         value = getattr(rules, name)
-        table.add_row(name, "-" if value is None else str(value), escape(field.description or ""))
-    console().print(table)
+        shown.add_row(name, "-" if value is None else str(value), escape(field.description or ""))
+    console().print(shown)
 
 
 def _tell_queue(database: CampaignDatabase, record: CampaignRecord) -> None:

@@ -8,21 +8,13 @@ from typing import Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, err_console, escape, print_json
+from logan_campaign.cli.common import JsonOption, NewStoreOption, print_json, tell
 
 
 @app.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(help="File that 'export --format campaign' wrote.")],
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store",
-            envvar="LOGAN_CAMPAIGN_STORE",
-            help="Where to store it: a folder, an SQLite file, or mongodb://…/database. "
-            "By default a folder with the campaign's name.",
-        ),
-    ] = None,
+    store: NewStoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a whole campaign from a file into a store, and build its database."""
@@ -37,5 +29,4 @@ def import_(
     if as_json:
         print_json({**summary._asdict(), "store": where})
         return
-    told = f"{summary.name} ({summary.campaign_id}) is in {where}: {summary.describe()}"
-    err_console().print(escape(told), soft_wrap=True)
+    tell(f"{summary.name} ({summary.campaign_id}) is in {where}: {summary.describe()}")

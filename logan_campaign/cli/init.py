@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import console, escape
+from logan_campaign.cli.common import refuse_existing, say
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import file_errors, write_atomically
 
@@ -58,20 +58,17 @@ def init(
     problem = why_no_molecule(formula) if kind == "molecule" else None
     if problem:
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; give another name, or --force to overwrite it")
+    refuse_existing(path, force)
     text, sets = starting_spec(kind, formula, path.stem, str(path))
     _check(text)
     if path.with_name(SCHEMA_FILE).exists():
         text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"
     with file_errors("write", path):
         write_atomically(path, text)
-    console().print(escape(f"training set: {sets.about}"), soft_wrap=True)
+    say(f"training set: {sets.about}")
     if FILL_IN in sets.training:
-        console().print(f"before it runs: fill in training.source in {escape(str(path))}")
-    console().print(
-        escape(f"wrote {path}; edit it, then: logan-campaign run {path}"), soft_wrap=True
-    )
+        say(f"before it runs: fill in training.source in {path}")
+    say(f"wrote {path}; edit it, then: logan-campaign run {path}")
 
 
 def _check(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, console, escape, print_json
+from logan_campaign.cli.common import JsonOption, console, escape, print_json, table
 
 if TYPE_CHECKING:
     from logan_campaign.core.documents import MoleculeIdentity, StructureEntry
@@ -99,20 +99,16 @@ def match(
     if as_json:
         print_json(rows)
         return
-    from rich.table import Table
-
-    table = Table(box=None)
-    for name in ("structure", "known", "id", "rms", "rms / Å"):
-        table.add_column(name)
+    shown = table("structure", "known", "id", "rms", "rms / Å")
     for row in rows:
         numbers = [row.get("rms"), row.get("rms_angstrom")]
-        table.add_row(
+        shown.add_row(
             escape(str(row["structure"])),
             escape(str(row["known"] or "-")),
             str(row.get("id", "")),
             *("" if x is None else f"{x:.3f}" for x in numbers),
         )
-    console().print(table)
+    console().print(shown)
 
 
 def _matches(

@@ -14,8 +14,10 @@ from logan_campaign.cli.common import (
     console,
     control_of,
     escape,
+    number,
     opened,
     print_json,
+    table,
 )
 from logan_campaign.cli.filters import SortedCandidateCommand
 
@@ -62,8 +64,6 @@ def results(
     as_json: JsonOption = False,
 ) -> None:
     """List candidates: those of the last level first, by energy."""
-    from rich.table import Table
-
     from logan_campaign.results import Campaign
     from logan_campaign.results.convert import summary
 
@@ -78,30 +78,26 @@ def results(
     if as_json:
         print_json([summary(candidate) for candidate in found])
         return
-    table = Table(box=None, pad_edge=False)
     identity = "smiles" if record.kind == "molecule" else "spacegroup"
-    for name in ("id", "state", identity, "level"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("eV", justify="right", no_wrap=True)
-    table.add_column("above min", justify="right", no_wrap=True)
     hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)
-    if hull:
-        table.add_column("above hull/atom", justify="right", no_wrap=True)
-    table.add_column("equals / reason", overflow="fold")
+    energies = ["eV", "above min", *(["above hull/atom"] if hull else [])]
+    names = ["id", "state", identity, "level", *energies]
+    shown = table(*names, right=energies, no_wrap=names)
+    shown.add_column("equals / reason", overflow="fold")
     for candidate in found:
-        table.add_row(
+        shown.add_row(
             candidate.id,
             f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
             escape(getattr(candidate, identity) or "-"),
             candidate.level or "-",
-            _number(candidate.energy_ev, 3),
-            _number(candidate.energy_above_min_ev, 3),
-            *([_number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
+            number(candidate.energy_ev, 3),
+            number(candidate.energy_above_min_ev, 3),
+            *([number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
             escape(candidate.match_label or candidate.match or candidate.reason),
         )
-    console().print(table)
-    shown = "" if len(found) == n_all else f"{len(found)} of "
-    console().print(f"{shown}{n_all} candidates")
+    console().print(shown)
+    part = "" if len(found) == n_all else f"{len(found)} of "
+    console().print(f"{part}{n_all} candidates")
 
 
 _COLOURS = {
@@ -129,8 +125,6 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one candidate, material, model or training set in full."""
-    from rich.table import Table
-
     from logan_campaign.core.documents import AS_PYMATGEN
 
     with opened(campaign, store) as (database, _):
@@ -139,10 +133,10 @@ def show(
     if as_json:
         print_json(document)
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    shown = table()
     for key, value in document.items():
-        table.add_row(key, escape(_shown(value)))
-    console().print(table)
+        shown.add_row(key, escape(_shown(value)))
+    console().print(shown)
 
 
 @app.command()
@@ -194,17 +188,13 @@ def _tree(lineage: Lineage, upwards: bool) -> Tree:
     return tree
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def _shown(value: Any) -> str:
     """Format a value as one short text; structures and long lists are summarised."""
     if isinstance(value, dict) and ("sites" in value or "lattice" in value):
         return f"{len(value['sites'])} atoms (see --json, export)"
     if isinstance(value, list) and value and isinstance(value[0], dict) and "level" in value[0]:
         return "\n".join(
-            f"{r['level']}: {r['state']}, {r['n_steps']} steps, {_number(r['energy_ev'], 4)} eV"
+            f"{r['level']}: {r['state']}, {r['n_steps']} steps, {number(r['energy_ev'], 4)} eV"
             for r in value
         )
     if isinstance(value, list) and len(value) > 8:

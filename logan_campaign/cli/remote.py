@@ -22,6 +22,7 @@ from logan_campaign.cli.common import (
     escape,
     print_json,
     require_remote,
+    say,
 )
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.core.trust import VARIABLE
@@ -108,9 +109,7 @@ def init(
     with connected(load_project(project)) as controller:
         made = initialise(controller)
     if not as_json:
-        console().print(
-            escape(f"wrote {path}" + (" and made its queue" if made else "")), soft_wrap=True
-        )
+        say(f"wrote {path}" + (" and made its queue" if made else ""))
     _report(project, as_json, expect_runner=False)
 
 
@@ -225,10 +224,7 @@ def start(
         with connected(configured) as controller:
             found = registered(controller)
         if found is not None and found.get("logan_pid") == process.pid:
-            console().print(
-                escape(f"runner of '{configured.name}' started (pid {process.pid}, log {log})"),
-                soft_wrap=True,
-            )
+            say(f"runner of '{configured.name}' started (pid {process.pid}, log {log})")
             return
         time.sleep(0.3)
     if process.poll() == 0 and until_idle:

@@ -12,10 +12,9 @@ from logan_campaign.cli.common import (
     CampaignArgument,
     JsonOption,
     StoreOption,
-    err_console,
-    escape,
     follow,
     print_json,
+    tell,
 )
 
 
@@ -51,4 +50,4 @@ def report(
         return
     n_figures = len(written) - 1
     more = f" and {n_figures} figures to {figures}" if figures is not None else ""
-    err_console().print(escape(f"report written to {written[0]}{more}"), soft_wrap=True)
+    tell(f"report written to {written[0]}{more}")

@@ -11,11 +11,10 @@ from logan_campaign.cli.common import (
     CampaignArgument,
     JsonOption,
     StoreOption,
-    console,
-    err_console,
-    escape,
     opened,
     print_json,
+    say,
+    tell,
 )
 
 
@@ -42,13 +41,12 @@ def reproduce(
         record = database.candidate(identity)
         model = database.model(record.model_id)
     if retrain:
-        told = f"{model.id} took {model.elapsed_s:.0f} s to train: it is trained again"
-        err_console().print(escape(told), soft_wrap=True)
+        tell(f"{model.id} took {model.elapsed_s:.0f} s to train: it is trained again")
     found = reproduce_apart(store or campaign, record.id, retrain=retrain)
     if as_json:
         print_json({key: value for key, value in found.items() if key != "lines"})
     else:
         for line in found["lines"]:
-            console().print(escape(line), soft_wrap=True)
+            say(line)
     if not found["reproduced"]:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import TrustOption
+from logan_campaign.cli.common import NewStoreOption, QuietOption, TrustOption, WorkersOption
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import code_named_in, restricted
 
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 @app.command()
 def run(
     spec: Annotated[Path, typer.Argument(help="The campaign's spec (YAML).")],
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store",
-            envvar="LOGAN_CAMPAIGN_STORE",
-            help="Where the campaign is stored: a folder, an SQLite file, or mongodb://…/database. "
-            "By default a folder with the campaign's name.",
-        ),
-    ] = None,
+    store: NewStoreOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,10 +29,8 @@ def run(
             "repeatable. Paths are relative to the current directory.",
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at a time; by default one per core.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
     trusted: TrustOption = None,
 ) -> None:
     """Run a campaign, or continue it where it stopped.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JF, control_of, err_console, escape, follow
+from logan_campaign.cli.common import JF, control_of, follow, tell
 from logan_campaign.core.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def serve(
         address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
         if token is not None:
             address += f"?token={token}"
-        err_console().print(
-            escape(f"serving {results.stores.describe()} at {address} (Ctrl-C ends it)"),
-            soft_wrap=True,
-        )
+        tell(f"serving {results.stores.describe()} at {address} (Ctrl-C ends it)")
         # No access log: it would contain the token.
         settings = uvicorn.Config(
             browser,

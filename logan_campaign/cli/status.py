@@ -7,7 +7,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from logan_campaign.cli.common import escape
+from logan_campaign.cli.common import escape, number, table
 from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
@@ -287,15 +287,12 @@ def _leakage_text(found: dict[str, Any]) -> str:
 
 
 def _round_table(rounds: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("round", justify="right")
-    table.add_column("looks for")
-    for name in ("generated", "picked", "relaxed", "found", "so far", "unseen", "covered", "CPU h"):
-        table.add_column(name, justify="right", no_wrap=True)
+    numbers = ("generated", "picked", "relaxed", "found", "so far", "unseen", "covered", "CPU h")
+    shown = table("round", "looks for", *numbers, right=("round", *numbers), no_wrap=numbers)
     so_far = 0
     for past in rounds:
         so_far += len(past["found"])
-        table.add_row(
+        shown.add_row(
             str(past["index"]),
             past["formula"],
             str(past["n_generated"]),
@@ -303,57 +300,39 @@ def _round_table(rounds: list[dict[str, Any]]) -> Table:
             str(past["n_last_level"]),
             str(len(past["found"])),
             str(so_far),
-            _digits(past["n_unseen"], 1),
+            number(past["n_unseen"], 1),
             "-" if past["coverage"] is None else f"{past['coverage']:.0%}",
             f"{past['cpu_s'] / 3600:.2f}",
         )
-    return table
+    return shown
 
 
 def _stages(found: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False)
     states = (
         *("completed", "running", "ready", "waiting", "paused"),
         *("failed", "cancelled", "stopped"),
     )
     present = [s for s in states if any(s in counts for counts in found["stages"].values())]
-    for name in ("stage", *present):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+    shown = table("stage", *present, right=present)
     for name, counts in found["stages"].items():
-        table.add_row(name, *(str(counts.get(state, "")) for state in present))
-    return table
+        shown.add_row(name, *(str(counts.get(state, "")) for state in present))
+    return shown
 
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        "model",
-        "state",
-        "varied",
-        "steps",
-        "Wasserstein",
-        "gradient",
-        "distinct",
-        "time",
-    ):
-        text = name in ("model", "state", "varied")
-        table.add_column(
-            name, justify="left" if text else "right", no_wrap=name not in ("state", "varied")
-        )
+    numbers = ("steps", "Wasserstein", "gradient", "distinct", "time")
+    names = ("model", "state", "varied", *numbers)
+    shown = table(*names, right=numbers, no_wrap=("model", *numbers))
     for model in models:
         varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
-        table.add_row(
+        shown.add_row(
             model["id"],
             escape(model["state"] + (f": {model['reason']}" if model["reason"] else "")),
             escape(varied),
             str(model["steps"] or "-"),  # methods without networks have no steps
-            _digits(model["wasserstein"], 3),
-            _digits(model["critic_gradient_norm"], 2),
-            _digits(model["distinct_share"], 2),
+            number(model["wasserstein"], 3),
+            number(model["critic_gradient_norm"], 2),
+            number(model["distinct_share"], 2),
             f"{model['elapsed_s']:.0f} s",
         )
-    return table
-
-
-def _digits(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return shown
