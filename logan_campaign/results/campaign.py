@@ -271,7 +271,7 @@ class Campaign(Results):
             InputError: there is no such campaign, or several match.
             StoreError: there is no store, or it cannot be read.
         """
-        stores = open_campaign_stores(where)
+        stores = open_store(where)
         try:
             return cls(stores, CampaignDatabase(stores).campaign(name))
         except BaseException:
