@@ -220,7 +220,7 @@ def test_failed_job_stops_the_rest_and_the_same_command_goes_on_once_it_is_mende
     found = json.loads(command("status", "small", "--json").out)
     assert [f["name"] for f in found["failures"]] == ["training set", "select", "classify"]
     ended = {stage: set(counts) for stage, counts in found["stages"].items()}
-    assert ended["pull"] == {"failed"}
+    assert ended["pull"] == {"failed", "completed"}  # the training set, and the known one
     assert ended["train"] == ended["generate"] == ended["screen"] == {"cancelled"}
     aside.rename(training)
     mended = command("run", "spec.yaml", "--workers", "1", "--quiet")
