@@ -83,7 +83,7 @@ class CompareMaker(Maker):
     matching: MatchingSpec = field(default_factory=MatchingSpec)
     window_ev_per_atom: float | None = None
 
-    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match"))
+    @job(data=DATA_KEYS, output_schema=ScreeningDoc, metadata=stage("match", "compare"))
     def make(
         self,
         campaign_id: str,
@@ -135,7 +135,7 @@ class ClassifyMaker(Maker):
     name: str = "classify"
     matching: MatchingSpec = field(default_factory=MatchingSpec)
 
-    @job(data=DATA_KEYS, output_schema=ClassificationDoc, metadata=stage("match", "compare"))
+    @job(data=DATA_KEYS, output_schema=ClassificationDoc, metadata=stage("match", "classify"))
     def make(
         self,
         campaign_id: str,

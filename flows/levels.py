@@ -111,7 +111,7 @@ class RelaxLevelMaker(Maker):
         campaign_id, structures = screening.campaign_id, screening.structures
         return self._add(campaign_id, entrants, structures, reserves, level_index, Relaxed())
 
-    @job(name="next turn", data=DATA_KEYS, metadata=stage("match"))
+    @job(name="next turn", data=DATA_KEYS, metadata=stage("match", "next turn"))
     def go_on(
         self,
         campaign_id: str,

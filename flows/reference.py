@@ -91,7 +91,7 @@ class ElementMaker(Maker):
     maker: LevelRelaxMaker = field(default_factory=ASECalculatorRelaxMaker)
     symbol: str = "Si"
 
-    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax"))
+    @job(data=DATA_KEYS, output_schema=ReferenceDoc, metadata=stage("relax", "element"))
     def make(self, campaign_id: str) -> ReferenceDoc:
         """Return the element's energy."""
         structure = element_structure(self.symbol)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from jobflow import CURRENT_JOB, Flow, Job
+from jobflow.core.job import store_inputs
 from jobflow.core.reference import OnMissing
 
 from logan_campaign.campaign.placement import Stage
@@ -40,9 +41,15 @@ def stage(name: Stage, task: str = "") -> dict[str, Any]:
 
 
 def task_of(metadata: Mapping[str, Any], name: str) -> str:
-    """Return a job's task and level, or its name if its metadata have none."""
+    """Return a job's task and level, or its name if its metadata have none.
+
+    The job that jobflow adds to gather the outputs of a replacement keeps its name: its metadata
+    are those of the job that was replaced.
+    """
     task = metadata.get("task")
-    return name if task is None else " ".join(filter(None, (task, metadata.get("level"))))
+    if task is None or name == store_inputs.__name__:
+        return name
+    return " ".join(filter(None, (task, metadata.get("level"))))
 
 
 def relaxation_of(relaxation: Job, candidate_id: str, level: str) -> Job:

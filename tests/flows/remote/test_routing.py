@@ -18,7 +18,7 @@ from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.remote.routing import place, settings_for
 from logan_campaign.flows.rounds import RoundMaker
-from logan_campaign.flows.stages import SETTINGS, placed, settings_of, stage
+from logan_campaign.flows.stages import SETTINGS, placed, settings_of, stage, task_of
 from logan_campaign.geometry.structures import from_arrays
 
 SPEC = """\
@@ -142,6 +142,13 @@ def test_every_job_of_a_campaign_has_its_stage(path: Path) -> None:
     assert stages["train 0"] == "train"
     assert stages["leakage"] == stages["classify"] == stages["screen"] == "match"
     assert stages["reference energies"] == stages["element Si"] == "relax"
+    tasks = {job.name: task_of(job.metadata, job.name) for job in found}
+    same = ("screen", "compare", "classify", "leakage", "select", "start level", "next round")
+    assert {name: tasks[name] for name in same if name in tasks} == {
+        name: name for name in same if name in tasks
+    }
+    assert (tasks["train 0"], tasks["element Si"]) == ("train", "element")
+    assert (tasks["known set"], tasks["reference energies"]) == ("pull", "reference")
 
 
 def test_a_later_round_runs_where_the_stages_say(path: Path) -> None:
