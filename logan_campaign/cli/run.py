@@ -38,6 +38,9 @@ def run(
     The same command resumes a campaign after any interruption: finished jobs are not repeated,
     and failed jobs that blocked it are run again.
     """
+    from logan_campaign.campaign.spec import CampaignSpec
+
+    CampaignSpec.from_file(spec, overrides or [])  # mistakes show before much is imported
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Ledger
