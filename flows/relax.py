@@ -183,7 +183,8 @@ class LevelRelaxMaker(AseRelaxMaker):
         """
         found = []
         for candidate_id, structure in starts.items():
-            kept = Path(f"{candidate_id}.json")
+            # by its id: jobs of several levels may share a folder
+            kept = Path(f"{relaxation_id(candidate_id, structure, self.level)}.json")
             if kept.exists():
                 found.append(RelaxationDoc.model_validate_json(kept.read_bytes()))
                 continue
@@ -275,6 +276,16 @@ def batched(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
 _PLACEHOLDER = Molecule(["H"], [[0.0, 0.0, 0.0]])
 
 
+def relaxation_id(
+    candidate_id: str, start: Molecule | Structure, level: Level, attempt: int = 1
+) -> str:
+    """Return the content id of one relaxation of a candidate."""
+    identity = {"candidate": candidate_id, "relaxation": relaxation_key(start, level)}
+    if attempt > 1:
+        identity["attempt"] = str(attempt)
+    return content_id("relax", identity)
+
+
 def relaxation_doc(
     outcome: RelaxationOutcome,
     *,
@@ -288,12 +299,9 @@ def relaxation_doc(
 ) -> RelaxationDoc:
     """Return the document of one relaxation."""
     energy = outcome.energy_ev
-    identity = {"candidate": candidate_id, "relaxation": relaxation_key(start, level)}
-    if attempt > 1:
-        identity["attempt"] = str(attempt)
     final = outcome.structure if energy is not None else None
     return RelaxationDoc(
-        id=content_id("relax", identity),
+        id=relaxation_id(candidate_id, start, level, attempt),
         candidate_id=candidate_id,
         campaign_id=campaign_id,
         level=level.name,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.control import FlowControl
     from logan_campaign.stores.open import CampaignStores
     from logan_campaign.stores.queries import CampaignDatabase
@@ -240,6 +241,20 @@ def control_of(stores: CampaignStores, campaign_id: str, name: str) -> Iterator[
     from logan_campaign.flows.local import Ledger, LocalFlow
 
     yield LocalFlow(Ledger(stores.ledger, campaign_id), work_folder(stores, name))
+
+
+def campaign_maker(path: Path, overrides: list[str] | None) -> CampaignMaker:
+    """Read a spec and return the Maker of its campaign.
+
+    Raises:
+        InputError: one line per mistake in the spec, before jobs and their libraries are imported.
+    """
+    from logan_campaign.campaign.spec import CampaignSpec
+
+    spec = CampaignSpec.from_file(path, overrides or [])
+    from logan_campaign.flows import CampaignMaker
+
+    return CampaignMaker(name=spec.name, spec=spec, base=str(path.absolute().parent))
 
 
 def work_folder(stores: CampaignStores, name: str) -> Path:

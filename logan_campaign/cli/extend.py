@@ -133,8 +133,10 @@ def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -
     control = Control(database.stores, ledger.flow_id, spec.name)
     rules = rules_in_force(control, said).model_dump(mode="json")
     held = control.read()
-    if held is not None and (held.stop, held.spec_stop) != (rules, said.model_dump(mode="json")):
-        control.write(said.model_dump(mode="json"), rules)
+    spec_stop = said.model_dump(mode="json")
+    # None: the recorded flow may write the rules of an earlier spec
+    if held is None or (held.stop, held.spec_stop) != (rules, spec_stop):
+        control.write(spec_stop, rules)
     found = [record for record in database.campaigns() if record.id == ledger.flow_id]
     if found and found[0].rounds and found[0].rounds[-1].stop != rules:
         ledger.repeat_last(NEXT_ROUND)

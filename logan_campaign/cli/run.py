@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import NewStoreOption, QuietOption, TrustOption, WorkersOption
+from logan_campaign.cli.common import (
+    NewStoreOption,
+    QuietOption,
+    TrustOption,
+    WorkersOption,
+    campaign_maker,
+)
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import code_named_in, restricted
 
@@ -38,18 +44,14 @@ def run(
     The same command resumes a campaign after any interruption: finished jobs are not repeated,
     and failed jobs that blocked it are run again.
     """
-    from logan_campaign.campaign.spec import CampaignSpec
-
-    CampaignSpec.from_file(spec, overrides or [])  # mistakes show before much is imported
+    maker = campaign_maker(spec, overrides)
     from logan_campaign.cli.local import go_on
-    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Ledger
     from logan_campaign.flows.local.ledger import halted_of
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_store
 
-    maker = CampaignMaker.from_file(spec, overrides or [])
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks the requirements of the spec before anything is written

@@ -12,6 +12,7 @@ from logan_campaign.cli.common import (
     JF,
     JsonOption,
     ProjectOption,
+    campaign_maker,
     console,
     err_console,
     escape,
@@ -55,16 +56,15 @@ def submit(
     already in the queue is not added again.
     """
     require_remote()
+    maker = campaign_maker(spec, overrides)
     from logan_campaign.campaign.placement import with_overrides
     from logan_campaign.core.trust import code_named_in
-    from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.remote import queue
     from logan_campaign.flows.remote.project import connected, database_errors, load_project
     from logan_campaign.stores.found import found_by_others
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_store
 
-    maker = CampaignMaker.from_file(spec, overrides or [])
     placements = with_overrides(maker.spec.workers, worker, place or [])
     configured = load_project(project)
     queue.check_placements(placements, configured)

@@ -137,11 +137,22 @@ def test_a_batch_that_is_started_again_goes_on_with_the_rest(
     starts = {f"cand-{i}": WATER for i in range(3)}
     relaxed = type(maker).make_many.original
     whole = relaxed(maker, starts, "camp-0", 0).relaxations
-    (tmp_path / "cand-1.json").unlink()
+    (tmp_path / f"{whole[1].id}.json").unlink()
     monkeypatch.setattr(maker, "_relaxed", lambda name, *rest: whole[1] if name == "cand-1" else 0)
     again = relaxed(maker, starts, "camp-0", 0).relaxations
     assert [doc.id for doc in again] == [doc.id for doc in whole]
     assert [doc.energy_ev for doc in again] == [doc.energy_ev for doc in whole]
+
+
+def test_levels_that_share_a_folder_do_not_take_each_other_s_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # as jobflow's run_locally does without create_folders
+    starts = {"cand-0": WATER, "cand-1": WATER}
+    for index, name in enumerate(("one", "two")):
+        maker = level(name)
+        found = type(maker).make_many.original(maker, starts, "camp-0", index).relaxations
+        assert {(doc.level, doc.level_index) for doc in found} == {(name, index)}
 
 
 def test_groups_of_names_are_of_about_one_size() -> None:
