@@ -88,7 +88,8 @@ def pull_qm9(
     ] = None,
     n_atoms: AtomsOption = None,
     archive: Annotated[
-        Path | None, typer.Option("--archive", help="A local copy of the archive.")
+        Path | None,
+        typer.Option("--archive", help="A local copy of the archive, or the folder of qm9pack."),
     ] = None,
     url: Annotated[
         str | None, typer.Option("--url", help="Alternative URL of the archive.")
@@ -108,7 +109,7 @@ def pull_qm9(
     store: DataStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull molecules from QM9's archive, downloaded once and indexed."""
+    """Pull molecules of QM9, from the package qm9pack or its archive, downloaded once."""
     if uncharacterized is not None and "://" not in uncharacterized:
         uncharacterized = str(Path(uncharacterized).expanduser().absolute())
     query = {

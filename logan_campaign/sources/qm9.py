@@ -6,6 +6,7 @@ Ramakrishnan, Dral, Rupp, von Lilienfeld, doi 10.1038/sdata.2014.22; data CC0, d
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from logan_campaign.core.files import read_text
 from logan_campaign.geometry.formulas import hill_formula
 from logan_campaign.geometry.molecules import canonical_smiles, perceive_smiles
 from logan_campaign.geometry.structures import from_atoms
+from logan_campaign.sources import qm9_package
 from logan_campaign.sources.base import (
     Collector,
     FormulaText,
@@ -34,6 +36,7 @@ from logan_campaign.sources.base import (
 from logan_campaign.sources.download import checksum, discard, fetch
 from logan_campaign.sources.qm9_format import parse, to_record
 from logan_campaign.sources.qm9_index import DamagedArchiveError, QM9Index
+from logan_campaign.sources.transfer import SourceError
 
 NAME = "QM9"
 
@@ -71,10 +74,12 @@ class QM9Source(Source):
         None, description="Range of the number of atoms, with hydrogens"
     )
     path: str | None = Field(
-        None, description="Local archive dsgdb9nsd.xyz.tar.bz2; relative to the spec"
+        None,
+        description="Local archive dsgdb9nsd.xyz.tar.bz2, or folder of the package qm9pack; "
+        "relative to the spec. By default the package if it is installed, otherwise a download",
     )
     url: Annotated[str, AfterValidator(without_credentials)] | None = Field(
-        None, description="Alternative URL of the archive"
+        None, description="URL to download the archive from"
     )
     sha256: Annotated[str, AfterValidator(_checked_sha256)] | None = Field(
         None, description="Expected checksum; by default that of the first download"
@@ -113,7 +118,7 @@ class QM9Source(Source):
     def preview(self, base: Path) -> Preview:
         """Return the elements of the formulas asked for. See :meth:`Source.preview`."""
         archive = self.archive_path(base)
-        content = checksum(archive) if archive else None
+        content = _checksum(archive) if archive else None
         return Preview("molecule", elements_of(self.formulas), content)
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
@@ -129,7 +134,7 @@ class QM9Source(Source):
         try:
             index = QM9Index(archive, sha256)
         except DamagedArchiveError as err:
-            if self.path is None:
+            if self.archive_path(base) is None:
                 discard(archive)
                 raise DamagedArchiveError(
                     f"{err}; the download was discarded, the next pull fetches it again"
@@ -158,15 +163,15 @@ class QM9Source(Source):
         )
 
     def archive_path(self, base: Path) -> Path | None:
-        """Return the path of the local archive; None if it is to be downloaded.
+        """Return the local archive or folder of qm9pack; None if it is to be downloaded.
 
         Raises:
             InputError: there is no such file.
         """
         if self.path is None:
-            return None
+            return qm9_package.installed() if self.url is None else None
         path = base / Path(self.path).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"no such file: {path}")
         return path
 
@@ -176,19 +181,27 @@ class QM9Source(Source):
         if path is None:
             url = self.url or ARCHIVE_URL
             known = previous.origin.checksum if previous is not None else ""
-            found, sha256 = fetch(NAME, url, self.sha256 or known or None)
+            try:
+                found, sha256 = fetch(NAME, url, self.sha256 or known or None)
+            except SourceError as err:
+                if self.url is not None:
+                    raise
+                raise SourceError(
+                    f"{err}; or 'pip install qm9pack', whose molecules are read without a download"
+                ) from err
             return found, sha256, url
-        sha256 = checksum(path)
+        sha256 = _checksum(path)
         if self.sha256 is not None and sha256 != self.sha256:
             raise InputError(f"{path} has the SHA-256 {sha256}, not {self.sha256}")
-        return path, sha256, path.name
+        return path, sha256, qm9_package.NAME if path.is_dir() else path.name
 
     def _left_out(self, base: Path) -> set[int]:
         """Return the numbers of the molecules that failed the consistency check."""
-        if self.keep_uncharacterized:
-            return set()
         where = self.uncharacterized
         archive = self.archive_path(base)
+        packaged = archive is not None and archive.is_dir()  # they are not in the package
+        if self.keep_uncharacterized or (packaged and where is None):
+            return set()
         if where is None and archive is not None:
             beside = archive.with_name("uncharacterized.txt")
             where = str(beside) if beside.is_file() else None
@@ -219,6 +232,14 @@ class QM9Source(Source):
             )
 
         return accepts
+
+
+def _checksum(archive: Path) -> str:
+    """Return the SHA-256 of an archive, or of those of the package's files."""
+    if not archive.is_dir():
+        return checksum(archive)
+    sums = "".join(checksum(part) for part in qm9_package.parts(archive))
+    return hashlib.sha256(sums.encode()).hexdigest()
 
 
 def _add(collector: Collector, name: str, text: str) -> None:

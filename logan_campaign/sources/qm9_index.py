@@ -1,7 +1,8 @@
 """An index of an archive in QM9's raw format: one SQLite file in the cache.
 
-The archive is a ``.tar.bz2``, which can only be read sequentially. It is read once as a stream; the
-index then contains the compressed text of every molecule by formula.
+The archive is a ``.tar.bz2``, which can only be read sequentially, or the CSV files of a package.
+It is read once as a stream; the index then contains the compressed text of every molecule by
+formula.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.files import whole_file
 from logan_campaign.sources.qm9_format import summarise
+from logan_campaign.sources.qm9_package import texts
 from logan_campaign.sources.transfer import cache_folder
 
 #: Raised when the layout or the meaning of the index changes.
 VERSION = 1
+
+#: Number of molecules in QM9, for the progress shown.
+SIZE = 133_885
 
 #: Bytes; what is larger is no molecule, and would be read whole.
 _LARGEST_MEMBER = 2**20
@@ -43,7 +48,7 @@ class QM9Index:
     """The molecules of an archive by formula.
 
     Args:
-        archive: the ``.tar.bz2`` file.
+        archive: the ``.tar.bz2`` file, or the folder of the package.
         sha256: its checksum, the key of the index.
 
     Raises:
@@ -96,30 +101,28 @@ class QM9Index:
 
 
 def _fill(database: sqlite3.Connection, archive: Path) -> int:
-    size = archive.stat().st_size
     n = 0
     rows: list[tuple[int, str, str, bytes]] = []
-    with open(archive, "rb") as file:
-        for name, data in _members(archive, file):
-            try:
-                text = data.decode("ascii")
-                found = summarise(text)
-            except (StructureError, UnicodeDecodeError) as err:
-                reason = str(err) if isinstance(err, StructureError) else "not a text"
-                database.execute("INSERT INTO malformed VALUES (?, ?)", (name, reason))
-                continue
-            n += 1
-            rows.append((found.number, name, found.formula, zlib.compress(data, 1)))
-            if len(rows) == _CHUNK:
-                database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
-                rows.clear()
-                progress.report("index", file.tell(), size, f"{n} molecules")
-        database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
-    progress.report("index", size, size, f"{n} molecules")
+    for name, data in texts(archive) if archive.is_dir() else _members(archive):
+        try:
+            text = data.decode("ascii")
+            found = summarise(text)
+        except (StructureError, UnicodeDecodeError) as err:
+            reason = str(err) if isinstance(err, StructureError) else "not a text"
+            database.execute("INSERT INTO malformed VALUES (?, ?)", (name, reason))
+            continue
+        n += 1
+        rows.append((found.number, name, found.formula, zlib.compress(data, 1)))
+        if len(rows) == _CHUNK:
+            database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
+            rows.clear()
+            progress.report("index", n, SIZE, f"{n} molecules")
+    database.executemany("INSERT INTO molecules VALUES (?, ?, ?, ?)", rows)
+    progress.report("index", n, n, f"{n} molecules")
     return n
 
 
-def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files in an archive, as a stream.
 
     tarfile parses the headers; its own stream would double the time of decompression.
@@ -127,7 +130,7 @@ def _members(archive: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     block = tarfile.BLOCKSIZE
     try:
         # bz2 raises if the file is truncated
-        with bz2.BZ2File(file) as unpacked:
+        with bz2.BZ2File(archive) as unpacked:
             stream = io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER)
             while header := stream.read(block):
                 if header.count(0) == block:  # end-of-archive mark

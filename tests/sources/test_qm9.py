@@ -13,7 +13,14 @@ import pytest
 from ase.units import Hartree
 from local_servers import FileServer, status
 from pydantic import ValidationError
-from qm9_archive import Molecule, embed, raw_text, uncharacterized_text, write_archive
+from qm9_archive import (
+    Molecule,
+    embed,
+    raw_text,
+    uncharacterized_text,
+    write_archive,
+    write_package,
+)
 
 from logan_campaign.core.documents import Manifest
 from logan_campaign.core.errors import InputError, StructureError
@@ -252,3 +259,35 @@ def test_a_file_of_the_archive_that_is_no_molecule_is_not_read_whole(tmp_path: P
         content = bz2.compress(bomb.tobuf(tarfile.GNU_FORMAT) + bytes(2**16))
         with pytest.raises(InputError, match=r"damaged \(a file of \d+ bytes"):
             local(tmp_path, content, formulas=["CH4"]).load()
+
+
+def test_the_package_gives_the_same_set_as_the_archive_without_being_imported(
+    tmp_path: Path, molecules: list[Molecule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "qm9pack", molecules[:9])
+    write_archive(tmp_path / "a.tar.bz2", molecules[:9])
+    query = {"elements": ["C", "H", "O", "N"]}
+    archive = {**query, "path": str(tmp_path / "a.tar.bz2"), "keep_uncharacterized": True}
+    expected = QM9Source.model_validate(archive).load()
+    monkeypatch.syspath_prepend(tmp_path)
+    for where in ({}, {"path": str(tmp_path / "qm9pack")}, {"path": str(tmp_path)}):
+        loaded = QM9Source.model_validate({**query, **where}).load()
+        assert set_id(loaded.entries) == set_id(expected.entries)
+        by_label = {entry.label: entry.properties for entry in expected.entries}
+        assert {entry.label: entry.properties for entry in loaded.entries} == by_label
+        assert loaded.origin.address == "qm9pack"
+        assert loaded.origin.citation == expected.origin.citation
+
+
+def test_a_folder_without_the_package_and_a_damaged_one_are_one_clear_line(
+    tmp_path: Path, molecules: list[Molecule]
+) -> None:
+    with pytest.raises(InputError, match=r"does not hold qm9_part1.csv.* of the package qm9pack"):
+        QM9Source(formulas=["CH4"], path=str(tmp_path)).load()
+    write_package(tmp_path / "qm9pack", molecules)
+    part = tmp_path / "qm9pack" / "data" / "qm9_part2.csv"
+    whole = part.read_text()
+    for damaged in (whole.replace("Elements", "Atoms"), whole[: len(whole) // 2]):
+        part.write_text(damaged)
+        with pytest.raises(InputError, match=r"qm9_part2.csv is damaged"):
+            QM9Source(formulas=["CH4"], path=str(tmp_path)).load()

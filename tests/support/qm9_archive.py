@@ -8,6 +8,7 @@ few molecules embedded, ``filler`` repeats molecules with moved atoms.
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 import tarfile
@@ -149,6 +150,45 @@ def write_archive(
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return n
+
+
+def write_package(folder: Path, molecules: Sequence[Molecule]) -> None:
+    """Write molecules as the three CSV files of the package ``qm9pack``.
+
+    Args:
+        folder: an empty folder that stands for the package's.
+        molecules: what to write, numbered from 1; values as of :func:`raw_text`.
+    """
+    from logan_campaign.sources.qm9_package import _PROPERTIES
+
+    columns = ["XYZ_file", "Index", "SMILES", "InChi", "N_atoms", "Elements", "XYZ_Ang"]
+    columns += ["Mulliken_pop", "Harmonic_Freq_cmi", *_PROPERTIES]
+    (folder / "data").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('not to be imported')\n")
+    for part in range(3):
+        with open(folder / "data" / f"qm9_part{part + 1}.csv", "w", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+            writer.writerow(columns)
+            for index in range(part + 1, len(molecules) + 1, 3):
+                lines = raw_text(molecules[index - 1], index).splitlines()
+                n = int(lines[0])
+                atoms = [line.split("\t") for line in lines[2 : 2 + n]]
+                positions = ",".join(f"[{','.join(row[1:4])}]" for row in atoms)
+                smiles, inchi = (line.split("\t")[0] for line in lines[3 + n :])
+                writer.writerow(
+                    [
+                        f"dsgdb9nsd_{index:06d}.xyz",
+                        index,
+                        smiles,
+                        inchi,
+                        n,
+                        str([row[0] for row in atoms]).replace(" ", ""),
+                        f"[{positions}]",
+                        f"[{','.join(row[4] for row in atoms)}]",
+                        f"[{','.join(lines[2 + n].split())}]",
+                        *map(float, lines[1].split()[2:]),
+                    ]
+                )
 
 
 def uncharacterized_text(indices: Sequence[int]) -> str:
