@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from logan_campaign.campaign.placement import Placements
 from logan_campaign.campaign.rounds import RoundsSpec
@@ -198,6 +198,16 @@ class CampaignSpec(Section):
         "worker, resources, exec_config and time_limit_s; stages are default, pull, train, "
         "generate, select, match, relax and relax.LEVEL",
     )
+
+    @field_validator("training", "known")
+    @classmethod
+    def _sources_know_the_target(cls, value: Any, info: ValidationInfo) -> Any:
+        if "target" not in info.data:
+            return value  # it is invalid itself
+        formula = info.data["target"].formula
+        if isinstance(value, list):
+            return [source.for_target(formula) for source in value]
+        return TrainingSpec(source=value.source.for_target(formula))
 
     @model_validator(mode="after")
     def _rounds_relax(self) -> CampaignSpec:

@@ -201,10 +201,7 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     except (yaml.YAMLError, RecursionError) as err:
         raise InputError(f"--set {dotted}: the value is not valid YAML: {text!r}") from err
     keys: list[str | int] = [int(k) if k.isdecimal() else k for k in dotted.split(".")]
-    if keys[-1] in ("path", "cell_from"):
-        value = _absolute(value)
-    elif isinstance(value, dict) and "path" in value:
-        value = {**value, "path": _absolute(value["path"])}
+    value = with_absolute_paths(value, keys[-1])
     here: Any = data
     for depth, key in enumerate(keys[:-1]):
         try:
@@ -220,6 +217,15 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
     except (TypeError, IndexError) as err:
         raise InputError(f"--set {dotted}: {keys[-1]!r} cannot be set there") from err
     return tuple(keys)
+
+
+def with_absolute_paths(value: Any, key: str | int = "") -> Any:
+    """Make the relative paths in the value of a key absolute, in nested sections too."""
+    if key in ("path", "cell_from"):
+        return _absolute(value)
+    if isinstance(value, dict):
+        return {inner: with_absolute_paths(item, inner) for inner, item in value.items()}
+    return value
 
 
 def _absolute(value: Any) -> Any:

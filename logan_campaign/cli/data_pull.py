@@ -172,6 +172,31 @@ def pull_spec(
     pull(source, store, as_json, base=spec.absolute().parent)
 
 
+@pull_app.command("source")
+def pull_source(
+    settings: Annotated[
+        str,
+        typer.Argument(
+            metavar="YAML",
+            help="A source as in a spec, such as '{type: substitute, to: KBr, of: {type: files, "
+            "path: NaCl.cif}}'. Paths are relative to the current directory.",
+        ),
+    ],
+    store: DataStoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull from any source, those of plugins included."""
+    from yaml import YAMLError
+
+    from logan_campaign.campaign.spec_yaml import parse_yaml, with_absolute_paths
+
+    try:
+        query = with_absolute_paths(parse_yaml(settings))
+    except (YAMLError, RecursionError) as err:
+        raise InputError(f"the source is not valid YAML: {settings!r}") from err
+    pull(source_of(query), store, as_json)
+
+
 @data_app.command("import")
 def import_set(
     paths: Annotated[

@@ -48,7 +48,7 @@ def references(
     sets: Iterable[TrainingSetRecord],
 ) -> BibliographyData:
     """Return the references of a campaign: methods, programs, data."""
-    models = list(models)
+    models, sets = list(models), list(sets)
     radial = {model.hyperparameters.get("radial") for model in models}
     levels = record.spec.get("relax", {}).get("levels", [])
     calculators = {level.get("calculator") for level in levels}
@@ -69,6 +69,8 @@ def references(
     if any(level.get("mode") == "lcao" for level in levels):
         keys.append("larsen2009localized")
     keys.append("rosen2024jobflow")
+    if any(used.query.get("by") == "probability" for used in sets):
+        keys.append("hautier2011substitutions")
     dois = [used.origin.citation.removeprefix("doi:") for used in sets if used.origin]
     keys += [_DATA[doi] for doi in dict.fromkeys(dois) if doi in _DATA]
     return BibliographyData({key: _all().entries[key] for key in keys})

@@ -144,6 +144,10 @@ class Source(SpecModel, ABC):
         """Content id of the query; pulls of the same query follow one another ('query-…')."""
         return content_id("query", self.model_dump(mode="json"))
 
+    def for_target(self, formula: str) -> Source:
+        """Return the source for a campaign's target: what the spec leaves open is filled in."""
+        return self
+
     @abstractmethod
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Read, validate and de-duplicate the structures.

@@ -80,6 +80,17 @@ def whole(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (folder / "training-data").glob("*.sqlite")}
 
 
+def test_any_source_can_be_pulled_as_a_spec_writes_it(folder: Path, command: Command) -> None:
+    write(folder / "NaCl.cif", bulk("NaCl", "rocksalt", a=5.64))
+    of = "{type: files, path: NaCl.cif}"
+    query = f"{{type: substitute, to: KBr, by: similarity, of: {of}}}"
+    assert "1 structures (1 BrK)" in command("data", "pull", "source", query)
+    assert "nothing new" in command("data", "pull", "source", query)
+    assert "no source is called 'x'" in command("data", "pull", "source", "type: x", code=2)
+    wrong = command("data", "pull", "source", "a: [", code=2)
+    assert wrong == "error: the source is not valid YAML: 'a: ['\n"
+
+
 def test_a_pull_is_recorded_and_the_next_says_what_changed(
     server: MaterialsProjectServer, command: Command, shown: Callable[..., Any]
 ) -> None:
