@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pymatgen.core import Structure
+from pymatgen.core import Molecule, Structure
 
 from logan_campaign.core.documents import (
     CandidateState,
@@ -18,10 +18,18 @@ from logan_campaign.core.documents import (
     Verdict,
 )
 from logan_campaign.geometry.formulas import reduced_formula
-from logan_campaign.geometry.molecules import conformer_rmsd, perceive
-from logan_campaign.geometry.structures import formula, spacegroup_symbol, structure_id
+from logan_campaign.geometry.molecules import conformer_rmsd, has_no_graph, perceive
+from logan_campaign.geometry.neighbours import BOND_FACTOR
+from logan_campaign.geometry.structures import (
+    formula,
+    spacegroup_symbol,
+    structure_id,
+    to_atoms,
+)
+from logan_campaign.matching.arrangements import arrangement_rmsd
 from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
+from logan_campaign.relaxation.geometry import FAR_FACTOR, fragments
 
 
 class KnownSet(NamedTuple):
@@ -116,6 +124,8 @@ class Identity:
         item.compared = {role: names[composition] for role, names in self._compositions.items()}
         if isinstance(item.structure, Structure):
             item.spacegroup = spacegroup_symbol(item.structure)
+        elif has_no_graph(item.structure):
+            item.key, item.reason = _arrangement(item.structure)
         else:
             found = perceive(item.structure, self._matching.identity)
             item.smiles, item.key, item.reason = found
@@ -148,12 +158,15 @@ class Identity:
             # A molecule without a graph equals only itself.
             name = f"key {item.key}" if item.key is not None else f"item {index}"
             groups.setdefault(name, []).append(index)
-        if self._matching.conformer_rmsd is None:
-            return list(groups.values())
         return [part for members in groups.values() for part in self._conformers(items, members)]
 
     def _conformers(self, items: Sequence[Item], members: Sequence[int]) -> list[list[int]]:
-        """Split molecules of one graph into conformers, with leaders in order of content hash."""
+        """Split molecules of one graph into conformers, with leaders in order of content hash.
+
+        Without a graph, the molecules of one composition and state are split.
+        """
+        if self._limit(items[members[0]].structure) is None:
+            return [list(members)]
         groups: list[list[int]] = []
         for index in sorted(members, key=lambda i: (structure_id(items[i].structure), i)):
             for group in groups:
@@ -165,16 +178,29 @@ class Identity:
         return groups
 
     def _same_conformer(self, first: Geometry, second: Geometry) -> bool:
-        limit = self._matching.conformer_rmsd
-        apart = conformer_rmsd(first, second)
+        limit, apart = self._limit(first), self._apart(first, second)
         return limit is not None and apart is not None and apart <= limit
+
+    def _limit(self, molecule: Geometry) -> float | None:
+        """Return the RMSD (Å) within which geometries are equal; None: it does not count."""
+        if has_no_graph(molecule):
+            return self._matching.rmsd
+        return self._matching.conformer_rmsd
+
+    def _apart(self, first: Geometry, second: Geometry) -> float | None:
+        """Return the RMSD (Å) of two molecules; None if they differ in more than geometry."""
+        if not has_no_graph(first):
+            return conformer_rmsd(first, second)
+        assert isinstance(first, Molecule)
+        assert isinstance(second, Molecule)
+        return arrangement_rmsd(first, second, self._matching.rmsd)
 
     def distance(self, first: Item, second: Item, tolerance: Tolerance) -> Apart | None:
         """Return the rms distance of two comparable items, None if they differ."""
         if self.kind == "molecule":
-            if self._matching.conformer_rmsd is None:
+            if self._limit(first.structure) is None:
                 return None
-            apart = conformer_rmsd(first.structure, second.structure)
+            apart = self._apart(first.structure, second.structure)
             return None if apart is None else (None, apart)
         one, two = _crystal(first.structure), _crystal(second.structure)
         return self._matcher(tolerance).distance(one, two)
@@ -190,16 +216,34 @@ class Identity:
         """Return the known molecule that an item equals; the nearest conformer if they count."""
         if item.key is None:
             return None
-        found = self._index(formula(item.structure)).get(item.key, [])
-        if self._matching.conformer_rmsd is None:
+        limit = self._limit(item.structure)
+        if has_no_graph(item.structure):
+            found = self._without_graph(item)
+        else:
+            found = self._index(formula(item.structure)).get(item.key, [])
+        if limit is None:
             return found[0] if found else None
         best: Known | None = None
-        nearest = self._matching.conformer_rmsd
+        nearest = limit
         for known in found:
-            apart = conformer_rmsd(item.structure, known.entry.structure)
+            apart = self._apart(item.structure, known.entry.structure)
             if apart is not None and (apart < nearest or (best is None and apart <= nearest)):
                 best, nearest = known._replace(distance=(None, apart)), apart
         return best
+
+    def _without_graph(self, item: Item) -> list[Known]:
+        """Return the entries that may equal an item without a graph.
+
+        Sources state neither charge nor spin. Earlier results do, and have to agree.
+        """
+        composition = formula(item.structure)
+        return [
+            Known(known_set, entry, None)
+            for known_set in self._known
+            for entry in known_set.entries
+            if entry.formula == composition
+            and (known_set.role != "found" or _arrangement(entry.structure)[0] == item.key)
+        ]
 
     def _index(self, composition: str) -> dict[str, list[Known]]:
         """Return the known molecules of a composition by key; targets before training sets.
@@ -221,6 +265,16 @@ class Identity:
 def _composition(hill: str, kind: TargetKind) -> str:
     """Return a key that equal structures share, whatever the size of their cells."""
     return hill if kind == "molecule" else reduced_formula(hill)
+
+
+def _arrangement(molecule: Geometry) -> tuple[str | None, str]:
+    """Return what equal molecules without a graph share, or None and why it is in pieces."""
+    atoms = to_atoms(molecule)
+    parts = fragments(atoms, FAR_FACTOR if "cluster" in atoms.info else BOND_FACTOR)
+    if len(parts) > 1:
+        return None, f"in {len(parts)} fragments ({' + '.join(parts)})"
+    charge, spin = atoms.info.get("charge", 0), atoms.info.get("spin", 1)
+    return f"{formula(atoms)} {charge:+d} {spin}", ""
 
 
 def _crystal(structure: Geometry) -> Structure:

@@ -347,11 +347,14 @@ class CampaignSpec(Section):
 
 def _check_recognisable(where: str, target: TargetGeometry) -> None:
     """Refuse molecules whose candidates would all be classified as 'dissociated'."""
-    reason = why_no_molecule(target.hill_formula) if target.kind == "molecule" else None
+    if target.kind == "crystal" or target.is_open_shell:
+        return
+    reason = why_no_molecule(target.hill_formula)
     if reason is not None:
         raise InputError(
-            f"{where}: {target.hill_formula} {reason}; only neutral closed-shell molecules are "
-            "recognised, so no candidate could count as found"
+            f"{where}: {target.hill_formula} {reason}, so no candidate could count as found: only "
+            "neutral closed-shell molecules are recognised; give a radical or ion its "
+            "'multiplicity' or 'charge', or set 'kind: cluster'"
         )
 
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from spglib import get_symmetry_dataset
 
-from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.documents import Geometry, TargetKind, marked
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.generators.target import LatticeKind, Symmetry, Target
@@ -96,8 +96,16 @@ class SymmetrySpec(Section):
 
 
 class _Open(Section):
-    """Settings of a target for variable cells and symmetry; none by default."""
+    """Settings of a target that most leave out: electrons, variable cells, symmetry."""
 
+    charge: int = Field(0, ge=-20, le=20, description="Total charge (e); molecules and clusters")
+    multiplicity: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Spin multiplicity, 2S+1; molecules and clusters. Null: 1, or 2 if the number "
+        "of electrons is odd",
+    )
     volume_per_atom: tuple[float, float] | None = Field(
         None,
         description="Lowest and highest volume per atom of drawn and learned cells (Å³); by "
@@ -118,10 +126,21 @@ class _Open(Section):
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # ids of specs and of job inputs depend on this form
         said: dict[str, Any] = handler(self)
-        for name in ("volume_per_atom", "symmetry", "lattice"):
-            if name in said and said[name] in (None, "fixed"):
+        for name in _DEFAULTS.keys() & said.keys():
+            if said[name] == _DEFAULTS[name]:
                 del said[name]
         return said
+
+
+#: Settings that are omitted from the stored form unless given.
+_DEFAULTS = {
+    "charge": 0,
+    "multiplicity": None,
+    "cluster": False,
+    "volume_per_atom": None,
+    "symmetry": None,
+    "lattice": "fixed",
+}
 
 
 class TargetGeometry(_Open):
@@ -133,6 +152,14 @@ class TargetGeometry(_Open):
         description="Box or lattice vectors, one per row (Å); null unless the cell is fixed"
     )
     lattice: LatticeKind = Field("fixed", description="Origin of the cells")
+    cluster: bool = Field(
+        False, description="Whether a molecule may consist of parts that attract each other"
+    )
+
+    @property
+    def is_open_shell(self) -> bool:
+        """Whether a charge or unpaired electrons were asked for, or parts without bonds."""
+        return self.cluster or self.charge != 0 or (self.multiplicity or 1) > 1
 
     @property
     def numbers(self) -> np.ndarray:
@@ -192,14 +219,20 @@ class TargetGeometry(_Open):
             positions: shape (n_atoms, 3), Å.
             cell: lattice vectors as rows, shape (3, 3), Å; ignored for molecules.
         """
-        return from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
+        found = from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
+        return marked(
+            found, charge=self.charge, multiplicity=self.multiplicity, cluster=self.cluster
+        )
 
 
 class TargetSpec(_Open):
     """Composition and cell to generate."""
 
     formula: str = Field(description="Composition of one molecule or unit cell, e.g. C5H12O, Si2O4")
-    kind: Literal["molecule", "crystal"] = Field(description="molecule in a box, or crystal")
+    kind: Literal["molecule", "cluster", "crystal"] = Field(
+        description="Molecule in a box, crystal, or cluster: a molecule told apart by its "
+        "geometry, of atoms or of molecules without bonds between them"
+    )
     box: Vector = Field((8.0, 7.0, 6.0), description="Edges of the box around a molecule (Å)")
     cell: tuple[Vector, Vector, Vector] | Literal["drawn", "learned"] | None = Field(
         None,
@@ -242,12 +275,33 @@ class TargetSpec(_Open):
                 "a crystal needs either 'cell' (three rows, Å, or 'drawn' or 'learned') or "
                 "'cell_from' (a file)"
             )
-        if self.kind == "molecule" and given:
+        if self.kind != "crystal" and given:
             raise ValueError("a molecule has a 'box', no 'cell'")
-        if self.kind == "molecule" and self.symmetry is not None:
+        if self.kind != "crystal" and self.symmetry is not None:
             raise ValueError("'symmetry' is for crystals: a molecule has no space group")
         if self.lattice == "fixed" and self.volume_per_atom is not None:
             raise ValueError("'volume_per_atom' is for cells that are drawn or learned")
+        return self
+
+    @model_validator(mode="after")
+    def _electrons_pair(self) -> TargetSpec:
+        if self.charge == 0 and self.multiplicity is None:
+            return self
+        if self.kind == "crystal":
+            raise ValueError(
+                "'charge' and 'multiplicity' are for molecules and clusters; crystals take "
+                "'magnetic_moments' of a level"
+            )
+        electrons = sum(int(atomic_numbers[symbol]) for symbol in self.symbols) - self.charge
+        if electrons < 1:
+            raise ValueError(f"a charge of {self.charge:+d} leaves {self.formula} no electrons")
+        unpaired = (self.multiplicity or 1 + electrons % 2) - 1
+        if unpaired % 2 != electrons % 2 or unpaired > electrons:
+            raise ValueError(
+                f"{self.formula} with charge {self.charge:+d} has {electrons} electrons, so "
+                f"multiplicity {self.multiplicity} is impossible: it is "
+                f"{'even' if electrons % 2 else 'odd'} and at most {electrons + 1}"
+            )
         return self
 
     @property
@@ -271,7 +325,7 @@ class TargetSpec(_Open):
         Raises:
             InputError: the cell's file cannot be read, or the cell is too small for the atoms.
         """
-        if self.kind == "molecule":
+        if self.kind != "crystal":
             cell: Any = np.diag(self.box).tolist()
         elif self.lattice != "fixed":
             cell = None
@@ -281,7 +335,10 @@ class TargetSpec(_Open):
             assert self.cell_from is not None  # by the validator above
             cell = lattice_from(base / Path(self.cell_from).expanduser())
         target = TargetGeometry(
-            kind=self.kind,
+            kind="crystal" if self.kind == "crystal" else "molecule",
+            cluster=self.kind == "cluster",
+            charge=self.charge,
+            multiplicity=self.multiplicity,
             symbols=self.symbols,
             cell=cell,
             lattice=self.lattice,

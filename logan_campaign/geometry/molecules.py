@@ -31,6 +31,7 @@ from logan_campaign.geometry.lewis import (
     with_valences,
 )
 from logan_campaign.geometry.neighbours import BOND_FACTOR
+from logan_campaign.geometry.structures import is_open_shell
 
 # Reaches tried on rough geometries, in sums of covalent radii (C-C: 2.0 to 2.7 Å).
 REACHES = (BOND_FACTOR, 1.4, 1.5, 1.6, 1.7, 1.8)
@@ -67,7 +68,17 @@ def perceive(
     Returns:
         The graph, or None with a reason; unusual geometries never raise.
     """
+    if not isinstance(structure, Atoms) and has_no_graph(structure):
+        return Perception(None, None, "a cluster, radical or ion is described by its geometry")
     return perceive_arrays(*_arrays(structure), identity, rough)
+
+
+def has_no_graph(structure: Geometry) -> bool:
+    """Return whether a molecule states that it is a cluster, charged or with unpaired electrons.
+
+    It is then told apart by its geometry.
+    """
+    return is_open_shell(structure) or "cluster" in structure.properties
 
 
 def _arrays(structure: Geometry | Atoms) -> tuple[np.ndarray, np.ndarray]:

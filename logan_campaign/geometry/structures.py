@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.formula import Formula
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Molecule, Structure
 
-from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.documents import Geometry, TargetKind, marks
 from logan_campaign.core.errors import StructureError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.formulas import MAX_ATOMS
@@ -50,6 +51,9 @@ def kind_of(structure: Geometry) -> TargetKind:
 def to_atoms(structure: Geometry) -> Atoms:
     """Return the bare ASE ``Atoms`` (species, positions in Å, cell) of a pymatgen structure.
 
+    What the structure states (:func:`~logan_campaign.core.documents.marks`) becomes a constraint
+    and, in ``info``, the ``charge`` and ``spin`` (multiplicity) that calculators look for.
+
     Raises:
         StructureError: dummy species or partial occupancy, which ASE cannot represent.
     """
@@ -61,8 +65,22 @@ def to_atoms(structure: Geometry) -> Atoms:
             raise StructureError(f"unknown species {symbol!r}")
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-    return _bare(atoms)
+    atoms = _bare(AseAtomsAdaptor.get_atoms(structure, msonable=False))
+    said = marks(structure)
+    if fixed := said.pop("fixed", None):
+        atoms.set_constraint(FixAtoms(fixed))
+    if isinstance(structure, Molecule) and is_open_shell(structure):
+        atoms.info = {"charge": round(structure.charge), "spin": structure.spin_multiplicity}
+    if "cluster" in said:
+        atoms.info["cluster"] = True
+    return atoms
+
+
+def is_open_shell(structure: Geometry) -> bool:
+    """Return whether a molecule states a charge or unpaired electrons; False for crystals."""
+    return isinstance(structure, Molecule) and bool(
+        structure.charge or structure.spin_multiplicity > 1
+    )
 
 
 def from_atoms(atoms: Atoms) -> Geometry:
@@ -114,20 +132,21 @@ def structure_id(structure: Geometry | Atoms) -> str:
     Raises:
         StructureError: positions or cell are not finite.
     """
-    if isinstance(structure, Structure):
-        numbers, positions = structure.atomic_numbers, structure.cart_coords
-        cell: np.ndarray | None = structure.lattice.matrix
-    elif isinstance(structure, Molecule):
-        numbers, positions, cell = structure.atomic_numbers, structure.cart_coords, None
-    else:
+    said: dict[str, object] = {}
+    if isinstance(structure, Atoms):
         numbers, positions = structure.numbers, structure.positions
-        cell = structure.cell.array if _is_periodic(structure) else None
+        cell: np.ndarray | None = structure.cell.array if _is_periodic(structure) else None
+    else:
+        numbers, positions = structure.atomic_numbers, structure.cart_coords
+        cell = structure.lattice.matrix if isinstance(structure, Structure) else None
+        said = marks(structure)
     return content_id(
         "struct",
         {
             "numbers": [int(z) for z in numbers],
             "positions": _rounded(positions),
             "cell": None if cell is None else _rounded(cell),
+            **said,
         },
     )
 

@@ -42,6 +42,13 @@ class MatchingSpec(SpecModel):
         description="Molecules: conformers farther apart than this (aligned RMSD, Å) count as "
         "different; left out, all conformers of a molecule are the same",
     )
+    rmsd: float = Field(
+        0.25,
+        gt=0,
+        le=2,
+        description="Clusters, radicals and ions: geometries nearer than this are equal (aligned "
+        "RMSD, Å, over all orders of equal atoms and both mirror images)",
+    )
     other_campaigns: bool = Field(
         True,
         description="Compare against what other campaigns in the same store have found as well, "

@@ -41,8 +41,6 @@ Remedies = Sequence[tuple[str, dict[str, Any]]]
 class Setup(NamedTuple):
     """Arguments of a calculator besides its level's settings."""
 
-    charge: float = 0.0
-    """Total charge (e)."""
     remedies: Collection[str] = ()
     """Names of the active remedies."""
     frame: SymmetryFrame | None = None
@@ -182,7 +180,6 @@ class Level(SpecModel, ABC):
         start: Atoms,
         *,
         folder: Path,
-        charge: float = 0.0,
         earlier_steps: int = 0,
         checkpoint: Checkpoint | None = None,
         deadline: float | None = None,
@@ -191,9 +188,10 @@ class Level(SpecModel, ABC):
         """Relax ``start`` in this process; every outcome is a state.
 
         Args:
-            start: positions (Å); periodic in three directions or in none.
+            start: positions (Å); periodic in three directions or in none. Its constraints hold;
+                ``info`` has the ``charge`` (e) and ``spin`` (multiplicity) of a molecule unless it
+                is neutral with paired electrons, and ``cluster`` if parts may be far apart.
             folder: folder of the relaxation's files; if it does not exist, none are written.
-            charge: total charge (e).
             earlier_steps: steps in the checkpoint that do not count for the budget.
             checkpoint: receives the frames; the relaxation continues from its last frame.
             deadline: in terms of ``time.monotonic``; no step that would pass it is started.
@@ -241,8 +239,9 @@ class CalculatorLevel(Level):
         """Return an ASE calculator.
 
         Args:
-            atoms: periodic or not; initial magnetic moments may be set on them.
-            setup: charge, remedies, files.
+            atoms: periodic or not, with charge and spin in ``info`` as in
+                :meth:`Level.relax_atoms`; initial magnetic moments may be set on them.
+            setup: remedies, files.
         """
 
     def relax_atoms(self, start: Atoms, *, folder: Path, **how: Any) -> LoopResult:

@@ -155,14 +155,12 @@ class _Loop:
         level: CalculatorLevel,
         *,
         folder: Path,
-        charge: float = 0.0,
         earlier_steps: int = 0,
         checkpoint: Checkpoint | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float, float], None] | None = None,
     ) -> None:
         self.level = level
-        self.charge = charge
         self.earlier_steps = earlier_steps
         self.checkpoint = checkpoint
         self.deadline = deadline
@@ -277,7 +275,6 @@ class _Loop:
             lambda: self.level.make_calculator(
                 self.atoms,
                 Setup(
-                    self.charge,
                     applied,
                     self.frame,
                     self.log_file,
@@ -499,8 +496,9 @@ def fell_apart(atoms: Atoms, *, at_rest: bool) -> tuple[RelaxationState, str] | 
     """Return 'dissociated' and the parts of a molecule that is in pieces, None if it is not."""
     if atoms.pbc.any():
         return None
-    # What is still on its way may come together again.
-    parts = geometry.fragments(atoms, BOND_FACTOR if at_rest else geometry.FAR_FACTOR)
+    # What is still on its way may come together again; parts of clusters attract each other.
+    near = at_rest and not atoms.info.get("cluster")
+    parts = geometry.fragments(atoms, BOND_FACTOR if near else geometry.FAR_FACTOR)
     return ("dissociated", f"fell into {', '.join(parts)}") if len(parts) > 1 else None
 
 

@@ -213,7 +213,6 @@ def relax_isolated(
     start: Atoms,
     level: Level,
     *,
-    charge: float,
     folder: Path,
     on_step: Callable[[int, float, float], None],
 ) -> LoopResult:
@@ -222,9 +221,8 @@ def relax_isolated(
     A finished relaxation in ``folder`` is read, an interrupted one continues from its last frame.
 
     Args:
-        start: positions (Å); periodic in three directions or in none.
+        start: as for :meth:`Level.relax_atoms`; periodic in three directions or in none.
         level: the level.
-        charge: total charge (e).
         folder: folder of this relaxation only; created if missing.
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
 
@@ -235,14 +233,15 @@ def relax_isolated(
         folder.mkdir(parents=True, exist_ok=True)
         job: dict[str, Any] = {
             "level": level.model_dump(mode="json"),
-            "charge": charge,
             "earlier_steps": _read_json(folder / worker.TAKEN_OVER) or 0,
             "atoms": {
                 "numbers": start.numbers.tolist(),
                 "positions": start.positions.tolist(),
                 "cell": start.cell.array.tolist(),
                 "pbc": start.pbc.tolist(),
+                "info": start.info,
             },
+            "fixed": [index for held in start.constraints for index in held.index.tolist()],
         }
         write_atomically(folder / worker.INPUT, json.dumps(job))
     except OSError as err:

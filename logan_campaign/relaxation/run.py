@@ -13,7 +13,7 @@ from ase import Atoms
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core import progress
-from logan_campaign.core.documents import RelaxationState
+from logan_campaign.core.documents import RelaxationState, marked, marks
 from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.structures import check_finite, to_atoms
@@ -54,9 +54,10 @@ class RelaxationOutcome:
 
 def _moved(structure: Molecule | Structure, frame: Any) -> Molecule | Structure:
     species = [site.specie for site in structure]
+    moved: Molecule | Structure = Molecule(species, frame.positions)
     if isinstance(structure, Structure):
-        return Structure(Lattice(frame.cell), species, frame.positions, coords_are_cartesian=True)
-    return Molecule(species, frame.positions, charge=structure.charge)
+        moved = Structure(Lattice(frame.cell), species, frame.positions, coords_are_cartesian=True)
+    return marked(moved, **marks(structure))
 
 
 def relaxation_key(structure: Molecule | Structure, level: Level) -> str:
@@ -71,13 +72,9 @@ def relaxation_key(structure: Molecule | Structure, level: Level) -> str:
             "positions": (np.round(atoms.positions, 8) + 0.0).tolist(),
             "cell": (np.round(atoms.cell.array, 8) + 0.0).tolist(),
             "periodic": bool(atoms.pbc.any()),
-            "charge": _charge(structure),
+            **marks(structure),
         },
     )
-
-
-def _charge(structure: Molecule | Structure) -> float:
-    return float(structure.charge or 0.0)
 
 
 def relax(
@@ -110,7 +107,6 @@ def relax(
     atoms = to_atoms(structure)
     check_finite(atoms)
     level.check_kind("crystal" if isinstance(structure, Structure) else "molecule")
-    charge = _charge(structure)
 
     def on_step(step: int, energy: float, fmax: float) -> None:
         note = f"E = {energy:.3f} eV, fmax = {fmax:.3f} eV/Å"
@@ -126,9 +122,9 @@ def relax(
         if level.isolate or marker.exists():
             if before is not None:
                 take_over(Path(before).absolute() / key, folder)
-            result = relax_isolated(atoms, level, charge=charge, folder=folder, on_step=on_step)
+            result = relax_isolated(atoms, level, folder=folder, on_step=on_step)
         else:
-            result = relax_here(atoms, level, charge=charge, on_step=on_step, folder=folder)
+            result = relax_here(atoms, level, on_step=on_step, folder=folder)
     return _outcome(structure, result, _processor_time() - cpu)
 
 
@@ -138,15 +134,12 @@ def _processor_time() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def relax_here(
-    atoms: Atoms, level: Level, *, charge: float, on_step: Any, folder: Path
-) -> LoopResult:
+def relax_here(atoms: Atoms, level: Level, *, on_step: Any, folder: Path) -> LoopResult:
     """Relax in this process, for levels without isolation.
 
     Args:
         atoms: the start.
         level: the level.
-        charge: total charge (e).
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
         folder: for the level's files; a marker beside it exists while the relaxation runs.
     """
@@ -158,9 +151,7 @@ def relax_here(
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     deadline = None if level.max_time_s is None else time.monotonic() + level.max_time_s
     try:
-        return level.relax_atoms(
-            atoms, folder=folder, charge=charge, deadline=deadline, on_step=on_step
-        )
+        return level.relax_atoms(atoms, folder=folder, deadline=deadline, on_step=on_step)
     finally:
         marker.unlink(missing_ok=True)
 

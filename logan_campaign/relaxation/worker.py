@@ -90,6 +90,7 @@ def main(argv: list[str]) -> int:
     faulthandler.enable()
 
     from ase import Atoms
+    from ase.constraints import FixAtoms
 
     from logan_campaign.relaxation.base import LEVELS
     from logan_campaign.relaxation.checkpoint import Checkpoint
@@ -111,11 +112,11 @@ def main(argv: list[str]) -> int:
     here = Path(folder)
     try:
         job = json.loads((here / INPUT).read_text())
-        atoms = Atoms(**job["atoms"])
+        held = FixAtoms(job["fixed"]) if job["fixed"] else None
+        atoms = Atoms(**job["atoms"], constraint=held)
         result = LEVELS.parse(job["level"]).relax_atoms(
             atoms,
             folder=here,
-            charge=job["charge"],
             earlier_steps=job["earlier_steps"],
             checkpoint=Checkpoint(here / TRAJECTORY, atoms),
             deadline=float(deadline) if float(deadline) > 0 else None,

@@ -24,6 +24,8 @@ from logan_campaign.core.documents.base import blob_ref as blob_ref
 from logan_campaign.core.documents.base import columns as columns
 from logan_campaign.core.documents.base import compact as compact
 from logan_campaign.core.documents.base import expand as expand
+from logan_campaign.core.documents.base import marked as marked
+from logan_campaign.core.documents.base import marks as marks
 from logan_campaign.core.documents.base import shared as shared
 from logan_campaign.core.documents.campaigns import CampaignDoc as CampaignDoc
 from logan_campaign.core.documents.campaigns import CampaignFields as CampaignFields

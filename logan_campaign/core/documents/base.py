@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -70,13 +70,62 @@ class Document(Part):
 # --- structures -------------------------------------------------------------------------
 
 
-def compact(structure: Molecule | Structure) -> dict[str, str]:
+#: What a structure may state besides its atoms and cell; see :func:`marks`.
+MARKS = ("charge", "multiplicity", "cluster", "fixed")
+
+
+def marks(structure: Molecule | Structure) -> dict[str, Any]:
+    """Return what a structure states besides its atoms and cell; nothing for most.
+
+    Returns:
+        For molecules ``charge`` (e) unless neutral, ``multiplicity`` unless the lowest, and
+        ``cluster`` (True) if they are clusters; for all ``fixed``, the indices of atoms that no
+        relaxation moves.
+    """
+    found: dict[str, Any] = {}
+    if not hasattr(structure, "lattice"):
+        if structure.charge:
+            found["charge"] = round(structure.charge)
+        if structure.spin_multiplicity > 2:
+            found["multiplicity"] = int(structure.spin_multiplicity)
+        if structure.properties.get("cluster"):
+            found["cluster"] = True
+    free = [site.properties.get("selective_dynamics") for site in structure]
+    if fixed := [index for index, moves in enumerate(free) if moves is not None and not any(moves)]:
+        found["fixed"] = fixed
+    return found
+
+
+def marked(
+    structure: Molecule | Structure,
+    *,
+    charge: int = 0,
+    multiplicity: int | None = None,
+    cluster: bool = False,
+    fixed: Sequence[int] = (),
+) -> Molecule | Structure:
+    """State in a structure what :func:`marks` returns; it is changed and returned.
+
+    Raises:
+        ValueError: no molecule with this charge has this multiplicity.
+    """
+    if charge or multiplicity is not None:
+        structure.set_charge_and_spin(charge, multiplicity)
+    if cluster:
+        structure.properties["cluster"] = True
+    if len(fixed):
+        free = [[index not in set(fixed)] * 3 for index in range(len(structure))]
+        structure.add_site_property("selective_dynamics", free)
+    return structure
+
+
+def compact(structure: Molecule | Structure) -> dict[str, Any]:
     """Return a structure as a few short texts, exact and a tenth of pymatgen's form in size.
 
     Returns:
         ``symbols`` (element symbols in order, runs counted), ``positions`` ((n_atoms, 3) Å,
-        see :func:`~logan_campaign.core.arrays.pack_numbers`) and, for crystals, ``cell``
-        ((3, 3) vectors as rows, Å).
+        see :func:`~logan_campaign.core.arrays.pack_numbers`), for crystals ``cell``
+        ((3, 3) vectors as rows, Å), and the :func:`marks`.
     """
     from ase.symbols import Symbols
 
@@ -84,6 +133,7 @@ def compact(structure: Molecule | Structure) -> dict[str, str]:
     packed = {
         "symbols": symbols.get_chemical_formula(mode="reduce"),
         "positions": pack_numbers(structure.cart_coords),
+        **marks(structure),
     }
     if hasattr(structure, "lattice"):
         packed["cell"] = pack_numbers(structure.lattice.matrix)
@@ -113,10 +163,13 @@ def expand(packed: Any) -> Any:
         kind = Structure if "lattice" in packed else Molecule
         return kind.from_dict(dict(packed))
     positions = unpack_numbers(packed["positions"]).reshape(-1, 3)
+    found: Molecule | Structure
     if packed.get("cell") is None:
-        return Molecule(symbols_of(packed), positions)
-    cell = Lattice(unpack_numbers(packed["cell"]).reshape(3, 3))
-    return Structure(cell, symbols_of(packed), positions, coords_are_cartesian=True)
+        found = Molecule(symbols_of(packed), positions)
+    else:
+        cell = Lattice(unpack_numbers(packed["cell"]).reshape(3, 3))
+        found = Structure(cell, symbols_of(packed), positions, coords_are_cartesian=True)
+    return marked(found, **{name: packed[name] for name in MARKS if name in packed})
 
 
 def _read_structure(value: Any, info: ValidationInfo) -> Any:

@@ -104,7 +104,6 @@ class MakerLevel(Level):
         start: Atoms,
         *,
         folder: Path,
-        charge: float = 0.0,
         earlier_steps: int = 0,
         checkpoint: Checkpoint | None = None,
         deadline: float | None = None,
@@ -123,7 +122,7 @@ class MakerLevel(Level):
         notes: dict[str, Any] = {"remedies": [], "box_angstrom": None}
         n_before = len(frames)
         try:
-            task = self._run(atoms, charge, room)
+            task = self._run(atoms, room)
             notes["task_document"] = str(task.get("@class", "plain"))
             frames += read_frames(task, atoms)
             notes["stress_ev_per_angstrom3"] = stress_of(task) if start.pbc.any() else None
@@ -141,7 +140,7 @@ class MakerLevel(Level):
             on_step(len(frames) - 1, frames[-1].energy, engine.max_force(frames[-1].forces))
         return engine.LoopResult(state, engine.with_advice(state, what), frames, elapsed, notes)
 
-    def _run(self, atoms: Atoms, charge: float, room: Path) -> Mapping[str, Any]:
+    def _run(self, atoms: Atoms, room: Path) -> Mapping[str, Any]:
         """Return the task document of the Maker's last job, as plain JSON.
 
         Raises:
@@ -152,13 +151,14 @@ class MakerLevel(Level):
         from maggma.stores import MemoryStore
         from pymatgen.core import Molecule, Structure
 
+        from logan_campaign.core.documents import marked
+
         numbers, positions = atoms.numbers, atoms.positions
-        structure: Molecule | Structure = Molecule(numbers, positions, charge)
+        charge, multiplicity = atoms.info.get("charge", 0), atoms.info.get("spin")
+        structure: Molecule | Structure = Molecule(numbers, positions, charge, multiplicity)
         if atoms.pbc.any():
-            cell = atoms.cell.array
-            structure = Structure(
-                cell, numbers, positions, charge=charge or None, coords_are_cartesian=True
-            )
+            structure = Structure(atoms.cell.array, numbers, positions, coords_are_cartesian=True)
+        marked(structure, fixed=[k for held in atoms.constraints for k in held.index])
         store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
         flow = self.maker().make(structure)
         outside = CURRENT_JOB.job, CURRENT_JOB.store

@@ -66,9 +66,14 @@ class XTBLevel(CalculatorLevel):
         from tblite.ase import TBLite
 
         changed = {k: v for name, c in _REMEDIES if name in setup.remedies for k, v in c.items()}
+        multiplicity = atoms.info.get("spin", 1)
+        if multiplicity > 1:
+            # without it, the energy hardly depends on how spins are aligned
+            changed["spin_polarization"] = 1.0
         return TBLite(
             method="GFN2-xTB",
-            charge=setup.charge,
+            charge=atoms.info.get("charge", 0),
+            multiplicity=multiplicity,
             verbosity=0,
             max_iterations=self.max_scf_iterations,
             **changed,

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from logan_campaign.relaxation.backends.gpaw.level import GPAWLevel, KPointDensity
 from logan_campaign.relaxation.base import Setup
+from logan_campaign.relaxation.magnetism import initial_moments, unpaired
 
 if TYPE_CHECKING:
     from logan_campaign.relaxation.symmetry import SymmetryFrame
@@ -21,6 +22,7 @@ def gpaw_parameters(
     periodic: bool,
     applied: Collection[str] = (),
     frame: SymmetryFrame | None = None,
+    multiplicity: int = 1,
 ) -> dict[str, Any]:
     """Return GPAW's arguments for a level as a plain dictionary.
 
@@ -29,6 +31,7 @@ def gpaw_parameters(
         periodic: crystal (True) or molecule in a box (False).
         applied: names of the remedies in force.
         frame: symmetry of a crystal shifted to that origin; None: GPAW determines it.
+        multiplicity: of a molecule; above 1 its total moment is fixed.
     """
     if level.mode == "pw":
         parameters: dict[str, Any] = {"mode": {"name": "pw", "ecut": level.ecut_ev}}
@@ -37,6 +40,12 @@ def gpaw_parameters(
         parameters["h"] = level.grid_spacing
     parameters["xc"] = level.xc
     parameters["setups"] = level.setups
+    if level.hubbard_u:
+        kinds = level.setups if isinstance(level.setups, dict) else {"default": level.setups}
+        parameters["setups"] = kinds | {
+            symbol: f"{kinds.get(symbol, kinds.get('default', 'paw'))}:{u.orbital},{u.value_ev:g}"
+            for symbol, u in level.hubbard_u.items()
+        }
     parameters["maxiter"] = level.max_scf_iterations
     if periodic:
         tolerance = level.symmetry_tolerance
@@ -49,7 +58,7 @@ def gpaw_parameters(
     else:
         # At the Γ point symmetry saves no time, and it breaks when the atoms move.
         parameters["symmetry"] = {"point_group": False}
-    if level.spinpol:
+    if level.spinpol or level.magnetic_moments or multiplicity > 1:
         parameters["spinpol"] = True
     if level.convergence:
         parameters["convergence"] = dict(level.convergence)
@@ -64,6 +73,9 @@ def gpaw_parameters(
             width = max(2 * level.smearing.width, 0.2)
             change = {"occupations": {"name": level.smearing.name, "width": width}}
         parameters.update(change)
+    if multiplicity > 1:
+        occupations = parameters.get("occupations", {"name": "fermi-dirac", "width": 0.0})
+        parameters["occupations"] = {**occupations, "fixmagmom": True}
     return parameters
 
 
@@ -72,7 +84,8 @@ def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
 
     Args:
         level: the level.
-        atoms: periodic or not; receives initial magnetic moments if the level has spin.
+        atoms: periodic or not; receives initial magnetic moments if the level or the molecule
+            has spin.
         setup: density and wave functions are read from its restart file if possible.
     """
     from gpaw import GPAW
@@ -86,15 +99,26 @@ def make_calculator(level: GPAWLevel, atoms: Atoms, setup: Setup) -> Any:
             return GPAW(str(setup.restart), txt=txt, object_hooks={"xc": lambda _: xc})
         except Exception:  # noqa: BLE001 - a file of another version fails in many ways
             setup.restart.unlink(missing_ok=True)
-    if level.spinpol and not atoms.get_initial_magnetic_moments().any():
+    multiplicity = atoms.info.get("spin", 1)
+    if multiplicity > 1:
+        atoms.set_initial_magnetic_moments(unpaired(atoms, multiplicity))
+    elif level.magnetic_moments:
+        atoms.set_initial_magnetic_moments(
+            initial_moments(atoms, level.magnetic_moments, level.magnetic_order)
+        )
+    elif level.spinpol and not atoms.get_initial_magnetic_moments().any():
         # The SCF cycle would never leave a non-magnetic start, which is a stationary point.
         atoms.set_initial_magnetic_moments(np.full(len(atoms), 1.0))
     periodic = bool(atoms.pbc.any())
     parameters = gpaw_parameters(
-        level, periodic=periodic, applied=setup.remedies, frame=setup.frame
+        level,
+        periodic=periodic,
+        applied=setup.remedies,
+        frame=setup.frame,
+        multiplicity=multiplicity,
     )
-    if setup.charge:
-        parameters["charge"] = setup.charge
+    if charge := atoms.info.get("charge"):
+        parameters["charge"] = charge
     return GPAW(txt=txt, **{**parameters, "xc": xc})
 
 

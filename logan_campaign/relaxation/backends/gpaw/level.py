@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
+from ase.data import atomic_numbers
 from pydantic import ConfigDict, Field, model_validator
 
 from logan_campaign.core.errors import InputError
@@ -90,6 +92,20 @@ class Smearing(SpecModel):
     width: float = Field(0.1, ge=0, le=5, description="Width (eV)")
 
 
+class Hubbard(SpecModel):
+    """The +U correction of one species (rotationally invariant, normalised; GPAW's form)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    orbital: Literal["s", "p", "d", "f"] = Field(description="Orbitals that it acts on")
+    value_ev: float = Field(gt=0, le=20, description="Effective U (eV)")
+
+
+def _left_out_if_empty(description: str) -> Any:
+    # ids of relaxations derive from the dump: omitted if not used, the older ids stay
+    return Field(default_factory=dict, exclude_if=lambda value: not value, description=description)
+
+
 PositiveInt = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -121,7 +137,23 @@ class GPAWLevel(CalculatorLevel):
     )
     smearing: Smearing | None = Field(None, description="Smearing; null: GPAW's default")
     symmetry_tolerance: float = Field(1e-3, gt=0, description="Tolerance of symmetry (relative)")
-    spinpol: bool = Field(False, description="Spin-polarised")
+    spinpol: bool = Field(
+        False,
+        description="Spin-polarised; molecules with unpaired electrons and crystals with "
+        "magnetic_moments always are",
+    )
+    magnetic_moments: dict[str, float] = _left_out_if_empty(
+        "Initial magnetic moment (µB) of each atom of a species, other species 0; crystals only"
+    )
+    magnetic_order: Literal["ferromagnetic", "antiferromagnetic"] = Field(
+        "ferromagnetic",
+        exclude_if=lambda value: value == "ferromagnetic",
+        description="Signs of the initial moments: all equal, or opposite for atoms bonded to one "
+        "ligand in a line or, without ligands, to each other",
+    )
+    hubbard_u: dict[str, Hubbard] = _left_out_if_empty(
+        "+U by species, e.g. {Ni: {orbital: d, value_ev: 6.0}}"
+    )
     vacuum_angstrom: float = Field(3.0, ge=1.0, le=20, description="Vacuum around molecules (Å)")
     setups: str | dict[str, str] = Field("paw", description="PAW data sets: a name, or per element")
     setups_xc: str | None = Field(
@@ -168,6 +200,16 @@ class GPAWLevel(CalculatorLevel):
         return self
 
     @model_validator(mode="after")
+    def _species_exist(self) -> GPAWLevel:
+        for name in ("magnetic_moments", "hubbard_u"):
+            for symbol in getattr(self, name):
+                if atomic_numbers.get(symbol, 0) < 1:
+                    raise ValueError(f"{name}: unknown element {symbol!r}")
+        if self.magnetic_order != "ferromagnetic" and not self.magnetic_moments:
+            raise ValueError("magnetic_order needs magnetic_moments")
+        return self
+
+    @model_validator(mode="after")
     def _davidson_needs_plane_waves(self) -> GPAWLevel:
         if self.davidson_iterations is not None and self.mode != "pw":
             raise ValueError("davidson_iterations needs mode 'pw': LCAO diagonalises fully")
@@ -211,6 +253,12 @@ class GPAWLevel(CalculatorLevel):
         from logan_campaign.relaxation.backends.gpaw import checks
 
         super().check(species, kind)
+        species = list(species)
+        if kind == "molecule" and self.magnetic_moments:
+            self.refuse("magnetic_moments are for crystals; a molecule has target.multiplicity")
+        for name in ("magnetic_moments", "hubbard_u"):
+            if absent := sorted(set(getattr(self, name)) - set(species)):
+                self.refuse(f"{name}: the target has no {', '.join(absent)}")
         checks.check_gpaw(
             self.where,
             species,
@@ -288,10 +336,13 @@ class GPAWLevel(CalculatorLevel):
         """
         if not atoms.pbc.any():
             return None
+        from logan_campaign.relaxation.magnetism import initial_moments
         from logan_campaign.relaxation.symmetry import symmetry_frame
 
+        moments = initial_moments(atoms, self.magnetic_moments, self.magnetic_order)
         return symmetry_frame(
-            atoms.numbers,
+            # atoms with different moments are different
+            atoms.numbers + 1000 * np.unique(moments, return_inverse=True)[1],
             atoms.positions,
             atoms.cell.array,
             self.symmetry_tolerance,
