@@ -93,13 +93,15 @@ class CampaignMaker(Maker):
                 invalid, the kinds of a source and the target differ, or the training
                 structures do not cover the target's species.
         """
-        kind = self.spec.target.kind
+        kind = self.spec.target.structure_kind
         hull = self.spec.relax.hull
         competing = list(hull.competing) if hull is not None else []
         previews = []
         for source in [*competing, *self.spec.known, self.spec.training.source]:
             found = source.preview(Path(self.base))
-            if found.kind != kind:
+            # clusters may be learned from the bulk
+            bulk = source is self.spec.training.source and self.spec.target.kind == "cluster"
+            if found.kind != kind and not bulk:
                 may_be_set = "kind" in type(source).model_fields
                 raise InputError(
                     f"{source.title} contains {found.kind}s, but the target is a {kind}"
@@ -216,7 +218,7 @@ def _campaign_document(spec: CampaignSpec, campaign_id: str) -> CampaignDoc:
         id=campaign_id,
         name=spec.name,
         formula=spec.hill_formula,
-        kind=spec.target.kind,
+        kind=spec.target.structure_kind,
         spec=spec.model_dump(mode="json"),
         spec_id=spec.id,
         seed=spec.seed,

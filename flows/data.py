@@ -119,5 +119,6 @@ class LeakageMaker(Maker):
                 [entry for doc in targets for entry in doc.structures],
                 [entry for doc in trained_on for entry in doc.structures],
                 self.matching.identity,
+                self.matching.rmsd,
             ),
         )

@@ -27,7 +27,7 @@ from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models as trained_models
 from logan_campaign.geometry.molecular_graphs import pool_graphs
-from logan_campaign.geometry.structures import structure_id
+from logan_campaign.geometry.structures import kind_of, structure_id
 from logan_campaign.selection import (
     KMeansSelection,
     Pool,
@@ -135,6 +135,7 @@ class SelectMaker(Maker):
             models=_models(models or [], [p.model_id for p in found]) if self.needs_models else [],
             workdir=Path("cheap"),
             fixed_cell=target.lattice == "fixed",
+            marks=target.marks,
         )
         chosen = select(pool, self.strategy, seed=self.seed)
         unusable.update(chosen.n_unusable)
@@ -143,7 +144,7 @@ class SelectMaker(Maker):
             entry.structure
             for doc in documents
             for entry in doc.structures
-            if entry.formula == target.hill_formula
+            if entry.formula == target.hill_formula and kind_of(entry.structure) == target.kind
         ]
         drawn = chart(pool, chosen, steps, known)
         settings = [step.model_dump(mode="json") for step in steps]

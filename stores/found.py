@@ -29,7 +29,7 @@ def found_by_others(
         return []
     database = CampaignDatabase(stores)
     sought = sorted({spec.hill_formula, *spec.further_formulas})
-    if spec.target.kind == "molecule":
+    if spec.target.structure_kind == "molecule":
         found = [m for name in sought for m in database.materials(state="new", formula=name)]
     else:  # in a cell of any size
         reduced = {reduced_formula(name) for name in sought}
@@ -38,7 +38,7 @@ def found_by_others(
         ]
     entries = []
     for material in found:
-        if material.kind != spec.target.kind or campaign_id in material.campaign_ids:
+        if material.kind != spec.target.structure_kind or campaign_id in material.campaign_ids:
             continue
         best = database.candidate(material.best_candidate_id)
         if best.structure is None:

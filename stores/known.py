@@ -71,7 +71,8 @@ def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
                 "add some with 'logan-campaign known add'"
             )
         sought = dict.fromkeys([spec.hill_formula, *spec.further_formulas])
-        entries = [e for name in sought for e in index.of_composition(spec.target.kind, name)]
+        kind = spec.target.structure_kind
+        entries = [e for name in sought for e in index.of_composition(kind, name)]
         # the index finds crystals by reduced composition
         return list({entry.id: entry for entry in entries}.values())
 

@@ -242,6 +242,7 @@ class Identity:
             for known_set in self._known
             for entry in known_set.entries
             if entry.formula == composition
+            and isinstance(entry.structure, Molecule)
             and (known_set.role != "found" or _arrangement(entry.structure)[0] == item.key)
         ]
 

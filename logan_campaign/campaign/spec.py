@@ -307,7 +307,16 @@ class CampaignSpec(Section):
             settings.check(species, target.kind == "crystal")
         for step in steps_of(self.select):
             step.check(species, target.kind)
+            if target.is_open_shell and step.strategy == "graph":
+                raise InputError(
+                    "select: 'graph' needs molecular graphs, which clusters, radicals and ions "
+                    "have not; use 'diverse' or 'kmeans'"
+                )
         self.screen.check(target.kind)
+        if target.is_open_shell and self.screen.valence:
+            raise InputError(
+                "screen: 'valence' is for neutral closed-shell molecules; leave it out"
+            )
         last = self.relax.levels[-1] if self.relax.levels else None
         for each in (self.target, *others):
             if each.lattice != "fixed" and last is not None:

@@ -167,6 +167,15 @@ class TargetGeometry(_Open):
         return np.array([atomic_numbers[symbol] for symbol in self.symbols])
 
     @property
+    def marks(self) -> dict[str, Any]:
+        """What structures state; see :func:`~logan_campaign.core.documents.marks`."""
+        return {
+            "charge": self.charge,
+            "multiplicity": self.multiplicity,
+            "cluster": self.cluster,
+        }
+
+    @property
     def hill_formula(self) -> str:
         """Hill formula of all atoms."""
         return hill_formula(self.symbols)
@@ -220,9 +229,7 @@ class TargetGeometry(_Open):
             cell: lattice vectors as rows, shape (3, 3), Å; ignored for molecules.
         """
         found = from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
-        return marked(
-            found, charge=self.charge, multiplicity=self.multiplicity, cluster=self.cluster
-        )
+        return marked(found, **self.marks)
 
 
 class TargetSpec(_Open):
@@ -305,6 +312,11 @@ class TargetSpec(_Open):
         return self
 
     @property
+    def structure_kind(self) -> TargetKind:
+        """Kind of the structures: a cluster is a molecule of its own kind."""
+        return "crystal" if self.kind == "crystal" else "molecule"
+
+    @property
     def lattice(self) -> LatticeKind:
         """Origin of the cells."""
         return self.cell if isinstance(self.cell, str) else "fixed"
@@ -335,7 +347,7 @@ class TargetSpec(_Open):
             assert self.cell_from is not None  # by the validator above
             cell = lattice_from(base / Path(self.cell_from).expanduser())
         target = TargetGeometry(
-            kind="crystal" if self.kind == "crystal" else "molecule",
+            kind=self.structure_kind,
             cluster=self.kind == "cluster",
             charge=self.charge,
             multiplicity=self.multiplicity,

@@ -15,6 +15,7 @@ from pymatgen.core import Structure
 from logan_campaign.core import progress
 from logan_campaign.core.documents import KnownLeak, MoleculeIdentity, StructureEntry, TargetLeaks
 from logan_campaign.geometry.molecules import perceive
+from logan_campaign.matching.arrangements import arrangement_rmsd
 from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import Tolerance
 
@@ -26,6 +27,7 @@ def find_leaks(
     targets: Sequence[StructureEntry],
     training: Sequence[StructureEntry],
     identity: MoleculeIdentity = "smiles",
+    rmsd: float = 0.25,
 ) -> list[TargetLeaks]:
     """Return, for every target, the training entries that match it.
 
@@ -33,6 +35,7 @@ def find_leaks(
         targets: what is to be found.
         training: what models train on.
         identity: what tells molecules apart.
+        rmsd: distance (Å) within which clusters and other molecules without a graph are equal.
 
     Returns:
         One item per target; its matches are one per training entry and tolerance, tightest
@@ -49,7 +52,7 @@ def find_leaks(
         if isinstance(target.structure, Structure):
             matches = _crystal_matches(target.structure, training, matchers)
         else:
-            matches = _molecule_matches(target, training, identity, keys)
+            matches = _molecule_matches(target, training, identity, rmsd, keys)
         found.append(
             TargetLeaks(
                 target=target.label, target_id=target.id, formula=target.formula, matches=matches
@@ -85,6 +88,7 @@ def _molecule_matches(
     target: StructureEntry,
     training: Sequence[StructureEntry],
     identity: MoleculeIdentity,
+    rmsd: float,
     keys: dict[str, str | None],
 ) -> list[KnownLeak]:
     def key(entry: StructureEntry) -> str | None:
@@ -92,13 +96,17 @@ def _molecule_matches(
             keys[entry.id] = perceive(entry.structure, identity).key
         return keys[entry.id]
 
+    def equal(entry: StructureEntry) -> bool:
+        if key(target) is None:
+            return arrangement_rmsd(entry.structure, target.structure, rmsd) is not None
+        return key(entry) == key(target)
+
     same = [
         entry
         for entry in training
         if not isinstance(entry.structure, Structure)
         and entry.formula == target.formula
-        and key(target) is not None
-        and key(entry) == key(target)
+        and equal(entry)
     ]
     return [
         KnownLeak(entry=entry.label, entry_id=entry.id, tolerance=tolerance, rms_normalised=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from logan_campaign.core.documents import Geometry, TargetKind
+from logan_campaign.core.documents import Geometry, TargetKind, marked
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.descriptors import structure_descriptors
@@ -22,6 +22,7 @@ from logan_campaign.descriptors.settings import (
     RadialBasis,
     RadialOrder,
 )
+from logan_campaign.geometry.structures import from_atoms
 
 if TYPE_CHECKING:
     from logan_campaign.generators.base import Model
@@ -53,6 +54,7 @@ class Pool:
         models: the ensemble, for strategies that use its critics.
         workdir: folder for the files of cheap relaxations.
         fixed_cell: whether the cell was given.
+        marks: what the structures state besides their atoms, such as a charge.
     """
 
     numbers: np.ndarray
@@ -64,6 +66,7 @@ class Pool:
     models: Sequence[Model] = ()
     workdir: Path = Path()
     fixed_cell: bool = True
+    marks: Mapping[str, Any] = field(default_factory=dict)
     _computed: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -104,6 +107,10 @@ class Pool:
         if self.periodic:
             return Atoms(self.numbers, self.positions[row], cell=self.cells[row], pbc=True)
         return Atoms(self.numbers, np.asarray(self.positions[row], dtype=float))
+
+    def structure(self, row: int) -> Geometry:
+        """Return one structure with its marks, for relaxations."""
+        return marked(from_atoms(self.atoms(row)), **self.marks)
 
     def take(self, rows: np.ndarray) -> Pool:
         """Return a subset of the structures as a pool."""

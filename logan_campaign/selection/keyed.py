@@ -21,7 +21,7 @@ from logan_campaign.core import progress
 from logan_campaign.core.documents import TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.settings import SpecModel
-from logan_campaign.geometry.structures import from_atoms, to_atoms
+from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.relaxation.levels import LevelSpec, XTBLevel
 from logan_campaign.relaxation.run import relax
 from logan_campaign.selection.base import (
@@ -290,7 +290,7 @@ def _relax_all(
     cheap = CheapRelaxations(settings.level.name)
     relaxed: dict[int, Atoms] = {}
     for number, row in enumerate(rows.tolist()):
-        outcome = relax(from_atoms(pool.atoms(row)), settings.level, workdir=pool.workdir)
+        outcome = relax(pool.structure(row), settings.level, workdir=pool.workdir)
         cheap.n += 1
         cheap.cpu_s += outcome.cpu_s  # of the process that ran it
         # unconverged structures are identified too: their graph may be certain

@@ -197,13 +197,20 @@ class Collector:
         formulas: formulas to keep; other compositions are skipped silently. Molecules must
             have the formula, crystals the reduced formula.
         one_per_graph: count a molecule with the SMILES of an earlier one as a duplicate.
+        need_graphs: reject molecules without a molecular graph.
     """
 
-    def __init__(self, formulas: list[str] | None = None, one_per_graph: bool = False) -> None:
+    def __init__(
+        self,
+        formulas: list[str] | None = None,
+        one_per_graph: bool = False,
+        need_graphs: bool = True,
+    ) -> None:
         self.result = LoadedSet()
         self._wanted = None if formulas is None else {hill_formula(text) for text in formulas}
         self._named = formulas or []
         self._one_per_graph = one_per_graph
+        self._need_graphs = need_graphs
         self._ids: set[str] = set()
         self._smiles: set[str] = set()
         self._n_other = 0
@@ -226,7 +233,7 @@ class Collector:
             if isinstance(structure, Structure):
                 smiles = None
             elif smiles is None:
-                smiles = _graph_of(structure)
+                smiles = _graph_of(structure) if self._need_graphs else perceive(structure).smiles
         except StructureError as err:
             self.reject(label, str(err))
             return

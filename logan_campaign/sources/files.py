@@ -15,7 +15,7 @@ from ase import Atoms
 from pydantic import Field, field_validator, model_validator
 
 from logan_campaign.core import progress
-from logan_campaign.core.documents import Manifest, Origin, TargetKind
+from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
 from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
@@ -46,9 +46,10 @@ class FilesSource(Source):
     formulas: list[FormulaText] | None = Field(
         None, description="Keep only these compositions (crystals: reduced formulas)"
     )
-    kind: TargetKind | None = Field(
+    kind: Literal["molecule", "cluster", "crystal"] | None = Field(
         None,
-        description="Read all structures as this kind; by default periodic ones are crystals",
+        description="Read all structures as this kind; by default periodic ones are crystals; "
+        "cluster: molecules without a molecular graph too, such as radicals",
     )
 
     @field_validator("path")
@@ -72,7 +73,7 @@ class FilesSource(Source):
 
     def load(self, base: Path | None = None, previous: Manifest | None = None) -> LoadedSet:
         """Read every frame of every file. See :meth:`Source.load`."""
-        collector = Collector(self.formulas)
+        collector = Collector(self.formulas, need_graphs=self.kind != "cluster")
         files: list[Path] = []
         for text in [self.path] if isinstance(self.path, str) else self.path:
             found, passed_over = _resolve(text, base or Path.cwd())
