@@ -11,6 +11,7 @@ from jobflow import Maker, job
 
 from logan_campaign.core.documents import DATA_KEYS, LeakageDoc, Manifest, TrainingSetDoc
 from logan_campaign.flows.stages import stage
+from logan_campaign.geometry.pairs import pairs_side_by_side
 from logan_campaign.matching.leakage import find_leaks
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.sources import BuiltinSource, LoadedSet, SourceSpec, set_id
@@ -83,6 +84,7 @@ def set_document(loaded: LoadedSet, **about: Any) -> TrainingSetDoc:
         "n_structures": len(loaded.entries),
         "formulas": loaded.formulas,
         "species": loaded.species,
+        "pairs": pairs_side_by_side(entry.structure for entry in loaded.entries),
         "structure_ids": [entry.id for entry in loaded.entries],
         "labels": [entry.label for entry in loaded.entries],
         "n_duplicates": loaded.n_duplicates,

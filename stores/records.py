@@ -8,6 +8,7 @@ database can always be rebuilt from the job documents.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
@@ -119,6 +120,39 @@ def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> 
         for formula in sought
         if not any(used.count_of(formula, record.kind) for used in given)
     ]
+
+
+def without_pairs(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> list[str]:
+    """Return the pairs of the targets' species that no training set has side by side, sorted.
+
+    Of an element the pair with itself counts; in a compound, like atoms need not touch.
+
+    Args:
+        record: the campaign.
+        sets: its training sets and known sets.
+    """
+    trained = [used.pairs for used in sets if used.id in record.training_set_ids]
+    if not trained or None in trained:  # before any set is loaded, or of an earlier version
+        return []
+    from ase.formula import Formula
+
+    needed: set[str] = set()
+    for formula in (record.formula, *(past.formula for past in record.rounds)):
+        symbols = sorted(Formula(formula).count())
+        needed.update(map("-".join, list(combinations(symbols, 2)) or [(symbols[0], symbols[0])]))
+    return sorted(needed.difference(*(pairs or () for pairs in trained)))
+
+
+def pairs_text(pairs: Sequence[str], kind: TargetKind) -> str:
+    """Return a warning of pairs that no training structure has side by side; '' without any."""
+    if not pairs:
+        return ""
+    one = len(pairs) == 1
+    return (
+        f"no training structure has {'this pair' if one else 'these pairs'} of species side by "
+        f"side: {', '.join(pairs)}. {'Its' if one else 'Their'} distances are not learned"
+        + ("; consider the source 'substitute'" if kind == "crystal" else "")
+    )
 
 
 class PullRecord(SetFields, Record):

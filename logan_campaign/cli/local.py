@@ -44,7 +44,7 @@ def go_on(
         typer.Exit: the flow was stopped, or is incomplete.
     """
     from logan_campaign.cli.extend import heed_rules
-    from logan_campaign.cli.status import campaign_status, show_status
+    from logan_campaign.cli.status import campaign_status, show_status, unlearned
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, LocalFlow, run_flow
     from logan_campaign.flows.local.display import Display
@@ -62,12 +62,12 @@ def go_on(
     builder = CampaignBuilder.from_stores(stores, campaign_id)
     database = CampaignDatabase(stores)
     prepare = partial(heed_rules, ledger, database, spec) if spec.rounds is not None else None
-    next_build, stale = 0.0, False
+    next_build, stale, warned = 0.0, False, False
 
     with Display(err_console(), quiet=quiet) as display:
 
         def follow(event: Event) -> None:
-            nonlocal next_build, stale
+            nonlocal next_build, stale, warned
             display(event)
             stale = stale or isinstance(event, JobFinished)
             # also between finished jobs: the next one may take an hour
@@ -77,6 +77,9 @@ def go_on(
                 took = time.monotonic() - begun
                 next_build = time.monotonic() + max(_BUILD_EVERY_S, _BUILD_SHARE * took)
                 stale = False
+                if not (warned or quiet) and (said := unlearned(database, campaign_id)):
+                    warned = True  # early: what follows may take hours
+                    display.console.print(f"warning: {said}", markup=False, soft_wrap=True)
 
         outcome = run_flow(
             flow,

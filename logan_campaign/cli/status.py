@@ -12,7 +12,7 @@ from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.records import CampaignRecord, without_known
+from logan_campaign.stores.records import CampaignRecord, pairs_text, without_known, without_pairs
 
 
 def campaign_status(
@@ -47,6 +47,7 @@ def campaign_status(
         "candidates": database.counts(record.id),
         "n_trained_on_target": _trained_on_target(database, record),
         "without_known": without_known(record, database.training_sets(record.id)),
+        "unseen_pairs": without_pairs(record, database.training_sets(record.id)),
         "known": _known(database, record),
         "leakage": _leakage(record),
         "reference": _reference(database, record),
@@ -153,6 +154,15 @@ def _leakage(record: CampaignRecord) -> dict[str, Any] | None:
     }
 
 
+def unlearned(database: CampaignDatabase, campaign_id: str) -> str:
+    """Return the warning of pairs that no training structure has side by side; may be empty."""
+    found = (record for record in database.campaigns() if record.id == campaign_id)
+    record = next(found, None)
+    if record is None:
+        return ""
+    return pairs_text(without_pairs(record, database.training_sets(record.id)), record.kind)
+
+
 def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> int:
     """Return the number of training structures with the target composition.
 
@@ -254,6 +264,8 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
             "structure of this composition counts as new",
             soft_wrap=True,
         )
+    if said := pairs_text(found["unseen_pairs"], found["kind"]):
+        out.print(f"[yellow]warning:[/] {escape(said)}", soft_wrap=True)
     for known in found["known"]:
         out.print(
             f"found {known['n_found']} of {known['n_entries']} in {escape(known['set'])}"

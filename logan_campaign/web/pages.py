@@ -21,6 +21,8 @@ from logan_campaign.stores.records import (
     MaterialRecord,
     ModelRecord,
     TrainingSetRecord,
+    pairs_text,
+    without_pairs,
 )
 from logan_campaign.web.downloads import download, formats
 from logan_campaign.web.lineage_drawing import draw_lineage
@@ -82,12 +84,14 @@ def campaigns(request: Request, results: Opened, _: Nothing) -> str:
 def campaign(request: Request, results: Opened, identity: Identity, _: Nothing) -> str:
     """Show a campaign and its progress."""
     record = _campaign(results, identity)
+    sets = results.database.training_sets(record.id)
     return page(
         request,
         "campaign.html",
         record=record,
         models=results.database.models(record.id),
-        sets=results.database.training_sets(record.id),
+        sets=sets,
+        unlearned=pairs_text(without_pairs(record, sets), record.kind),
         has_report=record.n_candidates <= REPORT_LIMIT,
         **_live(request, results, record),
     )

@@ -139,6 +139,27 @@ def test_known_crystals_count_in_any_cell(read: Read) -> None:
     assert (known["n_entries"], known["n_found"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "missing"), [(["H-H"], ["H-O"]), (["H-H", "H-O"], []), (None, []), ([], ["H-O"])]
+)
+def test_species_never_seen_side_by_side_are_named(
+    read: Read, pairs: list[str] | None, missing: list[str]
+) -> None:
+    class Apart(MadeUpCampaign):
+        def sets(self) -> list[Document]:
+            training, known = super().sets()
+            # pairs of known structures are not learned
+            return [
+                training.model_copy(update={"pairs": pairs}),
+                known.model_copy(update={"pairs": ["H-O"]}),
+            ]
+
+    assert read_json(read, Apart(), None, "status")["unseen_pairs"] == missing
+    said = "no training structure has this pair of species side by side: H-O"
+    assert (said in read(Apart(), None, "status")) == bool(missing)
+    assert read_json(read, Apart(), 1, "status")["unseen_pairs"] == []  # before it is pulled
+
+
 def test_a_composition_may_be_written_in_any_order(read: Read) -> None:
     for formula in ("SiO2", "O2Si"):
         assert "6 candidates" in read(MadeUpCrystals(), None, "results", "--formula", formula)

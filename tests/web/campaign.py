@@ -50,6 +50,10 @@ class ShownCampaign(MadeUpCampaign):
         }
         return [found.model_copy(update={"spec": spec})]
 
+    def sets(self) -> list[Document]:
+        # no H beside O: pages and reports must warn
+        return [each.model_copy(update={"pairs": ["H-H"]}) for each in super().sets()]
+
     def selection(self) -> list[Document]:
         found: Any = super().selection()[0]
         assert isinstance(found, SelectionDoc)

@@ -50,7 +50,7 @@ def client(results: Results) -> TestClient:
 
 PAGES = {
     "/": ["demo", "crystals"],
-    "/campaigns/camp-a": ["search for H2O", "model-a0", "the known set"],
+    "/campaigns/camp-a": ["search for H2O", "model-a0", "the known set", "side by side: H-O"],
     "/campaigns/camp-a/progress": ["generated", "No run of this campaign"],
     "/campaigns/camp-a/candidates": ["cand-a0", "cand-a5", "6 in all"],
     "/campaigns/camp-a/candidates?state=new": ["cand-a2", "1 in all"],

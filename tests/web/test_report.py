@@ -161,6 +161,7 @@ def test_a_report_loads_nothing_and_shows_text_as_it_stands(
     assert len(json.loads(structures[1])) == 2
     assert "@article{kovacs2024logan," in html
     assert "1 of the 1 known targets were found" in html
+    assert "Warning: no training structure has this pair of species side by side: H-O." in html
 
 
 @pytest.mark.parametrize("upto", [1, 3, 4, 5, 7, 9])

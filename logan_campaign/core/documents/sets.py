@@ -92,6 +92,9 @@ class SetFields(Part):
     n_structures: int = Field(description="Number of distinct structures")
     formulas: dict[str, int] = Field(description="Structures per Hill formula")
     species: list[str] = Field(description="Element symbols in order of atomic number")
+    pairs: list[str] | None = Field(
+        None, description="Pairs of species that are side by side in some structure ('O-Ti')"
+    )
     structure_ids: list[str] = Field(description="Content hash of every structure, in order")
     labels: list[str] = Field(description="Label of every structure, in the same order")
     n_duplicates: int = Field(description="Number of removed duplicates")

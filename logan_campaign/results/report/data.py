@@ -21,7 +21,9 @@ from logan_campaign.stores.records import (
     MaterialRecord,
     ModelRecord,
     TrainingSetRecord,
+    pairs_text,
     without_known,
+    without_pairs,
 )
 
 #: Maximum length of the JSON text of all structures in one file.
@@ -77,6 +79,7 @@ class ReportData:
         n_targets: number of known entries of the target composition.
         n_trained_on_target: number of training structures of the target composition.
         without_known: target formulas for which no set has an entry.
+        unlearned: warning of pairs that no training structure has side by side; may be empty.
     """
 
     record: CampaignRecord
@@ -91,6 +94,7 @@ class ReportData:
     n_targets: int
     n_trained_on_target: int
     without_known: list[str]
+    unlearned: str
 
     @property
     def vary(self) -> list[str]:
@@ -169,6 +173,7 @@ def gather(campaign: Campaign) -> ReportData:
             if used.id in record.training_set_ids and used.query.get("type") != "rounds"
         ),
         without_known=without_known(record, sets),
+        unlearned=pairs_text(without_pairs(record, sets), record.kind),
     )
 
 
