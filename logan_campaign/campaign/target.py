@@ -386,20 +386,30 @@ def volume_range(training: Sequence[Atoms]) -> tuple[float, float]:
     return round(low, 6), round(high, 6)
 
 
+def first_structure(path: Path) -> Atoms:
+    """Return the first structure in a file.
+
+    Raises:
+        InputError: the file is missing or unreadable, or the structure is not usable.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    atoms = next(read_entries(path)).structure
+    if isinstance(atoms, StructureError):
+        raise InputError(f"cannot read {path}: {atoms}")
+    return atoms
+
+
 def lattice_from(path: Path) -> list[list[float]]:
     """Return the lattice vectors (Å, one per row) of the first structure in a file.
 
     Raises:
         InputError: the file is missing, unreadable, or its structure has no cell.
     """
-    if not path.is_file():
-        raise InputError(f"target.cell_from: there is no file {path}")
     try:
-        atoms = next(read_entries(path)).structure
+        atoms = first_structure(path)
     except InputError as err:
         raise InputError(f"target.cell_from: {err}") from err
-    if isinstance(atoms, StructureError):
-        raise InputError(f"target.cell_from: cannot read {path}: {atoms}")
     if atoms.cell.rank < 3:
         raise InputError(f"target.cell_from: the first structure in {path} has no cell")
     return [[float(x) for x in row] for row in in_compact_cell(atoms).cell.array]

@@ -36,30 +36,51 @@ def init(
         Path, typer.Argument(help="File to write; its stem becomes the campaign's name.")
     ] = Path("campaign.yaml"),
     kind: Annotated[
-        Literal["molecule", "crystal"], typer.Option(help="What the campaign looks for.")
-    ] = "molecule",
+        Literal["molecule", "crystal"] | None,
+        typer.Option(help="What the campaign looks for; by default as in --like, or molecules."),
+    ] = None,
     formula: Annotated[
         str | None, typer.Option(help="Composition of one molecule or one cell.")
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take composition and cell from a structure, which becomes a known one.",
+        ),
+    ] = None,
+    cell: Annotated[
+        Literal["given", "learned"] | None,
+        typer.Option(help="With --like: keep the crystal's cell (default), or look for it too."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented spec for molecules or crystals.
 
-    Training set and box or volume follow from the formula; values that it does not determine are
-    left to fill in.
+    Training set and box or volume follow from the formula, given or that of a file; values that
+    it does not determine are left to fill in.
     """
     from logan_campaign.campaign.spec_yaml import FILL_IN
-    from logan_campaign.cli.starting import starting_spec
+    from logan_campaign.cli.starting import read_example, starting_spec
     from logan_campaign.geometry.formulas import hill_formula
     from logan_campaign.geometry.lewis import why_no_molecule
 
+    example = None
+    if like is not None:
+        if formula is not None:
+            raise InputError("give --formula or --like: the file says the formula")
+        example = read_example(like, kind, cell != "learned")
+        kind, formula = example.kind, example.formula
+    kind = kind or "molecule"
+    if cell is not None and (like is None or kind != "crystal"):
+        raise InputError("--cell is for crystals with --like")
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # raises if it is not a formula
     problem = why_no_molecule(formula) if kind == "molecule" else None
     if problem:
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
     refuse_existing(path, force)
-    text, sets = starting_spec(kind, formula, path.stem, str(path))
+    text, sets = starting_spec(kind, formula, path.stem, str(path), example)
     _check(text)
     if path.with_name(SCHEMA_FILE).exists():
         text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import string
 from collections import Counter
 from importlib.resources import files
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
 from ase.formula import Formula
 from jinja2 import Template
-from pymatgen.core import Element
+from pymatgen.core import Element, Structure
 
 from logan_campaign.campaign.spec_yaml import FILL_IN
+from logan_campaign.campaign.target import first_structure
+from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.geometry.formulas import hill_formula, reduced_formula
+from logan_campaign.geometry.structures import formula as formula_of
+from logan_campaign.geometry.structures import from_atoms, in_compact_cell, validate_atoms
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
 
 #: Elements and most atoms other than hydrogen of the molecules in QM9.
@@ -39,9 +46,56 @@ class Sets(NamedTuple):
     known: str
     about: str
     """Description of the training set for the user."""
+    other: str = ""
+    """Another source to train on."""
 
 
-def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, Sets]:
+class Example(NamedTuple):
+    """A structure in a file, like which others are looked for."""
+
+    kind: Literal["molecule", "crystal"]
+    formula: str
+    path: Path
+    keeps_cell: bool
+
+
+def read_example(
+    path: Path, kind: Literal["molecule", "crystal"] | None, keeps_cell: bool
+) -> Example:
+    """Read the first structure of a file.
+
+    Args:
+        path: the file.
+        kind: what it is; None: a crystal if it is periodic.
+        keeps_cell: whether its cell is to be kept; if not, the formula is that of a primitive cell.
+
+    Raises:
+        InputError: there is no usable structure of this kind.
+    """
+    atoms = first_structure(path)
+    if kind is None:
+        kind = "crystal" if atoms.pbc.all() else "molecule"
+    if kind == "crystal" and atoms.cell.rank < 3:
+        raise InputError(f"the first structure in {path} has no cell: not a crystal")
+    atoms.pbc = kind == "crystal"
+    try:
+        validate_atoms(atoms)
+    except StructureError as err:
+        raise InputError(f"the first structure in {path} is not usable: {err}") from err
+    structure = from_atoms(in_compact_cell(atoms))
+    if isinstance(structure, Structure) and not keeps_cell:
+        structure = structure.get_primitive_structure()
+    if isinstance(structure, Structure):  # as chemists write it: electronegative elements last
+        counts = structure.composition
+        amounts = ((element.symbol, int(counts[element])) for element in sorted(counts.elements))
+        written = "".join(symbol + (str(n) if n > 1 else "") for symbol, n in amounts)
+        return Example("crystal", written, path, keeps_cell)
+    return Example("molecule", formula_of(structure), path, False)
+
+
+def starting_spec(
+    kind: str, formula: str, name: str, file: str, example: Example | None = None
+) -> tuple[str, Sets]:
     """Return a commented spec and the sets that it names.
 
     Args:
@@ -49,12 +103,25 @@ def starting_spec(kind: str, formula: str, name: str, file: str) -> tuple[str, S
         formula: of one molecule or one cell.
         name: of the campaign.
         file: path of the spec.
+        example: structure that becomes a known one, and gives its cell if it is to be kept.
     """
     sets = sets_for(kind, formula)
+    known = [sets.known] if sets.known else []
+    cell_from = ""
+    if example is not None:
+        path = os.path.relpath(example.path, Path(file).parent)
+        known.insert(0, _source(type="files", path=path, kind=kind))
+        cell_from = json.dumps(path, ensure_ascii=False) if example.keeps_cell else ""
     size = volumes_for(formula) if kind == "crystal" else box_for(formula)
     template = (files("logan_campaign.cli") / "spec.yaml.jinja").read_text(encoding="utf-8")
     text = Template(template, trim_blocks=True, keep_trailing_newline=True).render(
-        **sets._asdict(), kind=kind, formula=formula, name=name, file=file, size=size
+        **{**sets._asdict(), "known": known},
+        kind=kind,
+        formula=formula,
+        name=name,
+        file=file,
+        size=size,
+        cell_from=cell_from,
     )
     return text, sets
 
@@ -153,6 +220,19 @@ def _for_crystal(formula: str) -> Sets:
         ),
         _source(type="optimade", providers=["mp"], filter=f'chemical_formula_reduced="{reduced}"'),
         f"crystals with {', '.join(elements)} and at most one further element, by OPTIMADE",
+        _substitute(counts) if len(counts) > 1 else "",
+    )
+
+
+def _substitute(counts: dict[str, int]) -> str:
+    """Return a source of crystals with the same proportions and the same anion, replaced."""
+    anion = max(map(Element, counts)).symbol  # pymatgen orders by electronegativity
+    amounts = zip(string.ascii_uppercase, sorted(counts.values(), reverse=True), strict=False)
+    anonymous = "".join(letter + (str(n) if n > 1 else "") for letter, n in amounts)
+    query = f'chemical_formula_anonymous="{anonymous}" AND elements HAS "{anion}" AND nsites<=20'
+    return _source(
+        type="substitute",
+        of={"type": "optimade", "providers": ["mp"], "filter": query, "max_structures": 500},
     )
 
 
