@@ -97,7 +97,7 @@ class DescentModel:
                 assert isinstance(program.place, FixedCell)  # molecules have a fixed box
                 found = program.jit_again(self.references, program.place.outputs_of(begun))
             if self.hyperparameters.exchange:
-                family.add(np.asarray(found[0]))
+                family.add(np.asarray(found[0]), self.scores(*map(np.asarray, found)))
             return found
 
         return collect(self.target, n, program.n_kept, draw)

@@ -76,17 +76,16 @@ class DescentHyperparameters(EnvironmentMethod):
         0.0,
         ge=0,
         lt=1,
-        description="Molecules: fraction of the descents that start from an earlier structure with "
-        "two groups of atoms exchanged, its molecular graph drawn uniformly from those found so "
-        "far",
+        description="Molecules: fraction of the descents that start from the molecular graph of an "
+        "earlier structure with two or three bonds exchanged",
     )
     exchange_bandwidth: float = Field(
-        0.3, gt=0, le=100, description="Initial width of the kernels in such a descent"
+        0.2, gt=0, le=100, description="Initial width of the kernels in such a descent"
     )
     exchange_step: float = Field(
-        0.03, gt=0, le=10, description="Initial step of the optimiser in such a descent"
+        0.01, gt=0, le=10, description="Initial step of the optimiser in such a descent"
     )
-    exchange_steps: int = Field(100, ge=1, le=100_000, description="Steps of such a descent")
+    exchange_steps: int = Field(50, ge=1, le=100_000, description="Steps of such a descent")
 
     @model_validator(mode="after")
     def _schedules_fall(self) -> DescentHyperparameters:

@@ -9,17 +9,25 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from pydantic import ValidationError
-from scipy.spatial.distance import cdist, pdist
+from rdkit import Chem
+from scipy.spatial.distance import pdist
 
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.generators import models
 from logan_campaign.generators.cells.fixed import FixedCell
-from logan_campaign.generators.descent import DescentHyperparameters, DescentModel
-from logan_campaign.generators.descent.exchange import Family, exchange_groups, groups
+from logan_campaign.generators.descent import DescentHyperparameters, DescentModel, exchange
+from logan_campaign.generators.descent.exchange import (
+    Family,
+    embed,
+    exchange_bonds,
+    with_hydrogens,
+)
 from logan_campaign.generators.descent.program import program_for
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan import Hyperparameters
+from logan_campaign.geometry.lewis import name_of, skeleton
 from logan_campaign.geometry.molecular_graphs import pool_graphs
+from logan_campaign.sources.builtin import alcohols_and_ethers
 
 BOX = ((5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 5.0))
 WATER = Target((1, 1, 8), BOX, periodic=False)
@@ -171,41 +179,98 @@ ETHANOL = molecule("CH3CH2OH")
 ETHANOL = ETHANOL[np.argsort(ETHANOL.numbers, kind="stable")]
 
 
-def test_groups_are_atoms_with_the_lighter_ones_nearest_to_them() -> None:
-    led = groups(ETHANOL.positions, ETHANOL.numbers)
-    formulas = sorted(ETHANOL[atoms].get_chemical_formula() for atoms in led)
-    assert formulas == ["CH2", "CH3", *6 * ["H"], "HO"]
+def family_of(*smiles: str, share: float = 0.75) -> Family:
+    """Return a family of isomers, with misfits 0, 1, ... in order."""
+    molecules = [with_hydrogens(Chem.MolFromSmiles(text)) for text in smiles]
+    family = Family(np.array([a.GetAtomicNum() for a in molecules[0].GetAtoms()]), share, seed=0)
+    for misfit, mol in enumerate(molecules):
+        family.add(embed(mol, 1)[None], np.array([float(misfit)]))
+    return family
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_groups_change_places_rigidly_and_point_inward_as_before(seed: int) -> None:
-    before, numbers = ETHANOL.positions, ETHANOL.numbers
-    after = exchange_groups(before, numbers, np.random.default_rng(seed))
-    led = groups(before, numbers)
-    places = cdist(after, before) < 1e-9
-    (pair,) = ((a, b) for a in range(9) for b in range(a) if places[a, b] and places[b, a])
-    first, second = (led[atom] for atom in pair)
-    assert sorted(numbers[first]) != sorted(numbers[second])
-    others = np.setdiff1d(np.arange(9), [*first, *second])
-    np.testing.assert_array_equal(after[others], before[others])
+def neighbours(smiles: str, n: int) -> set[str]:
+    """Return the graphs of ``n`` exchanges in a molecule."""
+    rng, mol = np.random.default_rng(0), with_hydrogens(Chem.MolFromSmiles(smiles))
+    return {name_of(skeleton(exchange_bonds(mol, rng))).smiles for _ in range(n)}
 
-    def inward(group: np.ndarray) -> np.ndarray:
-        outside = np.setdiff1d(np.arange(9), group)
-        vector = before[outside[cdist(before[group[:1]], before[outside]).argmin()]]
-        return (vector - before[group[0]]) / np.linalg.norm(vector - before[group[0]])
 
-    for group, other in ((first, second), (second, first)):
-        np.testing.assert_allclose(pdist(after[group]), pdist(before[group]), atol=1e-9)
-        old = (before[group] - before[group[0]]) @ inward(group)
-        new = (after[group] - before[other[0]]) @ inward(other)
-        np.testing.assert_allclose(new, old, atol=1e-9)
+PARENTS = ["CCO", "C1CCOC1", "CC(=O)N", "C#CC", "CS(C)=O", "OP(C)C", "ClC1CC1Br", "C[N+](=O)[O-]"]
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+def test_an_exchange_keeps_atoms_valences_and_connection(parent: str) -> None:
+    mol = with_hydrogens(Chem.MolFromSmiles(parent))
+    before = skeleton(mol)
+
+    def valences(molecule: Chem.Mol) -> list[int]:
+        return Chem.GetAdjacencyMatrix(molecule, useBO=True).sum(axis=0).tolist()
+
+    for seed in range(3):
+        after = exchange_bonds(mol, np.random.default_rng(seed))
+        again = exchange_bonds(mol, np.random.default_rng(seed))
+        assert Chem.MolToSmiles(after) == Chem.MolToSmiles(again)
+        assert [a.GetAtomicNum() for a in after.GetAtoms()] == [
+            a.GetAtomicNum() for a in mol.GetAtoms()
+        ]
+        assert valences(after) == valences(mol)
+        assert len(Chem.GetMolFrags(after)) == 1
+        # other than the parent, unless it is the only one
+        assert skeleton(after) != before or parent == "C[N+](=O)[O-]"
+
+
+def test_exchanges_open_and_close_rings_and_move_hydrogens_and_double_bonds() -> None:
+    assert {"C=CC", "C1CC1"} <= {*neighbours("C=CC", 5), *neighbours("C1CC1", 5)}
+    found = neighbours("CCC=O", 60)
+    assert {"CC(C)=O", "C=CCO", "C1COC1", "CC1CO1", "C=COC", "OC1CC1"} <= found
+
+
+def test_every_isomer_is_reached_by_exchanges_alone() -> None:
+    found, new = {"CCCCO"}, {"CCCCO"}
+    while new:
+        new = set().union(*(neighbours(smiles, 40) for smiles in new)) - found
+        found |= new
+    assert found == set(alcohols_and_ethers(4))
+
+
+def test_a_molecule_without_isomers_stays_as_it_is() -> None:
+    assert neighbours("C", 2) == {"C"}
+    methane = with_hydrogens(Chem.MolFromSmiles("C"))
+    assert exchange_bonds(methane, np.random.default_rng(0)) is methane
+
+
+def test_starts_are_whole_molecules_in_the_order_of_the_targets_atoms() -> None:
+    numbers = np.array([8, 6, 1, 1, 1, 6, 1, 1, 1])
+    family = Family(numbers, 0.75, seed=0)
+    family.add(ETHANOL.positions[np.argsort(np.argsort(numbers, kind="stable"))][None], np.ones(1))
+    assert set(family.members) == {"CCO"}
+    starts = family.starts(1, 6)
+    assert set(pool_graphs(numbers, starts).smiles) == {"COC"}
+    spread = np.ptp(starts, axis=1)
+    assert (spread[:, 0] > spread[:, 2]).all()
+    other = Family(numbers, 0.75, seed=0)
+    other.members, other.misfits = family.members, family.misfits
+    np.testing.assert_array_equal(starts, other.starts(1, 6))
+    assert not np.allclose(starts, family.starts(2, 6))
+
+
+def test_graphs_of_lower_misfit_have_more_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = family_of("CC(C)=O", "C=COC")
+    parents: list[str] = []
+
+    def noted(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
+        parents.append(name_of(skeleton(mol)).smiles)
+        return mol
+
+    monkeypatch.setattr(exchange, "exchange_bonds", noted)
+    family.starts(1, 80)
+    assert parents.count("CC(C)=O") > 1.8 * parents.count("C=COC") > 0
 
 
 def test_a_share_of_the_blocks_begins_with_molecules_once_there_are_some() -> None:
     family = Family(ETHANOL.numbers, 0.75, seed=0)
     assert family.starts(1, 4) is None
-    family.add(np.array([ETHANOL.positions, 3.0 * ETHANOL.positions]))
-    assert [len(molecules) for molecules in family.members.values()] == [1]
+    family.add(np.array([ETHANOL.positions, 3.0 * ETHANOL.positions]), np.zeros(2))
+    assert list(family.members) == ["CCO"]
     turns = [family.starts(block, 4) is not None for block in range(8)]
     assert turns == [False, True, True, True] * 2
 
@@ -221,9 +286,8 @@ def test_with_exchange_the_first_structures_are_the_same_for_every_number() -> N
     without = DescentModel.fit(*given, plain, seed=0, training_set_id="set-ethanol")
     np.testing.assert_array_equal(without.generate(64, seed=1).positions, made[:64])
     assert not np.array_equal(without.generate(100, seed=1).positions, made[:100])
-    # the parents are ethanol, and its groups find their way back into it
-    graphs = pool_graphs(ETHANOL.numbers, made[64:128]).smiles
-    assert (graphs == "CCO").mean() > 0.3
+    # ethanol has one isomer, which the descents from random positions do not find
+    assert (pool_graphs(ETHANOL.numbers, made[64:128]).smiles == "COC").mean() > 0.5
 
 
 def test_positions_of_a_molecule_follow_from_their_outputs() -> None:
@@ -236,8 +300,8 @@ def test_exchange_is_part_of_a_models_id_only_where_it_is_used() -> None:
     def made(**said: float) -> str:
         return SETTINGS.model_copy(update=said).model_id("set", WATER, 0)
 
-    assert made(exchange=0.5) != made() == made(exchange_steps=50)
-    assert made(exchange=0.5, exchange_steps=50) != made(exchange=0.5)
+    assert made(exchange=0.5) != made() == made(exchange_steps=70)
+    assert made(exchange=0.5, exchange_steps=70) != made(exchange=0.5)
 
 
 def test_exchange_is_refused_for_crystals() -> None:
