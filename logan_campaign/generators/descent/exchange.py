@@ -10,6 +10,8 @@ and a descent decides what becomes of them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
@@ -160,7 +162,7 @@ def embed(mol: Chem.Mol, seed: int) -> np.ndarray | None:
     mol = Chem.Mol(mol)
     if Chem.SanitizeMol(mol, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
         return None
-    parameters = rdDistGeom.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()  # the stubs declare the seed as an object
     parameters.randomSeed, parameters.maxIterations = seed, _EMBEDDINGS
     if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
         return None
