@@ -57,6 +57,11 @@ def highest_valence(symbol: str) -> int:
     return max((valence for valence, _, _ in _STATES.get(symbol, ())), default=0)
 
 
+def usual_valence(symbol: str) -> int:
+    """Return the number of bonds that an element usually forms; 0 where none is known."""
+    return next((valence for valence, _, _ in _STATES.get(symbol, ())), 0)
+
+
 def why_no_molecule(formula: str) -> str | None:
     """Return why no molecule of a composition could be recognised, or None.
 

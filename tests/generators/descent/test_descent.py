@@ -16,8 +16,9 @@ from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.generators import models
 from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.descent import DescentHyperparameters, DescentModel, exchange
-from logan_campaign.generators.descent.exchange import (
-    Family,
+from logan_campaign.generators.descent.exchange import Family
+from logan_campaign.generators.descent.graphs import (
+    any_molecule,
     embed,
     exchange_bonds,
     with_hydrogens,
@@ -253,6 +254,32 @@ def test_starts_are_whole_molecules_in_the_order_of_the_targets_atoms() -> None:
     assert not np.allclose(starts, family.starts(2, 6))
 
 
+@pytest.mark.parametrize("formula", ["C6H6", "C2H5NO2", "C3H7Cl", "H2", "P2S3", "CHBr3", "H2O2"])
+def test_a_random_graph_is_one_molecule_of_the_atoms(formula: str) -> None:
+    numbers = Atoms(formula).numbers
+    for seed in range(5):
+        mol = any_molecule(numbers, np.random.default_rng(seed))
+        assert [atom.GetAtomicNum() for atom in mol.GetAtoms()] == sorted(numbers)
+        assert len(Chem.GetMolFrags(mol)) == 1
+        again = any_molecule(numbers, np.random.default_rng(seed))
+        assert Chem.MolToSmiles(mol) == Chem.MolToSmiles(again)
+
+
+@pytest.mark.parametrize("formula", ["CH3", "NaCu", "CH6", "C2H8O", "He"])
+def test_atoms_that_are_no_molecule_have_no_graph_and_start_at_random(formula: str) -> None:
+    numbers = Atoms(formula).numbers
+    assert any_molecule(numbers, np.random.default_rng(0)) is None
+    assert Family(numbers, 0.75, seed=0).starts(1, 4) is None
+
+
+def test_starts_are_random_graphs_while_none_has_been_found() -> None:
+    numbers = Atoms("C4H6").numbers
+    starts = Family(numbers, 0.75, seed=0).starts(1, 12)
+    graphs = pool_graphs(numbers, starts).smiles
+    assert (graphs != "").mean() > 0.7
+    assert len(set(graphs)) > 3
+
+
 def test_graphs_of_lower_misfit_have_more_children(monkeypatch: pytest.MonkeyPatch) -> None:
     family = family_of("CC(C)=O", "C=COC")
     parents: list[str] = []
@@ -266,9 +293,8 @@ def test_graphs_of_lower_misfit_have_more_children(monkeypatch: pytest.MonkeyPat
     assert parents.count("CC(C)=O") > 1.8 * parents.count("C=COC") > 0
 
 
-def test_a_share_of_the_blocks_begins_with_molecules_once_there_are_some() -> None:
+def test_a_share_of_the_blocks_begins_with_molecules() -> None:
     family = Family(ETHANOL.numbers, 0.75, seed=0)
-    assert family.starts(1, 4) is None
     family.add(np.array([ETHANOL.positions, 3.0 * ETHANOL.positions]), np.zeros(2))
     assert list(family.members) == ["CCO"]
     turns = [family.starts(block, 4) is not None for block in range(8)]
