@@ -75,6 +75,8 @@ class CampaignMaker(Maker):
         target = self.spec.target.resolve(Path(self.base))
         found = [held.content for held in self.check_sources()]
         content: dict[str, Any] = {"spec": self.spec.id, "cell": target.cell, "files": found}
+        if target.given:
+            content["given"] = [target.symbols, target.given]
         others = [other.cell for other in self.targets(target)[1:]]
         if others:
             content["cells"] = others
@@ -111,7 +113,7 @@ class CampaignMaker(Maker):
         covered = previews[-1].species
         if covered is None:  # unknown before the pull; training fails if a species is missing
             return previews
-        missing = sorted(set(self.spec.target.symbols) - covered)
+        missing = sorted(set(self.spec.target.resolve(Path(self.base)).symbols) - covered)
         if missing:
             raise InputError(
                 f"the training set has no {', '.join(missing)}, which {self.spec.target.formula} "
@@ -139,7 +141,7 @@ class CampaignMaker(Maker):
             )
         target = spec.check(Path(self.base))
         campaign_id = self.campaign_id
-        describe = describe_campaign(_campaign_document(spec, campaign_id))
+        describe = describe_campaign(_campaign_document(spec, campaign_id, target.hill_formula))
 
         training = TrainingSetMaker(source=spec.training.source, base=self.base).make()
         known = [
@@ -180,7 +182,7 @@ class CampaignMaker(Maker):
         if spec.relax.reference:
             jobs.append(
                 ReferenceMaker(
-                    maker=maker_for(spec.relax.levels[-1]), formula=spec.hill_formula
+                    maker=maker_for(spec.relax.levels[-1]), formula=target.hill_formula
                 ).make([s.output for s in known or [training]], describe.output.id)
             )
         if spec.relax.hull is not None:
@@ -213,11 +215,11 @@ def describe_campaign(document: CampaignDoc | ControlDoc) -> CampaignDoc | Contr
     return document
 
 
-def _campaign_document(spec: CampaignSpec, campaign_id: str) -> CampaignDoc:
+def _campaign_document(spec: CampaignSpec, campaign_id: str, formula: str) -> CampaignDoc:
     return CampaignDoc(
         id=campaign_id,
         name=spec.name,
-        formula=spec.hill_formula,
+        formula=formula,
         kind=spec.target.structure_kind,
         spec=spec.model_dump(mode="json"),
         spec_id=spec.id,

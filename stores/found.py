@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import StructureEntry
 from logan_campaign.geometry.formulas import reduced_formula
@@ -11,7 +13,7 @@ from logan_campaign.stores.queries import CampaignDatabase
 
 
 def found_by_others(
-    stores: CampaignStores, spec: CampaignSpec, campaign_id: str
+    stores: CampaignStores, spec: CampaignSpec, campaign_id: str, base: Path = Path()
 ) -> list[StructureEntry]:
     """Return the new materials of other campaigns with the target compositions of a spec.
 
@@ -21,6 +23,7 @@ def found_by_others(
         stores: opened stores.
         spec: a campaign's spec.
         campaign_id: its id; its own results are ignored.
+        base: folder of relative paths in the spec.
 
     Returns:
         Relaxed structures, labelled by the candidate and the campaign that found them.
@@ -28,7 +31,7 @@ def found_by_others(
     if not spec.match.other_campaigns:
         return []
     database = CampaignDatabase(stores)
-    sought = sorted({spec.hill_formula, *spec.further_formulas})
+    sought = sorted(spec.sought(base))
     if spec.target.structure_kind == "molecule":
         found = [m for name in sought for m in database.materials(state="new", formula=name)]
     else:  # in a cell of any size

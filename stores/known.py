@@ -70,9 +70,8 @@ def entries_for(spec: CampaignSpec, base: Path) -> list[StructureEntry] | None:
                 f"match.index: {stores.describe()} has no known entries; "
                 "add some with 'logan-campaign known add'"
             )
-        sought = dict.fromkeys([spec.hill_formula, *spec.further_formulas])
         kind = spec.target.structure_kind
-        entries = [e for name in sought for e in index.of_composition(kind, name)]
+        entries = [e for name in spec.sought(base) for e in index.of_composition(kind, name)]
         # the index finds crystals by reduced composition
         return list({entry.id: entry for entry in entries}.values())
 

@@ -16,6 +16,7 @@ from logan_campaign.core.documents import (
     StructureEntry,
     TargetKind,
     Verdict,
+    marks,
 )
 from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.geometry.molecules import conformer_rmsd, has_no_graph, perceive
@@ -28,6 +29,7 @@ from logan_campaign.geometry.structures import (
 )
 from logan_campaign.matching.arrangements import arrangement_rmsd
 from logan_campaign.matching.crystals import CrystalMatcher, KnownCrystals
+from logan_campaign.matching.placements import placement_rmsd
 from logan_campaign.matching.spec import MatchingSpec, Tolerance
 from logan_campaign.relaxation.geometry import FAR_FACTOR, fragments
 
@@ -124,15 +126,15 @@ class Identity:
         item.compared = {role: names[composition] for role, names in self._compositions.items()}
         if isinstance(item.structure, Structure):
             item.spacegroup = spacegroup_symbol(item.structure)
-        elif has_no_graph(item.structure):
+        if _by_geometry(item.structure):
             item.key, item.reason = _arrangement(item.structure)
-        else:
+        elif self.kind == "molecule":
             found = perceive(item.structure, self._matching.identity)
             item.smiles, item.key, item.reason = found
 
     def known(self, item: Item, tolerance: Tolerance) -> Known | None:
         """Return the known entry that ``item`` equals; the nearest, then a target."""
-        if self.kind == "molecule":
+        if self.kind == "molecule" or _by_geometry(item.structure):
             return self._known_molecule(item)
         best: Known | None = None
         nearest = math.inf
@@ -151,7 +153,7 @@ class Identity:
 
     def groups(self, items: Sequence[Item], tolerance: Tolerance) -> list[list[int]]:
         """Group equal items: lists of indices."""
-        if self.kind == "crystal":
+        if self.kind == "crystal" and not (items and _by_geometry(items[0].structure)):
             return self._matcher(tolerance).group([_crystal(item.structure) for item in items])
         groups: dict[str, list[int]] = {}
         for index, item in enumerate(items):
@@ -183,21 +185,22 @@ class Identity:
 
     def _limit(self, molecule: Geometry) -> float | None:
         """Return the RMSD (Å) within which geometries are equal; None: it does not count."""
-        if has_no_graph(molecule):
+        if _by_geometry(molecule):
             return self._matching.rmsd
         return self._matching.conformer_rmsd
 
     def _apart(self, first: Geometry, second: Geometry) -> float | None:
         """Return the RMSD (Å) of two molecules; None if they differ in more than geometry."""
+        if isinstance(first, Structure):
+            return placement_rmsd(first, _crystal(second))
         if not has_no_graph(first):
             return conformer_rmsd(first, second)
-        assert isinstance(first, Molecule)
         assert isinstance(second, Molecule)
         return arrangement_rmsd(first, second, self._matching.rmsd)
 
     def distance(self, first: Item, second: Item, tolerance: Tolerance) -> Apart | None:
         """Return the rms distance of two comparable items, None if they differ."""
-        if self.kind == "molecule":
+        if self.kind == "molecule" or _by_geometry(first.structure):
             if self._limit(first.structure) is None:
                 return None
             apart = self._apart(first.structure, second.structure)
@@ -217,7 +220,7 @@ class Identity:
         if item.key is None:
             return None
         limit = self._limit(item.structure)
-        if has_no_graph(item.structure):
+        if _by_geometry(item.structure):
             found = self._without_graph(item)
         else:
             found = self._index(formula(item.structure)).get(item.key, [])
@@ -242,8 +245,12 @@ class Identity:
             for known_set in self._known
             for entry in known_set.entries
             if entry.formula == composition
-            and isinstance(entry.structure, Molecule)
-            and (known_set.role != "found" or _arrangement(entry.structure)[0] == item.key)
+            and isinstance(entry.structure, Molecule) == (self.kind == "molecule")
+            and (
+                known_set.role != "found"
+                or self.kind == "crystal"
+                or _arrangement(entry.structure)[0] == item.key
+            )
         ]
 
     def _index(self, composition: str) -> dict[str, list[Known]]:
@@ -269,13 +276,21 @@ def _composition(hill: str, kind: TargetKind) -> str:
 
 
 def _arrangement(molecule: Geometry) -> tuple[str | None, str]:
-    """Return what equal molecules without a graph share, or None and why it is in pieces."""
+    """Return what structures equal by geometry share, or None and why a molecule is in pieces."""
+    if isinstance(molecule, Structure):
+        return formula(molecule), ""
     atoms = to_atoms(molecule)
     parts = fragments(atoms, FAR_FACTOR if "cluster" in atoms.info else BOND_FACTOR)
     if len(parts) > 1:
         return None, f"in {len(parts)} fragments ({' + '.join(parts)})"
     charge, spin = atoms.info.get("charge", 0), atoms.info.get("spin", 1)
     return f"{formula(atoms)} {charge:+d} {spin}", ""
+
+
+def _by_geometry(structure: Geometry) -> bool:
+    """Return whether geometry decides: no molecular graph, or a crystal with given atoms."""
+    placed = isinstance(structure, Structure) and "fixed" in marks(structure)
+    return placed or has_no_graph(structure)
 
 
 def _crystal(structure: Geometry) -> Structure:

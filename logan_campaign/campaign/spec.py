@@ -317,6 +317,8 @@ class CampaignSpec(Section):
             raise InputError(
                 "screen: 'valence' is for neutral closed-shell molecules; leave it out"
             )
+        if target.given:
+            self._check_given(target)
         last = self.relax.levels[-1] if self.relax.levels else None
         for each in (self.target, *others):
             if each.lattice != "fixed" and last is not None:
@@ -327,6 +329,30 @@ class CampaignSpec(Section):
             if self.relax.hull.elements:
                 check_elements(self.relax.levels[-1], species)
         return target
+
+    def _check_given(self, target: TargetGeometry) -> None:
+        """Refuse settings that would move given atoms."""
+        for level in self.relax.levels:
+            if level.relax_cell:
+                level.refuse("relax_cell would move the atoms of target.fixed; leave it out")
+        for step in steps_of(self.select):
+            if getattr(step, "symmetrize", None):
+                raise InputError("select: 'symmetrize' would move the atoms of target.fixed")
+        for settings in self.models.combinations():
+            if settings.method != "descent" or getattr(settings, "exchange", 0):
+                raise InputError(
+                    "models.hyperparameters: target.fixed needs method 'descent' without 'exchange'"
+                )
+
+    def sought(self, base: Path) -> list[str]:
+        """Return the Hill formulas of the targets, given atoms included, each once.
+
+        Args:
+            base: folder of relative paths in the spec.
+        """
+        others = self.rounds.targets if self.rounds is not None else []
+        found = [each.resolve(base).hill_formula for each in (self.target, *others)]
+        return list(dict.fromkeys(found))
 
     @staticmethod
     def _check_other(target: TargetGeometry, other: TargetGeometry) -> None:
@@ -341,12 +367,6 @@ class CampaignSpec(Section):
                 f"rounds.targets: {other.hill_formula} has {', '.join(foreign)}, which the first "
                 f"target {target.hill_formula} lacks; put the one with most elements first"
             )
-
-    @property
-    def further_formulas(self) -> list[str]:
-        """Hill formulas of the further targets."""
-        others = self.rounds.targets if self.rounds is not None else []
-        return [hill_formula(other.formula) for other in others]
 
     @property
     def hill_formula(self) -> str:

@@ -137,6 +137,8 @@ _DEFAULTS = {
     "charge": 0,
     "multiplicity": None,
     "cluster": False,
+    "fixed": None,
+    "given": [],
     "volume_per_atom": None,
     "symmetry": None,
     "lattice": "fixed",
@@ -156,6 +158,10 @@ class TargetGeometry(_Open):
         False, description="Whether a molecule may consist of parts that attract each other"
     )
 
+    given: list[Vector] = Field(
+        default_factory=list, description="Positions (Å) of the last atoms, which stay"
+    )
+
     @property
     def is_open_shell(self) -> bool:
         """Whether a charge or unpaired electrons were asked for, or parts without bonds."""
@@ -173,6 +179,7 @@ class TargetGeometry(_Open):
             "charge": self.charge,
             "multiplicity": self.multiplicity,
             "cluster": self.cluster,
+            "fixed": range(len(self.symbols) - len(self.given), len(self.symbols)),
         }
 
     @property
@@ -214,6 +221,7 @@ class TargetGeometry(_Open):
             lattice=self.lattice,
             volumes=volumes,
             symmetry=symmetry,
+            given=tuple(self.given),
         )
         if symmetry is not None:
             from logan_campaign.generators.cells import check_symmetry  # brings JAX
@@ -228,6 +236,8 @@ class TargetGeometry(_Open):
             positions: shape (n_atoms, 3), Å.
             cell: lattice vectors as rows, shape (3, 3), Å; ignored for molecules.
         """
+        if self.given:  # exactly, not in the single precision of pools
+            positions = np.vstack([positions[: -len(self.given)], self.given])
         found = from_arrays(self.numbers, positions, cell if self.kind == "crystal" else None)
         return marked(found, **self.marks)
 
@@ -249,6 +259,11 @@ class TargetSpec(_Open):
     )
     cell_from: str | None = Field(
         None, description="File whose first structure provides the lattice vectors"
+    )
+    fixed: str | None = Field(
+        None,
+        description="File with atoms that are given and stay: a slab, a host, a fragment; "
+        "'formula' is what is added. A crystal has its cell, which needs vacuum above a slab",
     )
 
     @field_validator("formula")
@@ -277,7 +292,9 @@ class TargetSpec(_Open):
     @model_validator(mode="after")
     def _cell_belongs_to_crystals(self) -> TargetSpec:
         given = (self.cell is not None) + (self.cell_from is not None)
-        if self.kind == "crystal" and given != 1:
+        if self.fixed is not None and (given or self.symmetry is not None):
+            raise ValueError("the cell is that of 'fixed': no 'cell', 'cell_from' or 'symmetry'")
+        if self.kind == "crystal" and given != 1 and self.fixed is None:
             raise ValueError(
                 "a crystal needs either 'cell' (three rows, Å, or 'drawn' or 'learned') or "
                 "'cell_from' (a file)"
@@ -299,7 +316,14 @@ class TargetSpec(_Open):
                 "'charge' and 'multiplicity' are for molecules and clusters; crystals take "
                 "'magnetic_moments' of a level"
             )
-        electrons = sum(int(atomic_numbers[symbol]) for symbol in self.symbols) - self.charge
+        if self.fixed is not None:
+            return self  # with the given atoms, see resolve
+        self.check_electrons(self.symbols)
+        return self
+
+    def check_electrons(self, symbols: Sequence[str]) -> None:
+        """Raise ValueError if atoms cannot have the charge and multiplicity."""
+        electrons = sum(int(atomic_numbers[symbol]) for symbol in symbols) - self.charge
         if electrons < 1:
             raise ValueError(f"a charge of {self.charge:+d} leaves {self.formula} no electrons")
         unpaired = (self.multiplicity or 1 + electrons % 2) - 1
@@ -309,7 +333,6 @@ class TargetSpec(_Open):
                 f"multiplicity {self.multiplicity} is impossible: it is "
                 f"{'even' if electrons % 2 else 'odd'} and at most {electrons + 1}"
             )
-        return self
 
     @property
     def structure_kind(self) -> TargetKind:
@@ -332,13 +355,20 @@ class TargetSpec(_Open):
         """Return the element of every atom and the cell (Å).
 
         Args:
-            base: folder of a relative ``cell_from``.
+            base: folder of a relative ``cell_from`` or ``fixed``.
 
         Raises:
-            InputError: the cell's file cannot be read, or the cell is too small for the atoms.
+            InputError: a file cannot be read, or the cell is too small for the atoms.
         """
+        symbols, given = self.symbols, []
+        if self.fixed is not None:
+            atoms = self._given_atoms(base / Path(self.fixed).expanduser())
+            symbols += atoms.get_chemical_symbols()
+            given = atoms.positions.tolist()
         if self.kind != "crystal":
             cell: Any = np.diag(self.box).tolist()
+        elif self.fixed is not None:
+            cell = atoms.cell.array.tolist()
         elif self.lattice != "fixed":
             cell = None
         elif self.cell is not None:
@@ -351,7 +381,8 @@ class TargetSpec(_Open):
             cluster=self.kind == "cluster",
             charge=self.charge,
             multiplicity=self.multiplicity,
-            symbols=self.symbols,
+            symbols=symbols,
+            given=given,
             cell=cell,
             lattice=self.lattice,
             volume_per_atom=self.volume_per_atom,
@@ -368,6 +399,26 @@ class TargetSpec(_Open):
         if not target.needs_training:
             target.to_gan()
         return target
+
+    def _given_atoms(self, path: Path) -> Atoms:
+        """Return the atoms of ``fixed``; all directions of a crystal are periodic."""
+        try:
+            atoms = first_structure(path)
+        except InputError as err:
+            raise InputError(f"target.fixed: {err}") from err
+        periodic = bool(atoms.pbc.any())
+        if periodic != (self.kind == "crystal"):
+            of = "a periodic structure" if periodic else "not periodic"
+            wanted = "'kind: crystal'" if periodic else "'kind: molecule' or 'cluster'"
+            raise InputError(f"target.fixed: {path} is {of}; it goes with {wanted}")
+        if periodic and atoms.cell.rank < 3:
+            raise InputError(f"target.fixed: {path} has no third lattice vector; add vacuum")
+        atoms.pbc = periodic
+        try:
+            self.check_electrons([*self.symbols, *atoms.get_chemical_symbols()])
+        except ValueError as err:
+            raise InputError(f"target: {err}") from err
+        return atoms
 
 
 def volume_range(training: Sequence[Atoms]) -> tuple[float, float]:

@@ -67,7 +67,7 @@ def run(
             },
         )
         if ledger.root() is None:
-            maker.others = found_by_others(stores, maker.spec, campaign_id)
+            maker.others = found_by_others(stores, maker.spec, campaign_id, Path(maker.base))
             flow = maker.make() if maker.others else flow
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         root = ledger.root()

@@ -86,7 +86,7 @@ def submit(
         else:
             with open_store(f"{JF}{configured.name}") as stores:
                 follow(stores)  # other campaigns may have found structures meanwhile
-                maker.others = found_by_others(stores, maker.spec, campaign_id)
+                maker.others = found_by_others(stores, maker.spec, campaign_id, Path(maker.base))
             jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)
             n_jobs, message = len(jobs), f"submitted with {len(jobs)} jobs; more will come"
     about = {"id": campaign_id, "name": name, "project": configured.name, "n_jobs": n_jobs}

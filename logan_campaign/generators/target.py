@@ -49,6 +49,7 @@ class Target:
         lattice: origin of the cell.
         volumes: lowest and highest volume per atom of cells that are not fixed (Å³).
         symmetry: space groups to impose; None for none.
+        given: positions (Å) of the last atoms, if these stay; in a fixed cell only.
     """
 
     numbers: tuple[int, ...]
@@ -57,6 +58,7 @@ class Target:
     lattice: LatticeKind = "fixed"
     volumes: tuple[float, float] | None = None
     symmetry: Symmetry | None = None
+    given: tuple[tuple[float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         numbers = tuple(int(z) for z in self.numbers)
@@ -83,6 +85,10 @@ class Target:
             raise InputError("space groups are for crystals, not for a molecule in a box")
         if isinstance(self.symmetry, dict):
             object.__setattr__(self, "symmetry", Symmetry(**self.symmetry))
+        given = tuple(tuple(float(x) for x in position) for position in self.given)
+        if given and (self.lattice != "fixed" or self.symmetry or len(given) >= len(numbers)):
+            raise InputError("given atoms need a fixed cell without imposed symmetry, and others")
+        object.__setattr__(self, "given", given)
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "periodic", bool(self.periodic))
 
@@ -120,4 +126,6 @@ class Target:
                 "groups": [list(group) for group in self.symmetry.groups],
                 "max_assignments": self.symmetry.max_assignments,
             }
+        if self.given:
+            said["given"] = [list(position) for position in self.given]
         return said

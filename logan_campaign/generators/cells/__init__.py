@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from logan_campaign.generators.cells.base import PostProcessing as PostProcessing
 from logan_campaign.generators.cells.fixed import FixedCell as FixedCell
+from logan_campaign.generators.cells.given import BesideGiven as BesideGiven
 from logan_campaign.generators.cells.symmetric import SymmetricCrystal as SymmetricCrystal
 from logan_campaign.generators.cells.symmetric import check_symmetry as check_symmetry
 from logan_campaign.generators.cells.varied import VariedCell as VariedCell
@@ -14,4 +15,6 @@ def post_processing(target: Target) -> PostProcessing:
     """Return the post-processing of a target."""
     if target.symmetry is not None:
         return SymmetricCrystal(target)
+    if target.given:
+        return BesideGiven(target)
     return FixedCell(target) if target.lattice == "fixed" else VariedCell(target)

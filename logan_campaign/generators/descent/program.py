@@ -102,7 +102,7 @@ class Program:
         k_outputs, k_drawn = jax.random.split(key)
         drawn = jax.random.normal(k_drawn, (n, self.place.n_drawn), jnp.float32)
         outputs = self.place.initial_outputs(k_outputs, n)
-        if self.problem.target.periodic:
+        if self.problem.target.periodic and not self.problem.target.given:
             outputs = self._pushed_apart(outputs, drawn)
         return State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
 
