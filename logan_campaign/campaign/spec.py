@@ -339,7 +339,7 @@ class CampaignSpec(Section):
             if getattr(step, "symmetrize", None):
                 raise InputError("select: 'symmetrize' would move the atoms of target.fixed")
         for settings in self.models.combinations():
-            if settings.method != "descent" or getattr(settings, "exchange", 0):
+            if settings.method != "descent" or getattr(settings, "exchange", None):
                 raise InputError(
                     "models.hyperparameters: target.fixed needs method 'descent' without 'exchange'"
                 )

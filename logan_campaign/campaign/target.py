@@ -133,7 +133,7 @@ class _Open(Section):
 
 
 #: Settings that are omitted from the stored form unless given.
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     "charge": 0,
     "multiplicity": None,
     "cluster": False,
@@ -221,6 +221,7 @@ class TargetGeometry(_Open):
             lattice=self.lattice,
             volumes=volumes,
             symmetry=symmetry,
+            cluster=self.cluster,
             given=tuple(self.given),
         )
         if symmetry is not None:

@@ -49,6 +49,7 @@ class Target:
         lattice: origin of the cell.
         volumes: lowest and highest volume per atom of cells that are not fixed (Å³).
         symmetry: space groups to impose; None for none.
+        cluster: whether molecules are clusters, which start compact.
         given: positions (Å) of the last atoms, if these stay; in a fixed cell only.
     """
 
@@ -58,6 +59,7 @@ class Target:
     lattice: LatticeKind = "fixed"
     volumes: tuple[float, float] | None = None
     symmetry: Symmetry | None = None
+    cluster: bool = False
     given: tuple[tuple[float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +128,8 @@ class Target:
                 "groups": [list(group) for group in self.symmetry.groups],
                 "max_assignments": self.symmetry.max_assignments,
             }
+        if self.cluster:
+            said["cluster"] = True
         if self.given:
             said["given"] = [list(position) for position in self.given]
         return said

@@ -68,9 +68,9 @@ def _square_distances(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -
 def _symmetry(cell: bytes, given: bytes, numbers: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Return rotations (n, 3, 3) and translations (n, 3) of the given atoms (fractional)."""
     crystal = (
-        np.frombuffer(cell).reshape(3, 3),
-        np.frombuffer(given).reshape(-1, 3),
-        np.frombuffer(numbers, dtype=int),
+        np.frombuffer(cell).reshape(3, 3).tolist(),
+        np.frombuffer(given).reshape(-1, 3).tolist(),
+        np.frombuffer(numbers, dtype=int).tolist(),
     )
     found = get_symmetry(crystal, symprec=_SAME_PLACE)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logan_campaign.generators.cells.base import PostProcessing as PostProcessing
+from logan_campaign.generators.cells.clustered import ClusterInBox as ClusterInBox
 from logan_campaign.generators.cells.fixed import FixedCell as FixedCell
 from logan_campaign.generators.cells.given import BesideGiven as BesideGiven
 from logan_campaign.generators.cells.symmetric import SymmetricCrystal as SymmetricCrystal
@@ -17,4 +18,6 @@ def post_processing(target: Target) -> PostProcessing:
         return SymmetricCrystal(target)
     if target.given:
         return BesideGiven(target)
+    if target.cluster:
+        return ClusterInBox(target)
     return FixedCell(target) if target.lattice == "fixed" else VariedCell(target)
