@@ -118,13 +118,14 @@ def run(options: argparse.Namespace) -> None:
     """Generate the members that are missing, and note which isomers QM9 knows."""
     enable_compilation_cache()
     for seed in options.seeds:
-        for formula in options.formulas:
-            records = read(options.results)
-            if not any(r["kind"] == "known" and r["formula"] == formula for r in records):
-                known = sets_of(formula, options.qm9)[1]
-                smiles = sorted({entry.smiles for entry in known.entries if entry.smiles})
-                append(options.results, {"kind": "known", "formula": formula, "smiles": smiles})
-            for member in range(spec_of(formula).models.count):
+        # first members first: what is found by then is found with all of them
+        for member in range(spec_of(options.formulas[0]).models.count):
+            for formula in options.formulas:
+                records = read(options.results)
+                if not any(r["kind"] == "known" and r["formula"] == formula for r in records):
+                    known = sets_of(formula, options.qm9)[1]
+                    smiles = sorted({entry.smiles for entry in known.entries if entry.smiles})
+                    append(options.results, {"kind": "known", "formula": formula, "smiles": smiles})
                 key = key_of(formula, seed, member, options).items()
                 if not any(key <= r.items() for r in map(_plain, records)):
                     append(options.results, run_member(formula, seed, member, options))
@@ -136,7 +137,7 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each composition, seed and setting that is complete."""
+    """Return one row for each composition, seed and setting; ``samples`` are those there are."""
     known = {r["formula"]: set(r["smiles"]) for r in records if r["kind"] == "known"}
     common = {canonical_smiles(text) for text in COMMON.values()}
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -145,7 +146,7 @@ def report(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             key = (r["formula"], r["seed"], r["samples"], r["exchange"])
             groups.setdefault(key, []).append(r)
     rows = []
-    for (formula, seed, samples, exchange), members in groups.items():
+    for (formula, seed, _, exchange), members in groups.items():
         total = sum((Counter(r["graphs"]) for r in members), Counter[str]())
         n = sum(r["n"] for r in members)
         row = {
@@ -167,8 +168,7 @@ def report(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         if formula == "C5H10O":
             row["common"] = len(common & set(total))
-        if n == samples:
-            rows.append(row)
+        rows.append(row)
     return rows
 
 

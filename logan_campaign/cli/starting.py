@@ -19,8 +19,10 @@ from pymatgen.core import Element, Structure
 
 from logan_campaign.campaign.spec_yaml import FILL_IN
 from logan_campaign.campaign.target import first_structure
+from logan_campaign.cli.isomers import likely_isomers
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.geometry.formulas import hill_formula, reduced_formula
+from logan_campaign.geometry.lewis import usual_valence
 from logan_campaign.geometry.structures import formula as formula_of
 from logan_campaign.geometry.structures import from_atoms, in_compact_cell, validate_atoms
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
@@ -33,6 +35,13 @@ _QM9_HEAVY = 9
 _BOX_SHARE = 1.55
 _BOX_SHAPE = np.array([8.0, 7.0, 6.0])
 _SHORTEST_EDGE = 5.0
+
+#: Mean bond in a row of triple bonds, and what its ends need (Å).
+_ROD_BOND, _ROD_ENDS = 1.35, 2.5
+
+#: Elements of molecules whose isomers can be made up, and how many a training set needs.
+_NONMETALS = {"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I"}
+_FEWEST = 5
 
 #: Packing fraction of spheres of the covalent radii in crystals (three quarters of the radii
 #: for metals): cristobalite 0.19, NaCl 0.28, stishovite 0.35, SrTiO3 0.40, tantalum 0.48.
@@ -151,7 +160,13 @@ def box_for(formula: str) -> list[float]:
             radius = covalent_radii[atomic_numbers[symbol]] + 0.8
         spheres += n * 4.0 / 3.0 * np.pi * radius**3
     scale = np.cbrt(_BOX_SHARE * spheres / _BOX_SHAPE.prod())
-    return [float(edge) for edge in np.maximum(scale * _BOX_SHAPE, _SHORTEST_EDGE).round(1)]
+    edges = np.maximum(scale * _BOX_SHAPE, _SHORTEST_EDGE)
+    # no conformer folds a row of triple bonds, with an atom at each end
+    valences = sum(n * (usual_valence(symbol) - 2) for symbol, n in counts.items())
+    n_inner = sum(n for symbol, n in counts.items() if usual_valence(symbol) > 1)
+    in_row = min(n_inner - 1, 2 * ((valences + 2) // 4) + 1)
+    edges[0] = max(edges[0], _ROD_BOND * in_row + _ROD_ENDS)
+    return [float(edge) for edge in edges.round(1)]
 
 
 def volumes_for(formula: str) -> list[float]:
@@ -192,6 +207,14 @@ def _for_molecule(formula: str) -> Sets:
             _source(type="qm9", formulas=known) if known else "",
             f"molecules of QM9, one CH2 more or less: {', '.join(chosen)}",
         )
+    if set(counts) <= _NONMETALS:
+        made_up = [smiles for name in homologues if name for smiles in likely_isomers(name, 40)]
+        if len(made_up) >= _FEWEST:
+            return Sets(
+                _source(type="smiles", smiles=made_up),
+                "",
+                "made up: some graphs with one CH2 more or less; add and remove what you like",
+            )
     return _to_fill_in(f"molecules with {', '.join(sorted(counts))}")
 
 
@@ -252,7 +275,8 @@ def _with_carbons(counts: Counter[str], change: int) -> str:
 
 
 def _most_hydrogens(counts: Counter[str]) -> int:
-    return 2 * counts["C"] + counts["N"] + 2 - counts["F"]
+    own = {symbol: usual_valence(symbol) for symbol in counts if symbol != "H"}
+    return 2 + sum((own[symbol] - 2) * counts[symbol] for symbol in own)
 
 
 def _in_qm9(formula: str) -> bool:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.formula import Formula
 from ase.io import write
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from scipy.spatial.distance import pdist
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli import main
-from logan_campaign.cli.starting import starting_spec
+from logan_campaign.cli.starting import box_for, starting_spec
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.sources.substitute import SubstituteSource
 
@@ -128,3 +136,34 @@ def test_it_runs_with_another_salt_as_the_training_set(init: Init, tmp_path: Pat
     (leakage,) = store.query({"output.doc_type": "leakage"})
     # the structure to learn from is the one sought, as the check says
     assert leakage["output"]["targets"][0]["matches"][0]["entry"].startswith("NaCl.cif#0 with")
+
+
+@pytest.mark.parametrize("formula", ["C5H10O", "C6H6", "C3H7NO", "C2H4F2"])
+def test_molecules_of_qm9_learn_from_one_ch2_more_and_less(formula: str) -> None:
+    text, _ = starting_spec("molecule", formula, "new", "new.yaml")
+    read = CampaignSpec.model_validate(yaml.safe_load(text))
+    counts = Formula(formula).count()
+    for neighbour in read.training.source.formulas:
+        change = Counter(Formula(neighbour).count())
+        change.subtract(counts)
+        assert {s: n for s, n in change.items() if n} in ({"C": 1, "H": 2}, {"C": -1, "H": -2})
+    assert read.known[0].formulas == [formula]
+    assert read.models.hyperparameters.exchange > 0.5
+
+
+def test_molecules_with_sulphur_learn_from_a_list_of_smiles_without_the_target() -> None:
+    _, sets = starting_spec("molecule", "C3H8S", "new", "new.yaml")
+    assert sets == starting_spec("molecule", "C3H8S", "new", "new.yaml")[1]
+    smiles = json.loads(sets.training)["smiles"]
+    formulas = [CalcMolFormula(Chem.MolFromSmiles(text)) for text in smiles]
+    assert set(formulas) == {"C2H6S", "C4H10S"}
+    assert {"CCS", "CSC", "CCSCC"} <= set(smiles)
+    assert not any("SS" in text for text in smiles)
+
+
+def test_the_box_holds_a_rod_of_triple_bonds() -> None:
+    rod = Chem.AddHs(Chem.MolFromSmiles("CC#CC#CC"))
+    rdDistGeom.EmbedMolecule(rod, randomSeed=1)
+    positions = rod.GetConformer().GetPositions()
+    assert max(box_for("C6H6")) > pdist(positions).max() + 0.5
+    assert box_for("C5H12O") == [8.0, 7.0, 6.0]
