@@ -10,8 +10,8 @@ from rdkit import Chem, rdBase
 from logan_campaign.generators.descent.graphs import any_molecule, exchange_bonds
 from logan_campaign.geometry.lewis import name_of, skeleton
 
-#: Exchanges of bonds to try.
-_EXCHANGES = 400
+#: Exchanges of bonds to try, and how many without a new isomer are enough.
+_EXCHANGES, _PATIENCE = 400, 60
 
 _HETERO = "[#7,#8,#9,#16,#17,#34,#35,#53]"
 
@@ -51,9 +51,9 @@ def likely_isomers(formula: str, n: int) -> list[str]:
     counts = Formula(formula).count()
     numbers = np.repeat([atomic_numbers[s] for s in counts], list(counts.values()))
     current, lowest = any_molecule(numbers, rng), np.inf
-    found: set[str] = set()
+    found: dict[str, int] = {}
     with rdBase.BlockLogs():
-        for _ in range(_EXCHANGES):
+        for step in range(_EXCHANGES):
             drawn = current and exchange_bonds(current, rng)
             name = name_of(skeleton(drawn)) if drawn is not None else None
             plain = Chem.MolFromSmiles(name.smiles) if name is not None else None
@@ -61,8 +61,10 @@ def likely_isomers(formula: str, n: int) -> list[str]:
                 continue
             unlikely = sum(len(plain.GetSubstructMatches(pattern)) for pattern in _UNLIKELY)
             if unlikely == 0:
-                found.add(name.smiles)
-            if drawn is current or len(found) == n:  # it has no isomers, or none is needed
+                found.setdefault(name.smiles, step)
+            # it has no isomers, or none is needed or left
+            waited = step - max(found.values(), default=step)
+            if drawn is current or len(found) == n or waited > _PATIENCE:
                 break
             if rng.random() < np.exp(lowest - unlikely):  # as in a Monte Carlo simulation
                 current, lowest = drawn, unlikely

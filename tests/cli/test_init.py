@@ -23,6 +23,7 @@ from scipy.spatial.distance import pdist
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli import main
+from logan_campaign.cli.isomers import likely_isomers
 from logan_campaign.cli.starting import box_for, starting_spec
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.sources.substitute import SubstituteSource
@@ -153,12 +154,11 @@ def test_molecules_of_qm9_learn_from_one_ch2_more_and_less(formula: str) -> None
 
 def test_molecules_with_sulphur_learn_from_a_list_of_smiles_without_the_target() -> None:
     _, sets = starting_spec("molecule", "C3H8S", "new", "new.yaml")
-    assert sets == starting_spec("molecule", "C3H8S", "new", "new.yaml")[1]
     smiles = json.loads(sets.training)["smiles"]
     formulas = [CalcMolFormula(Chem.MolFromSmiles(text)) for text in smiles]
     assert set(formulas) == {"C2H6S", "C4H10S"}
     assert {"CCS", "CSC", "CCSCC"} <= set(smiles)
-    assert not any("SS" in text for text in smiles)
+    assert likely_isomers("C2H6S", 40) == ["CCS", "CSC"]
 
 
 def test_the_box_holds_a_rod_of_triple_bonds() -> None:

@@ -52,7 +52,7 @@ def exchange_bonds(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     bonds = np.repeat(np.stack([first, second], axis=1), orders[first, second], axis=0)
     ends = orders.sum(axis=0) == 1
     heavy = np.flatnonzero(~ends[bonds].any(axis=1))
-    before = skeleton(mol)
+    before, drawn = skeleton(mol), Chem.MolToSmiles(mol)
     for _ in range(_DRAWS if len(heavy) else 0):
         n_others = 1 if rng.random() < _TWO else 2
         others = np.delete(np.arange(len(bonds)), one := rng.choice(heavy))
@@ -72,6 +72,8 @@ def exchange_bonds(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
         ):
             continue
         child = _joined(mol, after)
+        if Chem.MolToSmiles(child) == drawn:  # much faster than to compare skeletons
+            continue
         name = name_of(graph) if (graph := skeleton(child)) != before else None
         if name is not None and not name.separated:
             return child
