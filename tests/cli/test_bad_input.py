@@ -12,6 +12,8 @@ import pytest
 
 from logan_campaign.cli import main
 from logan_campaign.core import doctor
+from logan_campaign.stores import sqlite
+from logan_campaign.stores.database import acquire
 
 SPEC = """\
 name: small
@@ -150,7 +152,11 @@ def test_init_refuses_to_overwrite(folder: Path, refused: Refused) -> None:
     assert (folder / "spec.yaml").read_text() == SPEC
 
 
-def test_a_locked_store_is_named(folder: Path, command: Command) -> None:
+def test_a_locked_store_is_named(
+    folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the wait for the lock is cut short: 30 s otherwise
+    monkeypatch.setattr(sqlite, "acquire", lambda path, _timeout_s: acquire(path, 0.2))
     path = folder / "busy.sqlite"
     assert command("results", "busy.sqlite").returncode == 2
     holder = sqlite3.connect(path)

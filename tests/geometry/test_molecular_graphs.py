@@ -9,13 +9,14 @@ from ase.build import molecule
 from logan_campaign.geometry.molecular_graphs import pool_graphs
 from logan_campaign.geometry.molecules import perceive_arrays
 from logan_campaign.geometry.structures import to_atoms
-from logan_campaign.sources import BuiltinSource
+from logan_campaign.sources import SmilesSource
+from logan_campaign.sources.builtin import alcohols_and_ethers
 
 
 @pytest.fixture(scope="module")
 def isomers() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return numbers, positions and SMILES of the 14 isomers of C5H12O, atoms in one order."""
-    loaded = BuiltinSource(type="builtin", name="alcohols-and-ethers", formulas=["C5H12O"]).load()
+    loaded = SmilesSource(smiles=list(alcohols_and_ethers(5)), relax=False).load()
     numbers, positions, smiles = None, [], []
     for entry in loaded.entries:
         atoms = to_atoms(entry.structure)

@@ -116,12 +116,12 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("factor", [0.75, 0.9, 1.2, 1.5, 1.8])
 def test_bonds_that_a_relaxation_repairs_pass(factor: float) -> None:
-    atoms = molecule("CH3CH2OH")
+    atoms = molecule("CH3OH")
     atoms.positions *= factor
     atoms.positions += np.random.default_rng(0).normal(0, 0.05, atoms.positions.shape)
     assert judge(atoms) is None
     atoms.positions = XTBLevel().relax_atoms(atoms, folder=Path()).frames[-1].positions
-    assert perceive_smiles(atoms) == "CCO"
+    assert perceive_smiles(atoms) == "CO"
 
 
 def test_settings_are_checked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -33,18 +34,24 @@ from logan_campaign.selection import (
 )
 from logan_campaign.selection.diverse import farthest_points
 from logan_campaign.selection.ranking import mean_rank_of_others
-from logan_campaign.sources import BuiltinSource
-from logan_campaign.sources.smiles import embed
+from logan_campaign.sources import LoadedSet
+from logan_campaign.sources.builtin import alcohols_and_ethers
+from logan_campaign.sources.smiles import SmilesSource, embed
 
 SMALL = {"n_max": 1, "r_cut": 4.0, "n_neighbour": 8}
 
 
+@cache
+def isomers() -> LoadedSet:
+    """Return the seven isomers of C4H10O by force field, made once for all tests."""
+    return SmilesSource(smiles=list(alcohols_and_ethers(4)), relax=False).load()
+
+
 def molecules(copies: int = 6, stdev: float = 0.04, broken: int = 4) -> tuple[Pool, list[str]]:
     """Return a pool of the seven isomers of C4H10O, more of the first ones, and broken ones."""
-    loaded = BuiltinSource(type="builtin", name="alcohols-and-ethers", formulas=["C4H10O"]).load()
     rng = np.random.default_rng(0)
     positions, smiles = [], []
-    for number, entry in enumerate(loaded.entries):
+    for number, entry in enumerate(isomers().entries):
         atoms = to_atoms(entry.structure)
         order = np.argsort(atoms.numbers, kind="stable")
         numbers = atoms.numbers[order]
