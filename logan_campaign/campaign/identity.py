@@ -19,6 +19,7 @@ from logan_campaign.core.documents import (
     marks,
 )
 from logan_campaign.geometry.formulas import reduced_formula
+from logan_campaign.geometry.molecular_crystals import whole_molecules
 from logan_campaign.geometry.molecules import conformer_rmsd, has_no_graph, perceive
 from logan_campaign.geometry.neighbours import BOND_FACTOR
 from logan_campaign.geometry.structures import (
@@ -66,6 +67,7 @@ class Item:
     energy_ev: float | None = None  # also None if it is not comparable
     smiles: str | None = None
     spacegroup: str | None = None
+    molecules: str | None = None
     key: str | None = None
     reason: str = ""
     compared: dict[str, int] | None = None
@@ -90,6 +92,7 @@ class Item:
             rms_angstrom=distance[1] if distance else None,
             smiles=self.smiles,
             spacegroup=self.spacegroup,
+            molecules=self.molecules,
             compared=self.compared,
         )
 
@@ -126,6 +129,8 @@ class Identity:
         item.compared = {role: names[composition] for role, names in self._compositions.items()}
         if isinstance(item.structure, Structure):
             item.spacegroup = spacegroup_symbol(item.structure)
+            found_in = whole_molecules(item.structure)
+            item.molecules = ", ".join(f"{n} {name}" for name, n in found_in.items()) or None
         if _by_geometry(item.structure):
             item.key, item.reason = _arrangement(item.structure)
         elif self.kind == "molecule":

@@ -36,8 +36,11 @@ def init(
         Path, typer.Argument(help="File to write; its stem becomes the campaign's name.")
     ] = Path("campaign.yaml"),
     kind: Annotated[
-        Literal["molecule", "crystal"] | None,
-        typer.Option(help="What the campaign looks for; by default as in --like, or molecules."),
+        Literal["molecule", "cluster", "crystal", "slab"] | None,
+        typer.Option(
+            help="What the campaign looks for; by default as in --like, or molecules. A slab is "
+            "that of --like, and the formula is put on it."
+        ),
     ] = None,
     formula: Annotated[
         str | None, typer.Option(help="Composition of one molecule or one cell.")
@@ -53,22 +56,31 @@ def init(
         Literal["given", "learned"] | None,
         typer.Option(help="With --like: keep the crystal's cell (default), or look for it too."),
     ] = None,
+    charge: Annotated[int, typer.Option(help="Charge of a molecule or cluster (e).")] = 0,
+    multiplicity: Annotated[
+        int | None, typer.Option(help="Spin multiplicity of a molecule or cluster, 2S+1.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented spec for molecules or crystals.
+    """Write a commented spec for molecules, clusters, crystals or what is put on a slab.
 
     Training set and box or volume follow from the formula, given or that of a file; values that
     it does not determine are left to fill in.
     """
     from logan_campaign.campaign.spec_yaml import FILL_IN
-    from logan_campaign.cli.starting import read_example, starting_spec
+    from logan_campaign.cli.starting import State, read_example, starting_spec
     from logan_campaign.geometry.formulas import hill_formula
     from logan_campaign.geometry.lewis import why_no_molecule
 
     example = None
-    if like is not None:
+    if kind == "slab" and (like is None or formula is None):
+        raise InputError("a slab needs --like FILE, the slab, and --formula, what is put on it")
+    if like is not None and kind == "cluster":
+        raise InputError("--like is for molecules, crystals and slabs")
+    if like is not None and kind != "slab":
         if formula is not None:
             raise InputError("give --formula or --like: the file says the formula")
+        assert kind != "cluster"
         example = read_example(like, kind, cell != "learned")
         kind, formula = example.kind, example.formula
     kind = kind or "molecule"
@@ -76,11 +88,13 @@ def init(
         raise InputError("--cell is for crystals with --like")
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # raises if it is not a formula
-    problem = why_no_molecule(formula) if kind == "molecule" else None
+    state = State(charge, multiplicity, like if kind == "slab" else None)
+    closed = charge == 0 and (multiplicity or 1) == 1
+    problem = why_no_molecule(formula) if kind == "molecule" and closed else None
     if problem:
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
     refuse_existing(path, force)
-    text, sets = starting_spec(kind, formula, path.stem, str(path), example)
+    text, sets = starting_spec(kind, formula, path.stem, str(path), example, state)
     _check(text)
     if path.with_name(SCHEMA_FILE).exists():
         text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from ase.calculators.emt import parameters as EMT_PARAMETERS
 from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
 from ase.formula import Formula
@@ -22,7 +23,7 @@ from logan_campaign.campaign.target import first_structure
 from logan_campaign.cli.isomers import likely_isomers
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.geometry.formulas import hill_formula, reduced_formula
-from logan_campaign.geometry.lewis import usual_valence
+from logan_campaign.geometry.lewis import usual_valence, why_no_molecule
 from logan_campaign.geometry.structures import formula as formula_of
 from logan_campaign.geometry.structures import from_atoms, in_compact_cell, validate_atoms
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
@@ -68,6 +69,15 @@ class Example(NamedTuple):
     keeps_cell: bool
 
 
+class State(NamedTuple):
+    """What a target states besides its composition."""
+
+    charge: int = 0
+    multiplicity: int | None = None
+    slab: Path | None = None
+    """File with the atoms that are given."""
+
+
 def read_example(
     path: Path, kind: Literal["molecule", "crystal"] | None, keeps_cell: bool
 ) -> Example:
@@ -103,18 +113,34 @@ def read_example(
 
 
 def starting_spec(
-    kind: str, formula: str, name: str, file: str, example: Example | None = None
+    kind: str,
+    formula: str,
+    name: str,
+    file: str,
+    example: Example | None = None,
+    state: State = State(),  # noqa: B008 - immutable
 ) -> tuple[str, Sets]:
     """Return a commented spec and the sets that it names.
 
     Args:
-        kind: 'molecule' or 'crystal'.
+        kind: 'molecule', 'cluster', 'crystal' or 'slab'.
         formula: of one molecule or one cell.
         name: of the campaign.
         file: path of the spec.
         example: structure that becomes a known one, and gives its cell if it is to be kept.
+        state: charge, multiplicity and slab.
+
+    Raises:
+        InputError: the slab cannot be read.
     """
-    sets = sets_for(kind, formula)
+    species = set(Formula(formula).count())
+    fixed = ""
+    if state.slab is not None:
+        species |= set(first_structure(state.slab).get_chemical_symbols())
+        path = os.path.relpath(state.slab, Path(file).parent)
+        fixed = json.dumps(path, ensure_ascii=False)
+    by_geometry = kind in ("cluster", "slab") or state.charge or (state.multiplicity or 1) > 1
+    sets = _for_other(kind, formula, species) if by_geometry else sets_for(kind, formula)
     known = [sets.known] if sets.known else []
     cell_from = ""
     if example is not None:
@@ -131,6 +157,10 @@ def starting_spec(
         file=file,
         size=size,
         cell_from=cell_from,
+        state=state,
+        fixed=fixed,
+        by_geometry=by_geometry,
+        has_emt=species <= EMT_PARAMETERS.keys(),
     )
     return text, sets
 
@@ -145,6 +175,29 @@ def sets_for(kind: str, formula: str) -> Sets:
         formula: of one molecule or one cell.
     """
     return _for_crystal(formula) if kind == "crystal" else _for_molecule(formula)
+
+
+def _for_other(kind: str, formula: str, species: set[str]) -> Sets:
+    """Return the sets for clusters, radicals, ions and what is put on a slab."""
+    symbols = sorted(species)
+    if kind != "molecule" and (len(symbols) == 1 or kind == "cluster") and _are_metals(symbols):
+        source = _source(type="builtin", name="elements", formulas=symbols)
+        return Sets(source, "", f"crystals of the elements: {', '.join(symbols)}")
+    if kind == "slab":
+        found = _for_crystal("".join(symbols))
+        return found._replace(known="", other="")
+    counts = Counter(Formula(formula).count())
+    saturated = hill_formula([*counts.elements(), "H"])
+    if kind == "molecule" and why_no_molecule(saturated) is None and _in_qm9(saturated):
+        source = _source(type="qm9", formulas=[saturated])
+        return Sets(source, "", f"molecules of QM9 with one hydrogen more: {saturated}")
+    what = "smaller clusters" if kind == "cluster" else "related molecules, radicals or ions"
+    source = _source(type="files", path=f"{FILL_IN} a file of {what}", kind="cluster")
+    return Sets(source, "", "to be filled in")
+
+
+def _are_metals(symbols: list[str]) -> bool:
+    return all(Element(symbol).is_metal for symbol in symbols)
 
 
 def box_for(formula: str) -> list[float]:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from ase import Atoms
+from ase.build import bulk
 from pydantic import Field, model_validator
 from pymatgen.core import Structure
 from rdkit import Chem
@@ -23,19 +25,25 @@ CARBON_COUNTS = range(2, 7)
 
 
 class BuiltinSource(Source):
-    """A built-in list: ``alcohols-and-ethers`` or ``sio2-prototypes``."""
+    """A built-in list: ``alcohols-and-ethers``, ``sio2-prototypes`` or ``elements``."""
 
     type: Literal["builtin"] = "builtin"
-    name: Literal["alcohols-and-ethers", "sio2-prototypes"] = Field(description="Name of the list")
+    name: Literal["alcohols-and-ethers", "sio2-prototypes", "elements"] = Field(
+        description="Name of the list; elements: their crystals as ASE tabulates them"
+    )
     formulas: list[FormulaText] | None = Field(
         None,
         description="Compositions to take: C2H6O to C6H14O, or of a cell, such as Si4O8; all by "
-        "default",
+        "default. Of elements, their symbols",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the embedding; molecules only")
 
     @model_validator(mode="after")
     def _formulas_exist(self) -> BuiltinSource:
+        if self.name == "elements":
+            for symbol in self.formulas or ["no element"]:
+                _crystal_of(symbol)
+            return self
         if self.formulas is None:
             return self
         offered = sio2_cells()
@@ -55,6 +63,8 @@ class BuiltinSource(Source):
 
     def preview(self, base: Path) -> Preview:
         """Return kind and elements. See :meth:`Source.preview`."""
+        if self.name == "elements":
+            return Preview("crystal", set(self.formulas or ()), None)
         if self.name == "sio2-prototypes":
             return Preview("crystal", {"O", "Si"}, None)
         return Preview("molecule", {"C", "H", "O"}, None)
@@ -64,6 +74,11 @@ class BuiltinSource(Source):
         wanted = None if self.formulas is None else {hill_formula(text) for text in self.formulas}
         if self.name == "sio2-prototypes":
             return _sio2_prototypes(wanted)
+        if self.name == "elements":
+            crystals = Collector()
+            for symbol in self.formulas or ():
+                crystals.add(_crystal_of(symbol), symbol)
+            return crystals.finish(self.name, _origin(self.name, "ase"))
         texts = [
             smiles
             for n in CARBON_COUNTS
@@ -139,6 +154,14 @@ def _sio2_prototypes(wanted: set[str] | None) -> LoadedSet:
     origin = _origin("sio2-prototypes", "pymatgen")
     origin.citation = "doi:10.1016/j.commatsci.2017.01.017"
     return collector.finish("sio2-prototypes", origin)
+
+
+def _crystal_of(symbol: str) -> Atoms:
+    """Return the crystal of an element; ValueError if ASE tabulates none."""
+    try:
+        return bulk(symbol)
+    except (ValueError, KeyError, RuntimeError, NotImplementedError) as err:
+        raise ValueError(f"there is no crystal of {symbol!r} in ASE's table of elements") from err
 
 
 def _origin(name: str, made_by: str) -> Origin:

@@ -13,7 +13,7 @@ from ase.formula import Formula
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from pymatgen.core import Molecule
+from pymatgen.core import Lattice, Molecule, Structure
 from scipy.spatial.transform import Rotation
 
 from logan_campaign.campaign.classification import (
@@ -276,3 +276,13 @@ def test_a_cluster_of_waters_stays_together_in_a_relaxation(tmp_path: Path) -> N
     assert whole.state == "converged"
     loose = relax(from_atoms(ring_of_waters()), level, workdir=tmp_path)
     assert loose.state == "dissociated"
+
+
+def test_the_verdict_on_a_crystal_names_its_molecules() -> None:
+    ice = Structure(Lattice.cubic(4.0), ["O", "H", "H"], [[0, 0, 0], [0.24, 0, 0], [0, 0.24, 0]])
+    crystals = {"ice": ice, "iron": Structure(Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]])}
+    for name, molecules in (("ice", "1 O"), ("iron", None)):
+        [verdict] = classify(
+            [name], [relaxation(name, crystals[name], -1.0)], known(), MatchingSpec()
+        )
+        assert verdict.molecules == molecules

@@ -132,6 +132,11 @@ class VerdictFields(Part):
         str | None,
         Column("spacegroup", help="this space-group symbol", label="space group", about=True),
     ] = Field(None, description="Space-group symbol; crystals")
+    molecules: str | None = Field(
+        None,
+        description="Molecules in the cell of a molecular crystal, such as '4 O=C=O': number and "
+        "SMILES or formula",
+    )
 
 
 class Verdict(VerdictFields):
