@@ -88,6 +88,8 @@ def init(
         raise InputError("--cell is for crystals with --like")
     formula = formula or ("C5H12O" if kind == "molecule" else "Si2O4")
     hill_formula(formula)  # raises if it is not a formula
+    if kind in ("crystal", "slab") and (charge or multiplicity is not None):
+        raise InputError("--charge and --multiplicity are for molecules and clusters")
     state = State(charge, multiplicity, like if kind == "slab" else None)
     closed = charge == 0 and (multiplicity or 1) == 1
     problem = why_no_molecule(formula) if kind == "molecule" and closed else None

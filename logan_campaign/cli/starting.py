@@ -160,7 +160,7 @@ def starting_spec(
         state=state,
         fixed=fixed,
         by_geometry=by_geometry,
-        has_emt=species <= EMT_PARAMETERS.keys(),
+        has_emt=species <= EMT_PARAMETERS.keys() and any(map(_is_metal, species)),
     )
     return text, sets
 
@@ -180,7 +180,11 @@ def sets_for(kind: str, formula: str) -> Sets:
 def _for_other(kind: str, formula: str, species: set[str]) -> Sets:
     """Return the sets for clusters, radicals, ions and what is put on a slab."""
     symbols = sorted(species)
-    if kind != "molecule" and (len(symbols) == 1 or kind == "cluster") and _are_metals(symbols):
+    if (
+        kind != "molecule"
+        and (len(symbols) == 1 or kind == "cluster")
+        and all(map(_is_metal, symbols))
+    ):
         source = _source(type="builtin", name="elements", formulas=symbols)
         return Sets(source, "", f"crystals of the elements: {', '.join(symbols)}")
     if kind == "slab":
@@ -196,8 +200,8 @@ def _for_other(kind: str, formula: str, species: set[str]) -> Sets:
     return Sets(source, "", "to be filled in")
 
 
-def _are_metals(symbols: list[str]) -> bool:
-    return all(Element(symbol).is_metal for symbol in symbols)
+def _is_metal(symbol: str) -> bool:
+    return bool(Element(symbol).is_metal)
 
 
 def box_for(formula: str) -> list[float]:
