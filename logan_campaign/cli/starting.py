@@ -180,11 +180,8 @@ def sets_for(kind: str, formula: str) -> Sets:
 def _for_other(kind: str, formula: str, species: set[str]) -> Sets:
     """Return the sets for clusters, radicals, ions and what is put on a slab."""
     symbols = sorted(species)
-    if (
-        kind != "molecule"
-        and (len(symbols) == 1 or kind == "cluster")
-        and all(map(_is_metal, symbols))
-    ):
+    metals = all(map(_is_metal, symbols))
+    if metals and (kind == "cluster" or (kind == "slab" and len(symbols) == 1)):
         source = _source(type="builtin", name="elements", formulas=symbols)
         return Sets(source, "", f"crystals of the elements: {', '.join(symbols)}")
     if kind == "slab":

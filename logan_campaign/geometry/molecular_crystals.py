@@ -34,7 +34,7 @@ def whole_molecules(structure: Structure) -> dict[str, int]:
     graph = StructureGraph.from_empty_graph(structure)
     for i, j, image in zip(bonds.first, bonds.second, bonds.image, strict=True):
         if i < j:  # each bond once; an atom bonded to its own image is in no molecule
-            graph.add_edge(int(i), int(j), to_jimage=tuple(int(x) for x in image))
+            graph.add_edge(int(i), int(j), to_jimage=(int(image[0]), int(image[1]), int(image[2])))
         elif i == j:
             return {}
     parts = get_structure_components(graph, inc_molecule_graph=True)
