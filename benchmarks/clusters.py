@@ -194,7 +194,7 @@ WORK: dict[str, Callable[[], dict[str, Any]]] = {
 def run(args: argparse.Namespace) -> None:
     """Compute what has not been."""
     done = {record["name"] for record in read(args.out) if record["kind"] == "found"}
-    left = [name for name in WORK if name not in done]
+    left = [name for name in WORK if name not in done and (args.only or "") in name]
     if left:
         append(args.out, {"kind": "run", **environment()})
     for name in left:
@@ -221,6 +221,7 @@ def report(args: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", help="run what has this in its name")
     run_or_report(parser, RESULTS / "clusters.jsonl", run, report)
 
 
