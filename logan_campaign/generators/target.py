@@ -112,6 +112,13 @@ class Target:
         assert self.cell is not None  # used only for fixed cells
         return np.array(self.cell)
 
+    @property
+    def volume_per_atom(self) -> float:
+        """Volume per atom (Å³); of cells that are not fixed, the geometric mean of the range."""
+        if self.volumes is not None:
+            return float(np.sqrt(self.volumes[0] * self.volumes[1]))
+        return abs(float(np.linalg.det(self.cell_array))) / len(self.numbers)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the arguments of the constructor as JSON values."""
         said: dict[str, Any] = {

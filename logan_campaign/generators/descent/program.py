@@ -20,7 +20,7 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.generators.cells import post_processing
-from logan_campaign.generators.descent.reference import SpeciesReference, misfits
+from logan_campaign.generators.descent.reference import SpeciesReference, in_channels, misfits
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.lattice import reduced_cell
@@ -75,7 +75,8 @@ class Program:
     """Pure functions of one problem."""
 
     def __init__(self, problem: Problem) -> None:
-        target, h = problem.target, problem.hyperparameters
+        target = problem.target
+        self.h = h = problem.hyperparameters.for_target(target)
         self.problem = problem
         self.descriptor = h.descriptor(problem.species)
         self.place = post_processing(target)
@@ -107,7 +108,7 @@ class Program:
         return State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
 
     def _pushed_apart(self, outputs: jax.Array, drawn: jax.Array) -> jax.Array:
-        h = self.problem.hyperparameters
+        h = self.h
         slope = jax.grad(lambda o: self.crowding(*self.place(o, drawn)).sum())
 
         def push(_: int, carry: Any) -> Any:
@@ -163,9 +164,11 @@ class Program:
         spectra = batch_spectra(
             self.descriptor, self.problem.target.numbers, positions, cell, self.images
         )
+        n_species = len(self.descriptor.species)
+        features = in_channels(spectra, n_species * (n_species + 1) // 2)
         total = jnp.zeros(len(positions), positions.dtype)
         for reference, rows in zip(references, self.rows, strict=True):
-            own = misfits(reference, spectra[:, rows].reshape(-1, spectra.shape[-1]), bandwidth)
+            own = misfits(reference, features[:, rows].reshape(-1, *features.shape[2:]), bandwidth)
             total = total + own.reshape(len(positions), len(rows)).sum(axis=1)
         return total / len(self.problem.target.numbers)
 
@@ -173,7 +176,7 @@ class Program:
         self, state: State, references: tuple[SpeciesReference, ...], schedule: Schedule
     ) -> State:
         """Return the state after one step of every descent."""
-        h = self.problem.hyperparameters
+        h = self.h
         done = state.step / schedule.steps
         narrowed = jnp.minimum(1.0, done / _NARROWED)
         bandwidth = schedule.bandwidth * (h.last_bandwidth / schedule.bandwidth) ** narrowed
@@ -195,7 +198,7 @@ class Program:
 
         They are in their original order, so that any subset has the same quality.
         """
-        h = self.problem.hyperparameters
+        h = self.h
         schedule = Schedule(h.descent_steps, h.first_bandwidth, h.first_step)
         return self.kept(self.init(key, BLOCK), references, schedule)
 
@@ -208,7 +211,7 @@ class Program:
             references: reference of each species of the target, by ascending atomic number.
             outputs: (BLOCK, n_outputs) raw outputs.
         """
-        h = self.problem.hyperparameters
+        h = self.h
         drawn = jnp.zeros((BLOCK, self.place.n_drawn), outputs.dtype)
         state = State(jnp.zeros((), jnp.int32), outputs, drawn, self.optimizer.init(outputs))
         schedule = Schedule(h.exchange_steps, h.exchange_bandwidth, h.exchange_step)
@@ -223,7 +226,7 @@ class Program:
         )
         positions, cells = self.place(state.outputs, state.drawn)
         cells = jnp.broadcast_to(cells, (BLOCK, 3, 3))
-        last = jnp.float32(self.problem.hyperparameters.last_bandwidth)
+        last = jnp.float32(self.h.last_bandwidth)
         misfit = self.misfit(references, positions, cells, last)
         misfit = jnp.where(jnp.isfinite(misfit), misfit, jnp.inf)
         kept = jnp.sort(jnp.argsort(misfit)[: self.n_kept])
