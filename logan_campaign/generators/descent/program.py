@@ -20,7 +20,7 @@ import optax
 
 from logan_campaign.descriptors.batch import batch_spectra
 from logan_campaign.generators.cells import post_processing
-from logan_campaign.generators.descent.reference import SpeciesReference, in_channels, misfits
+from logan_campaign.generators.descent.reference import SpeciesReference, channels_of, misfits
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.lattice import reduced_cell
@@ -79,6 +79,7 @@ class Program:
         self.h = h = problem.hyperparameters.for_target(target)
         self.problem = problem
         self.descriptor = h.descriptor(problem.species)
+        self.channels = channels_of(self.descriptor, target.periodic)
         self.place = post_processing(target)
         self.images = self.place.translations(h.r_cut)
         self.cell = None
@@ -164,8 +165,7 @@ class Program:
         spectra = batch_spectra(
             self.descriptor, self.problem.target.numbers, positions, cell, self.images
         )
-        n_species = len(self.descriptor.species)
-        features = in_channels(spectra, n_species * (n_species + 1) // 2)
+        features = self.channels.split(spectra)
         total = jnp.zeros(len(positions), positions.dtype)
         for reference, rows in zip(references, self.rows, strict=True):
             own = misfits(reference, features[:, rows].reshape(-1, *features.shape[2:]), bandwidth)

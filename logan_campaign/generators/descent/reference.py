@@ -1,11 +1,11 @@
 """Environments of the training set, in units of what displaced atoms do to them.
 
-The power spectrum of an environment has a part for each pair of species, here a *channel*; a
-further channel is their sum, which does not distinguish species. Each channel is compared on its
-own, because a training set rarely holds all species of the target together: the oxygen around
-titanium in rutile tells how it stands around titanium in a titanate. A channel that no training
-structure can have, since none holds its species, is not compared; the one without species then
-still tells how near the atoms are.
+The power spectrum of an environment has a part for each pair of species. In crystals, each part is
+a *channel* that is compared on its own, because a training set rarely holds all species of the
+target together: the oxygen around titanium in rutile tells how it stands around titanium in a
+titanate. A further channel is the sum of the parts, which does not distinguish species. A channel
+that no training structure can have, since none holds its species, is not compared; the one without
+species then still tells how near the atoms are. In molecules, the whole spectrum is one channel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from logan_campaign.generators.target import Target
 #: Power of the kernel: how much more the nearest environments count than the others.
 _POWER = 4
 
+#: Smallest density of environments, far below any that single precision tells apart.
+_TINY = 1e-37
+
 #: Environments whose coordinates round to the same at this many decimals are equal.
 _DECIMALS = 2
 
@@ -38,8 +41,8 @@ class SpeciesReference(NamedTuple):
         channels: (C,) indices of the channels that are compared.
         projection: (C, n, n) from a channel's features to its coordinates.
         offset: (C, n) coordinates of the mean environment.
-        points: (n_points, C, n) coordinates of the environments.
-        weights: (n_points, C) share of each environment; 0 where its structure lacks the species.
+        points: (C, n_points, n) coordinates of the environments.
+        weights: (C, n_points) share of each environment; 0 where its structure lacks the species.
     """
 
     channels: jax.Array
@@ -76,14 +79,14 @@ def fit(
     descriptor = h.descriptor(training_species(structures, target))
     rng = np.random.default_rng([seed, 0xDE5C])
     return tuple(
-        _species_reference(structures, descriptor, h, number, rng)
+        _species_reference(structures, channels_of(descriptor, target.periodic), h, number, rng)
         for number in sorted(set(target.numbers))
     )
 
 
 def _species_reference(
     structures: Sequence[Atoms],
-    descriptor: Descriptor,
+    channels: Channels,
     h: DescentHyperparameters,
     number: int,
     rng: np.random.Generator,
@@ -91,23 +94,22 @@ def _species_reference(
     sites = [(k, a) for k, s in enumerate(structures) for a in np.flatnonzero(s.numbers == number)]
     if len(sites) > h.references:
         sites = [sites[i] for i in np.sort(rng.choice(len(sites), h.references, replace=False))]
-    pairs = list(itertools.combinations_with_replacement(descriptor.species, 2))
+    descriptor = channels.descriptor
     ideal, held, scatter = [], [], np.zeros(())
     for k, members in itertools.groupby(sites, key=lambda site: site[0]):
         atoms, centres = structures[k], np.array([atom for _, atom in members])
         as_is = rattled_spectra(descriptor, atoms, centres, 0.0, 1, rng)
         moved = rattled_spectra(descriptor, atoms, centres, h.rattle_stdev, h.rattle_copies, rng)
-        ideal.append(np.asarray(in_channels(as_is[0], len(pairs)), np.float64))
-        moved = np.asarray(in_channels(moved, len(pairs)), np.float64)
+        ideal.append(np.asarray(channels.split(as_is[0]), np.float64))
+        moved = np.asarray(channels.split(moved), np.float64)
         away = moved - moved.mean(axis=0)
         scatter = scatter + np.einsum("kacf,kacg->cfg", away, away)
         present = set(atoms.numbers.tolist())
-        held.append(np.tile([*(present >= set(pair) for pair in pairs), True], (len(centres), 1)))
+        held.append(np.tile([present >= needed for needed in channels.species], (len(centres), 1)))
     features, has = np.concatenate(ideal), np.concatenate(held)
     variances, directions = np.linalg.eigh(scatter / (len(features) * h.rattle_copies))
     largest = variances[:, -1]
-    # with one species, the channel without species is the same once more
-    kept = np.flatnonzero(has.any(axis=0) & (largest > 0))[: len(pairs) + (len(pairs) > 1)]
+    kept = np.flatnonzero(has.any(axis=0) & (largest > 0))
     floor = h.variance_floor * largest[kept, None]
     widths = np.sqrt(np.maximum(variances[kept], floor) * variances.shape[1])
     projection = directions[kept] / widths[:, None, :]
@@ -124,26 +126,51 @@ def _species_reference(
         jnp.asarray(kept, jnp.int32),
         *(
             jnp.asarray(array, jnp.float32)
-            for array in (projection, offset, points[first] - offset, shares / shares.sum(axis=0))
+            for array in (
+                projection,
+                offset,
+                (points[first] - offset).swapaxes(0, 1),
+                (shares / shares.sum(axis=0)).T,
+            )
         ),
     )
 
 
-def in_channels(spectra: jax.Array | np.ndarray, n_pairs: int) -> jax.Array:
-    """Return (…, n_pairs + 1, n) features by channel: pairs of species, then all species alike.
+class Channels(NamedTuple):
+    """The parts of a power spectrum that are compared on their own.
 
-    Args:
-        spectra: (…, n_pairs n) power spectra, whose pairs A ≤ B are in ascending order.
-        n_pairs: number of pairs of species.
+    Attributes:
+        descriptor: of the environments.
+        species: species that a structure needs to have each channel.
+        matrix: (n_channels, n_pairs) weight of each pair's part; None for the whole spectrum.
     """
-    parts = jnp.reshape(jnp.asarray(spectra), (*spectra.shape[:-1], n_pairs, -1))
-    n_species = round((np.sqrt(8 * n_pairs + 1) - 1) / 2)
-    twice = [
-        1.0 if a == b else 2.0
-        for a, b in itertools.combinations_with_replacement(range(n_species), 2)
-    ]
-    alike = jnp.einsum("...cf,c->...f", parts, jnp.asarray(twice, parts.dtype))
-    return jnp.concatenate([parts, alike[..., None, :]], axis=-2)
+
+    descriptor: Descriptor
+    species: tuple[frozenset[int], ...]
+    matrix: np.ndarray | None
+
+    def split(self, spectra: jax.Array | np.ndarray) -> jax.Array:
+        """Return the (…, n_channels, n_features) features of (…, n_spectrum) power spectra."""
+        if self.matrix is None:
+            return jnp.asarray(spectra)[..., None, :]
+        parts = jnp.reshape(jnp.asarray(spectra), (*spectra.shape[:-1], self.matrix.shape[1], -1))
+        matrix = jnp.asarray(self.matrix, parts.dtype)
+        return jnp.einsum("...pf,cp->...cf", parts, matrix, precision="highest")
+
+
+def channels_of(descriptor: Descriptor, periodic: bool) -> Channels:
+    """Return the channels of crystals or of molecules."""
+    if not periodic:
+        return Channels(descriptor, (frozenset(),), None)
+    pairs = list(itertools.combinations_with_replacement(descriptor.species, 2))
+    if len(pairs) == 1:  # the sum would be the same once more
+        return Channels(descriptor, (frozenset(descriptor.species),), np.eye(1))
+    alike = [1.0 if a == b else 2.0 for a, b in pairs]
+    return Channels(
+        descriptor,
+        (*map(frozenset, pairs), frozenset()),
+        np.vstack([np.eye(len(pairs)), alike]),
+    )
 
 
 def misfits(reference: SpeciesReference, features: jax.Array, bandwidth: jax.Array) -> jax.Array:
@@ -161,11 +188,11 @@ def misfits(reference: SpeciesReference, features: jax.Array, bandwidth: jax.Arr
     Returns:
         Array of shape (n,).
     """
-    own = jnp.einsum("ncf,cfg->ncg", features[:, reference.channels], reference.projection)
-    own = own - reference.offset
+    own = jnp.einsum("ncf,cfg->cng", features[:, reference.channels], reference.projection)
+    own = own - reference.offset[:, None]
     points = reference.points
-    between = jnp.einsum("ncg,kcg->nkc", own, points)
-    squares = (own**2).sum(axis=-1)[:, None] + (points**2).sum(axis=-1) - 2.0 * between
+    between = jnp.einsum("cng,ckg->cnk", own, points)
+    squares = (own**2).sum(axis=-1)[..., None] + (points**2).sum(axis=-1)[:, None] - 2.0 * between
     near = 1.0 / (1.0 + jnp.maximum(squares, 0.0) / bandwidth**2)
-    density = (reference.weights * near**_POWER).sum(axis=1)
-    return -jnp.log(density + 1e-37).sum(axis=-1) / _POWER
+    density = (near**_POWER * reference.weights[:, None]).sum(axis=-1)
+    return -jnp.log(density + _TINY).sum(axis=0) / _POWER
