@@ -21,7 +21,7 @@ from ase.data import chemical_symbols
 
 from logan_campaign.core.documents import Geometry
 from logan_campaign.core.ids import content_id
-from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, bonds_of
+from logan_campaign.geometry.neighbours import Bonds, bonds_of
 from logan_campaign.geometry.structures import to_atoms
 
 #: Shells of a coordination sequence that are compared.
@@ -41,13 +41,13 @@ class CoordinationRanges:
     """Ranges of coordination numbers by species.
 
     Attributes:
-        bond_factor: bond cutoff in sums of covalent radii.
-        ranges: (fewest, most) by (atomic number, neighbour's atomic number); no entry if the
-            training set lacks the species.
+        bond_factor: of :func:`~logan_campaign.geometry.neighbours.find_bonds`.
+        ranges: (fewest, most) by (atomic number, neighbour's atomic number); no entry if no
+            structure of the training set holds both species.
         volume: (smallest, largest) volume per atom (Å³); None without crystals.
     """
 
-    bond_factor: float
+    bond_factor: float | None
     ranges: dict[tuple[int, int], tuple[int, int]]
     volume: tuple[float, float] | None
 
@@ -55,31 +55,27 @@ class CoordinationRanges:
     def learn(
         cls,
         structures: Iterable[Geometry],
-        bond_factor: float = BOND_FACTOR,
+        bond_factor: float | None = None,
         coverage: float = 1.0,
     ) -> CoordinationRanges:
         """Learn the ranges from structures.
 
         Args:
             structures: the training set.
-            bond_factor: bond cutoff in sums of covalent radii.
+            bond_factor: of :func:`~logan_campaign.geometry.neighbours.find_bonds`.
             coverage: fraction of the atoms that a range must cover, without the rarest.
         """
         found: dict[tuple[int, int], Counter[int]] = {}
         volumes = []
-        all_atoms = [to_atoms(structure) for structure in structures]
-        present = sorted({int(z) for atoms in all_atoms for z in atoms.numbers})
-        for atoms in all_atoms:
+        for atoms in map(to_atoms, structures):
             numbers = atoms.numbers
             if atoms.pbc.all():
                 volumes.append(float(atoms.get_volume()) / len(atoms))
             counts = count_neighbours(numbers, bonds_of(atoms, bond_factor), 1)[0]
-            column = {int(z): k for k, z in enumerate(np.unique(numbers))}
-            for atom, z in enumerate(numbers):
-                for other in present:
-                    k = column.get(other)
-                    number = 0 if k is None else int(counts[atom, k])
-                    found.setdefault((int(z), other), Counter())[number] += 1
+            for k, other in enumerate(np.unique(numbers)):
+                for atom, z in enumerate(numbers):
+                    number = int(counts[atom, k])
+                    found.setdefault((int(z), int(other)), Counter())[number] += 1
         return cls(
             bond_factor,
             {pair: _range(counted, coverage) for pair, counted in found.items()},

@@ -14,13 +14,14 @@ from logan_campaign.core import progress
 from logan_campaign.core.documents import Geometry, TargetKind
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.coordination import CoordinationRanges, count_neighbours, topology
-from logan_campaign.geometry.neighbours import BOND_FACTOR, Bonds, find_bonds
+from logan_campaign.geometry.neighbours import BOND_SPREAD, Bonds, crystal_bonds, find_bonds
 from logan_campaign.geometry.structures import from_atoms, structure_id
 from logan_campaign.geometry.symmetrization import find_operations, symmetrized
 from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.selection.base import Pool, Selection
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
+from logan_campaign.selection.unusual import unusualness
 
 #: Structures between two reports of progress.
 _REPORT_EVERY = 500
@@ -29,14 +30,26 @@ _REPORT_EVERY = 500
 class FrameworkSelection(KeyedSelection):
     """Settings of framework selection.
 
-    Structures with coordination numbers outside the range of the training set are skipped; the
-    others are grouped.
+    Structures whose atoms resemble those of the training set no better than atoms at random places
+    are skipped; the others are grouped.
     """
 
     kinds: ClassVar[tuple[TargetKind, ...]] = ("crystal",)
     needs_training = True
 
     strategy: Literal["framework"] = "framework"
+    accept: Literal["usual", "coordination"] = Field(
+        "usual",
+        description="'usual': structures whose environments are more like those of the training "
+        "set than those of random placements, the most usual ones first; 'coordination': "
+        "structures whose coordination numbers the training set holds",
+    )
+    chance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="'usual': share of random placements of the same atoms that may be as usual",
+    )
     group_by: Literal["topology", "match"] = Field(
         "topology",
         description="One representative per net topology, or per group of structures that are "
@@ -51,11 +64,12 @@ class FrameworkSelection(KeyedSelection):
         le=1,
         description="Fraction of the training set's atoms that the coordination ranges must cover",
     )
-    bond_factor: float = Field(
-        BOND_FACTOR,
+    bond_factor: float | None = Field(
+        None,
         gt=0.8,
         le=2,
-        description="Atoms closer than this multiple of the sum of covalent radii are bonded",
+        description="Atoms closer than this multiple of the sum of covalent radii are bonded; null: "
+        "those up to 1.2 times as far as the nearest neighbour, other than ions of like charge",
     )
     symmetrize: float | None = Field(
         None,
@@ -108,20 +122,33 @@ class FrameworkSelection(KeyedSelection):
     @property
     def lacking(self) -> str:
         """See :class:`KeyedSelection`."""
+        if self.accept == "usual":
+            return "environments no more usual than at random"
         return "coordination outside the training set's"
 
     def judge(self, pool: Pool) -> Judgement:
         """Return the net of each structure and the clarity of its bonds."""
         if not pool.training:
             raise InputError("select: 'framework' needs the training set to learn from")
-        ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
         n = len(pool)
         # up to 1.5 times the bonding distance, to find the nearest unbonded atom
-        near = find_bonds(pool.numbers, pool.positions, pool.cells, 1.5 * self.bond_factor)
-        bonds = near.shorter_than(self.bond_factor)
-        fits = ranges.accepts(pool.numbers, count_neighbours(pool.numbers, bonds, n))
+        if self.bond_factor is None:
+            factor = BOND_SPREAD
+            near = crystal_bonds(pool.numbers, pool.positions, pool.cells, 1.5 * factor)
+        else:
+            factor = self.bond_factor
+            near = find_bonds(pool.numbers, pool.positions, pool.cells, 1.5 * factor)
+        bonds = near.shorter_than(factor)
+        if self.accept == "usual":
+            misfit, random = unusualness(pool)
+            fits = misfit <= np.quantile(random, self.chance)
+            rank = -misfit
+        else:
+            ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
+            fits = ranges.accepts(pool.numbers, count_neighbours(pool.numbers, bonds, n))
+            rank = np.ones(n)
         keys = np.full(n, "", dtype=object)
-        clarity = _clarity(near, self.bond_factor, n)
+        clarity = _clarity(near, factor, n)
         rows = np.flatnonzero(fits)
         if self.group_by == "topology":
             bounds = np.searchsorted(bonds.structure, np.arange(n + 1))
@@ -133,12 +160,12 @@ class FrameworkSelection(KeyedSelection):
             crystals = [s for s in structures if isinstance(s, Structure)]
             for members in CrystalMatcher(self.tolerance).group(crystals):
                 keys[rows[members]] = structure_id(crystals[members[0]])
-        rank = np.ones(n)
         if self.symmetrize is not None:
             for k in rows.tolist():
                 crystal = pool.numbers, pool.positions[k], pool.cells[k]
                 found = find_operations(*crystal, self.symmetrize, pool.fixed_cell)
-                rank[k] = found.n
+                if self.accept == "coordination":
+                    rank[k] = found.n
                 if found.n > 1:
                     keys[k] += f" {found.space_group(pool.cells[k])}"
         return Judgement(keys, np.where(fits, clarity, 0.0), rank)
