@@ -63,7 +63,9 @@ class Case:
         self.right = from_atoms(self.target)
         loose = CrystalMatcher("loose")
         self.near = [
-            name for name in given["training"] if loose.same(self.right, from_atoms(structures[name]))
+            name
+            for name in given["training"]
+            if loose.same(self.right, from_atoms(structures[name]))
         ]
         self.training = [structures[n] for n in given["training"] if n not in self.near]
         self.matcher = CrystalMatcher("default")
@@ -274,7 +276,11 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         return
     for name, value in found.items():
-        print(f"{name}: {value}" if not isinstance(value, list) else "\n  ".join([f"{name}:", *map(str, value)]))
+        print(
+            f"{name}: {value}"
+            if not isinstance(value, list)
+            else "\n  ".join([f"{name}:", *map(str, value)])
+        )
 
 
 if __name__ == "__main__":

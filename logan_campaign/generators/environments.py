@@ -150,9 +150,9 @@ def real_environments(
             centres.append(indices[atoms_chosen])
     centre = np.concatenate(centres)
     order = np.argsort(centre, kind="stable")
-    features = np.hstack(
-        [np.concatenate(spectra), one_hot(centre, len(species), np.float32)]
-    )[order]
+    features = np.hstack([np.concatenate(spectra), one_hot(centre, len(species), np.float32)])[
+        order
+    ]
     bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
     return RealEnvironments(
         features,  # type: ignore[arg-type]

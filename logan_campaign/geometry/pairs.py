@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from logan_campaign.core.documents import Geometry
-from logan_campaign.geometry.neighbours import bonds_of
+from logan_campaign.geometry.neighbours import BOND_FACTOR, bonds_of
 from logan_campaign.geometry.structures import to_atoms
 
 
@@ -17,7 +17,7 @@ def pairs_side_by_side(structures: Iterable[Geometry]) -> list[str]:
     found: set[tuple[int, ...]] = set()
     for structure in structures:
         atoms = to_atoms(structure)
-        bonds = bonds_of(atoms)
+        bonds = bonds_of(atoms, BOND_FACTOR)  # ions of like charge may touch too
         ends = np.stack([atoms.numbers[bonds.first], atoms.numbers[bonds.second]], axis=1)
         found.update(map(tuple, np.unique(ends, axis=0).tolist()))
     return sorted({"-".join(sorted(chemical_symbols[z] for z in pair)) for pair in found})

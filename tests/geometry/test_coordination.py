@@ -16,7 +16,7 @@ from logan_campaign.geometry.structures import from_atoms
 def quartz() -> Atoms:
     return crystal(
         ("Si", "O"),
-        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.1191)],
+        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.7858)],
         spacegroup=152,
         cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
     )
@@ -54,6 +54,53 @@ def test_coordination_is_learned_and_judged() -> None:
     cells = np.stack([good.cell.array] * 2)
     counts = count_neighbours(good.numbers, find_bonds(good.numbers, positions, cells), 2)
     assert ranges.accepts(good.numbers, counts).tolist() == [True, False]
+
+
+CESIUM_CHLORIDE = Atoms("CsCl", scaled_positions=[[0, 0, 0], [0.5] * 3], cell=[4.12] * 3, pbc=True)
+PEROVSKITE = Atoms(
+    "SrTiO3",
+    scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
+    cell=[3.905] * 3,
+    pbc=True,
+)
+RUTILE = crystal(
+    ("Ti", "O"),
+    [(0, 0, 0), (0.305, 0.305, 0)],
+    spacegroup=136,
+    cellpar=[4.59, 4.59, 2.96, 90, 90, 90],
+)
+DRY_ICE = crystal(
+    ("C", "O"), [(0, 0, 0), (0.1187,) * 3], spacegroup=205, cellpar=[5.624] * 3 + [90] * 3
+)
+GRAPHITE = crystal(
+    "C",
+    [(0, 0, 0.25), (1 / 3, 2 / 3, 0.25)],
+    spacegroup=194,
+    cellpar=[2.46, 2.46, 6.7, 90, 90, 120],
+)
+ANTIFLUORITE = bulk("SLi2", "fluorite", a=5.72)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "textbook"),
+    [
+        (bulk("Cu"), "Cu: 12 Cu"),
+        (bulk("Fe"), "Fe: 14 Fe"),  # 8, and 6 little farther
+        (bulk("NaCl", "rocksalt", a=5.64), "Na: 6 Cl; Cl: 6 Na"),
+        (CESIUM_CHLORIDE, "Cl: 8 Cs; Cs: 8 Cl"),
+        (PEROVSKITE, "O: 2 Ti, 4 Sr; Ti: 6 O; Sr: 12 O"),
+        (RUTILE, "O: 3 Ti; Ti: 6 O"),
+        (ANTIFLUORITE, "Li: 4 S; S: 8 Li"),
+        (GRAPHITE, "C: 3 C"),
+        (DRY_ICE, "C: 2 O; O: 1 C"),
+        (bulk("GaN", "wurtzite", a=3.19, c=5.19), "N: 4 Ga; Ga: 4 N"),
+    ],
+    ids=lambda given: given.get_chemical_formula() if isinstance(given, Atoms) else "",
+)
+def test_ionic_covalent_metallic_and_molecular_crystals_have_their_coordination(
+    atoms: Atoms, textbook: str
+) -> None:
+    assert CoordinationRanges.learn([from_atoms(atoms)]).describe() == textbook
 
 
 def test_a_neighbour_in_an_image_counts_each_time() -> None:

@@ -318,6 +318,10 @@ def test_framework_gives_one_pick_per_net_with_learned_coordination(group_by: st
     chosen = select(pool, FrameworkSelection(group_by=group_by, fill=False), seed=0)
     assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
     assert chosen.represents.tolist() == [6, 4]
+    assert chosen.n_unusable == {"environments no more usual than at random": 1}
+    by_number = FrameworkSelection(group_by=group_by, fill=False, accept="coordination")
+    chosen = select(pool, by_number, seed=0)
+    assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
     assert chosen.n_unusable == {"coordination outside the training set's": 1}
     strategy = FrameworkSelection(group_by=group_by, n_picks=3, descriptor=SMALL)
     # each net was seen often: no other is to be expected
@@ -355,13 +359,17 @@ def test_framework_puts_nets_with_more_symmetry_first() -> None:
     sheared = np.array(kinds) == "diamond"
     strain = np.where(sheared[:, None, None], shear, np.eye(3))
     given = replace(pool, positions=pool.positions @ strain, cells=pool.cells @ strain)
-    plain = select(given, FrameworkSelection(n_picks=2), seed=0)
+    plain = select(given, FrameworkSelection(accept="coordination", n_picks=2), seed=0)
     assert [kinds[row] for row in plain.indices] == ["diamond", "lonsdaleite"]
-    chosen = select(given, FrameworkSelection(n_picks=2, symmetrize=0.3), seed=0)
+    chosen = select(
+        given, FrameworkSelection(accept="coordination", n_picks=2, symmetrize=0.3), seed=0
+    )
     # the given cells of diamond have lost their symmetry, those of lonsdaleite have not
     assert [kinds[row] for row in chosen.indices] == ["lonsdaleite", "diamond"]
     found = replace(given, fixed_cell=False)
-    chosen = select(found, FrameworkSelection(n_picks=2, symmetrize=0.3), seed=0)
+    chosen = select(
+        found, FrameworkSelection(accept="coordination", n_picks=2, symmetrize=0.3), seed=0
+    )
     assert [kinds[row] for row in chosen.indices] == ["diamond", "lonsdaleite"]
     row = int(chosen.indices[0])
     assert np.abs(chosen.starts[row].cell.array - found.cells[row]).max() > 1e-3

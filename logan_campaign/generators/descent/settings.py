@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.settings import CutoffRadius, NeighbourCount
 from logan_campaign.generators.base import HISTORY_KEYS, Model, TrainingResult
-from logan_campaign.generators.settings import Copies, EnvironmentCount, EnvironmentMethod
+from logan_campaign.generators.settings import Copies, EnvironmentMethod
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from pydantic import ValidationError
 from rdkit import Chem
 from scipy.spatial.distance import pdist
@@ -24,6 +24,7 @@ from logan_campaign.generators.descent.graphs import (
     with_hydrogens,
 )
 from logan_campaign.generators.descent.program import program_for
+from logan_campaign.generators.descent.reference import fit
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan import Hyperparameters
 from logan_campaign.geometry.lewis import name_of, skeleton
@@ -133,18 +134,49 @@ def test_a_damaged_or_foreign_file_is_refused(water: DescentModel) -> None:
     other = content.replace(b"logan-campaign descent model", b"logan-campaign ascents model")
     with pytest.raises(ModelFileError, match="no model of descent or wgan"):
         models.load(other)
-    newer = content.replace(b'algorithm_version\\": 1', b'algorithm_version\\": 9')
+    newer = content.replace(b'algorithm_version\\": 2', b'algorithm_version\\": 9')
     assert newer != content
     with pytest.raises(ModelFileError, match="version 9"):
         models.load(newer)
 
 
-def test_environments_that_are_all_equal_are_refused() -> None:
-    still = SETTINGS.model_copy(update={"rattle_stdev": 0.0, "rattle_copies": 1})
-    with pytest.raises(InputError, match=r"atomic number 1 .* equal"):
-        DescentModel.fit(
-            [molecule("H2")], Target((1, 1), BOX, False), still, seed=0, training_set_id="s"
-        )
+def test_a_cell_of_one_atom_sets_the_unit_by_atoms_that_move_on_their_own() -> None:
+    copper = bulk("Cu")
+    target = Target((29,), tuple(map(tuple, copper.cell.array)), True)
+    alone, repeated = (
+        fit([atoms], target, DescentHyperparameters(rattle_copies=400), seed=0)[0]
+        for atoms in (copper, copper * (2, 2, 2))
+    )
+    assert alone.points.shape == repeated.points.shape == (1, 1, alone.points.shape[-1])
+    size = [np.linalg.svd(np.asarray(r.projection[0]), compute_uv=False) for r in (alone, repeated)]
+    assert np.allclose(*size, rtol=0.15)
+
+
+def test_the_unit_does_not_depend_on_how_different_the_training_structures_are() -> None:
+    carbon = [bulk("C", "diamond", a=a) for a in (3.57, 3.57, 4.6)]
+    target = Target((6,) * 2, tuple(map(tuple, carbon[0].cell.array)), True)
+    settings = DescentHyperparameters(rattle_copies=200, r_cut=4.0)
+    narrow = fit(carbon[:2], target, settings, seed=0)[0]
+    broad = fit(carbon, target, settings, seed=0)[0]
+    assert narrow.points.shape[1] == 1  # equal environments are one
+    assert broad.points.shape[1] == 2
+    widths = [
+        1 / np.linalg.svd(np.asarray(r.projection[0]), compute_uv=False) for r in (narrow, broad)
+    ]
+    assert widths[1].max() < 1.5 * widths[0].max()
+
+
+def test_pairs_of_species_that_no_structure_holds_are_not_compared() -> None:
+    oxides = [bulk("SrO", "rocksalt", a=5.16), bulk("TiO", "rocksalt", a=4.18)]
+    target = Target((8, 8, 8, 22, 38), ((3.905, 0, 0), (0, 3.905, 0), (0, 0, 3.905)), True)
+    oxygen, titanium, strontium = fit(oxides, target, DescentHyperparameters(), seed=0)
+    # pairs O-O, O-Ti, O-Sr, Ti-Ti, Ti-Sr, Sr-Sr, then all species alike
+    assert oxygen.channels.tolist() == [0, 1, 2, 3, 5, 6]
+    assert titanium.channels.tolist() == [0, 1, 3, 6]
+    assert strontium.channels.tolist() == [0, 2, 5, 6]
+    # around oxygen, titanium is compared with that in TiO, whatever SrO has
+    held = np.asarray(oxygen.weights[1]) > 0
+    assert held.sum() == 1
 
 
 def test_a_schedule_that_widens_is_refused() -> None:
