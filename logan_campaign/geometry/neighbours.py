@@ -6,8 +6,9 @@ serves all crystals: in SrTiO3, Sr-O bonds measure 1.06 and Sr-Ti neighbours 0.9
 Two atoms of a crystal are bonded if they are at most :data:`BOND_SPREAD` times as far apart as one
 of the two is from its neighbours, unless both are cations or both are anions; periodic images count
 separately. The distance of an atom to its neighbours is Hoppe's mean, weighted by
-exp(1 - (d/d_min)^6) (doi 10.1524/zkri.1979.150.14.23). pymatgen's near-neighbour classes (``CrystalNN``, ``EconNN``)
-answer the same question, but take 10 to 100 ms for each of thousands of structures.
+exp(1 - (d/d_min)^6) (doi 10.1524/zkri.1979.150.14.23). pymatgen's near-neighbour classes
+(``CrystalNN``, ``EconNN``) answer the same question, but take 10 to 100 ms for each of thousands of
+structures.
 
 Crystals are searched by pymatgen's cell list, the fastest of the available neighbour lists for
 cells of 6 to 72 atoms; molecules by SciPy's tree, however far apart their atoms are.
@@ -192,8 +193,8 @@ def crystal_bonds(
         partner[found.first[closest]] = found.second[closest]
         weight = np.exp(1.0 - (found.distance / own) ** 6)
         total = np.bincount(found.first, weight, len(numbers))
-        usual = np.bincount(found.first, weight * found.distance, len(numbers))
-        usual /= np.maximum(total, 1e-30)
+        summed = np.bincount(found.first, weight * found.distance, len(numbers))
+        usual = summed / np.maximum(total, 1e-30)
         pull = attraction[partner] - attraction
         charge = np.where(np.abs(pull) > _IONIC, np.sign(pull), 0.0)
         ratio = found.distance / np.maximum(usual[found.first], usual[found.second])

@@ -68,8 +68,8 @@ class FrameworkSelection(KeyedSelection):
         None,
         gt=0.8,
         le=2,
-        description="Atoms closer than this multiple of the sum of covalent radii are bonded; null: "
-        "those up to 1.2 times as far as the nearest neighbour, other than ions of like charge",
+        description="Atoms closer than this multiple of the sum of covalent radii are bonded; "
+        "null: atoms up to 1.2 times as far apart as neighbours are, without ions of like charge",
     )
     symmetrize: float | None = Field(
         None,

@@ -16,7 +16,7 @@ from logan_campaign.geometry.structures import from_atoms
 def quartz() -> Atoms:
     return crystal(
         ("Si", "O"),
-        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.7858)],
+        [(0.4697, 0.0, 1 / 3), (0.4135, 0.2669, 0.2144)],
         spacegroup=152,
         cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
     )
@@ -70,15 +70,23 @@ RUTILE = crystal(
     cellpar=[4.59, 4.59, 2.96, 90, 90, 90],
 )
 DRY_ICE = crystal(
-    ("C", "O"), [(0, 0, 0), (0.1187,) * 3], spacegroup=205, cellpar=[5.624] * 3 + [90] * 3
+    ("C", "O"),
+    [(0, 0, 0), (0.1187, 0.1187, 0.1187)],
+    spacegroup=205,
+    cellpar=[5.624, 5.624, 5.624, 90, 90, 90],
 )
 GRAPHITE = crystal(
-    "C",
+    ("C", "C"),
     [(0, 0, 0.25), (1 / 3, 2 / 3, 0.25)],
     spacegroup=194,
     cellpar=[2.46, 2.46, 6.7, 90, 90, 120],
 )
-ANTIFLUORITE = bulk("SLi2", "fluorite", a=5.72)
+ANTIFLUORITE = crystal(
+    ("S", "Li"),
+    [(0, 0, 0), (0.25, 0.25, 0.25)],
+    spacegroup=225,
+    cellpar=[5.72, 5.72, 5.72, 90, 90, 90],
+)
 
 
 @pytest.mark.parametrize(
