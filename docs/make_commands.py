@@ -8,6 +8,7 @@ lines and long outputs are cut, and the page says so.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -185,10 +186,10 @@ def _shown(command: str, folder: Path) -> list[str]:
         _background.append(
             subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
         )
-        name = Path(words[2]).stem
-        while not (folder / name / "campaign.sqlite").exists():
+        while not _can_be_steered(Path(words[2]).stem, folder):
+            if _background[-1].poll() is not None:
+                raise SystemExit(f"{command}: ended before it could be steered")
             time.sleep(0.5)
-        time.sleep(15)  # until there is something to steer
         return [f"$ {command}"]
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"
@@ -197,6 +198,16 @@ def _shown(command: str, folder: Path) -> list[str]:
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], "…"]
     return [f"$ {command}", *lines]
+
+
+def _can_be_steered(name: str, folder: Path) -> bool:
+    """Return whether a campaign is in the database and one of its jobs is running."""
+    command = [sys.executable, "-m", "logan_campaign", "status", name, "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    if done.returncode:
+        return False
+    status = json.loads(done.stdout)
+    return status["state"] == "running" and bool(status["running"])
 
 
 def _run(command: str, folder: Path) -> str:
