@@ -81,7 +81,7 @@ class Program:
         self.descriptor = h.descriptor(problem.species)
         self.channels = channels_of(self.descriptor, target.periodic)
         self.place = post_processing(target)
-        self.images = self.place.translations(h.r_cut)
+        self.images = self.place.translations(self.descriptor.r_cut)
         self.cell = None
         if target.periodic and self.place.cell is not None:
             # All cells of a lattice give the same neighbours; the reduced cell is fastest.
