@@ -43,6 +43,7 @@ from logan_campaign.matching import CrystalMatcher
 RESULT_FILE = records.RESULTS / "battery.jsonl"
 METHODS = ("descent", "random", "PyXtal")
 N_RANDOM = 1000
+SYMMETRIZE = 0.4
 
 #: Placements in larger cells never equal the target, and comparing takes long.
 _FEW_ATOMS = 7
@@ -123,7 +124,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
     from logan_campaign.campaign.spec_yaml import parse_yaml
     from logan_campaign.cli.starting import starting_spec
     from logan_campaign.selection import Pool, select
-    from logan_campaign.selection.framework import FrameworkSelection
+    from logan_campaign.selection.framework import _EQUAL, FrameworkSelection
     from logan_campaign.selection.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection.unusual import unusualness
 
@@ -137,6 +138,9 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
     strategy = FrameworkSelection(**settings["select"])
     if options.cell == "learned":
         strategy = strategy.model_copy(update={"n_picks": 20})
+    else:
+        # as `init --like FILE` writes
+        strategy = strategy.model_copy(update={"symmetrize": SYMMETRIZE})
 
     def pool(places: np.ndarray, vectors: np.ndarray) -> Pool:
         return Pool(
@@ -176,7 +180,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
             random = random[[not case.equals(places, cell) for places in random]]
         together = np.concatenate([case.target.positions[None], random])
         misfit, chance = unusualness(pool(together, np.repeat(cell[None], len(together), axis=0)))
-        fits = misfit <= np.quantile(chance, strategy.chance)
+        fits = misfit <= np.quantile(chance, strategy.chance) + _EQUAL
         row |= {
             "accepted": bool(fits[0]),
             "random_accepted": round(float(100 * fits[1:].mean()), 2) if len(random) else None,

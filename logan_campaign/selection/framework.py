@@ -23,6 +23,9 @@ from logan_campaign.selection.base import Pool, Selection
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
 from logan_campaign.selection.unusual import unusualness
 
+#: Misfits that differ by less are equal.
+_EQUAL = 0.05
+
 #: Structures between two reports of progress.
 _REPORT_EVERY = 500
 
@@ -141,12 +144,13 @@ class FrameworkSelection(KeyedSelection):
         bonds = near.shorter_than(factor)
         if self.accept == "usual":
             misfit, random = unusualness(pool)
-            fits = misfit <= np.quantile(random, self.chance)
-            rank = -misfit
+            # atoms at random places of a small cell can be those of the crystal itself
+            fits = misfit <= np.quantile(random, self.chance) + _EQUAL
+            rank = 1.0 / (1.0 + misfit)
         else:
             ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
             fits = ranges.accepts(pool.numbers, count_neighbours(pool.numbers, bonds, n))
-            rank = np.ones(n)
+            rank = np.zeros(n)
         keys = np.full(n, "", dtype=object)
         clarity = _clarity(near, factor, n)
         rows = np.flatnonzero(fits)
@@ -164,8 +168,7 @@ class FrameworkSelection(KeyedSelection):
             for k in rows.tolist():
                 crystal = pool.numbers, pool.positions[k], pool.cells[k]
                 found = find_operations(*crystal, self.symmetrize, pool.fixed_cell)
-                if self.accept == "coordination":
-                    rank[k] = found.n
+                rank[k] += found.n
                 if found.n > 1:
                     keys[k] += f" {found.space_group(pool.cells[k])}"
         return Judgement(keys, np.where(fits, clarity, 0.0), rank)
