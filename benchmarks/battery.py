@@ -36,6 +36,7 @@ import records
 from ase import Atoms
 from ase.io import read
 
+from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.placement import random_placements
 from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import CrystalMatcher
@@ -79,7 +80,6 @@ class Case:
 
 def samples(case: Case, settings: dict[str, Any], options: argparse.Namespace, seed: int) -> Any:
     """Return positions (n, N, 3) and cells (n, 3, 3) in Å of all members, in their order."""
-    from logan_campaign.campaign.spec import CampaignSpec  # noqa: F401  (its plugins)
     from logan_campaign.cli.starting import volumes_for
     from logan_campaign.flows.rounds import member_seed
     from logan_campaign.generators import models
@@ -124,7 +124,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
     from logan_campaign.campaign.spec_yaml import parse_yaml
     from logan_campaign.cli.starting import starting_spec
     from logan_campaign.selection import Pool, select
-    from logan_campaign.selection.framework import _EQUAL, FrameworkSelection
+    from logan_campaign.selection.framework import EQUAL, FrameworkSelection
     from logan_campaign.selection.screening import ScreeningSpec, screen_pool
     from logan_campaign.selection.unusual import unusualness
 
@@ -180,7 +180,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
             random = random[[not case.equals(places, cell) for places in random]]
         together = np.concatenate([case.target.positions[None], random])
         misfit, chance = unusualness(pool(together, np.repeat(cell[None], len(together), axis=0)))
-        fits = misfit <= np.quantile(chance, strategy.chance) + _EQUAL
+        fits = misfit <= np.quantile(chance, strategy.chance) + EQUAL
         row |= {
             "accepted": bool(fits[0]),
             "random_accepted": round(float(100 * fits[1:].mean()), 2) if len(random) else None,
@@ -213,7 +213,7 @@ def run(options: argparse.Namespace) -> None:
                 continue
             try:
                 row = figures(Case(given, structures), options, seed)
-            except Exception as err:  # noqa: BLE001  (one case does not stop the others)
+            except (InputError, ValueError) as err:  # one case does not stop the others
                 row = {"failed": f"{type(err).__name__}: {err}"}
             records.append(options.out, {**key, **row, "environment": records.environment()})
             print(json.dumps({**key, **row}), flush=True)

@@ -17,8 +17,8 @@ from logan_campaign.descriptors.environments import (
 )
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.descriptors.lattice import nearest_neighbours
-from logan_campaign.generators.settings import EnvironmentMethod
 from logan_campaign.generators.target import Target
+from logan_campaign.generators.wgan.settings import Hyperparameters
 from logan_campaign.geometry.structures import check_finite
 
 #: Neighbours are looked for this many standard deviations of the rattling beyond the cutoff, and
@@ -107,7 +107,7 @@ def rattled_spectra(
 def real_environments(
     structures: Sequence[Atoms],
     target: Target,
-    hyperparameters: EnvironmentMethod,
+    hyperparameters: Hyperparameters,
     species: tuple[int, ...],
     *,
     seed: int,

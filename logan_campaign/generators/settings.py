@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 Copies = Annotated[
     int,
-    Field(ge=1, le=1000, description="Copies of each training structure, each rattled separately"),
-]
-
-EnvironmentCount = Annotated[
-    int | None,
-    Field(ge=1, description="Environments drawn per species from each copy; null: all"),
+    Field(ge=1, le=1000, description="Copies of each environment, each rattled separately"),
 ]
 
 
@@ -44,7 +39,6 @@ class EnvironmentMethod(Method):
     rattle_stdev: float = Field(
         0.05, ge=0, le=1, description="Standard deviation of the rattling per coordinate (Å)"
     )
-    environments_per_species: EnvironmentCount = None
 
     def descriptor(self, species: tuple[int, ...]) -> Descriptor:
         """Return the descriptor that these settings define for some species."""

@@ -24,7 +24,7 @@ from logan_campaign.selection.keyed import Judgement, KeyedSelection
 from logan_campaign.selection.unusual import unusualness
 
 #: Misfits that differ by less are equal.
-_EQUAL = 0.05
+EQUAL = 0.05
 
 #: Structures between two reports of progress.
 _REPORT_EVERY = 500
@@ -145,7 +145,7 @@ class FrameworkSelection(KeyedSelection):
         if self.accept == "usual":
             misfit, random = unusualness(pool)
             # atoms at random places of a small cell can be those of the crystal itself
-            fits = misfit <= np.quantile(random, self.chance) + _EQUAL
+            fits = misfit <= np.quantile(random, self.chance) + EQUAL
             rank = 1.0 / (1.0 + misfit)
         else:
             ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)

@@ -24,12 +24,15 @@ class Hyperparameters(EnvironmentMethod):
     """Hyperparameters of one model; the defaults are the paper's for molecules."""
 
     file_format: ClassVar[str] = "logan-campaign model"
-    algorithm_version: ClassVar[int] = 1
+    algorithm_version: ClassVar[int] = 2
 
     method: Literal["wgan"] = Field(
         "wgan",
         exclude=True,  # excluded from ids, which are older than this setting
         description="Method of generation",
+    )
+    environments_per_species: int | None = Field(
+        None, ge=1, description="Environments drawn per species from each copy; null: all"
     )
     latent_size: int = Field(20, ge=1, le=4096, description="Latent variables")
     generator_widths: tuple[Width, ...] = Field(
