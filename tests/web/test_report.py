@@ -18,6 +18,7 @@ from pymatgen.core import Molecule
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from logan_campaign.cli import main
+from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.results import Campaign
 from logan_campaign.results.report import gather, render, report_charts, write_report
 from logan_campaign.results.report.charts import model_label, rounds_chart
@@ -251,3 +252,15 @@ def test_the_methods_say_where_cells_and_space_groups_come_from(campaign: Campai
     drawn = told(cell="drawn", symmetry={"groups": ["P3_121", 92]})
     assert "drawn at random, of volumes per atom as in the training set" in drawn
     assert "space groups (P3_121, 92)" in drawn
+
+
+@pytest.mark.parametrize(("kind", "cutoff"), [("molecule", "6,"), ("crystal", "twice the cube")])
+def test_the_methods_say_in_which_units_descents_compare(
+    campaign: Campaign, kind: str, cutoff: str
+) -> None:
+    settings = DescentHyperparameters().model_dump()
+    model = ModelRecord.model_construct(index=0, state="trained", hyperparameters=settings)
+    record = campaign.record.model_copy(update={"kind": kind})
+    text = methods(record, [model], [])[0]
+    assert "10 falling to 1, in units of what displacements by 0.1 Å do to an environment" in text
+    assert f"cutoff radius (Å) {cutoff}" in text
