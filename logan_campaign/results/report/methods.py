@@ -76,6 +76,8 @@ def _shared(models: Sequence[ModelRecord]) -> tuple[dict[str, Any], dict[str, li
 
 
 def _number(value: Any) -> str:
+    if value is None:
+        return "by the volume per atom"  # a cutoff radius that was left open
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
