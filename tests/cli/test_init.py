@@ -117,6 +117,7 @@ def test_what_cannot_be_written_is_said_in_one_line(
     assert not Path("mine/new.yaml").exists()
 
 
+@pytest.mark.long
 def test_it_runs_with_another_salt_as_the_training_set(init: Init, tmp_path: Path) -> None:
     assert init("--like", "salt.cif", "--cell", "learned") == ""
     write("mine/NaCl.cif", bulk("NaCl", "rocksalt", a=5.64))
