@@ -130,8 +130,8 @@ target:
   kind: crystal
   formula: Si2O4
   cell: [[5.136, 0.0, 0.0], [0.158, 5.133, 0.0], [-2.647, -2.567, 3.575]]
-training: {source: {type: builtin, name: sio2-prototypes}}
-models: {count: 1, hyperparameters: {method: descent, n_neighbour: 25, keep: 0.25}}
+training: {source: {type: builtin, name: sio2-prototypes, formulas: [Si2O4]}}
+models: {count: 1, hyperparameters: {method: descent, n_max: 4, n_neighbour: 25, keep: 0.25}}
 generate: {per_model: 16}
 select: {strategy: framework, coverage: 0.8, symmetrize: 0.5, fill: false, n_picks: 2}
 relax:
