@@ -130,11 +130,13 @@ def real_environments(
     h = hyperparameters
     descriptor = h.descriptor(species)
     wanted = species_indices(np.array(target.numbers), species)
-    spectra, centres = [], []
+    vectors, kinds, centres = [], [], []
     for k, atoms in enumerate(structures):
         indices = species_indices(atoms.numbers, species)
+        positions = atoms.get_positions()
         for copy in range(h.rattle_copies):
             rng = np.random.default_rng([seed, k, copy])
+            rattled = positions + rng.normal(scale=h.rattle_stdev, size=positions.shape)
             chosen = []
             for s in sorted(set(wanted.tolist())):
                 members = np.nonzero(indices == s)[0]
@@ -144,15 +146,16 @@ def real_environments(
             atoms_chosen = np.concatenate(chosen)
             if not len(atoms_chosen):
                 continue
-            spectra.append(
-                rattled_spectra(descriptor, atoms, atoms_chosen, h.rattle_stdev, 1, rng)[0]
+            found, neighbours = nearest_neighbours(
+                atoms, rattled, atoms_chosen, h.r_cut, descriptor.n_slots
             )
+            vectors.append(found.astype(np.float32))
+            kinds.append(np.where(neighbours >= 0, indices[neighbours], -1))
             centres.append(indices[atoms_chosen])
     centre = np.concatenate(centres)
     order = np.argsort(centre, kind="stable")
-    features = np.hstack([np.concatenate(spectra), one_hot(centre, len(species), np.float32)])[
-        order
-    ]
+    spectra = environment_spectra(descriptor, np.concatenate(vectors), np.concatenate(kinds))
+    features = np.hstack([spectra, one_hot(centre, len(species), np.float32)])[order]
     bounds = np.searchsorted(centre[order], np.arange(len(species) + 1))
     return RealEnvironments(
         features,  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ class Hyperparameters(EnvironmentMethod):
     """Hyperparameters of one model; the defaults are the paper's for molecules."""
 
     file_format: ClassVar[str] = "logan-campaign model"
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 1
 
     method: Literal["wgan"] = Field(
         "wgan",

@@ -55,7 +55,7 @@ def test_truncated_and_foreign_files_are_refused_in_one_line(
 ) -> None:
     content = model.to_bytes()
     other = content.replace(b"logan-campaign model", b"something else, mine")
-    newer = content.replace(b'algorithm_version\\": 2', b'algorithm_version\\": 9')
+    newer = content.replace(b'algorithm_version\\": 1', b'algorithm_version\\": 9')
     assert other != content
     assert newer != content
     for damaged in (b"", content[:5], content[:200], content[:-1], b"{}" * 50, other, newer):
