@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.getoption("--long"):
-        # compiling takes longer than what these tests compute; workers inherit it
-        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # a shell lets what it starts in the background ignore Ctrl-C, which some tests send
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
