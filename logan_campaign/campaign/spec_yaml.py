@@ -221,7 +221,7 @@ def apply_override(data: dict[str, Any], assignment: str) -> KeyPath:
 
 def with_absolute_paths(value: Any, key: str | int = "") -> Any:
     """Make the relative paths in the value of a key absolute, in nested sections too."""
-    if key in ("path", "cell_from"):
+    if key in ("path", "cell_from", "fixed"):
         return _absolute(value)
     if isinstance(value, dict):
         return {inner: with_absolute_paths(item, inner) for inner, item in value.items()}

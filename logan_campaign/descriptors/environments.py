@@ -99,13 +99,21 @@ def power_spectrum(
     """
     descriptor = make_descriptor(species, radial, r_cut, n_max, n_neighbour, cutoff)
     check_finite(atoms)
+    spectra = atom_spectra(descriptor, atoms, np.arange(len(atoms)), dtype)
+    indices = species_indices(atoms.numbers, descriptor.species)
+    return np.hstack([spectra, one_hot(indices, len(descriptor.species), dtype)])
+
+
+def atom_spectra(
+    descriptor: Descriptor, atoms: Atoms, centres: np.ndarray, dtype: Any = np.float32
+) -> np.ndarray:
+    """Return the power spectra (n, n_spectrum) of some atoms, with indices ``centres`` (n,)."""
     indices = species_indices(atoms.numbers, descriptor.species)
     vectors, neighbours = nearest_neighbours(
-        atoms, atoms.positions, np.arange(len(atoms)), descriptor.r_cut, descriptor.n_slots
+        atoms, atoms.positions, centres, descriptor.r_cut, descriptor.n_slots
     )
     kinds = np.where(neighbours >= 0, indices[neighbours], -1)
-    spectra = environment_spectra(descriptor, vectors.astype(dtype), kinds)
-    return np.hstack([spectra, one_hot(indices, len(descriptor.species), dtype)])
+    return environment_spectra(descriptor, vectors.astype(dtype), kinds)
 
 
 def make_descriptor(

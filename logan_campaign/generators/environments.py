@@ -85,7 +85,7 @@ def rattled_spectra(
     """
     kinds = species_indices(atoms.numbers, descriptor.species)
     reach, slots = descriptor.r_cut + _BEYOND * stdev, descriptor.n_slots
-    looked_at = slots + int(_MORE * slots) if stdev else slots
+    looked_at = slots + int(_MORE * slots)
     vectors, neighbours = nearest_neighbours(atoms, atoms.positions, centres, reach, looked_at)
     species = np.where(neighbours >= 0, kinds[neighbours], -1)
     moved = vectors + rng.normal(scale=stdev, size=(copies, *vectors.shape))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Copies = Annotated[
     int,
-    Field(ge=1, le=1000, description="Copies of each environment, each rattled separately"),
+    Field(ge=1, le=1000, description="Rattled copies of each structure or environment"),
 ]
 
 

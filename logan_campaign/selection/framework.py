@@ -65,7 +65,7 @@ class FrameworkSelection(KeyedSelection):
         1.0,
         gt=0.5,
         le=1,
-        description="Fraction of the training set's atoms that the coordination ranges must cover",
+        description="'coordination': fraction of the training atoms that the ranges must cover",
     )
     bond_factor: float | None = Field(
         None,

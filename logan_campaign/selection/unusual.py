@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from logan_campaign.core import progress
+from logan_campaign.descriptors.environments import atom_spectra
 from logan_campaign.geometry.placement import random_placements
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.selection.base import Pool
@@ -44,7 +45,7 @@ def unusualness(pool: Pool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
     from logan_campaign.generators.descent.reference import channels_of, fit, misfits
     from logan_campaign.generators.descent.settings import DescentHyperparameters
-    from logan_campaign.generators.environments import rattled_spectra, training_species
+    from logan_campaign.generators.environments import training_species
     from logan_campaign.generators.target import Target
 
     volumes = np.abs(np.linalg.det(pool.cells)) / len(pool.numbers)
@@ -63,7 +64,7 @@ def unusualness(pool: Pool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         every, features = np.arange(len(numbers)), []
         for row, (places, cell) in enumerate(zip(positions, cells, strict=True)):
             atoms = Atoms(numbers, places, cell=cell, pbc=True)
-            features.append(rattled_spectra(channels.descriptor, atoms, every, 0.0, 1, rng)[0])
+            features.append(atom_spectra(channels.descriptor, atoms, every))
             if row % _REPORT_EVERY == 0:
                 progress.report("compare environments", first + row, N_RANDOM + len(pool))
         total = np.zeros(len(positions))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_relaxations import made_relaxation
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.campaign.classification import (
@@ -110,25 +111,8 @@ def candidates(*structures: Geometry) -> list[Candidate]:
 def relaxed(
     structure: Geometry, index: int, energy: float | None = -1.0, state: str = "converged"
 ) -> RelaxationDoc:
-    return RelaxationDoc(
-        id=f"relax-{index}",
-        candidate_id=f"cand-{index}",
-        campaign_id="camp-0",
-        level="xtb",
-        level_index=0,
-        state=state,
-        reason="" if state == "converged" else "it went wrong",
-        calculator="gfn2-xtb",
-        settings={},
-        energy_ev=energy,
-        energy_per_atom_ev=None if energy is None else energy / len(structure),
-        max_force_ev_per_angstrom=0.01,
-        n_steps=3,
-        energies_ev=[],
-        elapsed_s=1.0,
-        structure=structure,
-        trajectory=None,
-    )
+    reason = "" if state == "converged" else "it went wrong"
+    return made_relaxation(structure, f"cand-{index}", energy, state=state, reason=reason)
 
 
 def ids(n: int) -> list[str]:

@@ -12,13 +12,13 @@ from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_relaxations import made_relaxation
 from pymatgen.core import Structure
 
 from logan_campaign.campaign.classification import KnownSet, classify
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.target import TargetSpec
 from logan_campaign.core.documents import (
-    RelaxationDoc,
     StructureEntry,
     compact,
     expand,
@@ -170,25 +170,7 @@ def test_an_adsorbate_is_new_duplicate_or_rediscovered() -> None:
         "hcp": with_oxygen("hcp"),
     }
     documents = [
-        RelaxationDoc(
-            id=f"relax-{name}",
-            candidate_id=name,
-            campaign_id="camp-1",
-            level="emt",
-            level_index=0,
-            state="converged",
-            reason="",
-            calculator="ase",
-            settings={},
-            energy_ev=float(k),
-            energy_per_atom_ev=k / 13,
-            max_force_ev_per_angstrom=0.01,
-            n_steps=1,
-            elapsed_s=0.1,
-            energies_ev=[float(k)],
-            structure=structure,
-            trajectory=None,
-        )
+        made_relaxation(structure, name, float(k), level="emt", calculator="ase")
         for k, (name, structure) in enumerate(found.items())
     ]
     plain = marked(with_oxygen("hcp", (0, 1)).copy())

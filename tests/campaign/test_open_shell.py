@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 from ase.formula import Formula
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_relaxations import made_relaxation
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Molecule, Structure
 from scipy.spatial.transform import Rotation
@@ -80,25 +81,7 @@ def disguised(structure: Molecule, width: float = 0.02, seed: int = 0) -> Molecu
 
 
 def relaxation(name: str, structure: Geometry, energy: float) -> RelaxationDoc:
-    return RelaxationDoc(
-        id=f"relax-{name}",
-        candidate_id=name,
-        campaign_id="camp-1",
-        level="xtb",
-        level_index=0,
-        state="converged",
-        reason="",
-        calculator="gfn2-xtb",
-        settings={},
-        energy_ev=energy,
-        energy_per_atom_ev=energy / len(structure),
-        max_force_ev_per_angstrom=0.01,
-        n_steps=1,
-        elapsed_s=0.1,
-        energies_ev=[energy],
-        structure=structure,
-        trajectory=None,
-    )
+    return made_relaxation(structure, name, energy)
 
 
 def known(*structures: Geometry) -> list[KnownSet]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_relaxations import made_relaxation
 from rdkit import Chem
 
 from logan_campaign.campaign.classification import KnownSet, classify
@@ -102,25 +103,7 @@ def known(smiles: str) -> StructureEntry | None:
 
 
 def relaxed(entry: StructureEntry) -> RelaxationDoc:
-    return RelaxationDoc(
-        id="relax-1",
-        candidate_id="cand",
-        campaign_id="camp",
-        level="xtb",
-        level_index=0,
-        state="converged",
-        reason="",
-        calculator="gfn2-xtb",
-        settings={},
-        energy_ev=-1.0,
-        energy_per_atom_ev=-1.0,
-        max_force_ev_per_angstrom=0.0,
-        n_steps=1,
-        energies_ev=[-1.0],
-        elapsed_s=1.0,
-        structure=entry.structure,
-        trajectory=None,
-    )
+    return made_relaxation(entry.structure, "cand")
 
 
 def test_what_is_accepted_as_known_is_found_again_in_its_own_geometry() -> None:

@@ -48,11 +48,4 @@ class ClusterInBox(FixedCell):
             return positions + velocity, velocity
 
         packed, _ = jax.lax.fori_loop(0, _N_STEPS, move, (positions, jnp.zeros_like(positions)))
-        return self._outputs(packed)
-
-    def _outputs(self, positions: jax.Array) -> jax.Array:
-        middle = jnp.asarray(self.exact_cell.sum(axis=0) / 2.0, jnp.float32)
-        centred = positions - positions.mean(axis=1, keepdims=True) + middle
-        inside = centred @ jnp.asarray(np.linalg.inv(self.exact_cell), jnp.float32)
-        inside = jnp.clip(inside, 0.01, 0.99)
-        return (jnp.log(inside) - jnp.log1p(-inside)).reshape(len(positions), self.n_outputs)
+        return self.outputs_of(packed)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
+from jax.scipy.special import logit
 
 from logan_campaign.descriptors.lattice import translations
 from logan_campaign.generators.target import Target
@@ -42,7 +43,7 @@ class FixedCell:
         positions = sum(fractional[..., k, None] * cell[k] for k in range(3))
         return jnp.asarray(positions), cell
 
-    def outputs_of(self, positions: np.ndarray) -> jax.Array:
+    def outputs_of(self, positions: jax.Array | np.ndarray) -> jax.Array:
         """Return the outputs (n, n_outputs) of given positions of molecules.
 
         Molecules are centred in the box; atoms outside are moved to its walls.
@@ -50,12 +51,11 @@ class FixedCell:
         Args:
             positions: (n, N, 3) (Å).
         """
-        from scipy.special import logit
-
-        middle = self.exact_cell.sum(axis=0) / 2.0
+        positions = jnp.asarray(positions, jnp.float32)
+        middle = jnp.asarray(self.exact_cell.sum(axis=0) / 2.0, jnp.float32)
         moved = positions - positions.mean(axis=1, keepdims=True) + middle
-        inside = np.clip(moved @ np.linalg.inv(self.exact_cell), 0.01, 0.99)
-        return jnp.asarray(logit(inside).reshape(len(positions), -1), jnp.float32)
+        inside = moved @ jnp.asarray(np.linalg.inv(self.exact_cell), jnp.float32)
+        return logit(jnp.clip(inside, 0.01, 0.99)).reshape(len(positions), -1)
 
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
         """See :class:`PostProcessing`."""
@@ -74,8 +74,7 @@ class FixedCell:
         spheres = 4.0 / 3.0 * np.pi * (covalent_radii[self.numbers] ** 3).sum()
         box = abs(np.linalg.det(self.exact_cell))
         edge = np.float32(min(0.98, (_SPREAD_VOLUME * spheres / box) ** (1.0 / 3.0)))
-        inside = 0.5 + edge * uniform
-        return jnp.log(inside) - jnp.log1p(-inside)
+        return logit(0.5 + edge * uniform)
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""

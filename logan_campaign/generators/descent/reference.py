@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
+from logan_campaign.descriptors.environments import atom_spectra
 from logan_campaign.descriptors.kernel import Descriptor
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.environments import rattled_spectra, training_species
@@ -98,9 +99,9 @@ def _species_reference(
     ideal, held, scatter = [], [], np.zeros(())
     for k, members in itertools.groupby(sites, key=lambda site: site[0]):
         atoms, centres = structures[k], np.array([atom for _, atom in members])
-        as_is = rattled_spectra(descriptor, atoms, centres, 0.0, 1, rng)
+        as_is = atom_spectra(descriptor, atoms, centres)
         moved = rattled_spectra(descriptor, atoms, centres, h.rattle_stdev, h.rattle_copies, rng)
-        ideal.append(np.asarray(channels.split(as_is[0]), np.float64))
+        ideal.append(np.asarray(channels.split(as_is), np.float64))
         moved = np.asarray(channels.split(moved), np.float64)
         away = moved - moved.mean(axis=0)
         scatter = scatter + np.einsum("kacf,kacg->cfg", away, away)
