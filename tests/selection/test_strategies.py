@@ -427,7 +427,10 @@ def test_a_calculator_of_the_specs_repairs_a_torn_net(
     )
     level = {"calculator": "ase", "name": "emt", "target": "ase.calculators.emt:EMT"}
     settings = FrameworkSelection(
-        group_by=group_by, pre_relax={"n": 2, "level": level}, descriptor=SMALL
+        accept="coordination",
+        group_by=group_by,
+        pre_relax={"n": 2, "level": level},
+        descriptor=SMALL,
     )
     settings.check(["Cu"], "crystal")
     chosen = select(pool, settings, seed=0)
