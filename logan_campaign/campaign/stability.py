@@ -64,10 +64,10 @@ def element_structure(symbol: str) -> Structure:
     Raises:
         InputError: if ASE does not know the structure.
     """
-    from ase import Atoms
-    from ase.build import bulk
     from ase.data import atomic_numbers, reference_states
     from pymatgen.io.ase import AseAtomsAdaptor
+
+    from logan_campaign.sources.builtin import crystal_of_element
 
     state: Mapping[str, Any] | None = reference_states[atomic_numbers[symbol]]
     if state is not None and state["symmetry"] == "diatom":
@@ -80,8 +80,8 @@ def element_structure(symbol: str) -> Structure:
             coords_are_cartesian=True,
         )
     try:
-        atoms: Atoms = bulk(symbol)
-    except (ValueError, KeyError, RuntimeError, NotImplementedError) as err:
+        atoms = crystal_of_element(symbol)
+    except ValueError as err:
         raise InputError(
             f"relax.hull: no structure is known for the element {symbol}; set elements: false and "
             "give it among 'competing'"

@@ -41,8 +41,10 @@ class BuiltinSource(Source):
     @model_validator(mode="after")
     def _formulas_exist(self) -> BuiltinSource:
         if self.name == "elements":
-            for symbol in self.formulas or ["no element"]:
-                _crystal_of(symbol)
+            if not self.formulas:
+                raise ValueError("elements: give their symbols as 'formulas'")
+            for symbol in self.formulas:
+                crystal_of_element(symbol)
             return self
         if self.formulas is None:
             return self
@@ -77,7 +79,7 @@ class BuiltinSource(Source):
         if self.name == "elements":
             crystals = Collector()
             for symbol in self.formulas or ():
-                crystals.add(_crystal_of(symbol), symbol)
+                crystals.add(crystal_of_element(symbol), symbol)
             return crystals.finish(self.name, _origin(self.name, "ase"))
         texts = [
             smiles
@@ -156,8 +158,12 @@ def _sio2_prototypes(wanted: set[str] | None) -> LoadedSet:
     return collector.finish("sio2-prototypes", origin)
 
 
-def _crystal_of(symbol: str) -> Atoms:
-    """Return the crystal of an element; ValueError if ASE tabulates none."""
+def crystal_of_element(symbol: str) -> Atoms:
+    """Return the crystal of an element in its primitive cell, as ASE tabulates it.
+
+    Raises:
+        ValueError: ASE does not know it, or it is no crystal of one or two atoms.
+    """
     try:
         return bulk(symbol)
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as err:
