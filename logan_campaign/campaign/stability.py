@@ -9,7 +9,7 @@ energy above this hull is a lower bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,31 +29,115 @@ class HullEntry(NamedTuple):
 
     id: str
     formula: str
-    energy_ev: float  # of that formula
+    energy_ev: float  # of that formula; under pressure the enthalpy
+
+
+class Stability(NamedTuple):
+    """Where a phase or a composition is relative to the convex hull."""
+
+    above_ev_per_atom: float
+    """Energy above the hull (eV/atom), zero for phases on it."""
+    decomposition: dict[str, float]
+    """Ids of the phases on the hull that it falls into, with their shares of its atoms."""
+
+
+class Hull:
+    """Convex hull of phases that were computed at one level and pressure.
+
+    S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
+
+    Args:
+        entries: the phases, with an entry of every element among them; see :func:`hull_of`.
+
+    Attributes:
+        entries: the phases.
+        stable: those on the hull, elements first, then by formula.
+    """
+
+    def __init__(self, entries: Sequence[HullEntry]) -> None:
+        # it takes a second to import, and few campaigns have a hull
+        from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+
+        self.entries = list(entries)
+        self.diagram = PhaseDiagram(
+            [PDEntry(Composition(e.formula), e.energy_ev, name=e.id) for e in entries]
+        )
+        on_hull = {entry.name for entry in self.diagram.stable_entries}
+        self.stable = sorted(
+            (entry for entry in self.entries if entry.id in on_hull),
+            key=lambda entry: (len(Composition(entry.formula)), entry.formula),
+        )
+        self._found: dict[str, tuple[float, dict[str, float]]] = {}
+
+    def _at(self, formula: str) -> tuple[float, dict[str, float]]:
+        if formula not in self._found:
+            parts = self.diagram.get_decomposition(Composition(formula))
+            energy = sum(share * entry.energy_per_atom for entry, share in parts.items())
+            self._found[formula] = energy, {e.name: float(share) for e, share in parts.items()}
+        return self._found[formula]
+
+    def energy_at(self, formula: str) -> float:
+        """Return the energy (eV/atom) of the hull at a composition.
+
+        Raises:
+            ValueError: the composition has other elements.
+        """
+        return self._at(formula)[0]
+
+    def decomposition(self, formula: str) -> dict[str, float]:
+        """Return the phases on the hull that a composition falls into.
+
+        Returns:
+            Id of each phase, with its share of the atoms.
+
+        Raises:
+            ValueError: the composition has other elements.
+        """
+        return self._at(formula)[1]
+
+    def formation(self, formula: str, energy_ev: float) -> float:
+        """Return the energy (eV/atom) of forming a phase from the elements.
+
+        Args:
+            formula: its composition.
+            energy_ev: energy of that formula (eV).
+        """
+        composition = Composition(formula)
+        apart = sum(n * self.diagram.el_refs[e].energy_per_atom for e, n in composition.items())
+        return float((energy_ev - apart) / composition.num_atoms)
+
+    def stability(self) -> dict[str, Stability]:
+        """Return energy above the hull and decomposition of each entry, by id."""
+        found = {}
+        for entry in self.entries:
+            hull, parts = self._at(entry.formula)
+            above = entry.energy_ev / Composition(entry.formula).num_atoms - hull
+            found[entry.id] = Stability(max(0.0, above), parts)
+        return found
+
+
+def hull_of(entries: Iterable[HullEntry]) -> Hull | None:
+    """Return the convex hull of phases computed at one level and pressure.
+
+    Returns:
+        The hull, or None unless every element among them has an entry.
+    """
+    entries = list(entries)
+    made = [Composition(entry.formula) for entry in entries]
+    elements = {element for composition in made for element in composition}
+    pure = {next(iter(composition)) for composition in made if composition.is_element}
+    return Hull(entries) if entries and elements == pure else None
 
 
 def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     """Return each entry's energy above the hull of all of them (eV/atom).
 
-    S. P. Ong et al., Chemistry of Materials 20, 1798 (2008), doi:10.1021/cm702327g.
-
-    Args:
-        entries: computed phases of one level.
-
     Returns:
         Energy by id; empty unless every element among them has an entry.
     """
-    # it takes a second to import, and few campaigns have a hull
-    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
-
-    made = [PDEntry(Composition(e.formula), e.energy_ev, name=e.id) for e in entries]
-    elements = {element for entry in made for element in entry.composition.elements}
-    pure = {entry.composition.elements[0] for entry in made if entry.is_element}
-    if not made or elements - pure:
-        return {}
-    diagram = PhaseDiagram(made)
-    above = {entry.name: diagram.get_e_above_hull(entry, on_error="raise") for entry in made}
-    return {name: max(0.0, energy) for name, energy in above.items() if energy is not None}
+    hull = hull_of(entries)
+    found = hull.stability() if hull is not None else {}
+    return {name: stability.above_ev_per_atom for name, stability in found.items()}
 
 
 def element_structure(symbol: str) -> Structure:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymatgen.core import Composition
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.stability import (
@@ -10,6 +13,7 @@ from logan_campaign.campaign.stability import (
     above_hull,
     element_level,
     element_structure,
+    hull_of,
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.relaxation.levels import ASELevel, GPAWLevel, XTBLevel
@@ -43,6 +47,53 @@ def test_a_further_phase_can_only_raise_energies_above_the_hull():
 def test_without_an_element_there_is_no_hull():
     assert above_hull([SILICON, HullEntry("a", "O2Si", -20.0)]) == {}
     assert above_hull([]) == {}
+
+
+def test_a_phase_falls_into_the_phases_on_the_hull_by_shares_of_its_atoms():
+    entries = [
+        SILICON,
+        OXYGEN,
+        HullEntry("dioxide", "O4Si2", -42.0),
+        HullEntry("oxide", "OSi", -12.0),
+    ]
+    hull = hull_of(entries)
+    assert hull is not None
+    assert [entry.id for entry in hull.stable] == ["o", "si", "dioxide"]
+    # SiO = 1/2 Si + 1/2 SiO2: half an atom of two, and one and a half
+    assert hull.stability()["oxide"].decomposition == pytest.approx({"si": 0.25, "dioxide": 0.75})
+    assert hull.stability()["dioxide"] == (0.0, {"dioxide": 1.0})
+    assert hull.energy_at("SiO") == pytest.approx((-5 - 21) / 4)
+    assert hull.formation("SiO2", -21.0) == pytest.approx((-21 + 5 + 10) / 3)
+    with pytest.raises(ValueError, match="Cu"):
+        hull.energy_at("CuO")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(-3, 3)).filter(
+            lambda x: any(x[:2])
+        ),
+        max_size=8,
+    )
+)
+def test_no_phase_is_below_the_hull_and_what_is_on_it_costs_what_its_parts_cost(drawn):
+    entries = [SILICON, OXYGEN]
+    entries += [
+        HullEntry(str(i), f"Si{si}O{o}", -5.0 * (si + o) + (si + o) * energy)
+        for i, (si, o, energy) in enumerate(drawn)
+    ]
+    hull = hull_of(entries)
+    assert hull is not None
+    per_atom = {
+        entry.id: entry.energy_ev / Composition(entry.formula).num_atoms for entry in entries
+    }
+    for entry in entries:
+        above, parts = hull.stability()[entry.id]
+        assert above >= 0
+        assert sum(parts.values()) == pytest.approx(1)
+        assert set(parts) <= {phase.id for phase in hull.stable}
+        mixed = sum(share * per_atom[name] for name, share in parts.items())
+        assert per_atom[entry.id] - mixed == pytest.approx(above, abs=1e-8)
 
 
 def test_elements_come_as_they_are():
