@@ -354,6 +354,7 @@ def _add_relaxations(
         ]
         last = ordered[-1].output
         record.level, record.structure = last.level, last.structure
+        record.pressure_gpa = last.settings.get("pressure_gpa")
         record.energy_ev, record.energy_per_atom_ev = last.energy_ev, last.energy_per_atom_ev
 
 

@@ -233,8 +233,11 @@ class CandidateRecord(PickFields, VerdictFields, Record):
         str | None,
         Column("level", help="candidates that reached this level", label="level", about=True),
     ] = Field(None, description="Last level at which it was relaxed")
+    pressure_gpa: Annotated[float | None, Column(unit="GPa", about=True)] = Field(
+        None, description="Pressure at that level (GPa), under which energies are enthalpies"
+    )
     energy_ev: Annotated[float | None, Column(unit="eV", about=True)] = Field(
-        None, description="Total energy at that level (eV)"
+        None, description="Total energy at that level (eV); under pressure the enthalpy"
     )
     energy_per_atom_ev: Annotated[float | None, Column(unit="eV")] = Field(
         None, description="Energy per atom at that level (eV)"

@@ -118,6 +118,14 @@ class TurnsSpec(Section):
 class RelaxSpec(Section):
     """Relaxation in levels, cheapest first."""
 
+    pressure_gpa: float = Field(
+        0.0,
+        ge=-1000,
+        le=1000,
+        exclude_if=lambda value: not value,
+        description="Pressure (GPa) on crystals at all levels: the cell relaxes under it, and "
+        "enthalpies rank and judge",
+    )
     levels: list[LevelSpec] = Field(
         description="Levels in order; without any ([]) the campaign ends with selection"
     )
@@ -151,6 +159,16 @@ class RelaxSpec(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"every level needs a unique name, got {', '.join(names)}")
         return levels
+
+    @field_validator("levels")
+    @classmethod
+    def _one_pressure(cls, levels: list[Any], info: ValidationInfo) -> list[Any]:
+        pressure = info.data.get("pressure_gpa", 0.0)
+        if {level.pressure_gpa for level in levels} - {0.0, pressure}:
+            raise ValueError("all levels have the same pressure: set relax.pressure_gpa instead")
+        if pressure and not (levels and levels[-1].relax_cell):
+            raise ValueError("under pressure_gpa the last level must relax the cell: relax_cell")
+        return [level.model_copy(update={"pressure_gpa": pressure}) for level in levels]
 
     @model_validator(mode="after")
     def _what_needs_a_level(self) -> RelaxSpec:

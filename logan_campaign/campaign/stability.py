@@ -177,12 +177,17 @@ def element_level(level: Level, symbol: str) -> Level:
     """Adapt a level to an element: same energies, but a relaxed cell and spin if magnetic.
 
     Raises:
-        InputError: for a level that is not for crystals.
+        InputError: for a level that is not for crystals, or a molecule under pressure.
     """
     if "crystal" not in level.kinds:
         raise InputError(f"relax.hull: level '{level.name}' is not for crystals")
     structure = element_structure(symbol)
     in_box = len(structure) == 2 and structure.volume > 500
+    if in_box and level.pressure_gpa:
+        raise InputError(
+            f"relax.hull: {symbol} is a molecule, which has no enthalpy under pressure; set "
+            "elements: false and give a crystal of it among 'competing'"
+        )
     return level.for_element(in_box=in_box, spin=symbol in _MAGNETIC)
 
 

@@ -60,6 +60,8 @@ class Level(SpecModel, ABC):
     kinds: ClassVar[tuple[TargetKind, ...]] = ("molecule", "crystal")
     #: Whether the isolated process is limited to the machine's memory by default.
     limits_memory: ClassVar[bool] = False
+    #: Whether ``relax_atoms`` relaxes under ``pressure_gpa``.
+    takes_pressure: ClassVar[bool] = False
     #: Default of candidates per job: several if one takes less time than the start of a job.
     usual_batch: ClassVar[int] = 1
 
@@ -76,6 +78,14 @@ class Level(SpecModel, ABC):
         "others no limit",
     )
     relax_cell: bool = Field(False, description="Also relax the cell of crystals")
+    pressure_gpa: float = Field(
+        0.0,
+        ge=-1000,
+        le=1000,
+        exclude_if=lambda value: not value,  # ids without pressure stay
+        description="Pressure on crystals (GPa): enthalpies take the place of energies; "
+        "relax.pressure_gpa sets it for all levels",
+    )
     continuations: int = Field(
         0,
         ge=0,
@@ -135,6 +145,9 @@ class Level(SpecModel, ABC):
         self.check_kind(kind)
         if kind == "molecule" and self.relax_cell:
             self.refuse("relax_cell is for crystals; a molecule has no cell")
+        if self.pressure_gpa and (kind == "molecule" or not self.takes_pressure):
+            what = "for crystals" if kind == "molecule" else f"not for {self.calculator}"
+            self.refuse(f"pressure_gpa is {what}; leave it out")
 
     def check_kind(self, kind: TargetKind) -> None:
         """Raise InputError if the level is not for this kind of structure."""
@@ -201,6 +214,8 @@ class Level(SpecModel, ABC):
 
 class CalculatorLevel(Level):
     """A level whose energies and forces come from an ASE calculator."""
+
+    takes_pressure: ClassVar[bool] = True
 
     fmax: float = Field(0.05, gt=0, description="Largest force at convergence (eV/Å)")
     max_steps: int = Field(500, ge=0, description="Maximum number of ionic steps; 0: single point")

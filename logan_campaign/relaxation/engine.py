@@ -18,6 +18,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
+from ase.units import GPa
 
 from logan_campaign.geometry.neighbours import BOND_FACTOR
 from logan_campaign.relaxation import geometry
@@ -287,7 +288,9 @@ class _Loop:
         self._find_symmetry()
         self.atoms.calc = self._calculator(self.remedies)
         cell_too = self.periodic and self.level.relax_cell
-        target: Any = FrechetCellFilter(self.atoms) if cell_too else self.atoms
+        target: Any = self.atoms
+        if cell_too:
+            target = FrechetCellFilter(self.atoms, scalar_pressure=self.level.pressure_gpa * GPa)
         self.optimizer = optimizer = OPTIMIZERS[self.level.optimizer](target, logfile=None)
         self._restore(optimizer)
         steps_left = max(self.level.max_steps - (self.n_steps - self.earlier_steps), 0)

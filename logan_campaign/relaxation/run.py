@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import GPa
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core import progress
@@ -30,8 +31,9 @@ class RelaxationOutcome:
     forces (n, n_atoms, 3) eV/Å of the start and of each ionic step, n = n_steps + 1, and stress
     (n, 6) eV/Å³ if the cell was relaxed. It is None, and so are energy and force, if nothing was
     computed. ``energies_ev`` is the trajectory's energy; if active remedies change energies,
-    ``energy_ev`` is that of the last frame without them. ``notes`` contains the active SCF
-    remedies and a molecule's box.
+    ``energy_ev`` is that of the last frame without them. Under pressure these two are enthalpies;
+    the trajectory's energies are not. ``notes`` contains the active SCF remedies and a molecule's
+    box.
     """
 
     state: RelaxationState
@@ -125,7 +127,7 @@ def relax(
             result = relax_isolated(atoms, level, folder=folder, on_step=on_step)
         else:
             result = relax_here(atoms, level, on_step=on_step, folder=folder)
-    return _outcome(structure, result, _processor_time() - cpu)
+    return _outcome(structure, level, result, _processor_time() - cpu)
 
 
 def _processor_time() -> float:
@@ -156,8 +158,18 @@ def relax_here(atoms: Atoms, level: Level, *, on_step: Any, folder: Path) -> Loo
         marker.unlink(missing_ok=True)
 
 
+def pressure_energy(cell: np.ndarray, pressure_gpa: float) -> float:
+    """Return pressure times volume (eV), by which an enthalpy exceeds the energy.
+
+    Args:
+        cell: vectors as rows, (3, 3) Å.
+        pressure_gpa: pressure (GPa).
+    """
+    return pressure_gpa * GPa * abs(float(np.linalg.det(cell)))
+
+
 def _outcome(
-    structure: Molecule | Structure, result: LoopResult, cpu_s: float
+    structure: Molecule | Structure, level: Level, result: LoopResult, cpu_s: float
 ) -> RelaxationOutcome:
     frames = result.frames
     notes = dict(result.notes)
@@ -187,13 +199,14 @@ def _outcome(
     }
     if all(frame.stress is not None for frame in frames):
         trajectory["stress"] = np.array([frame.stress for frame in frames])
+    work = [pressure_energy(frame.cell, level.pressure_gpa) for frame in frames]
     return RelaxationOutcome(
         state=result.state,
         reason=result.reason,
-        energy_ev=frames[-1].energy if plain is None else plain,
+        energy_ev=(frames[-1].energy if plain is None else plain) + work[-1],
         max_force=None if np.isnan(fmax := max_force(frames[-1].forces)) else fmax,
         n_steps=len(frames) - 1,
-        energies_ev=[frame.energy for frame in frames],
+        energies_ev=[frame.energy + pv for frame, pv in zip(frames, work, strict=True)],
         elapsed_s=result.elapsed_s,
         structure=_moved(structure, frames[-1]),
         trajectory=trajectory,

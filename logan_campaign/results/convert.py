@@ -80,7 +80,7 @@ def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
     """Return a candidate as ASE's ``Atoms``.
 
     ``info`` contains the other fields; a single-point calculator has the energy of the last
-    relaxation, if there was one.
+    relaxation, if there was one (under pressure, where ``info`` has the enthalpy, too).
 
     Args:
         record: the candidate.
@@ -92,9 +92,11 @@ def atoms(record: CandidateRecord, raw: bool = False) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from logan_campaign.geometry.structures import to_atoms
+    from logan_campaign.relaxation.run import pressure_energy
 
     made = to_atoms(geometry(record, raw))
     made.info = about(record, raw)
     if "energy_ev" in made.info:
-        made.calc = SinglePointCalculator(made, energy=record.energy_ev)
+        work = pressure_energy(made.cell.array, record.pressure_gpa or 0.0)
+        made.calc = SinglePointCalculator(made, energy=made.info["energy_ev"] - work)
     return made

@@ -32,8 +32,10 @@ class RelaxationFields(Part):
     reason: str = Field(description="What happened and what to do; empty if it converged")
     calculator: str = Field(description="Calculator's name, e.g. 'gpaw'")
     settings: dict[str, Any] = Field(description="All settings of the level")
-    energy_ev: float | None = Field(description="Final total energy (eV)")
-    energy_per_atom_ev: float | None = Field(description="Final energy per atom (eV)")
+    energy_ev: float | None = Field(
+        description="Final total energy (eV); enthalpy if the settings have a pressure_gpa"
+    )
+    energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
     comparable: bool = Field(
         True,
         description="Whether the energy is of the level's settings; false if it needed a remedy "
@@ -61,7 +63,7 @@ class RelaxationDoc(RelaxationFields, Document):
     doc_type: Literal["relaxation"] = "relaxation"
     candidate_id: str = Field(description="Candidate")
     campaign_id: str = Field(description="Campaign")
-    energies_ev: list[float] = Field(description="Energy after each step (eV)")
+    energies_ev: list[float] = Field(description="Energy or enthalpy after each step (eV)")
     structure: Geometry = Field(description="Final structure; the start if nothing was computed")
     smiles: str | None = Field(
         None, description="Canonical SMILES of the final molecule without stereochemistry, if any"
@@ -94,8 +96,8 @@ class ReferenceEnergy(Part):
     level: str = Field(description="Level that computed it")
     state: RelaxationState = Field(description="How its relaxation ended")
     reason: str = Field(description="What happened; empty if it converged")
-    energy_ev: float | None = Field(description="Total energy (eV)")
-    energy_per_atom_ev: float | None = Field(description="Energy per atom (eV)")
+    energy_ev: float | None = Field(description="Total energy, under pressure enthalpy (eV)")
+    energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
 
 
 class ReferenceDoc(Document):
