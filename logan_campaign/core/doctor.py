@@ -13,7 +13,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import joblib
 import psutil
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from logan_campaign.core.redaction import redact
@@ -119,11 +120,12 @@ def _one_line(text: object) -> str:
 
 
 def check_python() -> Check:
-    """Check that the dependencies support this version of Python."""
+    """Check that the project supports this version of Python."""
     found = f"{platform.python_version()} ({sys.executable})"
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+    wanted = metadata(DISTRIBUTION)["Requires-Python"]
+    if platform.python_version() in SpecifierSet(wanted, prereleases=True):
         return _passed("Python", found)
-    return _failed("Python", found, "install Python 3.11 and make a new virtual environment")
+    return _failed("Python", found, f"make a virtual environment with Python {wanted}")
 
 
 def check_packages(distribution: str = DISTRIBUTION) -> list[Check]:

@@ -85,6 +85,12 @@ def test_a_version_known_to_be_bad_fails_even_inside_the_range(monkeypatch):
     assert check.detail == f"{installed}: it miscounts"
 
 
+@pytest.mark.parametrize(("version", "ok"), [("3.10.9", False), ("3.13.5", True), ("4.0", False)])
+def test_pythons_that_the_project_admits_pass(monkeypatch, version, ok):
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: version)
+    assert doctor.check_python().ok is ok
+
+
 def test_an_unusable_jax_platform_is_reported_in_one_line():
     out = diagnose_elsewhere("print(check_jax())", JAX_PLATFORMS="no_such_platform")
     assert "ok=False" in out

@@ -148,7 +148,7 @@ def test_the_configuration_of_gpaw_names_fftw_only_if_told(monkeypatch):
 def test_no_python_is_an_error_that_says_how_to_name_one(tools):
     done = bash("python=$(find_python)", tools)
     assert done.returncode == 1
-    assert "no Python 3.11 to 3.13 found" in done.stderr
+    assert "no Python 3.11 to 3.14 found" in done.stderr
     assert "PYTHON=" in done.stderr
 
 
@@ -156,7 +156,7 @@ def test_a_python_named_by_hand_must_run_and_be_supported(tools):
     add_tool(tools, "python9", "exit 1")
     done = bash("python=$(find_python)", tools, PYTHON="python9")
     assert done.returncode == 1
-    assert "PYTHON=python9 is not a Python 3.11 to 3.13" in done.stderr
+    assert "PYTHON=python9 is not a Python 3.11 to 3.14" in done.stderr
 
 
 def test_a_python_that_is_only_a_shim_is_passed_over(tools):
