@@ -1,4 +1,4 @@
-"""Build the project's wheel and install it in an empty environment.
+"""Build the source archive and from it the wheel; install that in an empty environment.
 
 The environment sees the dependencies of the running one (by a ``.pth`` file, which
 saves minutes), but the project itself only from the wheel: an editable installation in
@@ -63,9 +63,9 @@ def make(folder: Path) -> Path:
         sources.mkdir()
         copy_sources(sources)
         # --no-isolation: setuptools is there, and the network may not be.
-        build = ["build", "--wheel", "--no-isolation", "--outdir", scratch, str(sources)]
-        run_module(*build)
-        (wheel,) = Path(scratch).glob("*.whl")
+        run_module("build", "--no-isolation", "--outdir", scratch, str(sources))
+        (wheel,), (archive,) = Path(scratch).glob("*.whl"), Path(scratch).glob("*.tar.gz")
+        run_module("twine", "check", "--strict", str(wheel), str(archive))
         venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
         python = folder / "bin" / "python"
         # --ignore-installed: leave an editable installation of the project alone.
