@@ -44,7 +44,7 @@ from logan_campaign.matching import CrystalMatcher
 RESULT_FILE = records.RESULTS / "battery.jsonl"
 METHODS = ("descent", "random", "PyXtal")
 N_RANDOM = 1000
-SYMMETRIZE = 0.4
+SYMMETRIZE, SYMMETRY = 0.4, {"groups": "lattice", "p1": 0.5, "max_assignments": 20}
 
 #: Placements in larger cells never equal the target, and comparing takes long.
 _FEW_ATOMS = 7
@@ -80,6 +80,7 @@ class Case:
 
 def samples(case: Case, settings: dict[str, Any], options: argparse.Namespace, seed: int) -> Any:
     """Return positions (n, N, 3) and cells (n, 3, 3) in Å of all members, in their order."""
+    from logan_campaign.campaign.target import SymmetrySpec
     from logan_campaign.cli.starting import volumes_for
     from logan_campaign.flows.rounds import member_seed
     from logan_campaign.generators import models
@@ -89,7 +90,9 @@ def samples(case: Case, settings: dict[str, Any], options: argparse.Namespace, s
     n_members, per_model = settings["models"]["count"], settings["generate"]["per_model"]
     cell = case.target.cell.array
     if options.cell == "given":
-        target = Target(numbers, tuple(map(tuple, cell)), True)
+        rows = tuple(map(tuple, cell))
+        symmetry = SymmetrySpec.model_validate(SYMMETRY).resolve((), rows)
+        target = Target(numbers, rows, True, symmetry=symmetry)
     else:
         low, high = volumes_for(case.target.get_chemical_formula())
         target = Target(numbers, None, True, lattice="learned", volumes=(low, high))
@@ -124,9 +127,9 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
     from logan_campaign.campaign.spec_yaml import parse_yaml
     from logan_campaign.cli.starting import starting_spec
     from logan_campaign.selection import Pool, select
-    from logan_campaign.selection.framework import EQUAL, FrameworkSelection
+    from logan_campaign.selection.framework import FrameworkSelection
     from logan_campaign.selection.screening import ScreeningSpec, screen_pool
-    from logan_campaign.selection.unusual import unusualness
+    from logan_campaign.selection.unusual import usual
 
     numbers, cell = case.target.numbers, case.target.cell.array
     formula = case.target.get_chemical_formula()
@@ -179,8 +182,8 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
         if len(numbers) <= _FEW_ATOMS:
             random = random[[not case.equals(places, cell) for places in random]]
         together = np.concatenate([case.target.positions[None], random])
-        misfit, chance = unusualness(pool(together, np.repeat(cell[None], len(together), axis=0)))
-        fits = misfit <= np.quantile(chance, strategy.chance) + EQUAL
+        cells = np.repeat(cell[None], len(together), axis=0)
+        misfit, fits = usual(pool(together, cells), strategy.chance, strategy.symmetrize)
         row |= {
             "accepted": bool(fits[0]),
             "random_accepted": round(float(100 * fits[1:].mean()), 2) if len(random) else None,

@@ -26,7 +26,7 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.generators.target import LatticeKind, Symmetry, Target
 from logan_campaign.geometry.formulas import hill_formula
-from logan_campaign.geometry.spacegroups import group_number
+from logan_campaign.geometry.spacegroups import group_number, groups_of_lattice
 from logan_campaign.geometry.structures import cell_problem, from_arrays, in_compact_cell
 from logan_campaign.sources.readers import read_entries
 
@@ -48,10 +48,14 @@ class Section(SpecModel):
 class SymmetrySpec(Section):
     """Space groups of generated crystals."""
 
-    groups: Literal["training"] | list[int | str] = Field(
+    groups: Literal["training", "lattice"] | list[int | str] = Field(
         "training",
-        description="Numbers or Hermann-Mauguin symbols with equal probability, or 'training': "
-        "those of the training set with their frequencies",
+        description="Numbers or Hermann-Mauguin symbols with equal probability; 'training': "
+        "those of the training set with their frequencies; 'lattice': all that have the Bravais "
+        "lattice of the given cell",
+    )
+    p1: float = Field(
+        0.0, ge=0, lt=1, description="Fraction of crystals without imposed symmetry (P1)"
     )
     max_assignments: int = Field(
         100,
@@ -64,35 +68,49 @@ class SymmetrySpec(Section):
     @field_validator("groups")
     @classmethod
     def _groups_exist(cls, value: Any) -> Any:
-        if value == "training":
+        if isinstance(value, str):
             return value
         if not value:
-            raise ValueError("name at least one space group, or 'training'")
+            raise ValueError("name at least one space group, or 'training' or 'lattice'")
         try:
             numbers = [group_number(group) for group in value]
         except InputError as err:
             raise ValueError(str(err)) from err
         return sorted(set(numbers))
 
-    def resolve(self, training: Sequence[Atoms]) -> Symmetry:
+    def resolve(self, training: Sequence[Atoms], cell: Sequence[Vector] | None) -> Symmetry:
         """Return the numbers of the space groups and their probabilities.
 
+        Args:
+            training: training set.
+            cell: the given cell; None if there is none.
+
         Raises:
-            InputError: 'training' is set, but the training set has no crystals.
+            InputError: 'training' is set, but the training set has no crystals; or 'lattice', but
+                no cell is given.
         """
+        groups = {number: float(n) for number, n in self._groups(training, cell).items()}
+        if self.p1:
+            free = sum(groups.values()) * self.p1 / (1 - self.p1)
+            groups[1] = groups.get(1, 0.0) + free
+        return Symmetry(tuple(sorted(groups.items())), self.max_assignments)
+
+    def _groups(self, training: Sequence[Atoms], cell: Sequence[Vector] | None) -> Counter[int]:
+        if self.groups == "lattice":
+            if cell is None:
+                raise InputError("target.symmetry: 'lattice' needs a fixed cell")
+            return Counter(groups_of_lattice(np.array(cell)))
         if self.groups != "training":
-            groups = [(group_number(group), 1.0) for group in self.groups]
-            return Symmetry(tuple(groups), self.max_assignments)
+            return Counter(group_number(group) for group in self.groups)
         found: Counter[int] = Counter()
         for atoms in training:
             if atoms.pbc.all():
-                cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-                dataset = get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE)
+                given = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+                dataset = get_symmetry_dataset(given, symprec=SYMMETRY_TOLERANCE)
                 found[1 if dataset is None else int(dataset.number)] += 1
         if not found:
             raise InputError("target.symmetry: the training set has no crystals with space groups")
-        groups = [(number, float(count)) for number, count in sorted(found.items())]
-        return Symmetry(tuple(groups), self.max_assignments)
+        return found
 
 
 class _Open(Section):
@@ -213,7 +231,7 @@ class TargetGeometry(_Open):
         if self.symmetry is not None:
             is_open = self.symmetry.groups == "training" and like is not None
             symmetry = like.symmetry if is_open and like is not None else None
-            symmetry = symmetry or self.symmetry.resolve(training)
+            symmetry = symmetry or self.symmetry.resolve(training, self.cell)
         target = Target(
             numbers=tuple(self.numbers.tolist()),
             cell=self.cell,
@@ -302,8 +320,10 @@ class TargetSpec(_Open):
             )
         if self.kind != "crystal" and given:
             raise ValueError("a molecule has a 'box', no 'cell'")
-        if self.kind != "crystal" and self.symmetry is not None:
+        if self.symmetry is not None and self.kind != "crystal":
             raise ValueError("'symmetry' is for crystals: a molecule has no space group")
+        if self.symmetry and self.symmetry.groups == "lattice" and self.lattice != "fixed":
+            raise ValueError("'symmetry: {groups: lattice}' needs a given cell")
         if self.lattice == "fixed" and self.volume_per_atom is not None:
             raise ValueError("'volume_per_atom' is for cells that are drawn or learned")
         return self

@@ -7,12 +7,13 @@ D. Sayre, Q. Zhu, Comput. Phys. Commun. 261, 107810 (2021), doi:10.1016/j.cpc.20
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from spglib import get_symmetry
+from spglib import get_symmetry, get_symmetry_dataset
 
 from logan_campaign.core.errors import InputError
 
@@ -25,6 +26,9 @@ _PRIMITIVE = {
     "F": np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2.0,
     "R": np.array([[2, 1, 1], [-1, 1, 1], [-1, -2, 1]]) / 3.0,
 }
+
+#: First space group of each crystal family above the triclinic one.
+_FAMILIES = (3, 16, 75, 143, 195)
 
 #: Tolerance (Å) with which a given cell has the symmetries of its lattice.
 LATTICE_TOLERANCE = 0.01
@@ -97,19 +101,33 @@ def group_symbol(number: int) -> str:
     return str(sg_symbol_from_int_number(number))
 
 
-@lru_cache(maxsize=230)
-def primitive_group(number: int) -> PrimitiveGroup:
-    """Return a space group in its primitive cell.
+def groups_of_lattice(cell: np.ndarray) -> list[int]:
+    """Return the space groups whose Bravais lattice is that of a cell.
+
+    Args:
+        cell: (3, 3) a primitive cell (Å).
 
     Raises:
-        InputError: if PyXtal is not installed.
+        InputError: spglib finds no symmetry of the lattice.
     """
-    try:
-        from pyxtal.symmetry import Group  # slow to import, and few campaigns need it
-    except ModuleNotFoundError as err:
-        raise InputError(
-            f"symmetry needs the package {err.name}: pip install 'logan-campaign[symmetry]'"
-        ) from err
+    point = (np.asarray(cell).tolist(), [[0.0, 0.0, 0.0]], [1])
+    found = get_symmetry_dataset(point, symprec=LATTICE_TOLERANCE)
+    if found is None:
+        raise InputError("target.symmetry: spglib finds no symmetry of the cell's lattice")
+    return [n for n in range(1, 231) if _bravais(n) == _bravais(int(found.number))]
+
+
+@lru_cache(maxsize=230)
+def _bravais(number: int) -> tuple[int, str]:
+    """Return crystal family and centring of a space group's lattice."""
+    centring = group_symbol(number)[0].replace("A", "C")
+    return bisect_right(_FAMILIES, number), centring
+
+
+@lru_cache(maxsize=230)
+def primitive_group(number: int) -> PrimitiveGroup:
+    """Return a space group in its primitive cell."""
+    from pyxtal.symmetry import Group  # slow to import, and few campaigns need it
 
     primitive = _PRIMITIVE[group_symbol(number)[0]]
     # columns of fractional coordinates change with the transposed inverse

@@ -21,10 +21,7 @@ from logan_campaign.matching.crystals import CrystalMatcher
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.selection.base import Pool, Selection
 from logan_campaign.selection.keyed import Judgement, KeyedSelection
-from logan_campaign.selection.unusual import unusualness
-
-#: Misfits that differ by less are equal.
-EQUAL = 0.05
+from logan_campaign.selection.unusual import usual
 
 #: Structures between two reports of progress.
 _REPORT_EVERY = 500
@@ -48,7 +45,7 @@ class FrameworkSelection(KeyedSelection):
         "structures whose coordination numbers the training set holds",
     )
     chance: float = Field(
-        0.01,
+        0.015,
         gt=0,
         lt=1,
         description="'usual': share of random placements of the same atoms that may be as usual",
@@ -143,9 +140,7 @@ class FrameworkSelection(KeyedSelection):
             near = find_bonds(pool.numbers, pool.positions, pool.cells, 1.5 * factor)
         bonds = near.shorter_than(factor)
         if self.accept == "usual":
-            misfit, random = unusualness(pool)
-            # atoms at random places of a small cell can be those of the crystal itself
-            fits = misfit <= np.quantile(random, self.chance) + EQUAL
+            misfit, fits = usual(pool, self.chance, self.symmetrize)
             rank = 1.0 / (1.0 + misfit)
         else:
             ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
