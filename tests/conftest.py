@@ -53,7 +53,7 @@ def mongo_uri(mongod: str, tmp_path: Path) -> Iterator[str]:
 
 
 #: Modules of the tests whose jobs and calculators run on workers of a queue.
-TRUSTED = ("faulty", "remote_jobs", "runner_zoo", "steerable")
+TRUSTED = ("cluster_jobs", "faulty", "remote_jobs", "runner_zoo", "steerable")
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,8 @@ class FlowStatus(NamedTuple):
     ``counts`` contains the number of jobs per state, ``by_stage`` the same per job name, in order
     of first occurrence. ``pid`` is the process that runs the flow, None if there is none, and
     ``runner`` its host ('' if there is none). ``elapsed_s`` is the total time of all jobs.
-    ``halted`` is 'paused' or 'cancelled' if this was requested.
+    ``halted`` is 'paused' or 'cancelled' if this was requested. ``waiting`` says why jobs wait in
+    the queue of a scheduler, and how many.
     """
 
     flow_id: str
@@ -46,6 +47,7 @@ class FlowStatus(NamedTuple):
     elapsed_s: float
     runner: str = ""
     halted: str = ""
+    waiting: tuple[tuple[str, int], ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import tomlkit
 import yaml
+from jobflow_remote.remote.queue import ERR_FNAME, OUT_FNAME, QueueManager, set_name_out
 from pydantic import ValidationError
+from qtoolkit.core.data_objects import QJob, QState
 
 from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.core.redaction import redact
 from logan_campaign.flows.remote.project import DATA, database_errors, projects_folder
 from logan_campaign.flows.remote.registry import is_alive, registered
+from logan_campaign.flows.remote.scheduler import ended_as, is_slurm, waiting
 
 if TYPE_CHECKING:
     from jobflow_remote.config.base import Project, WorkerBase
     from jobflow_remote.jobs.jobcontroller import JobController
+    from jobflow_remote.remote.host import BaseHost
 
 #: Packages whose versions must be the same on every worker, or it cannot read its jobs.
 _PACKAGES = ("logan-campaign", "jobflow", "jobflow-remote")
 _SLOW_DELAY_S = 20.0
 _PASSWORD_KEYS = ("password", "passphrase")
 _MARK = "logan-campaign-check:"
+_PROOF_WITHIN_S = 60.0
 
 
 class Finding(NamedTuple):
@@ -207,7 +214,7 @@ def _queue_content(controller: JobController) -> Iterator[Finding]:
 
 
 def _worker(worker: WorkerBase) -> Iterator[Finding]:
-    """Check a worker through the same connection as its jobs.
+    """Check a worker through the same connection, and the same scheduler, as its jobs.
 
     ``jf project check`` also lists all jobs of the scheduler. For the shell scheduler as root, this
     fails on machines that show kernel threads, since qtoolkit does not know their state I in
@@ -234,10 +241,65 @@ def _worker(worker: WorkerBase) -> Iterator[Finding]:
                 f"{python} -c {shlex.quote(_ask())}",
             ]
         )
-        out, err_out, _ = host.execute(f"bash -c {shlex.quote(script)}")
+        if worker.is_local and worker.scheduler_type == "shell":
+            out, err_out, _ = host.execute(f"bash -c {shlex.quote(script)}")
+        else:
+            out, err_out = _by_a_job(worker, host, script)
         yield from _judge(worker, ours, out, err_out)
+    except _NotRunError as err:
+        yield Finding("", False, redact(str(err)))
     finally:
         host.close()
+
+
+class _NotRunError(Exception):
+    """A job of the scheduler did not run."""
+
+
+def _by_a_job(worker: WorkerBase, host: BaseHost, script: str) -> tuple[str, str]:
+    """Run a script as a job of a worker's scheduler; return what it printed.
+
+    Raises:
+        _NotRunError: it was refused, or did not end within a minute.
+    """
+    queue = QueueManager(worker.get_scheduler_io(), host)  # type: ignore[no-untyped-call]
+    folder = worker.work_dir / f"check-{uuid4().hex[:8]}"
+    resources = dict(worker.resources or {})
+    names = folder / OUT_FNAME, folder / ERR_FNAME
+    set_name_out(resources, "logan-campaign-check", *names)
+    try:
+        sent = queue.submit(script, options=resources, work_dir=folder, create_submit_dir=True)
+    except (OSError, RuntimeError) as err:
+        raise _NotRunError(f"work_dir {worker.work_dir} cannot be written to: {err}") from err
+    if sent.job_id is None:
+        said = " ".join(f"{sent.stderr or ''} {sent.stdout or ''}".split())
+        raise _NotRunError(f"the scheduler refuses a job: {said[:200]}")
+    number = str(sent.job_id)
+    until = time.monotonic() + _PROOF_WITHIN_S
+    while any(job.job_id == number for job in _in_queue(queue, number)):
+        if time.monotonic() > until:
+            why = waiting(queue, [number]).get(number) if is_slurm(worker) else None
+            queue.cancel(number)
+            state = f"waits: {why}" if why else "has not ended"
+            raise _NotRunError(
+                f"job {number} of the scheduler {state} (after {_PROOF_WITHIN_S:g} s)"
+            )
+        time.sleep(0.5)
+    try:
+        out, err_out = (host.read_text_file(name) for name in names)
+    except OSError:
+        ended = ended_as(queue, number) if is_slurm(worker) else ""
+        raise _NotRunError(
+            f"job {number} of the scheduler left no output {ended}".strip()
+        ) from None
+    host.rmtree(folder)
+    return out, err_out
+
+
+def _in_queue(queue: QueueManager, number: str) -> list[QJob]:
+    """Return a job as the scheduler lists it while it waits or runs."""
+    ended = (QState.DONE, QState.FAILED)
+    return [job for job in queue.get_jobs_list([number]) if job.state not in ended]
 
 
 def _ask() -> str:
@@ -281,7 +343,9 @@ def _judge(worker: WorkerBase, ours: bool, out: str, err_out: str) -> Iterator[F
             "execution_cmd in docs/howto/remote.md",
         )
     if not wrong:
-        yield Finding("", True, f"runs {python}")
+        where = " in a job of SLURM" if is_slurm(worker) else ""
+        where += "" if worker.is_local else f" on {getattr(worker, 'host', 'another machine')}"
+        yield Finding("", True, f"runs {python}{where}")
     if worker.is_local and os.access(worker.work_dir, os.W_OK):
         from logan_campaign.flows.remote.execute import disk_is_full
 

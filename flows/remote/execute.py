@@ -87,7 +87,7 @@ def execute(run_dir: Path) -> int:
             print(f"the job's process {reason}", file=sys.stderr, flush=True)
         times = " and ".join(dict.fromkeys(failures))
         error = f"the job's process {times} (tried {_ATTEMPTS} times)"
-        _write_failure(run_dir, error, started)
+        write_failure(run_dir, error, started)
     return 0
 
 
@@ -143,7 +143,7 @@ def _says_disk_full(written: dict) -> bool:
     return any(text in error for text in _NO_SPACE)
 
 
-def _write_failure(run_dir: Path, error: str, started: datetime) -> None:
+def write_failure(run_dir: Path, error: str, started: datetime) -> None:
     """Write why a job failed, in the format of jobflow-remote."""
 
     def dated(time_: datetime) -> dict[str, str]:
@@ -173,7 +173,7 @@ def run_job(lifeline: int, run_dir: str) -> None:
 
     reason = _untrusted(Path(run_dir))
     if reason:
-        _write_failure(Path(run_dir), reason, datetime.now(UTC))
+        write_failure(Path(run_dir), reason, datetime.now(UTC))
         return
     run_remote_job(run_dir)
 

@@ -73,10 +73,14 @@ class ProjectSettings(NamedTuple):
         name: the project's name.
         mongo: the database for queue, documents and blobs.
         work_dir: directory for the jobs' directories.
-        workers: names of the local workers.
+        workers: names of the workers.
         max_jobs: jobs at a time on each.
         batch: run many jobs in one scheduler job.
         environment: environment variables for jobs.
+        scheduler: ``shell`` or ``slurm``.
+        resources: for the scheduler, as named in jobflow-remote's template.
+        host: ``[user@]machine[:port]``, reached by SSH; None for this machine.
+        python: of this package, on the workers' machine.
     """
 
     name: str
@@ -86,6 +90,10 @@ class ProjectSettings(NamedTuple):
     max_jobs: int = 1
     batch: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    scheduler: str = "shell"
+    resources: tuple[tuple[str, Any], ...] = ()
+    host: str | None = None
+    python: str = sys.executable
 
 
 def project_document(settings: ProjectSettings) -> dict[str, Any]:
@@ -93,8 +101,8 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
 
     The names of the collections are those that ``--store mongodb://…`` expects.
     """
-    places = [Path(sys.executable).parent]
-    elsewhere = shutil.which("jf")
+    places = [Path(settings.python).parent]
+    elsewhere = None if settings.host else shutil.which("jf")
     if not (places[0] / "jf").exists() and elsewhere is not None:
         places.append(Path(elsewhere).parent)  # batch workers start it by name
     lines = [f"export PATH={':'.join(shlex.quote(str(place)) for place in places)}:$PATH"]
@@ -105,14 +113,16 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
     workers = {}
     for name in settings.workers:
         worker: dict[str, Any] = {
-            "type": "local",
-            "scheduler_type": "shell",
+            **_machine(settings.host),
+            "scheduler_type": settings.scheduler,
             "work_dir": str(settings.work_dir / name),
             "pre_run": "\n".join(lines),
-            "execution_cmd": f"{shlex.quote(sys.executable)} -m "
+            "execution_cmd": f"{shlex.quote(settings.python)} -m "
             "logan_campaign.flows.remote.execute {}",
             "max_jobs": settings.max_jobs,
         }
+        if settings.resources:
+            worker["resources"] = dict(settings.resources)
         if settings.batch:
             worker["batch"] = {
                 "jobs_handle_dir": str(settings.work_dir / f"{name}.batch" / "handle"),
@@ -136,6 +146,16 @@ def project_document(settings: ProjectSettings) -> dict[str, Any]:
         },
         "runner": dict(_DELAYS),
     }
+
+
+def _machine(host: str | None) -> dict[str, Any]:
+    """Return the keys of a worker that say where it is."""
+    if host is None:
+        return {"type": "local"}
+    user, _, machine = host.rpartition("@")
+    name, _, port = machine.partition(":")
+    found: dict[str, Any] = {"type": "remote", "host": name}
+    return found | ({"user": user} if user else {}) | ({"port": int(port)} if port else {})
 
 
 def projects_folder() -> Path:
@@ -176,7 +196,8 @@ def write_project(settings: ProjectSettings, *, force: bool = False) -> Path:
             if other != path:
                 other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        settings.work_dir.mkdir(parents=True, exist_ok=True)
+        if settings.host is None:
+            settings.work_dir.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:
             beside.touch(mode=0o600)
             beside.write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ from logan_campaign.flows.local.events import Failure
 from logan_campaign.flows.local.graph import JobKey
 from logan_campaign.flows.local.status import FlowStatus, RunningJob
 from logan_campaign.flows.remote.project import database_errors
-from logan_campaign.flows.remote.registry import HALTED, is_alive, registered
+from logan_campaign.flows.remote.registry import HALTED, WAITING, is_alive, registered
 from logan_campaign.flows.remote.routing import place, settings_for
 from logan_campaign.flows.stages import NEXT_ROUND, task_of
 
@@ -181,6 +181,7 @@ class RemoteFlow:
     def _jobs(self, flow: Mapping[str, Any], **query: Any) -> list[dict[str, Any]]:
         fields = ["uuid", "index", "db_id", "state", "parents", "error", "remote.error"]
         fields += ["start_time", "end_time", "worker", "job.name", "job.metadata"]
+        fields += ["remote.process_id"]
         fields += ["job.config.on_missing_references"]
         with database_errors(self._project):
             return list(
@@ -234,7 +235,19 @@ class RemoteFlow:
             ),
             runner=runner["hostname"] if alive and runner is not None else "",
             halted=halted,
+            waiting=self._waiting(docs),
         )
+
+    def _waiting(self, docs: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+        """Return why jobs wait in a scheduler's queue, and how many for each reason."""
+        with database_errors(self._project):
+            said = {d["_id"]: d["reasons"] for d in self.controller.db[WAITING].find()}
+        counts = Counter(
+            reasons.get(doc["remote"].get("process_id")) or reasons.get("")
+            for doc in docs
+            if doc["state"] == JobState.SUBMITTED.value and (reasons := said.get(doc["worker"]))
+        )
+        return tuple((reason, n) for reason, n in counts.items() if reason)
 
     def pause(self) -> Done:
         """Hold all jobs that have not started; running jobs finish."""

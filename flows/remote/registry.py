@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Field of a flow's metadata: 'paused' or 'cancelled'.
 HALTED = "logan_campaign_halted"
 
+#: Collection: why jobs wait in a scheduler's queue, one document per worker.
+WAITING = "logan_campaign_waiting"
+
 _STALE_AFTER_S = 90.0
 
 

@@ -7,6 +7,9 @@
 * A job whose process left no result, because it was killed from outside together with its
   supervisor, runs again instead of failing.
 * The same applies to a job whose batch process died.
+* A job that SLURM ended says so: it is failed if it was cancelled there, and tried once more with
+  a longer time limit if it did not end within the first.
+* Why jobs wait in SLURM's queue is recorded for ``status``.
 * A second runner for the same project exits at once with a one-line error.
 """
 
@@ -27,11 +30,13 @@ from jobflow_remote.jobs.state import JobState
 from jobflow_remote.remote.data import get_local_data_path
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from logan_campaign.core.redaction import redact
 from logan_campaign.flows.local.lock import exclusive
 from logan_campaign.flows.processes import StopSignals
-from logan_campaign.flows.remote.execute import IN_NAME, outcome
+from logan_campaign.flows.remote.execute import IN_NAME, outcome, write_failure
 from logan_campaign.flows.remote.project import load_project
-from logan_campaign.flows.remote.registry import hold, register
+from logan_campaign.flows.remote.registry import WAITING, hold, register
+from logan_campaign.flows.remote.scheduler import ENDS, ended_as, is_slurm, longer, waiting
 
 logger = logging.getLogger("jobflow_remote.logan_campaign")
 
@@ -44,6 +49,7 @@ _NO_RESULT = "left no result and runs again"
 _BATCH_KILLED = "was likely killed before terminating the job execution"
 _AFTER_OUTAGE_S = 2.0
 _PING_EVERY_S = 20.0
+_LOOK_EVERY_S = 10.0
 _TICK_S = 0.2
 _STEPS = (JobState.CHECKED_OUT, JobState.RUN_FINISHED, JobState.DOWNLOADED, JobState.UPLOADED)
 _OPEN = (
@@ -53,7 +59,21 @@ _OPEN = (
 
 
 class CampaignRunner(Runner):
-    """jobflow-remote's runner; jobs without a result run again."""
+    """jobflow-remote's runner; jobs without a result run again, or say why not."""
+
+    def download(self, lock: Any) -> None:
+        """Fetch the outcome of a job from another machine, if there is one.
+
+        Raises:
+            RemoteError: there is none, which :func:`_start_again` handles, or it cannot be fetched.
+        """
+        try:
+            super().download(lock)
+        except RemoteError as err:
+            if OUT_FILENAME not in str(err) or "does not exist" not in str(err):
+                raise
+            self._without_result(lock.locked_document)
+            lock.update_on_release = {"$set": {"state": JobState.DOWNLOADED.value}}
 
     def complete_job(self, lock: Any) -> None:
         """Store the outcome of a job, if there is one.
@@ -62,26 +82,72 @@ class CampaignRunner(Runner):
             RemoteError: there is none, which :func:`_start_again` handles.
         """
         doc = lock.locked_document
-        folder = Path(
+        folder = self._folder(doc)
+        # a folder copied from another machine contains only the output
+        found = outcome(folder) if (folder / IN_NAME).exists() else (folder / OUT_FILENAME).exists()
+        if not found:
+            self._without_result(doc)
+        super().complete_job(lock)
+
+    def _folder(self, doc: dict[str, Any]) -> Path:
+        return Path(
             get_local_data_path(
                 self.project, doc["worker"], doc["uuid"], doc["index"], doc["run_dir"]
             )
         )
-        # a folder copied from another machine contains only the output
-        found = outcome(folder) if (folder / IN_NAME).exists() else (folder / OUT_FILENAME).exists()
-        if not found and _may_run_again(self.job_controller, doc):
-            raise RemoteError(f"the process {_NO_RESULT}", no_retry=False)
-        super().complete_job(lock)
+
+    def _without_result(self, doc: dict[str, Any]) -> None:
+        """Have a job run again, or write down as its outcome why it left none.
+
+        Raises:
+            RemoteError: it is to run again.
+        """
+        again = RemoteError(f"the process {_NO_RESULT}", no_retry=False)
+        if _NO_RESULT in str(doc["remote"].get("error")):
+            raise again  # counted before; :func:`start_again` has not come to it yet
+        worker, controller = self.get_worker(doc["worker"]), self.job_controller
+        queue = self.get_queue_manager(doc["worker"])
+        ended = ended_as(queue, str(doc["remote"]["process_id"])) if is_slurm(worker) else ""
+        restarts = {"CANCELLED": 0, "TIMEOUT": 1}.get(ended, RESTARTS)
+        if _may_run_again(controller, doc, restarts):
+            if ended == "TIMEOUT":
+                resources = longer(queue, doc["resources"] or worker.resources or {})
+                controller.jobs.update_one({"_id": doc["_id"]}, {"$set": {"resources": resources}})
+            raise again
+        times = f" (tried {restarts + 1} times)" if restarts else ""
+        reason = f"the job {ENDS.get(ended, 'left no result')}{times}"
+        folder = self._folder(doc)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_failure(folder, reason, datetime.now(UTC))
+
+    def note_waiting(self) -> None:
+        """Record why jobs wait in SLURM's queue."""
+        for name, worker in self.workers.items():
+            if not is_slurm(worker):
+                continue
+            query = {"worker": name, "state": JobState.SUBMITTED.value}
+            found = self.job_controller.jobs.find(query, ["remote.process_id"])
+            try:
+                reasons = waiting(
+                    self.get_queue_manager(name), [d["remote"]["process_id"] for d in found]
+                )
+            except Exception as err:  # noqa: BLE001  fabric, paramiko and the network have their own
+                reasons = {"": f"the scheduler cannot be asked: {redact(str(err))[:200]}"}
+            self.job_controller.db[WAITING].replace_one(
+                {"_id": name}, {"_id": name, "reasons": reasons}, upsert=True
+            )
 
 
-def _may_run_again(controller: JobController, doc: dict[str, Any]) -> bool:
+def _may_run_again(controller: JobController, doc: dict[str, Any], most: int = RESTARTS) -> bool:
     """Count a restart of a job; return False if the maximum is reached."""
-    left = {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$lt": RESTARTS}}
+    left = {"_id": f"{doc['uuid']}_{doc['index']}", "n": {"$lt": most}}
     try:
-        controller.db["logan_campaign_restarts"].update_one(left, {"$inc": {"n": 1}}, upsert=True)
+        controller.db["logan_campaign_restarts"].update_one(
+            left, {"$inc": {"n": 1}}, upsert=most > 0
+        )
     except DuplicateKeyError:  # the count exists and is at its limit
         return False
-    return True
+    return most > 0
 
 
 def serve(
@@ -134,6 +200,7 @@ class _Loop:
             (2.0, lambda: start_again(runner.job_controller)),
             (0.0, lambda: hold(runner.job_controller)),
             (_PING_EVERY_S, self._ping),
+            (_LOOK_EVERY_S, runner.note_waiting),
         ]
         if runner.limited_workers:
             self.tasks.insert(0, (options.delay_refresh_limited, runner.refresh_num_current_jobs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +59,27 @@ def init(
     ] = PASSWORD_ENV,
     workers: Annotated[
         list[str] | None,
-        typer.Option("--worker", "-w", help="Name of a local worker; repeatable."),
+        typer.Option(
+            "--worker", "-w", help="Name of a worker; repeatable. [default: that of the scheduler]"
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="shell|slurm", help="What starts jobs on the workers' machine.")
+    ] = "shell",
+    partition: Annotated[str | None, typer.Option(help="Of SLURM.")] = None,
+    account: Annotated[str | None, typer.Option(help="Of SLURM.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes for each job.")] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option("--time", metavar="[DAYS-]HH:MM:SS", help="SLURM's time limit for each job."),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="[USER@]MACHINE[:PORT]", help="Where the workers are, by SSH."),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(help="Python with logan-campaign there. [default: the one that runs here]"),
     ] = None,
     max_jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time on each worker.")] = 1,
     batch: Annotated[
@@ -66,7 +87,9 @@ def init(
     ] = False,
     work_dir: Annotated[
         Path | None,
-        typer.Option(help="Directory for job files; by default beside the project file."),
+        typer.Option(
+            help="Directory for job files, there; by default beside the project file, here."
+        ),
     ] = None,
     export: Annotated[
         list[str] | None,
@@ -76,7 +99,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the project.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a project that works on this machine, create its queue, and check it.
+    """Create a project for this machine, SLURM or a machine with SSH; create its queue, check it.
 
     Running it again changes nothing. A password is never written to the file.
     """
@@ -92,18 +115,28 @@ def init(
 
     if not project.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"--project {project!r}: letters, digits, '-' and '_' only")
+    _check_machine(scheduler, host, work_dir, time_limit)
+    given = {"partition": partition, "account": account, "nodes": nodes, "time": time_limit}
+    resources = tuple((key, value) for key, value in given.items() if value is not None)
+    if resources and scheduler == "shell":
+        raise InputError(f"--{resources[0][0]} needs --scheduler slurm")
+    name = scheduler if scheduler != "shell" else "ssh" if host else "local"
     place = work_dir or projects_folder() / project / "work"
     settings = ProjectSettings(
         name=project,
         mongo=_place(mongo, password_env),
         work_dir=place.expanduser().absolute(),
-        workers=tuple(dict.fromkeys(workers or ["local"])),
+        workers=tuple(dict.fromkeys(workers or [name])),
         max_jobs=max_jobs,
         batch=batch,
         environment=(
             *(_assignment(text) for text in export or []),
             *([(VARIABLE, ",".join(sorted(set(trusted))))] if trusted else []),
         ),
+        scheduler=scheduler,
+        resources=resources,
+        host=host,
+        python=python or sys.executable,
     )
     path = write_project(settings, force=force)
     with connected(load_project(project)) as controller:
@@ -111,6 +144,28 @@ def init(
     if not as_json:
         say(f"wrote {path}" + (" and made its queue" if made else ""))
     _report(project, as_json, expect_runner=False)
+
+
+def _check_machine(
+    scheduler: str, host: str | None, work_dir: Path | None, time_limit: str | None
+) -> None:
+    """Raise InputError if the options that say where jobs run cannot be used."""
+    from logan_campaign.flows.remote.scheduler import seconds
+
+    if scheduler not in ("shell", "slurm"):
+        raise InputError(
+            f"--scheduler {scheduler!r}: shell or slurm; for others, edit the project's file"
+        )
+    try:
+        seconds(time_limit)
+    except ValueError as err:
+        raise InputError(f"--time {err}") from err
+    if host is None:
+        return
+    if not re.fullmatch(r"([\w.-]+@)?[\w.-]+(:\d+)?", host):
+        raise InputError(f"--host {host!r}: write [USER@]MACHINE[:PORT]")
+    if work_dir is None or not work_dir.is_absolute():
+        raise InputError("--host needs --work-dir, a whole path on that machine")
 
 
 def _place(uri: str, password_env: str) -> MongoPlace:

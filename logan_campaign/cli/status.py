@@ -66,6 +66,7 @@ def run_progress(flow: FlowStatus) -> dict[str, Any]:
             {"name": job.name, **(job.progress._asdict() if job.progress else {})}
             for job in flow.running
         ],
+        "waiting": [{"reason": reason, "n": n} for reason, n in flow.waiting],
         "failures": [{"name": f.name, "error": f.error} for f in flow.failures],
     }
 
@@ -219,6 +220,9 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         for job in found["running"]:
             share = f" {job['completed']}/{job['total']} {job['note']}" if job.get("total") else ""
             out.print(f"  now: {escape(job['name'] + share)}")
+        for job in found["waiting"]:
+            what = f"{job['n']} in the scheduler's queue: {job['reason']}"
+            out.print(f"  [yellow]waiting:[/] {escape(what)}", soft_wrap=True)
     for failure in [] if brief else found["failures"]:
         what = escape(f"{failure['name']}: {failure['error']}")
         out.print(f"  [red]failed:[/] {what}", soft_wrap=True)

@@ -51,8 +51,3 @@ def test_both_images_start_from_one_debian_with_the_same_steps():
 @pytest.mark.parametrize("name", ["Dockerfile", "Apptainer.def", "environment.yml"])
 def test_what_was_not_run_says_so(name):
     assert re.search(r"^# Not (built|run): ", (ROOT / name).read_text(), re.MULTILINE)
-
-
-def test_the_version_is_that_of_the_citation():
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
-    assert str(cited) == PROJECT["version"]

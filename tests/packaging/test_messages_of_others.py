@@ -36,6 +36,12 @@ def test_jobflow_remote_says_that_a_batch_was_killed() -> None:
     assert _BATCH_KILLED in sources_of("jobflow_remote")
 
 
+def test_jobflow_remote_says_that_a_job_left_no_output() -> None:
+    pytest.importorskip("jobflow_remote")
+    said = "f\"file {remote_file_path} for job {job_dict['uuid']} does not exist\""
+    assert said in sources_of("jobflow_remote")
+
+
 def test_the_materials_project_client_tells_the_status_code() -> None:
     told = re.findall(r'f"([^"]*status code \{[^"]*)"', sources_of("mp_api"))
     assert told

@@ -74,7 +74,7 @@ class Rig:
         return f"jf://{self.project}"
 
     def cli(self, *arguments: str, code: int = 0) -> str:
-        """Run a command; returns its standard output, or standard error if it is to fail."""
+        """Run a command; returns its standard output, or standard error for exit code 2."""
         done = subprocess.run(
             [sys.executable, "-m", "logan_campaign", *arguments],
             env=self.environment,
@@ -85,7 +85,7 @@ class Rig:
         )
         if done.returncode != code:
             raise AssertionError(f"{arguments}: exit code {done.returncode}: {done.stderr}")
-        return done.stderr if code else done.stdout
+        return done.stderr if code == 2 else done.stdout
 
     def submit(self, spec: dict[str, Any] | str, *options: str) -> str:
         """Submit a campaign; returns its id."""
