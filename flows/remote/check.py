@@ -262,7 +262,7 @@ def _by_a_job(worker: WorkerBase, host: BaseHost, script: str) -> tuple[str, str
     Raises:
         _NotRunError: it was refused, or did not end within a minute.
     """
-    queue = QueueManager(worker.get_scheduler_io(), host)  # type: ignore[no-untyped-call]
+    queue = QueueManager(worker.get_scheduler_io(), host)
     folder = worker.work_dir / f"check-{uuid4().hex[:8]}"
     resources = dict(worker.resources or {})
     names = folder / OUT_FNAME, folder / ERR_FNAME

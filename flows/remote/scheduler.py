@@ -27,6 +27,8 @@ ENDS = {
     "PREEMPTED": "made room for another job in the scheduler",
 }
 
+_OF_ONE_JOB = ("job_name", "qout_path", "qerr_path")
+
 #: SLURM's reason for a job that waits for nodes that are drained or down.
 _NO_NODES = re.compile(r"DRAIN|DOWN|NotAvail", re.IGNORECASE)
 
@@ -72,10 +74,14 @@ def waiting(queue: QueueManager, jobs: Iterable[str]) -> dict[str, str]:
 
 
 def longer(queue: QueueManager, resources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return resources with twice the time limit, or with what the partition allows if less."""
+    """Return resources with twice the time limit, or with what the partition allows if less.
+
+    Names of files and of the job, which jobflow-remote adds to a worker's resources, are left out.
+    """
+    resources = {k: v for k, v in resources.items() if k not in _OF_ONE_JOB}
     limit = seconds(resources.get("time"))
     if limit is None:  # the partition's own
-        return dict(resources)
+        return resources
     partition = shlex.quote(str(resources.get("partition", "")))
     said, _, _ = queue.execute_cmd(f"sinfo -h -o %l -p {partition}")
     most = seconds(next(iter(said.split()), None))

@@ -76,7 +76,7 @@ def test_a_longer_time_limit_is_twice_the_first_or_what_the_partition_allows(
 
 
 def test_without_a_time_limit_of_its_own_a_job_keeps_that_of_the_partition() -> None:
-    assert longer(Answers(), {"nodes": 1}) == {"nodes": 1}
+    assert longer(Answers(), {"nodes": 1, "qout_path": Path("queue.out")}) == {"nodes": 1}
 
 
 @pytest.mark.parametrize("limit", ["soon", "1:2:3:4", "1h"])
