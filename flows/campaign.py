@@ -12,13 +12,13 @@ from jobflow import Flow, Job, Maker, job
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.target import TargetGeometry
-from logan_campaign.core.documents import CampaignDoc, ControlDoc, StructureEntry
+from logan_campaign.core.documents import CampaignDoc, ControlDoc, ReferenceEnergy, StructureEntry
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id, control_uuid
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
 from logan_campaign.flows.links import RoundLinks
-from logan_campaign.flows.reference import ElementMaker, ReferenceMaker
+from logan_campaign.flows.reference import ElementMaker, PublishedHullMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.flows.stages import stage
@@ -41,6 +41,8 @@ class CampaignMaker(Maker):
             spec, read by ``logan_campaign.stores.known.entries_for``; None without an index.
         others: Structures found by other campaigns, read by ``logan_campaign.stores.found``. They
             do not affect the campaign's id.
+        relaxed: Energies of elements and competing phases that the store holds already, read by
+            ``logan_campaign.stores.found``; they are not computed again.
     """
 
     name: str = "campaign"
@@ -48,6 +50,7 @@ class CampaignMaker(Maker):
     base: str = "."
     known_entries: list[StructureEntry] | None = None
     others: list[StructureEntry] = field(default_factory=list)
+    relaxed: list[ReferenceEnergy] = field(default_factory=list)
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -195,13 +198,22 @@ class CampaignMaker(Maker):
             species = sorted(set(spec.target.symbols))
             if competing:
                 jobs.append(
-                    ReferenceMaker("competing phases", maker=last_level, species=species).make(
-                        [], describe.output.id, [s.output for s in competing]
-                    )
+                    ReferenceMaker(
+                        "competing phases", last_level, species=species, done=self.relaxed
+                    ).make([], describe.output.id, [s.output for s in competing])
                 )
+            if spec.relax.hull.published is not None:
+                source = spec.relax.hull.published.source
+                published = TrainingSetMaker(
+                    "published", source=source, role="known", base=self.base
+                ).make()
+                maker = PublishedHullMaker(species=species)
+                jobs += [published, maker.make(published.output, describe.output.id)]
             if spec.relax.hull.elements:
                 jobs += [
-                    ElementMaker(f"element {symbol}", last_level, symbol).make(describe.output.id)
+                    ElementMaker(f"element {symbol}", last_level, symbol, self.relaxed).make(
+                        describe.output.id
+                    )
                     for symbol in species
                 ]
         flow = Flow(jobs, output=relaxed.output, name=self.name)

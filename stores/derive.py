@@ -28,7 +28,6 @@ from logan_campaign.core.documents import (
     PoolFields,
     Record,
     ReferenceDoc,
-    ReferenceEnergy,
     RelaxationDoc,
     RelaxationFields,
     RelaxationsDoc,
@@ -46,6 +45,7 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.core.errors import StoreError
 from logan_campaign.core.ids import content_id
+from logan_campaign.stores.hulls import add_hull, add_published_hull
 from logan_campaign.stores.records import (
     CampaignRecord,
     CandidateRecord,
@@ -180,7 +180,12 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
     references = [
         reference for job in found.of(ReferenceDoc) for reference in job.output.references
     ]
-    _add_energies_above_hull(candidates, references)
+    level = campaign.levels[-1] if campaign.levels else ""
+    asked = (campaign.spec.get("relax") or {}).get("hull") or {}
+    hull = add_hull(candidates, references, level, _converged_energy, asked)
+    published = add_published_hull(
+        candidates, references, level, _converged_energy, asked.get("published") or {}
+    )
     leakage = found.of(LeakageDoc)
     record = CampaignRecord.model_construct(
         **shared(campaign, CampaignFields),
@@ -198,6 +203,8 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
         ],
         rounds=_rounds(found.of(RoundDoc)),
         references=references,
+        hull=hull,
+        published_hull=published,
         leakage=leakage[-1].output.targets if leakage else None,
         n_candidates=len(candidates),
         n_materials=len({candidate.material_id for candidate in candidates} - {None}),
@@ -405,32 +412,6 @@ def _add_energies_above_min(records: Iterable[CandidateRecord]) -> None:
             energies.append((record, key, energy))
     for record, key, energy in energies:
         record.energy_above_min_ev = energy - lowest[key]
-
-
-def _add_energies_above_hull(
-    records: Sequence[CandidateRecord], references: Sequence[ReferenceEnergy]
-) -> None:
-    """Add energies above the convex hull of the phases at the level of the references."""
-    from logan_campaign.campaign.stability import HullEntry, above_hull  # imports pymatgen
-
-    for level in {reference.level for reference in references}:
-        entries = [
-            HullEntry(f"reference {place}", reference.formula, reference.energy_ev)
-            for place, reference in enumerate(references)
-            if reference.level == level
-            and reference.state == "converged"
-            and reference.formula
-            and reference.energy_ev is not None
-        ]
-        mine = [r for r in records if r.level == level and r.kind == "crystal"]
-        entries += [
-            HullEntry(record.id, record.formula, energy)
-            for record in mine
-            if (energy := _converged_energy(record)) is not None
-        ]
-        above = above_hull(entries)
-        for record in mine:
-            record.energy_above_hull_ev_per_atom = above.get(record.id)
 
 
 def _material_id(record: CandidateRecord, records: Mapping[str, CandidateRecord]) -> str | None:

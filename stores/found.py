@@ -1,11 +1,11 @@
-"""Discoveries of other campaigns in a store, so that a campaign does not count them as new."""
+"""What other campaigns of a store found and computed, so that a campaign need not repeat it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from logan_campaign.campaign.spec import CampaignSpec
-from logan_campaign.core.documents import StructureEntry
+from logan_campaign.core.documents import ReferenceEnergy, StructureEntry
 from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.stores.open import CampaignStores
@@ -58,3 +58,28 @@ def found_by_others(
             )
         )
     return entries
+
+
+def relaxed_references(stores: CampaignStores, spec: CampaignSpec) -> list[ReferenceEnergy]:
+    """Return the energies of elements and competing phases at the level of a spec's hull.
+
+    Args:
+        stores: opened stores.
+        spec: a campaign's spec.
+
+    Returns:
+        Converged ones of all campaigns, each once; empty if the spec asks for no hull.
+    """
+    if spec.relax.hull is None:
+        return []
+    wanted = {
+        "output.doc_type": "reference",
+        "output.references.level": spec.relax.levels[-1].name,
+    }
+    found = {
+        reference["relaxation_id"]: ReferenceEnergy.model_validate(reference)
+        for doc in stores.docs.query(wanted, ["output.references"])
+        for reference in doc["output"]["references"]
+        if reference.get("relaxation_id") and reference["state"] == "converged"
+    }
+    return list(found.values())

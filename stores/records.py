@@ -49,6 +49,43 @@ class SelectionRecord(SelectionFields):
     source: Source = Field(description="Job that selected")
 
 
+class HullPhase(Part):
+    """A phase that is or was on the convex hull of a campaign."""
+
+    id: str = Field(description="Candidate or known structure")
+    role: Literal["candidate", "known", "competing", "element", "published"] = Field(
+        description="What it is"
+    )
+    label: str = Field(description="Space group, or label of the known structure")
+    formula: str = Field(description="Hill formula of its cell")
+    energy_per_atom_ev: float = Field(description="Energy, under pressure enthalpy (eV/atom)")
+    formation_ev_per_atom: float = Field(description="The same, relative to elements (eV/atom)")
+    since: int = Field(description="Round from which on it was on the hull")
+    until: int | None = Field(description="Round that put a lower hull in its place, if any")
+
+
+class HullRecord(Part):
+    """The convex hull of what a campaign computed at one level, and how it grew."""
+
+    level: str = Field(description="Level of all energies")
+    pressure_gpa: float | None = Field(description="Pressure at that level (GPa), if any")
+    window_ev_per_atom: float = Field(description="Energy above it that counts as stable")
+    phases: list[HullPhase] = Field(description="Phases that are or were on it, by round")
+    n_stable: int = Field(description="Distinct structures of candidates within the window")
+    n_unique: int = Field(description="Distinct structures of candidates")
+    n_new: int = Field(description="Those that equal no known entry")
+    n_stable_new: int = Field(description="Those that are within the window, too")
+
+    def at(self, index: int | None = None) -> list[HullPhase]:
+        """Return the phases on the hull after a round; after the last one if None."""
+        return [
+            phase
+            for phase in self.phases
+            if (index is None or phase.since <= index)
+            and (phase.until is None or (index is not None and index < phase.until))
+        ]
+
+
 class CampaignRecord(CampaignFields, Record):
     """A campaign."""
 
@@ -60,6 +97,12 @@ class CampaignRecord(CampaignFields, Record):
         default_factory=list, description="Results of its rounds; empty without rounds"
     )
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
+    hull: HullRecord | None = Field(
+        None, description="Convex hull at the last level; None unless all elements were computed"
+    )
+    published_hull: HullRecord | None = Field(
+        None, description="Hull of published energies; none of this campaign's is on it"
+    )
     leakage: list[TargetLeaks] | None = Field(
         None,
         description="Training entries that equal each known entry; None without known sets",
@@ -274,6 +317,26 @@ class CandidateRecord(PickFields, VerdictFields, Record):
         None,
         description="Energy above the convex hull of this campaign's phases at the same level, "
         "with elements and competing phases (eV/atom); not that of the Materials Project",
+    )
+    energy_above_published_ev_per_atom: Annotated[
+        float | None,
+        Column(
+            "energy_above_published",
+            option="published",
+            help="energy above the hull of published energies (eV/atom)",
+            window=True,
+            about=True,
+            unit="eV",
+        ),
+    ] = Field(
+        None,
+        description="Energy above the hull of published energies (eV/atom), negative below it; "
+        "only if the spec declares the last level comparable",
+    )
+    decomposition: Annotated[str | None, Column(about=True)] = Field(
+        None,
+        description="Phases on that hull that it falls into, with their shares of the atoms "
+        "('0.75 SiO2 + 0.25 Si'); None if it is on the hull",
     )
     material_id: Annotated[
         str | None,

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -92,6 +92,25 @@ class GenerateSpec(Section):
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
 
 
+class PublishedHullSpec(Section):
+    """Hull of published energies, beside the campaign's own and never mixed with it."""
+
+    source: SourceSpec = Field(
+        description="Source of entries with energies, such as {type: mp, chemical_systems: "
+        "[Mg-O, Mg, O]}, whose energies include its corrections"
+    )
+    comparable: bool = Field(
+        False,
+        description="Whether the last level's energies compare with those of the source: same "
+        "functional, settings and data sets. Only then candidates are placed on that hull",
+    )
+    corrections: Literal["none", "MP2020"] = Field(
+        "none",
+        description="Corrections to candidates' energies before they are compared; MP2020: those "
+        "of the Materials Project for GGA, by pymatgen",
+    )
+
+
 class HullSpec(Section):
     """Phases of the convex hull besides the candidates."""
 
@@ -100,6 +119,12 @@ class HullSpec(Section):
         default_factory=list,
         description="Sources of competing phases; entries with only elements of the target are "
         "relaxed at the last level",
+    )
+    published: PublishedHullSpec | None = Field(
+        None, description="Another hull, of published energies, shown beside it"
+    )
+    window_ev_per_atom: float = Field(
+        0.0, ge=0, description="Energy above the hull up to which a structure counts as stable"
     )
 
 
@@ -344,6 +369,9 @@ class CampaignSpec(Section):
         if self.relax.hull is not None:
             if target.kind != "crystal":
                 raise InputError("relax.hull: molecules have no hull; remove it")
+            published = self.relax.hull.published
+            if published is not None and published.comparable and self.relax.pressure_gpa:
+                raise InputError("relax.hull.published: no published energies are under pressure")
             if self.relax.hull.elements:
                 check_elements(self.relax.levels[-1], species)
         return target

@@ -9,6 +9,7 @@ energy above this hull is a lower bound.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -95,6 +96,15 @@ class Hull:
         """
         return self._at(formula)[1]
 
+    def above(self, entry: HullEntry) -> float:
+        """Return how far (eV/atom) a phase is above the hull; negative if it would lower it."""
+        return entry.energy_ev / self.n_atoms(entry.formula) - self.energy_at(entry.formula)
+
+    @staticmethod
+    def n_atoms(formula: str) -> int:
+        """Return the number of atoms of a formula."""
+        return round(Composition(formula).num_atoms)
+
     def formation(self, formula: str, energy_ev: float) -> float:
         """Return the energy (eV/atom) of forming a phase from the elements.
 
@@ -106,14 +116,30 @@ class Hull:
         apart = sum(n * self.diagram.el_refs[e].energy_per_atom for e, n in composition.items())
         return float((energy_ev - apart) / composition.num_atoms)
 
+    def facets(self) -> list[list[str]]:
+        """Return the phases that coexist: ids of each facet's corners."""
+        corners = self.diagram.qhull_entries
+        return [[corners[int(k)].name for k in facet] for facet in self.diagram.facets]
+
     def stability(self) -> dict[str, Stability]:
         """Return energy above the hull and decomposition of each entry, by id."""
         found = {}
         for entry in self.entries:
-            hull, parts = self._at(entry.formula)
-            above = entry.energy_ev / Composition(entry.formula).num_atoms - hull
-            found[entry.id] = Stability(max(0.0, above), parts)
+            above = max(0.0, self.above(entry))
+            found[entry.id] = Stability(above, self.decomposition(entry.formula))
         return found
+
+
+def is_element(formula: str) -> bool:
+    """Return whether a formula has a single element."""
+    return Composition(formula).is_element
+
+
+def reachable(entries: Iterable[HullEntry]) -> list[HullEntry]:
+    """Return the entries that a hull can hold: those of elements that have an entry each."""
+    made = [(entry, Composition(entry.formula)) for entry in entries]
+    pure = {composition.elements[0] for _, composition in made if composition.is_element}
+    return [entry for entry, composition in made if set(composition) <= pure]
 
 
 def hull_of(entries: Iterable[HullEntry]) -> Hull | None:
@@ -123,10 +149,7 @@ def hull_of(entries: Iterable[HullEntry]) -> Hull | None:
         The hull, or None unless every element among them has an entry.
     """
     entries = list(entries)
-    made = [Composition(entry.formula) for entry in entries]
-    elements = {element for composition in made for element in composition}
-    pure = {next(iter(composition)) for composition in made if composition.is_element}
-    return Hull(entries) if entries and elements == pure else None
+    return Hull(entries) if entries and len(reachable(entries)) == len(entries) else None
 
 
 def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
@@ -138,6 +161,27 @@ def above_hull(entries: Iterable[HullEntry]) -> dict[str, float]:
     hull = hull_of(entries)
     found = hull.stability() if hull is not None else {}
     return {name: stability.above_ev_per_atom for name, stability in found.items()}
+
+
+def corrected_energy(structure: Structure, energy_ev: float) -> float | None:
+    """Return a GGA energy (eV) with the corrections of the Materials Project.
+
+    A. Wang et al., Scientific Reports 11, 15496 (2021), doi:10.1038/s41598-021-94550-5.
+
+    Returns:
+        The energy, None if the scheme wants other settings (GGA+U for oxides and fluorides of
+        some transition metals).
+    """
+    from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
+    from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+    parameters = {"run_type": "GGA", "hubbards": {}, "software": "other"}
+    entry = ComputedStructureEntry(structure, energy_ev, parameters=parameters)
+    scheme = MaterialsProject2020Compatibility(check_potcar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of oxidation states that it guesses
+        found = scheme.process_entry(entry, on_error="ignore")
+    return None if found is None else float(found.energy)
 
 
 def element_structure(symbol: str) -> Structure:

@@ -83,6 +83,8 @@ def results(
     energies = ["eV", "above min", *(["above hull/atom"] if hull else [])]
     names = ["id", "state", identity, "level", *energies]
     shown = table(*names, right=energies, no_wrap=names)
+    if hull:
+        shown.add_column("falls into", overflow="fold")
     shown.add_column("equals / reason", overflow="fold")
     for candidate in found:
         shown.add_row(
@@ -93,9 +95,14 @@ def results(
             number(candidate.energy_ev, 3),
             number(candidate.energy_above_min_ev, 3),
             *([number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
+            *([candidate.decomposition or "-"] if hull else []),
             escape(candidate.match_label or candidate.match or candidate.reason),
         )
     console().print(shown)
+    if hull and record.hull is not None:
+        said = record.hull
+        counts = f"{said.n_stable} stable, {said.n_unique} distinct, {said.n_new} new"
+        console().print(f"{counts}, {said.n_stable_new} stable and new")
     part = "" if len(found) == n_all else f"{len(found)} of "
     console().print(f"{part}{n_all} candidates")
 

@@ -48,7 +48,7 @@ def run(
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger
     from logan_campaign.flows.local.ledger import halted_of
-    from logan_campaign.stores.found import found_by_others
+    from logan_campaign.stores.found import found_by_others, relaxed_references
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_store
 
@@ -68,7 +68,8 @@ def run(
         )
         if ledger.root() is None:
             maker.others = found_by_others(stores, maker.spec, campaign_id, Path(maker.base))
-            flow = maker.make() if maker.others else flow
+            maker.relaxed = relaxed_references(stores, maker.spec)
+            flow = maker.make() if maker.others or maker.relaxed else flow
         _refuse_another_spec(stores, ledger, name, maker.spec.model_dump(mode="json"))
         root = ledger.root()
         if root is not None and halted_of(root) == "cancelled":

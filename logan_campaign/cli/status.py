@@ -12,7 +12,13 @@ from logan_campaign.flows.control import FlowControl
 from logan_campaign.flows.local import FlowStatus
 from logan_campaign.matching.spec import Tolerance
 from logan_campaign.stores.queries import CampaignDatabase
-from logan_campaign.stores.records import CampaignRecord, pairs_text, without_known, without_pairs
+from logan_campaign.stores.records import (
+    CampaignRecord,
+    HullRecord,
+    pairs_text,
+    without_known,
+    without_pairs,
+)
 
 
 def campaign_status(
@@ -51,6 +57,8 @@ def campaign_status(
         "known": _known(database, record),
         "leakage": _leakage(record),
         "reference": _reference(database, record),
+        "hull": _hull(record.hull),
+        "published_hull": _hull(record.published_hull),
     }
 
 
@@ -209,6 +217,27 @@ def _reference(database: CampaignDatabase, record: CampaignRecord) -> dict[str, 
     }
 
 
+def _hull(hull: HullRecord | None) -> dict[str, Any] | None:
+    """Return the phases on a hull, and how many structures are stable, unique and new."""
+    if hull is None:
+        return None
+    return {
+        **hull.model_dump(mode="json", exclude={"phases"}),
+        "phases": [phase.model_dump(mode="json") for phase in hull.at()],
+    }
+
+
+def _hull_text(hull: dict[str, Any]) -> str:
+    named = ", ".join(f"{p['formula']} ({p['label']})" for p in hull["phases"])
+    pressure = f" and {hull['pressure_gpa']:g} GPa" if hull["pressure_gpa"] else ""
+    within = hull["window_ev_per_atom"]
+    stable = f"within {1000 * within:g} meV/atom of it" if within else "on it"
+    return (
+        f"hull at {hull['level']}{pressure}: {named}; of {hull['n_unique']} distinct structures "
+        f"{hull['n_stable']} are {stable}, {hull['n_new']} new, {hull['n_stable_new']} both"
+    )
+
+
 def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> None:
     """Print a status; ``brief`` omits what a finished run has just shown."""
     out.print(
@@ -278,6 +307,12 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         )
     if found["leakage"] is not None:
         out.print(_leakage_text(found["leakage"]), soft_wrap=True, markup=False)
+    if found["hull"]:
+        out.print(_hull_text(found["hull"]), soft_wrap=True, markup=False)
+    if found["published_hull"]:
+        named = (p["formula"] + " " + p["label"] for p in found["published_hull"]["phases"])
+        about = f"hull of {found['published_hull']['level']}, not mixed with it"
+        out.print(f"{about}: {', '.join(named)}", soft_wrap=True, markup=False)
     if found["reference"]:
         r = found["reference"]
         out.print(

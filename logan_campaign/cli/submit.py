@@ -61,7 +61,7 @@ def submit(
     from logan_campaign.core.trust import code_named_in
     from logan_campaign.flows.remote import queue
     from logan_campaign.flows.remote.project import connected, database_errors, load_project
-    from logan_campaign.stores.found import found_by_others
+    from logan_campaign.stores.found import found_by_others, relaxed_references
     from logan_campaign.stores.known import entries_for
     from logan_campaign.stores.open import open_store
 
@@ -87,6 +87,7 @@ def submit(
             with open_store(f"{JF}{configured.name}") as stores:
                 follow(stores)  # other campaigns may have found structures meanwhile
                 maker.others = found_by_others(stores, maker.spec, campaign_id, Path(maker.base))
+                maker.relaxed = relaxed_references(stores, maker.spec)
             jobs = queue.submit(maker.make(), campaign_id, name, controller, placements)
             n_jobs, message = len(jobs), f"submitted with {len(jobs)} jobs; more will come"
     about = {"id": campaign_id, "name": name, "project": configured.name, "n_jobs": n_jobs}

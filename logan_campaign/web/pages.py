@@ -13,6 +13,7 @@ from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.results import Campaign, Results
 from logan_campaign.results.report import charts, gather, render
 from logan_campaign.results.report.discoveries import material_names
+from logan_campaign.results.report.page import hull_charts
 from logan_campaign.results.report.view3d import view3d
 from logan_campaign.stores.filters import candidate_orders
 from logan_campaign.stores.records import (
@@ -42,6 +43,8 @@ router = APIRouter()
 REPORT_LIMIT = 5_000
 #: Candidates of a material or model that its page lists.
 _LISTED = 20
+#: Candidates on the charts of a hull, those nearest to it first.
+_CHARTED = 5_000
 #: Candidates of which a lineage is drawn.
 _LINEAGE_LIMIT = 60
 
@@ -93,8 +96,18 @@ def campaign(request: Request, results: Opened, identity: Identity, _: Nothing) 
         sets=sets,
         unlearned=pairs_text(without_pairs(record, sets), record.kind),
         has_report=record.n_candidates <= REPORT_LIMIT,
+        hull_charts=_charts_of_hull(results, record),
         **_live(request, results, record),
     )
+
+
+def _charts_of_hull(results: Results, record: CampaignRecord) -> list[Any]:
+    """Return the charts of a campaign's hull, with the candidates nearest to it."""
+    if record.hull is None:
+        return []
+    query = results.candidates(campaign=record.id, level=record.hull.level).without_structures()
+    found = query.sorted_by("energy_above_hull").page(0, _CHARTED)
+    return [chart for chart in hull_charts(record, found) if chart[2] is not None]
 
 
 def _live(request: Request, results: Results, record: CampaignRecord) -> dict[str, Any]:

@@ -325,3 +325,29 @@ class MadeUpCrystals(MadeUpCampaign):
             )
             for verdict in super().verdicts()
         ]
+
+
+class CrystalsWithHull(MadeUpCrystals):
+    """The same with energies of the elements."""
+
+    def reference(self) -> list[Document]:
+        elements = {"Si": ("Si2", -10.0), "O": ("O2", -10.0)}
+        found = [
+            ReferenceEnergy(
+                structure_id=f"struct-{symbol}",
+                label=symbol,
+                set_id="",
+                role="element",
+                formula=formula,
+                level="gpaw",
+                state="converged",
+                reason="",
+                energy_ev=energy,
+                energy_per_atom_ev=energy / 2,
+            )
+            for symbol, (formula, energy) in elements.items()
+        ]
+        return [
+            *super().reference(),
+            *(ReferenceDoc(campaign_id=self.id, references=[one]) for one in found),
+        ]

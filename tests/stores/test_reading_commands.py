@@ -12,12 +12,12 @@ import pytest
 from jobflow import Flow, JobStore, job
 
 from logan_campaign.cli import main
-from logan_campaign.core.documents import Document, ModelDoc, ReferenceDoc, ReferenceEnergy, Verdict
+from logan_campaign.core.documents import Document, ModelDoc, ReferenceDoc, Verdict
 from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_store
 
-from .made_up import MadeUpCampaign, MadeUpCrystals
+from .made_up import CrystalsWithHull, MadeUpCampaign, MadeUpCrystals
 
 Read = Callable[..., str]
 
@@ -177,41 +177,20 @@ def test_raw_structures_are_exported_without_the_energy_of_the_relaxed_ones(
 
 
 def test_energies_above_the_hull_are_shown_where_the_elements_were_computed(read: Read) -> None:
-    class WithHull(MadeUpCrystals):
-        def reference(self) -> list[Document]:
-            elements = {"Si": ("Si2", -10.0), "O": ("O2", -10.0)}
-            return [
-                *super().reference(),
-                *(
-                    ReferenceDoc(
-                        campaign_id=self.id,
-                        references=[
-                            ReferenceEnergy(
-                                structure_id=f"struct-{symbol}",
-                                label=symbol,
-                                set_id="",
-                                role="element",
-                                formula=formula,
-                                level="gpaw",
-                                state="converged",
-                                reason="",
-                                energy_ev=energy,
-                                energy_per_atom_ev=energy / 2,
-                            )
-                        ],
-                    )
-                    for symbol, (formula, energy) in elements.items()
-                ),
-            ]
-
-    found = {c["id"]: c for c in read_json(read, WithHull(), None, "results")}
+    found = {c["id"]: c for c in read_json(read, CrystalsWithHull(), None, "results")}
     above = {name[-1]: c["energy_above_hull_ev_per_atom"] for name, c in found.items()}
     # -20.5 eV per SiO2 is the lowest, and below the elements' -15
     assert above["2"] == pytest.approx(0.0, abs=1e-9)
     assert above["1"] == pytest.approx(0.5 / 3)
     assert above["3"] == pytest.approx(1.5 / 3)
     assert above["4"] is None  # its relaxation failed
-    assert "above hull/atom" in read(WithHull(), None, "results")
+    assert found["cand-a1"]["decomposition"] == "1 SiO2"
+    assert found["cand-a2"]["decomposition"] is None  # it is on the hull
+    hull = read_json(read, CrystalsWithHull(), None, "status")["hull"]
+    assert {phase["formula"] for phase in hull["phases"]} == {"Si2", "O2", "O2Si"}
+    assert (hull["n_unique"], hull["n_stable"]) == (2, 1)
+    assert "hull at gpaw: " in read(CrystalsWithHull(), None, "status")
+    assert "above hull/atom" in read(CrystalsWithHull(), None, "results")
     assert "above hull/atom" not in read(MadeUpCrystals(), None, "results")
     # elements are no known entries that a candidate could beat
-    assert read_json(read, WithHull(), None, "status")["reference"]["known"] == "O2"
+    assert read_json(read, CrystalsWithHull(), None, "status")["reference"]["known"] == "O2"

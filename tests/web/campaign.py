@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from jobflow import Flow, JobStore, job
-from stores.made_up import MadeUpCampaign, MadeUpCrystals  # tests/stores
+from stores.made_up import CrystalsWithHull, MadeUpCampaign  # tests/stores
 
 from logan_campaign.core.arrays import pack_arrays
 from logan_campaign.core.documents import (
@@ -98,8 +98,8 @@ class ShownCampaign(MadeUpCampaign):
         return [*super().stages(), self.leakage()]
 
 
-class ShownCrystals(ShownCampaign, MadeUpCrystals):
-    """The same with crystals."""
+class ShownCrystals(ShownCampaign, CrystalsWithHull):
+    """The same with crystals and their hull."""
 
 
 def store_campaigns(place: Place, *campaigns: MadeUpCampaign, upto: int | None = None) -> Place:

@@ -264,3 +264,14 @@ def test_the_methods_say_in_which_units_descents_compare(
     text = methods(record, [model], [])[0]
     assert "10 falling to 1, in units of what displacements by 0.1 Å do to an environment" in text
     assert f"cutoff radius (Å) {cutoff}" in text
+
+
+def test_a_hull_has_its_pictures_on_the_page_and_in_the_report(tmp_path: Path) -> None:
+    place = store_campaigns(tmp_path / "store", ShownCrystals("b", "crystals"))
+    with Campaign.open(place) as campaign:
+        html = render(gather(campaign))
+        assert 'id="figure-phases"' in html
+        assert "2 distinct structures at level gpaw" in html
+        best = campaign.candidates(energy_above_hull_lte=0.0).ids()
+        assert best
+        assert best[0] in html.split('id="figure-phases"')[1].split("</script>")[0]

@@ -89,8 +89,10 @@ class ReferenceEnergy(Part):
     structure_id: str = Field(description="Known entry")
     label: str = Field(description="Its label")
     set_id: str = Field(description="Set that contains it; empty for elements")
-    role: Literal["known", "competing", "element"] = Field(
-        "known", description="Known entry of the target's composition, or only for the convex hull"
+    role: Literal["known", "competing", "element", "published"] = Field(
+        "known",
+        description="Known entry of the target's composition, only for the convex hull, or an "
+        "energy that was not computed here, of another hull",
     )
     formula: str = Field("", description="Hill formula of the cell")
     level: str = Field(description="Level that computed it")
@@ -98,6 +100,7 @@ class ReferenceEnergy(Part):
     reason: str = Field(description="What happened; empty if it converged")
     energy_ev: float | None = Field(description="Total energy, under pressure enthalpy (eV)")
     energy_per_atom_ev: float | None = Field(description="The same per atom (eV)")
+    relaxation_id: str = Field("", description="Content id of structure and settings ('relax-…')")
 
 
 class ReferenceDoc(Document):

@@ -44,7 +44,8 @@ NEUTRAL = "#7f7f7f"
 _KNOWN = "#D55E00"
 
 
-def _layout(figure: go.Figure, height: int = 420, legend: bool = True, **changes: Any) -> go.Figure:
+def layout(figure: go.Figure, height: int = 420, legend: bool = True, **changes: Any) -> go.Figure:
+    """Set what all charts share, and changes of it; the figure is changed and returned."""
     figure.update_layout(
         height=height,
         showlegend=legend,
@@ -83,7 +84,7 @@ def funnel_chart(stages: Sequence[Stage]) -> go.Figure:
         )
     )
     top = np.log10(max((stage.n for stage in shown), default=1)) + 0.4
-    return _layout(
+    return layout(
         figure,
         height=80 + 42 * len(shown),
         legend=False,
@@ -119,8 +120,8 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
     few = f", {len(shown):,} shown" if step > 1 else ""
     figure = go.Figure()
     figure.add_scatter(
-        x=_short(places[shown, 0]),
-        y=_short(places[shown, 1]),
+        x=short(places[shown, 0]),
+        y=short(places[shown, 1]),
         mode="markers",
         name=f"generated ({len(finite):,}{few}), by cluster",
         marker={
@@ -140,8 +141,8 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
         chosen = [(c, k) for c, k in picks if c.state in states]
         if chosen:
             figure.add_scatter(
-                x=_short(places[[k for _, k in chosen], 0]),
-                y=_short(places[[k for _, k in chosen], 1]),
+                x=short(places[[k for _, k in chosen], 0]),
+                y=short(places[[k for _, k in chosen], 1]),
                 mode="markers",
                 name=f"{name} ({len(chosen)})",
                 marker={
@@ -156,8 +157,8 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
             )
     if len(found.known_pca):
         figure.add_scatter(
-            x=_short(found.known_pca[:, 0]),
-            y=_short(found.known_pca[:, 1]),
+            x=short(found.known_pca[:, 0]),
+            y=short(found.known_pca[:, 1]),
             mode="markers",
             name=f"known ({len(found.known_pca)})",
             marker={"size": 10, "symbol": "x-thin", "line": {"width": 2.5, "color": _KNOWN}},
@@ -176,7 +177,7 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
     margin = 0.05 * np.maximum(high - low, 1e-9)
     shares = [f" ({100 * share:.0f}% of the variance)" for share in found.explained_variance[:2]]
     shares += [""] * (2 - len(shares))
-    return _layout(
+    return layout(
         figure,
         height=560,
         hovermode="closest",
@@ -191,7 +192,8 @@ def map_chart(found: PcaMap, candidates: Sequence[CandidateRecord]) -> go.Figure
     )
 
 
-def _short(values: np.ndarray) -> list[float]:
+def short(values: np.ndarray) -> list[float]:
+    """Return values with four significant digits, for files that stay small."""
     return [float(f"{value:.4g}") for value in values]
 
 
@@ -221,7 +223,7 @@ def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
         )
         figure.add_scatter(
             x=draws,
-            y=_short(expected_distinct(n_known, draws)),
+            y=short(expected_distinct(n_known, draws)),
             mode="lines",
             name="drawing uniformly among the targets (mean)",
             line={"dash": "dash", "color": NEUTRAL, "width": 1.5},
@@ -233,7 +235,7 @@ def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
             name="floor: each relaxation another target",
             line={"dash": "dot", "color": NEUTRAL, "width": 1.5},
         )
-    return _layout(
+    return layout(
         figure,
         xaxis={"title": "candidates relaxed, in the order of the picks", "rangemode": "tozero"},
         yaxis={
@@ -271,7 +273,7 @@ def found_by_chart(
             hovertemplate="%{y}<br>%{x}<br>%{z} candidates<extra></extra>",
         )
     )
-    return _layout(
+    return layout(
         figure,
         height=120 + 26 * len(rows),
         legend=False,
@@ -333,7 +335,7 @@ def energies_chart(
         n_levels += 1
         lowest = min(energy for energy, _ in [*relaxed, *known])
         figure.add_box(
-            x=_short(np.array([energy - lowest for energy, _ in relaxed])),
+            x=short(np.array([energy - lowest for energy, _ in relaxed])),
             name=level,
             orientation="h",
             boxpoints="all",
@@ -348,7 +350,7 @@ def energies_chart(
         )
         if known:
             figure.add_scatter(
-                x=_short(np.array([energy - lowest for energy, _ in known])),
+                x=short(np.array([energy - lowest for energy, _ in known])),
                 y=[level] * len(known),
                 mode="markers",
                 name=f"known, at {level}",
@@ -359,7 +361,7 @@ def energies_chart(
     if not n_levels:
         return None
     unit = "eV/atom" if per_atom else "eV"
-    return _layout(
+    return layout(
         figure,
         height=130 + 110 * n_levels,
         legend=any(trace.type == "scatter" for trace in figure.data),
@@ -394,7 +396,7 @@ def training_chart(models: Sequence[ModelRecord], vary: Sequence[str]) -> go.Fig
         for panel, (key, _) in enumerate(_CURVES):
             figure.add_scatter(
                 x=model.history.step[::step],
-                y=_short(np.array(getattr(model.history, key)[::step])),
+                y=short(np.array(getattr(model.history, key)[::step])),
                 mode="lines",
                 name=model_label(model, vary),
                 legendgroup=model.id,
@@ -403,7 +405,7 @@ def training_chart(models: Sequence[ModelRecord], vary: Sequence[str]) -> go.Fig
                 row=panel // 2 + 1,
                 col=panel % 2 + 1,
             )
-    figure = _layout(figure, height=640, legend=len(shown) > 1)
+    figure = layout(figure, height=640, legend=len(shown) > 1)
     figure.update_layout(legend={"y": -0.12, "yanchor": "top"}, margin={"b": 80, "t": 40})
     figure.update_yaxes(range=[0, 1.05], row=2, col=2)
     figure.update_xaxes(title_text="generator updates", row=2)
@@ -439,7 +441,7 @@ def relaxations_chart(
         )
     for place, level in enumerate(present):
         figure.add_box(
-            x=_short(np.array([max(run.elapsed_s, 1e-3) for run in runs if run.level == level])),
+            x=short(np.array([max(run.elapsed_s, 1e-3) for run in runs if run.level == level])),
             name=level,
             orientation="h",
             boxpoints="outliers",
@@ -450,7 +452,7 @@ def relaxations_chart(
             row=1,
             col=2,
         )
-    figure = _layout(figure, height=220 + 60 * len(present), barmode="stack")
+    figure = layout(figure, height=220 + 60 * len(present), barmode="stack")
     figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"b": 90})
     figure.update_xaxes(title_text="relaxations", row=1, col=1)
     figure.update_xaxes(type="log", title_text="s", row=1, col=2)
@@ -481,7 +483,7 @@ def rounds_chart(candidates: Sequence[CandidateRecord]) -> go.Figure | None:
             name=name,
             marker={"color": colour},
         )
-    return _layout(
+    return layout(
         figure,
         barmode="group",
         xaxis={"title": "round", "type": "category"},
@@ -503,7 +505,7 @@ def trajectory_chart(energies: Mapping[str, Sequence[float]]) -> go.Figure | Non
         finite = values[np.isfinite(values)]
         figure.add_scatter(
             x=list(range(len(values))),
-            y=_short(values - (finite.min() if len(finite) else 0.0)),
+            y=short(values - (finite.min() if len(finite) else 0.0)),
             mode="lines+markers",
             showlegend=False,
             marker={"size": 4},
@@ -511,7 +513,7 @@ def trajectory_chart(energies: Mapping[str, Sequence[float]]) -> go.Figure | Non
             row=1,
             col=place + 1,
         )
-    figure = _layout(figure, height=360, legend=False)
+    figure = layout(figure, height=360, legend=False)
     figure.update_layout(margin={"t": 40})
     figure.update_xaxes(title_text="ionic step")
     figure.update_yaxes(title_text="eV above the lowest", col=1)

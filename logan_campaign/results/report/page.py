@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from logan_campaign.results.report.discoveries import (
 )
 from logan_campaign.results.report.funnel import funnel
 from logan_campaign.results.report.methods import methods
+from logan_campaign.stores.records import CampaignRecord, CandidateRecord
 
 
 class Chart(NamedTuple):
@@ -57,6 +58,7 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
             charts.discoveries_chart(found, data.n_targets) if len(found.relaxations) > 1 else None,
         ),
         ("rounds", "Discoveries per round", charts.rounds_chart(data.candidates)),
+        *hull_charts(record, data.candidates),
         (
             "found-by",
             "Discoveries by model",
@@ -79,6 +81,27 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
         ),
     ]
     return {name: Chart(name, title, figure) for name, title, figure in made if figure is not None}
+
+
+def hull_charts(
+    record: CampaignRecord, candidates: Sequence[CandidateRecord]
+) -> list[tuple[str, str, go.Figure | None]]:
+    """Return name, title and figure of the charts of a campaign's hull; none without a hull.
+
+    Args:
+        record: the campaign.
+        candidates: its candidates, without structures.
+    """
+    if record.hull is None:
+        return []
+    from logan_campaign.results.report import phases  # imports pymatgen
+
+    relaxed = {past.index: past.n_last_level for past in record.rounds}
+    return [
+        ("phases", "Phase diagram", phases.phase_diagram(record.hull, candidates)),
+        ("growth", "Growth of the hull", phases.growth_chart(record.hull, relaxed)),
+        ("effort", "Relaxations by composition", phases.effort_chart(record.hull, candidates)),
+    ]
 
 
 def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:

@@ -23,7 +23,14 @@ from logan_campaign.core.files import file_errors, whole_file
 
 _DPI = 96  # plotly's lengths are CSS pixels
 _WIDTH = 760
-_SYMBOLS = {"circle": "o", "diamond": "D", "star": "*", "x-thin": "x", "line-ns": "|"}
+_SYMBOLS = {
+    "circle": "o",
+    "circle-open": "o",
+    "diamond": "D",
+    "star": "*",
+    "x-thin": "x",
+    "line-ns": "|",
+}
 _DASHES = {"dash": "--", "dot": ":", "solid": "-"}
 
 
@@ -127,15 +134,25 @@ class _Panel:
                 drawstyle=steps, label=label,
             )  # fmt: skip
             return
+        if "text" in trace.mode:
+            for place in zip(x, y, trace.text, strict=True):
+                self.axes.annotate(
+                    place[2], place[:2], (0, -13 if "bottom" in trace.textposition else 6),
+                    textcoords="offset points", ha="center", fontsize=8,
+                )  # fmt: skip
+        if "markers" not in trace.mode:
+            return
         marker = trace.marker
         colour = marker.color if marker.color is not None else marker.line.color
-        edges: dict[str, Any] = (
-            {} if marker.symbol in ("x-thin", "line-ns") else {"edgecolors": "none"}
-        )
+        filled: dict[str, Any] = {"c": list(colour) if isinstance(colour, tuple) else colour}
+        if marker.symbol == "circle-open":
+            filled = {"facecolors": "none", "edgecolors": colour}
+        elif marker.symbol not in ("x-thin", "line-ns"):
+            filled["edgecolors"] = "none"
         self.axes.scatter(
-            x, y, c=list(colour) if isinstance(colour, tuple) else colour, label=label,
+            x, y, label=label,
             s=0.5 * (marker.size or 6) ** 2, marker=_SYMBOLS[marker.symbol or "circle"],
-            alpha=marker.opacity, rasterized=len(x) > 2000, zorder=3, **edges,
+            alpha=marker.opacity, rasterized=len(x) > 2000, zorder=3, **filled,
         )  # fmt: skip
 
     def _bar(self, trace: Any) -> None:
@@ -217,3 +234,6 @@ class _Panel:
         if sum(len(name) for name in self._categories["x"]) > 60:
             self.axes.tick_params(axis="x", labelrotation=60)
         self.axes.spines[["top", "right"]].set_visible(False)
+        if self.x.visible is False:  # a map without axes
+            self.axes.set_axis_off()
+            self.axes.set_aspect("equal")
