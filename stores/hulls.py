@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from logan_campaign.core.documents import ReferenceEnergy
-from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.stores.records import CandidateRecord, HullPhase, HullRecord
 
 if TYPE_CHECKING:  # it imports pymatgen
@@ -169,6 +168,8 @@ def _phases(
     candidates: Sequence[CandidateRecord],
     references: Sequence[ReferenceEnergy],
 ) -> list[HullPhase]:
+    from logan_campaign.geometry.formulas import reduced_formula  # brings ASE
+
     of = {record.id: record for record in candidates}
     known = {reference.structure_id: reference for reference in references}
     found = []
