@@ -58,11 +58,14 @@ def add_hull(
     hull, spans = _grown(first, rounds)
     if hull is None:
         return None
+    texts: dict[str, str] = {}
     for entry in entries:
         above = hull.above(entry)
         of[entry.id].energy_above_hull_ev_per_atom = max(0.0, above)
         if above > _ROUNDING:
-            of[entry.id].decomposition = _as_text(hull, entry.formula)
+            if entry.formula not in texts:
+                texts[entry.formula] = _as_text(hull, entry.formula)
+            of[entry.id].decomposition = texts[entry.formula]
     window = float(settings.get("window_ev_per_atom", 0.0))
     return HullRecord(
         level=level,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from logan_campaign.relaxation.base import Level
 _BOX = (8.0, 8.25, 8.5)
 #: Elements with a magnetic ground state, computed with spin polarisation.
 _MAGNETIC = frozenset({"O", "Cr", "Mn", "Fe", "Co", "Ni", "Gd"})
+
+
+_composition = lru_cache(maxsize=10_000)(Composition)
 
 
 class HullEntry(NamedTuple):
@@ -66,16 +70,22 @@ class Hull:
         on_hull = {entry.name for entry in self.diagram.stable_entries}
         self.stable = sorted(
             (entry for entry in self.entries if entry.id in on_hull),
-            key=lambda entry: (len(Composition(entry.formula)), entry.formula),
+            key=lambda entry: (len(_composition(entry.formula)), entry.formula),
         )
-        self._found: dict[str, tuple[float, dict[str, float]]] = {}
+        self._potentials = self._chemical_potentials()
+        self._parts: dict[str, dict[str, float]] = {}
 
-    def _at(self, formula: str) -> tuple[float, dict[str, float]]:
-        if formula not in self._found:
-            parts = self.diagram.get_decomposition(Composition(formula))
-            energy = sum(share * entry.energy_per_atom for entry, share in parts.items())
-            self._found[formula] = energy, {e.name: float(share) for e, share in parts.items()}
-        return self._found[formula]
+    def _chemical_potentials(self) -> np.ndarray:
+        """Return the energy (eV) of an atom of each element on each facet, (n_facets, n)."""
+        elements, corners = self.diagram.elements, self.diagram.qhull_entries
+        if len(elements) == 1:
+            return np.array([[self.diagram.el_refs[elements[0]].energy_per_atom]])
+        found = []
+        for facet in self.diagram.facets:
+            entries = [corners[int(k)] for k in facet]
+            shares = [[e.composition.get_atomic_fraction(x) for x in elements] for e in entries]
+            found.append(np.linalg.solve(shares, [entry.energy_per_atom for entry in entries]))
+        return np.array(found)
 
     def energy_at(self, formula: str) -> float:
         """Return the energy (eV/atom) of the hull at a composition.
@@ -83,7 +93,12 @@ class Hull:
         Raises:
             ValueError: the composition has other elements.
         """
-        return self._at(formula)[0]
+        composition = _composition(formula)
+        if missing := set(composition) - set(self.diagram.elements):
+            raise ValueError(f"the hull has no {', '.join(sorted(map(str, missing)))}")
+        shares = [composition.get_atomic_fraction(element) for element in self.diagram.elements]
+        # a convex function is the largest of the planes of its facets
+        return float((self._potentials @ shares).max())
 
     def decomposition(self, formula: str) -> dict[str, float]:
         """Return the phases on the hull that a composition falls into.
@@ -94,7 +109,10 @@ class Hull:
         Raises:
             ValueError: the composition has other elements.
         """
-        return self._at(formula)[1]
+        if formula not in self._parts:
+            parts = self.diagram.get_decomposition(_composition(formula))
+            self._parts[formula] = {entry.name: float(share) for entry, share in parts.items()}
+        return self._parts[formula]
 
     def above(self, entry: HullEntry) -> float:
         """Return how far (eV/atom) a phase is above the hull; negative if it would lower it."""
@@ -103,7 +121,7 @@ class Hull:
     @staticmethod
     def n_atoms(formula: str) -> int:
         """Return the number of atoms of a formula."""
-        return round(Composition(formula).num_atoms)
+        return round(_composition(formula).num_atoms)
 
     def formation(self, formula: str, energy_ev: float) -> float:
         """Return the energy (eV/atom) of forming a phase from the elements.
@@ -112,7 +130,7 @@ class Hull:
             formula: its composition.
             energy_ev: energy of that formula (eV).
         """
-        composition = Composition(formula)
+        composition = _composition(formula)
         apart = sum(n * self.diagram.el_refs[e].energy_per_atom for e, n in composition.items())
         return float((energy_ev - apart) / composition.num_atoms)
 
@@ -132,12 +150,12 @@ class Hull:
 
 def is_element(formula: str) -> bool:
     """Return whether a formula has a single element."""
-    return Composition(formula).is_element
+    return bool(_composition(formula).is_element)
 
 
 def reachable(entries: Iterable[HullEntry]) -> list[HullEntry]:
     """Return the entries that a hull can hold: those of elements that have an entry each."""
-    made = [(entry, Composition(entry.formula)) for entry in entries]
+    made = [(entry, _composition(entry.formula)) for entry in entries]
     pure = {composition.elements[0] for _, composition in made if composition.is_element}
     return [entry for entry, composition in made if set(composition) <= pure]
 
