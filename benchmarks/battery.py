@@ -5,8 +5,10 @@
 
 `--structures` is an extended XYZ file whose crystals have names (`info['name']`), `--cases` a JSON
 file `{"cases": [{"target": name, "training": [names]}]}`. What equals the target at the loose
-tolerances of StructureMatcher (0.3/0.5/10) is left out of its training set. The settings are those
-that `init` writes; models, samples and picks are as in a campaign; nothing is relaxed.
+tolerances of StructureMatcher (0.3/0.5/10) is left out of its training set. A case that is then
+without a species of its target also learns from the file's other crystals with species replaced,
+and is listed under `from_substitutes`. The settings are those that `init` writes; models, samples
+and picks are as in a campaign; nothing is relaxed.
 
     accepted       selection accepts the right crystal
     random_accepted  share of 1,000 random placements that it accepts (%)
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +37,7 @@ from typing import Any
 import numpy as np
 import records
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.geometry.placement import random_placements
@@ -71,11 +74,34 @@ class Case:
         ]
         self.training = [structures[n] for n in given["training"] if n not in self.near]
         self.matcher = CrystalMatcher("default")
+        held = set[str]().union(*(atoms.symbols for atoms in self.training))
+        self.lacking = sorted(set(self.target.symbols) - held)
+        if self.lacking:
+            others = [a for a in structures.values() if not loose.same(self.right, from_atoms(a))]
+            self.training += [
+                atoms
+                for atoms in substitutes(others, self.target.get_chemical_formula())
+                if not loose.same(self.right, from_atoms(atoms))
+            ]
 
     def equals(self, positions: np.ndarray, cell: np.ndarray) -> bool:
         """Return whether a structure is the crystal to find."""
         atoms = Atoms(self.target.numbers, positions, cell=cell, pbc=True)
         return self.matcher.same(from_atoms(atoms), self.right)
+
+
+def substitutes(crystals: list[Atoms], formula: str) -> list[Atoms]:
+    """Return crystals with species replaced by those of a formula, near on Pettifor's scale."""
+    from logan_campaign.geometry.structures import to_atoms
+    from logan_campaign.sources import FilesSource
+    from logan_campaign.sources.substitute import SubstituteSource
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "crystals.extxyz"
+        write(path, [Atoms(a.symbols, a.positions, cell=a.cell, pbc=True) for a in crystals])
+        source = SubstituteSource(of=FilesSource(path=str(path)), to=formula, by="similarity")
+        found = source.load(Path(folder)).entries
+    return [to_atoms(e.structure) for e in found if "replaced" in (e.properties or {})]
 
 
 def samples(case: Case, settings: dict[str, Any], options: argparse.Namespace, seed: int) -> Any:
@@ -175,6 +201,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
         "generate_cpu_s": round(generated - began, 1),
         "select_cpu_s": round(selected - generated, 1),
         "left_out": case.near,
+        "lacking": case.lacking,
     }
     if options.cell == "given":
         every = np.repeat(cell[None], N_RANDOM, axis=0)
@@ -254,6 +281,7 @@ def report(path: Path, method: str, cell: str) -> dict[str, Any]:
         "not_accepted": sorted({r["case"] for r in worked if r.get("accepted") is False}),
         "not_below_random": sorted({f"{r['case']}: {r['rank']}" for r in worked if r.get("rank")}),
         "not_found": sorted({r["case"] for r in worked if not found(r, 10)}),
+        "from_substitutes": sorted({r["case"] for r in worked if r.get("lacking")}),
         "failed": sorted({f"{r['case']}: {r['failed']}" for r in rows if "failed" in r}),
     }
 
