@@ -19,6 +19,7 @@ from remote_rig import processes_in
 SLOW = {"kwargs": {"delay_s": 3.0}}
 
 
+@pytest.mark.long
 def test_campaign_ends_as_undisturbed_though_job_runner_and_server_are_killed(
     make_rig: MakeRig, undisturbed: Undisturbed, server: Server
 ) -> None:
