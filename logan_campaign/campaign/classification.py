@@ -42,7 +42,8 @@ _FEWEST_FOR_HOLES = 5
 _HOLE_EV_PER_ATOM = 2.0
 _HOLE_SPREADS = 10.0
 
-_NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
+#: Only the flow knows how, which is another place.
+NO_JOB = "relaxation job ended without a result; 'status' of the campaign says how"
 
 
 def screen_and_match(
@@ -236,7 +237,7 @@ def _relaxed(
     for candidate_id, relaxation in zip(candidate_ids, relaxations, strict=True):
         if relaxation is None:
             verdicts[candidate_id] = Verdict(
-                candidate_id=candidate_id, state="failed", reason=_NO_JOB
+                candidate_id=candidate_id, state="failed", reason=NO_JOB
             )
             continue
         if relaxation.candidate_id != candidate_id:

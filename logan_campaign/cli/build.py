@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from logan_campaign.cli.app import app
-from logan_campaign.cli.common import JsonOption, print_json, tell
+from logan_campaign.cli.common import JsonOption, print_json, say_how_jobs_ended, tell
 from logan_campaign.core.errors import StoreError
 
 #: Building takes at most this fraction (1/n) of the time.
@@ -44,6 +44,7 @@ def build(
             begun = time.monotonic()
             try:
                 built = builder.build()
+                say_how_jobs_ended(stores, built)
             except StoreError as error:
                 if not watch:
                     raise

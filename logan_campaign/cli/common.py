@@ -218,9 +218,29 @@ def follow(stores: CampaignStores) -> None:
         if any(True for _ in outdated(stores.docs, records)):
             from logan_campaign.stores.builders import CampaignBuilder  # brings maggma
 
-            CampaignBuilder.from_stores(stores).build()
+            say_how_jobs_ended(stores, CampaignBuilder.from_stores(stores).build())
     except StoreError as error:
         logger.warning("the campaign database could not be updated: %s", error)
+
+
+def say_how_jobs_ended(stores: CampaignStores, campaign_ids: list[str]) -> None:
+    """Give candidates whose job in a queue left no result the reason, which the queue knows.
+
+    Args:
+        stores: where the campaigns are.
+        campaign_ids: those that were just built.
+    """
+    from logan_campaign.campaign.classification import NO_JOB
+
+    candidates = stores.collection("candidates")
+    for campaign_id in campaign_ids if stores.describe().startswith(JF) else []:
+        found = list(candidates.query({"campaign_id": campaign_id, "reason": NO_JOB}))
+        if not found:
+            continue
+        with control_of(stores, campaign_id, "") as control:
+            ended = {job.name.split()[-1]: job.error for job in control.status().failures}
+        told = [{**doc, "reason": ended[doc["id"]]} for doc in found if doc["id"] in ended]
+        candidates.update(told, key="id")
 
 
 @contextmanager

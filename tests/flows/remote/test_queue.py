@@ -15,9 +15,13 @@ pytest.importorskip("jobflow_remote", reason="needs the extra 'remote'")
 
 import jobflow_remote
 
+from logan_campaign.campaign.classification import NO_JOB
 from logan_campaign.cli import main
+from logan_campaign.cli.common import say_how_jobs_ended
 from logan_campaign.flows.remote.project import connected, load_project
 from logan_campaign.flows.remote.queue import RemoteFlow
+from logan_campaign.flows.remote.registry import WAITING
+from logan_campaign.stores.open import open_store
 
 SPEC = """\
 name: small
@@ -132,6 +136,31 @@ def test_campaign_is_submitted_once_and_steered(
         assert workers["train 0"] == workers["train 1"] == "a"
         assert workers["generate 0"] == workers["classify"] == "b"
     assert "no campaign yet" in command("status", "jf://p", code=2)
+
+
+def test_what_the_queue_knows_of_a_job_without_a_result_is_told(
+    command: Command, database: tuple[str, Any], tmp_path: Path
+) -> None:
+    uri, db = database
+    init(command, uri)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    id_ = json.loads(command("submit", spec, "-p", "p", "--json"))["id"]
+    error = "the job was cancelled in the scheduler's queue (scancel)"
+    names = ("relax cheap cand-1", "train 0", "train 1")
+    states_ = ("FAILED", "SUBMITTED", "SUBMITTED")
+    for old, name, state in zip(("classify", *names[1:]), names, states_, strict=True):
+        change = {"state": state, "job.name": name, "error": error, "remote.process_id": name}
+        db.jobs.update_one({"job.name": old}, {"$set": change})
+    db[WAITING].insert_one({"_id": "local", "reasons": {"train 0": "Resources"}})
+    for name, reason in (("cand-1", NO_JOB), ("cand-2", NO_JOB), ("cand-3", "dissociated")):
+        db.candidates.insert_one({"id": name, "campaign_id": id_, "reason": reason})
+    with open_store("jf://p") as stores:
+        say_how_jobs_ended(stores, [id_])
+    with connected(load_project("p")) as controller:
+        assert RemoteFlow(controller, id_).status().waiting == (("Resources", 1),)
+    reasons = {doc["id"]: doc["reason"] for doc in db.candidates.find()}
+    assert reasons == {"cand-1": error, "cand-2": NO_JOB, "cand-3": "dissociated"}
 
 
 def test_a_round_that_ended_a_campaign_in_the_queue_is_judged_again(
