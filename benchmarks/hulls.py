@@ -91,8 +91,11 @@ def spec_of(system: str, rule: str, seed: int) -> dict[str, Any]:
         "training": {
             "source": {"type": "builtin", "name": "elements", "formulas": system.split("-")}
         },
-        "models": {"count": 1},
-        "generate": {"per_model": 60},
+        "models": {
+            "count": 1,
+            "hyperparameters": {"method": "descent", "n_neighbour": 16, "descent_steps": 150},
+        },
+        "generate": {"per_model": 32},
         "select": {"strategy": "diverse", "n_picks": 3},
         "relax": {
             "levels": [
