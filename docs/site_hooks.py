@@ -125,7 +125,7 @@ def _keys(model: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def _is_tag(key: str, field: Schema) -> bool:
-    return "const" in field and key in ("calculator", "method", "strategy", "type")
+    return "const" in field and key in ("calculator", "method", "policy", "strategy", "type")
 
 
 def _find_places(

@@ -8,11 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from jobflow import Flow, Job, Maker, job
+from jobflow import Flow, Job, Maker, OutputReference, job
 
+from logan_campaign.campaign.allocation import Progress, choose
 from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import TargetGeometry
-from logan_campaign.core.documents import CampaignDoc, ControlDoc, ReferenceEnergy, StructureEntry
+from logan_campaign.core.documents import (
+    CampaignDoc,
+    ControlDoc,
+    ReferenceEnergy,
+    StructureEntry,
+)
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id, control_uuid
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
@@ -22,7 +29,8 @@ from logan_campaign.flows.reference import ElementMaker, PublishedHullMaker, Ref
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.flows.stages import stage
-from logan_campaign.sources import Preview, set_id
+from logan_campaign.geometry.formulas import hill_formula
+from logan_campaign.sources import Preview, Source, set_id
 
 
 @dataclass
@@ -80,7 +88,11 @@ class CampaignMaker(Maker):
         content: dict[str, Any] = {"spec": self.spec.id, "cell": target.cell, "files": found}
         if target.given:
             content["given"] = [target.symbols, target.given]
-        others = [other.cell for other in self.targets(target)[1:]]
+        others = [
+            other.cell
+            for other in self.targets(target)[1:]
+            if isinstance(other, TargetGeometry)  # those of a system are in the spec
+        ]
         if others:
             content["cells"] = others
         if self.known_entries is not None:
@@ -124,11 +136,15 @@ class CampaignMaker(Maker):
             )
         return previews
 
-    def targets(self, first: TargetGeometry) -> list[TargetGeometry]:
-        """Return the targets of rounds: the spec's target, then those of its section 'rounds'."""
-        rounds = self.spec.rounds
-        others = rounds.targets if rounds is not None else []
-        return [first, *(other.resolve(Path(self.base)) for other in others)]
+    def targets(self, first: TargetGeometry) -> list[TargetGeometry | str]:
+        """Return the targets of rounds: the spec's target, then those of its section 'rounds'.
+
+        Of a system, the Hill formulas of its cells.
+        """
+        targets = self.spec.targets
+        if isinstance(self.spec.target, SystemSpec):
+            return [hill_formula(target.formula) for target in targets]
+        return [first, *(other.resolve(Path(self.base)) for other in targets[1:])]
 
     def make(self) -> Flow:
         """Return the flow.
@@ -144,7 +160,9 @@ class CampaignMaker(Maker):
             )
         target = spec.check(Path(self.base))
         campaign_id = self.campaign_id
-        describe = describe_campaign(_campaign_document(spec, campaign_id, target.hill_formula))
+        system = spec.target if isinstance(spec.target, SystemSpec) else None
+        formula = target.hill_formula if system is None else system.name
+        describe = describe_campaign(_campaign_document(spec, campaign_id, formula))
 
         training = TrainingSetMaker(source=spec.training.source, base=self.base).make()
         known = [
@@ -172,9 +190,15 @@ class CampaignMaker(Maker):
             control.name = "control"
             links.control = control.uuid
             jobs.append(control)
-        relaxed = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target)).make(
-            training.output, [s.output for s in sets[1:]], links
-        )
+        phases, others = self._phases(describe.output.id)
+        jobs += [*phases, *others]
+        maker = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target))
+        chosen = [0]
+        if system is not None:
+            assert spec.rounds is not None  # by the spec's validator
+            links.phases = [job.uuid for job in phases]
+            chosen = choose(Progress(maker.formulas), spec.policy, spec.rounds.batch)
+        relaxed = maker.make(training.output, [s.output for s in sets[1:]], links, chosen=chosen)
         jobs.append(relaxed)
         if known:
             jobs.append(
@@ -182,43 +206,48 @@ class CampaignMaker(Maker):
                     [training.output], [s.output for s in known], describe.output.id
                 )
             )
-        if spec.relax.reference:
+        for place in chosen if spec.relax.reference else ():
             jobs.append(
                 ReferenceMaker(
-                    maker=maker_for(spec.relax.levels[-1]), formula=target.hill_formula
+                    maker=maker_for(spec.relax.levels[-1]), formula=maker.formulas[place]
                 ).make([s.output for s in known or [training]], describe.output.id)
             )
-        if spec.relax.hull is not None:
-            last_level = maker_for(spec.relax.levels[-1])
-            competing = [
-                TrainingSetMaker("competing", source=source, role="known", base=self.base).make()
-                for source in spec.relax.hull.competing
-            ]
-            jobs += competing
-            species = sorted(set(spec.target.symbols))
-            if competing:
-                jobs.append(
-                    ReferenceMaker(
-                        "competing phases", last_level, species=species, done=self.relaxed
-                    ).make([], describe.output.id, [s.output for s in competing])
-                )
-            if spec.relax.hull.published is not None:
-                source = spec.relax.hull.published.source
-                published = TrainingSetMaker(
-                    "published", source=source, role="known", base=self.base
-                ).make()
-                maker = PublishedHullMaker(species=species)
-                jobs += [published, maker.make(published.output, describe.output.id)]
-            if spec.relax.hull.elements:
-                jobs += [
-                    ElementMaker(f"element {symbol}", last_level, symbol, self.relaxed).make(
-                        describe.output.id
-                    )
-                    for symbol in species
-                ]
         flow = Flow(jobs, output=relaxed.output, name=self.name)
         flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
         return flow
+
+    def _phases(self, campaign_id: OutputReference) -> tuple[list[Job], list[Job]]:
+        """Return the jobs that relax elements and competing phases, and others of the hull."""
+        hull = self.spec.relax.hull
+        if hull is None:
+            return [], []
+        last_level = maker_for(self.spec.relax.levels[-1])
+        species = sorted(set(self.spec.target.symbols))
+        phases: list[Job] = []
+        others: list[Job] = []
+
+        def pulled(name: str, source: Source) -> OutputReference:
+            pull = TrainingSetMaker(name, source=source, role="known", base=self.base).make()
+            others.append(pull)
+            return pull.output
+
+        if hull.competing:
+            competing = [pulled("competing", source) for source in hull.competing]
+            maker = ReferenceMaker(
+                "competing phases", last_level, species=species, done=self.relaxed
+            )
+            phases.append(maker.make([], campaign_id, competing))
+        if hull.published is not None:
+            published = pulled("published", hull.published.source)
+            others.append(PublishedHullMaker(species=species).make(published, campaign_id))
+        if hull.elements:
+            phases += [
+                ElementMaker(f"element {symbol}", last_level, symbol, self.relaxed).make(
+                    campaign_id
+                )
+                for symbol in species
+            ]
+        return phases, others
 
 
 @job(metadata=stage("default", "describe"))

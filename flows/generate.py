@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jobflow import Maker, job
@@ -15,6 +16,7 @@ from logan_campaign.core.documents import DATA_KEYS, ModelDoc, PoolDoc
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models
+from logan_campaign.generators.base import ModelOfElements
 from logan_campaign.generators.cache import enable_compilation_cache
 
 
@@ -39,20 +41,36 @@ class GenerateMaker(Maker):
         started = time.perf_counter()
         if model.state == "trained":
             enable_compilation_cache()
-            trained = models.load(base64.b64decode(model.weights))
+            trained = load_for(model, target)
             generated = trained.generate(self.n_structures, seed=self.seed)
             positions, cells = generated.positions, generated.cells
         else:
             positions = np.zeros((0, len(target.symbols), 3), np.float32)
             cells = np.zeros((0, 3, 3), np.float32)
+        # a model that serves several compositions has a pool of each
+        others = [target.hill_formula] if target.hill_formula != model.formula else []
         return PoolDoc(
-            id=content_id("pool", [model.id, self.seed, len(positions)]),
+            id=content_id("pool", [model.id, self.seed, len(positions), *others]),
             model_id=model.id,
             seed=self.seed,
             n_structures=len(positions),
-            formula=model.formula,
+            formula=target.hill_formula,
             symbols=target.symbols,
             kind=target.kind,
             elapsed_s=time.perf_counter() - started,
             pool=pack_arrays({"positions": positions, "cell": cells}),
         )
+
+
+def load_for(document: ModelDoc, target: TargetGeometry) -> models.Model:
+    """Return a trained model, for the atoms of a target if it serves all compositions.
+
+    Raises:
+        InputError: no Wyckoff positions of the model's space groups fit the atoms.
+        ModelFileError: the model is damaged, or of another version of the algorithm.
+    """
+    model = models.load(base64.b64decode(document.weights))
+    wanted = tuple(int(z) for z in target.numbers)
+    if model.target.numbers == wanted:
+        return model
+    return cast(ModelOfElements, model).for_target(target.to_gan(like=model.target))

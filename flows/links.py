@@ -21,13 +21,18 @@ class RoundLinks(BaseModel):
     known: list[str] = Field(description="Jobs that pulled the known sets")
     control: str = Field("", description="Job that wrote the control document")
     rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
+    phases: list[str] = Field(
+        default_factory=list, description="Jobs that relaxed elements and competing phases"
+    )
     models: dict[str, list[str]] = Field(
-        default_factory=dict, description="Jobs that trained the last models of each target"
+        default_factory=dict,
+        description="Jobs that trained the last models of each target; under 'all' those that "
+        "serve all targets",
     )
 
-    def after(self, judged_by: str, target: int, models: list[str]) -> RoundLinks:
-        """Return the links with one more round."""
-        rounds, latest = [*self.rounds, judged_by], {**self.models, str(target): models}
+    def after(self, judged_by: str, models: dict[str, list[str]]) -> RoundLinks:
+        """Return the links with one more round and its models."""
+        rounds, latest = [*self.rounds, judged_by], {**self.models, **models}
         return self.model_copy(update={"rounds": rounds, "models": latest})
 
 

@@ -9,22 +9,30 @@ The last job of a round judges it and adds the next one to the running flow::
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
-from logan_campaign.campaign.rounds import StopSpec, next_target, sightings, stop_reason
+from logan_campaign.campaign.allocation import Progress, choose
+from logan_campaign.campaign.rounds import StopSpec, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
+from logan_campaign.campaign.stability import HullEntry
+from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import (
     DATA_KEYS,
     ClassificationDoc,
     ControlDoc,
     FoundStructure,
+    ReferenceDoc,
     RelaxationDoc,
     RoundDoc,
+    RoundShare,
     ScreeningDoc,
     SelectionDoc,
     StructureEntry,
@@ -50,6 +58,9 @@ from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.selection.estimates import coverage, unseen
 
+#: Stands for the target of models that serve all compositions of a system.
+_ALL = "all"
+
 
 @dataclass
 class RoundMaker(Maker):
@@ -59,13 +70,33 @@ class RoundMaker(Maker):
         name: Name of the flow.
         spec: The campaign.
         campaign_id: Its id.
-        targets: The spec's target, then those of its section 'rounds'.
+        targets: The spec's target, then those of its section 'rounds'; of a system, the Hill
+            formulas of its cells.
     """
 
     name: str = "round"
     spec: CampaignSpec = field(kw_only=True)
     campaign_id: str = field(kw_only=True)
-    targets: list[TargetGeometry] = field(kw_only=True)
+    targets: list[TargetGeometry | str] = field(kw_only=True)
+
+    def target(self, index: int) -> TargetGeometry:
+        """Return one of the targets."""
+        held = self.targets[index]
+        if isinstance(held, TargetGeometry):
+            return held
+        assert isinstance(self.spec.target, SystemSpec)  # others have no formulas
+        return self.spec.target.of(held).resolve(Path())
+
+    @property
+    def formulas(self) -> list[str]:
+        """Hill formulas of the targets."""
+        return [held if isinstance(held, str) else held.hill_formula for held in self.targets]
+
+    @property
+    def shares_models(self) -> bool:
+        """Whether models serve all targets."""
+        methods = self.spec.models.members()
+        return isinstance(self.spec.target, SystemSpec) and all(m.any_composition for m in methods)
 
     def make(
         self,
@@ -73,7 +104,7 @@ class RoundMaker(Maker):
         compared: list[TrainingSetDoc],
         links: RoundLinks,
         index: int = 0,
-        target_index: int = 0,
+        chosen: Sequence[int] = (0,),
     ) -> Flow:
         """Return the flow of one round; if the spec has rounds, its last job adds the next.
 
@@ -82,25 +113,86 @@ class RoundMaker(Maker):
             compared: Known sets, and structures found by earlier rounds.
             links: Earlier jobs that this round uses.
             index: Index of the round, from 0.
-            target_index: Index into ``targets``.
+            chosen: Indices into ``targets``, whose results do not depend on each other.
         """
-        spec, target, name = self.spec, self.targets[target_index], f"{self.name} {index}"
-        levels = spec.relax.levels
-        sets = [training, *compared]
-        models, pools = [], []
-        starts = self._starts(links, target_index)
-        for member, hyperparameters in enumerate(spec.models.members()):
-            start = starts[member] if member < len(starts) else None
-            seed = member_seed(spec.seed, member, index)
-            model = TrainMaker(
-                f"train {member}", self._steps(hyperparameters, start), seed, member, index
-            ).make(training, target, start)
-            pool = GenerateMaker(f"generate {member}", spec.generate.per_model, seed).make(
-                model.output, target
-            )
-            models.append(model)
-            pools.append(pool)
+        spec = self.spec
+        jobs: list[Job | Flow] = []
+        trained: dict[str, list[OutputReference]] = {}
+        if self.shares_models:
+            rounds = spec.rounds
+            if rounds is not None and not rounds.learn.feed_back and _ALL in links.models:
+                # the training set is the same
+                trained[_ALL] = [OutputReference(uuid) for uuid in links.models[_ALL]]
+            else:
+                whole = spec.target.resolve(Path())
+                jobs += self._train(training, whole, links, index, _ALL, trained)
+        searches: list[dict[str, Any]] = []
+        for place in chosen:
+            if not self.shares_models:
+                jobs += self._train(training, self.target(place), links, index, str(place), trained)
+            models = trained[_ALL if self.shares_models else str(place)]
+            searches.append({"target": place})
+            jobs += self._search(models, [training, *compared], index, searches[-1])
+        outputs = [search.pop("output") for search in searches]
+        output = outputs[0] if len(outputs) == 1 else outputs
+        name = f"{self.name} {index}"
+        if spec.rounds is None or not spec.relax.levels:
+            return Flow(_of_round(jobs, index), output=output, name=name)
+        judge = NextRoundMaker(maker=self, index=index, links=links).make(
+            models=[
+                {"uuid": m.uuid, "id": m.id, "elapsed_s": m.elapsed_s, "of": of}
+                for of, models in trained.items()
+                for m in models
+            ],
+            training_set_id=training.id,
+            began_at=training.pulled_at,
+            searches=searches,
+            known=[OutputReference(uuid) for uuid in links.known],
+            history=[OutputReference(uuid) for uuid in links.rounds],
+            control=OutputReference(links.control),
+            phases=[OutputReference(uuid) for uuid in links.phases],
+        )
+        # the next round, which this job adds, has its own index
+        judge.update_metadata({"round": index}, dynamic=False)
+        return Flow([*_of_round(jobs, index), tolerant(judge)], output, name=name)
 
+    def _train(
+        self,
+        training: TrainingSetDoc,
+        target: TargetGeometry,
+        links: RoundLinks,
+        index: int,
+        of: str,
+        trained: dict[str, list[OutputReference]],
+    ) -> list[Job]:
+        """Return the jobs that train the ensemble; note their outputs in ``trained``."""
+        starts, jobs = self._starts(links, of), []
+        for member, hyperparameters in enumerate(self.spec.models.members()):
+            start = starts[member] if member < len(starts) else None
+            seed = member_seed(self.spec.seed, member, index)
+            settings = self._steps(hyperparameters, start)
+            maker = TrainMaker(f"train {member}", settings, seed, member, index, of == _ALL)
+            jobs.append(maker.make(training, target, start))
+        trained[of] = [job.output for job in jobs]
+        return jobs
+
+    def _search(
+        self,
+        models: list[OutputReference],
+        sets: list[TrainingSetDoc],
+        index: int,
+        search: dict[str, Any],
+    ) -> list[Job | Flow]:
+        """Return the jobs that generate, select and relax; note their outputs in ``search``."""
+        spec, target, levels = self.spec, self.target(search["target"]), self.spec.relax.levels
+        pools = [
+            GenerateMaker(
+                f"generate {member}",
+                spec.generate.per_model,
+                member_seed(spec.seed, member, index),
+            ).make(model, target)
+            for member, model in enumerate(models)
+        ]
         select = SelectMaker(
             strategy=spec.select,
             screening=spec.screen,
@@ -114,61 +206,44 @@ class RoundMaker(Maker):
                 target,
                 self.campaign_id,
                 sets,
-                [model.output for model in models] if select.needs_models else None,
+                models if select.needs_models else None,
             )
         )
         screening = ScreenMaker(screening=spec.screen, matching=spec.match).make(
             selection.output, sets, before_level=levels[0].name if levels else None
         )
-        jobs: list[Job | Flow] = [*models, *pools, selection, screening]
-        if not levels:
-            return Flow(_of_round(jobs, index), output=screening.output, name=name)
-        relaxed = RelaxLevelsMaker(
-            makers=[maker_for(level) for level in levels],
-            compare=CompareMaker(matching=spec.match),
-            classify=ClassifyMaker(matching=spec.match),
-            substitutes=spec.relax.substitutes,
-            turns=spec.relax.turns,
-        ).make(screening.output, sets)
-        jobs.append(relaxed)
-        if spec.rounds is not None:
-            judge = NextRoundMaker(
-                maker=self,
-                index=index,
-                target_index=target_index,
-                links=links,
-            ).make(
-                models=[
-                    {"uuid": m.uuid, "id": m.output.id, "elapsed_s": m.output.elapsed_s}
-                    for m in models
-                ],
-                training_set_id=training.id,
-                began_at=training.pulled_at,
-                pools=[
+        jobs: list[Job | Flow] = [*pools, selection, screening]
+        search["output"] = screening.output
+        if levels:
+            relaxed = RelaxLevelsMaker(
+                makers=[maker_for(level) for level in levels],
+                compare=CompareMaker(matching=spec.match),
+                classify=ClassifyMaker(matching=spec.match),
+                substitutes=spec.relax.substitutes,
+                turns=spec.relax.turns,
+            ).make(screening.output, sets)
+            jobs.append(relaxed)
+            search |= {
+                "output": relaxed.output,
+                "pools": [
                     {"n_structures": p.output.n_structures, "elapsed_s": p.output.elapsed_s}
                     for p in pools
                 ],
-                selection=selection.output,
-                screening=screening.output,
+                "selection": selection.output,
+                "screening": screening.output,
                 # each level has two jobs: one starts it, the other judges it
-                levels=[level.output for level in relaxed.jobs[0::2]],
-                judges=[judge.output for judge in relaxed.jobs[1::2]],
-                known=[OutputReference(uuid) for uuid in links.known],
-                history=[OutputReference(uuid) for uuid in links.rounds],
-                control=OutputReference(links.control),
-            )
-            # the next round, which this job adds, has its own index
-            judge.update_metadata({"round": index}, dynamic=False)
-            return Flow([*_of_round(jobs, index), tolerant(judge)], relaxed.output, name=name)
-        return Flow(_of_round(jobs, index), output=relaxed.output, name=name)
+                "levels": [level.output for level in relaxed.jobs[0::2]],
+                "judges": [judge.output for judge in relaxed.jobs[1::2]],
+            }
+        return jobs
 
-    def follow(self, links: RoundLinks, index: int, target_index: int) -> Flow:
+    def follow(self, links: RoundLinks, index: int, chosen: Sequence[int]) -> Flow:
         """Return a later round, with all structures found by earlier ones.
 
         Args:
             links: Earlier jobs that it uses.
             index: Index of the round, from 1.
-            target_index: Index into ``targets``.
+            chosen: Indices into ``targets``.
         """
         rounds = self.spec.rounds
         assert rounds is not None  # only a spec with rounds has later rounds
@@ -184,22 +259,21 @@ class RoundMaker(Maker):
             jobs.append(learned)
             training = learned.output
         known = [OutputReference(uuid) for uuid in links.known]
-        jobs.append(self.make(training, [*known, found.output], links, index, target_index))
-        if self.spec.relax.reference and str(target_index) not in links.models:
+        jobs.append(self.make(training, [*known, found.output], links, index, chosen))
+        fresh = [place for place in chosen if str(place) not in links.models]
+        for place in fresh if self.spec.relax.reference else ():
             level = maker_for(self.spec.relax.levels[-1])
-            sought = self.targets[target_index].hill_formula
-            jobs.append(
-                ReferenceMaker(maker=level, formula=sought).make(known or [base], self.campaign_id)
-            )
+            reference = ReferenceMaker(maker=level, formula=self.formulas[place])
+            jobs.append(reference.make(known or [base], self.campaign_id))
         flow = OpenFlow(jobs, name=f"{self.name} {index}")
         flow.update_metadata({"campaign_id": self.campaign_id, "campaign": self.spec.name})
         return flow
 
-    def _starts(self, links: RoundLinks, target_index: int) -> list[OutputReference]:
+    def _starts(self, links: RoundLinks, of: str) -> list[OutputReference]:
         rounds = self.spec.rounds
         if rounds is None or rounds.models == "fresh":
             return []
-        return [OutputReference(uuid) for uuid in links.models.get(str(target_index), [])]
+        return [OutputReference(uuid) for uuid in links.models.get(of, [])]
 
     def _steps(self, hyperparameters: Method, start: OutputReference | None) -> Method:
         steps = self.spec.rounds.steps if self.spec.rounds is not None else None
@@ -216,14 +290,12 @@ class NextRoundMaker(Maker):
         name: Name of the job.
         maker: Makes the next round.
         index: Index of the finished round, from 0.
-        target_index: Index of its target.
         links: Earlier jobs that it used.
     """
 
     name: str = "next round"
     maker: RoundMaker = field(kw_only=True)
     index: int = 0
-    target_index: int = 0
     links: RoundLinks = field(kw_only=True)
 
     @job(data=DATA_KEYS, output_schema=RoundDoc, metadata=stage("default", NEXT_ROUND))
@@ -232,96 +304,116 @@ class NextRoundMaker(Maker):
         models: list[dict[str, Any]],
         training_set_id: str | None,
         began_at: str | None,
-        pools: list[dict[str, Any]],
-        selection: SelectionDoc | None,
-        screening: ScreeningDoc | None,
-        levels: list[dict[str, Any] | None],
-        judges: list[ScreeningDoc | ClassificationDoc | None],
+        searches: list[dict[str, Any]],
         known: list[TrainingSetDoc],
         history: list[RoundDoc],
         control: ControlDoc,
+        phases: list[ReferenceDoc | None],
     ) -> Response:
         """Return the results of the round, and the next round as an addition.
 
         Arguments are None if the job that should have produced them failed.
 
         Args:
-            models: ``uuid`` of the jobs that trained, ``id`` and ``elapsed_s`` of the models.
+            models: ``uuid`` of the jobs that trained, ``id`` and ``elapsed_s`` of the models, and
+                the target that they are ``of``.
             training_set_id: Id of their training set.
             began_at: Time at which the training set was available.
-            pools: ``n_structures`` and ``elapsed_s`` of the pools.
-            selection: The picks.
-            screening: Verdicts before the first level.
-            levels: Relaxations per level.
-            judges: Verdicts after each level.
+            searches: of each target its index, ``n_structures`` and ``elapsed_s`` of its
+                ``pools``, its picks (``selection``), the verdicts before the first level
+                (``screening``), relaxations per level and verdicts after each (``judges``).
             known: Known sets.
             history: Earlier rounds.
             control: Stop rules at the start of this job.
+            phases: Elements and competing phases, for the choice of the next targets.
         """
         rules = StopSpec.model_validate(ControlDoc.model_validate(control).stop)
         past = [RoundDoc.model_validate(doc) for doc in history]
         sets = [TrainingSetDoc.model_validate(doc) for doc in known if doc is not None]
-        picks = SelectionDoc.model_validate(selection) if selection is not None else None
-        verdicts: dict[str, Verdict] = {}
-        for doc in (screening, *judges):
-            if doc is not None:
-                kind = ScreeningDoc if _field(doc, "doc_type") == "screening" else ClassificationDoc
-                verdicts.update({v.candidate_id: v for v in kind.model_validate(doc).verdicts})
-        relaxed = [_relaxations(level) for level in levels]
-        done = [doc for found in relaxed for doc in found.values()]
+        known_ids = {s.id for s in sets}
+        results = [_Search.read(search, known_ids) for search in searches]
+        heads = {f.candidate_id for doc in past for f in doc.found}
+        heads |= {f.candidate_id for result in results for f in result.found}
         names = [level.name for level in self.maker.spec.relax.levels]
-        structures, found = _found(picks, verdicts, relaxed, {s.id for s in sets})
-        cheap = picks.cheap_relaxations if picks is not None else []
-        spent = [one["elapsed_s"] for one in (*models, *pools)] + [c.cpu_s for c in cheap]
+        found = [f for result in results for f in result.found]
+        formulas = self.maker.formulas
+        shares = [
+            RoundShare(
+                target=result.target,
+                formula=formulas[result.target],
+                n_generated=result.n_generated,
+                n_last_level=len(result.relaxed[-1]),
+                n_found=len(result.found),
+                sightings=_sightings(result.picks, result.verdicts, heads),
+            )
+            for result in results
+        ]
+        # models that an earlier round trained have been counted
+        reused = {uuid for uuids in self.links.models.values() for uuid in uuids}
+        spent = [m["elapsed_s"] for m in models if m["uuid"] not in reused]
         document = RoundDoc(
             campaign_id=self.maker.campaign_id,
             index=self.index,
-            target=self.target_index,
-            formula=self.maker.targets[self.target_index].hill_formula,
+            formula=", ".join(share.formula for share in shares),
+            shares=shares,
             training_set_id=training_set_id,
             model_ids=[m["id"] for m in models if m["id"] is not None],
-            n_generated=sum(pool["n_structures"] or 0 for pool in pools),
-            n_picked=len(picks.candidates) if picks is not None else 0,
-            states=_count([v.state for v in verdicts.values()]),
-            relaxations={name: len(docs) for name, docs in zip(names, relaxed, strict=True)},
-            n_last_level=len(relaxed[-1]),
-            cpu_s=sum(s for s in spent if s is not None) + sum(doc.cpu_s for doc in done),
+            n_generated=sum(share.n_generated for share in shares),
+            n_picked=sum(len(r.picks.candidates) for r in results if r.picks is not None),
+            states=_count([v.state for result in results for v in result.verdicts.values()]),
+            relaxations={
+                name: sum(len(result.relaxed[k]) for result in results)
+                for k, name in enumerate(names)
+            },
+            n_last_level=sum(share.n_last_level for share in shares),
+            cpu_s=sum(s for s in spent if s is not None) + sum(r.cpu_s for r in results),
             started_at=past[-1].finished_at if past else began_at or now(),
             finished_at=now(),
             found=found,
-            sightings=_sightings(picks, verdicts, {f.candidate_id for f in found}, past),
+            sightings=dict(sum((Counter(share.sightings) for share in shares), Counter())),
             n_unseen=None,
             coverage=None,
-            problem=_problem(picks, judges),
+            problem=next((r.problem for r in results if r.problem), ""),
             stop=rules.model_dump(mode="json"),
             decision="stop",
             reason="",
-            structures=structures,
+            structures=[entry for result in results for entry in result.structures],
         )
         judged = [*past, _with_estimates(document, past)]
-        reason = stop_reason(judged, rules, self._targets(sets))
+        system = isinstance(self.maker.spec.target, SystemSpec)
+        reason = stop_reason(judged, rules, self._targets(sets), system)
+        following: list[int] = []
+        if not reason:
+            progress = Progress(
+                formulas, judged, _entries(phases), rules.barren_rounds, may_end=system
+            )
+            rounds = self.maker.spec.rounds
+            assert rounds is not None  # this job exists only with rounds
+            following = choose(progress, self.maker.spec.policy, rounds.batch)
+            reason = "" if following else "every composition is exhausted"
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
         if reason:
             return Response(output=document)
-        return Response(output=document, addition=self._next(models, judged))
+        return Response(output=document, addition=self._next(models, shares, following))
 
-    def _next(self, models: list[dict[str, Any]], judged: list[RoundDoc]) -> Flow:
+    def _next(
+        self, models: list[dict[str, Any]], shares: list[RoundShare], chosen: list[int]
+    ) -> Flow:
         if CURRENT_JOB.job is None:
             raise LoganCampaignError("rounds are added by running jobs, not by calls")
-        rounds = self.maker.spec.rounds
-        assert rounds is not None  # this job exists only with rounds
-        links = self.links.after(
-            CURRENT_JOB.job.uuid, self.target_index, [m["uuid"] for m in models]
-        )
-        return placed(self.maker.follow(links, self.index + 1, next_target(judged, rounds)))
+        trained: dict[str, list[str]] = {str(share.target): [] for share in shares}
+        for model in models:
+            trained.setdefault(model["of"], []).append(model["uuid"])
+        links = self.links.after(CURRENT_JOB.job.uuid, trained)
+        return placed(self.maker.follow(links, self.index + 1, chosen))
 
     def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
         """Return the ids of the known entries to find."""
-        sought = {target.hill_formula for target in self.maker.targets}
+        sought = set(self.maker.formulas)
         reduced = {reduced_formula(name) for name in sought}
-        crystal = self.maker.targets[0].kind == "crystal"
+        crystal = self.maker.spec.target.kind == "crystal"
         # entries of an index or of other campaigns are known, but are not targets
         return {
             entry.id
@@ -330,6 +422,58 @@ class NextRoundMaker(Maker):
             for entry in s.structures
             if entry.formula in sought or (crystal and reduced_formula(entry.formula) in reduced)
         }
+
+
+class _Search(NamedTuple):
+    """What a round did for one target."""
+
+    target: int
+    n_generated: int
+    picks: SelectionDoc | None
+    verdicts: dict[str, Verdict]
+    relaxed: list[dict[str, RelaxationDoc]]
+    found: list[FoundStructure]
+    structures: list[StructureEntry]
+    cpu_s: float
+    problem: str
+
+    @classmethod
+    def read(cls, search: dict[str, Any], known_ids: set[str]) -> Self:
+        """Return the results in the arguments of the job that judges a round."""
+        selection, judges = search["selection"], search["judges"]
+        picks = SelectionDoc.model_validate(selection) if selection is not None else None
+        verdicts: dict[str, Verdict] = {}
+        for doc in (search["screening"], *judges):
+            if doc is not None:
+                kind = ScreeningDoc if _field(doc, "doc_type") == "screening" else ClassificationDoc
+                verdicts.update({v.candidate_id: v for v in kind.model_validate(doc).verdicts})
+        relaxed = [_relaxations(level) for level in search["levels"]]
+        structures, found = _found(picks, verdicts, relaxed, known_ids)
+        spent = [pool["elapsed_s"] for pool in search["pools"]]
+        spent += [c.cpu_s for c in (picks.cheap_relaxations if picks is not None else [])]
+        spent += [doc.cpu_s for docs in relaxed for doc in docs.values()]
+        return cls(
+            target=search["target"],
+            n_generated=sum(pool["n_structures"] or 0 for pool in search["pools"]),
+            picks=picks,
+            verdicts=verdicts,
+            relaxed=relaxed,
+            found=found,
+            structures=structures,
+            cpu_s=sum(s for s in spent if s is not None),
+            problem=_problem(picks, judges),
+        )
+
+
+def _entries(phases: list[ReferenceDoc | None]) -> list[HullEntry]:
+    """Return the phases that converged; those of jobs that died are missing."""
+    documents = [ReferenceDoc.model_validate(doc) for doc in phases if doc is not None]
+    return [
+        HullEntry(one.structure_id, one.formula, one.energy_ev)
+        for doc in documents
+        for one in doc.references
+        if one.state == "converged" and one.energy_ev is not None
+    ]
 
 
 def _of_round(jobs: list[Job | Flow], index: int) -> list[Job | Flow]:
@@ -409,13 +553,9 @@ def _found(
 
 
 def _sightings(
-    picks: SelectionDoc | None,
-    verdicts: dict[str, Verdict],
-    found: set[str],
-    past: list[RoundDoc],
+    picks: SelectionDoc | None, verdicts: dict[str, Verdict], heads: set[str]
 ) -> dict[str, int]:
-    """Return the sightings in this round of each structure found so far."""
-    heads = found | {f.candidate_id for doc in past for f in doc.found}
+    """Return the sightings in this round of each structure found so far (``heads``)."""
     again = picks.found_again if picks is not None else {}
     counts = {name: n for name, n in again.items() if name in heads}
     for pick in picks.candidates if picks is not None else []:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.core.ids import content_id
+from logan_campaign.flows.generate import load_for
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models as trained_models
 from logan_campaign.geometry.molecular_graphs import pool_graphs
@@ -132,7 +132,7 @@ class SelectMaker(Maker):
             periodic=periodic,
             group=group[usable],
             training=training,
-            models=_models(models or [], [p.model_id for p in found]) if self.needs_models else [],
+            models=_models(models or [], found, target) if self.needs_models else [],
             workdir=Path("cheap"),
             fixed_cell=target.lattice == "fixed",
             marks=target.marks,
@@ -230,11 +230,13 @@ def _found_before(
     )
 
 
-def _models(documents: Sequence[ModelDoc | None], ids: Sequence[str]) -> list[trained_models.Model]:
+def _models(
+    documents: Sequence[ModelDoc | None], pools: Sequence[PoolDoc], target: TargetGeometry
+) -> list[trained_models.Model]:
     """Return the models that generated the pools, in the order of the pools."""
     found = [ModelDoc.model_validate(doc) for doc in documents if doc is not None]
-    weights = {doc.id: doc.weights for doc in found if doc.state == "trained"}
-    return [trained_models.load(base64.b64decode(weights[name])) for name in ids]
+    trained = {doc.id: doc for doc in found if doc.state == "trained"}
+    return [load_for(trained[pool.model_id], target) for pool in pools]
 
 
 def _counts(reasons: Counter[str]) -> str:

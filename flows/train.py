@@ -31,6 +31,7 @@ class TrainMaker(Maker):
         seed: Seed of weights, rattling, resampling and latent variables.
         index: Index in the ensemble, from 0.
         round: Round of the campaign, from 0.
+        of_elements: Whether the model serves all compositions of the target's elements.
     """
 
     name: str = "train"
@@ -38,6 +39,7 @@ class TrainMaker(Maker):
     seed: int = 0
     index: int = 0
     round: int = 0
+    of_elements: bool = False
 
     @job(data=DATA_KEYS, output_schema=ModelDoc, metadata=stage("train"))
     def make(
@@ -63,7 +65,8 @@ class TrainMaker(Maker):
         entries = sorted(training_set.structures, key=lambda entry: entry.id)
         structures = [to_atoms(entry.structure) for entry in entries]
         begin = self._start(start, structures, target)
-        wanted = target.to_gan(structures, None if begin is None else begin.target)
+        like = None if begin is None else begin.target
+        wanted = target.to_gan(structures, like, check=not self.of_elements)
         result = self.hyperparameters.train(
             structures,
             wanted,

@@ -135,14 +135,21 @@ class TrainingSetRecord(SetFields, Record):
     structures: BlobRef | None = Field(description="The structures (blob, see TrainingSetDoc)")
     source: Source = Field(description="Job that loaded it")
 
-    def count_of(self, formula: str, kind: TargetKind) -> int:
-        """Return the number of structures of a composition, for crystals in cells of any size."""
+    def count_of(self, formulas: Sequence[str], kind: TargetKind) -> int:
+        """Return the number of structures of compositions, for crystals in cells of any size."""
         from logan_campaign.geometry.formulas import reduced_formula  # brings ASE
 
         if kind == "molecule":
-            return self.formulas.get(formula, 0)
-        sought = reduced_formula(formula)
-        return sum(n for name, n in self.formulas.items() if reduced_formula(name) == sought)
+            return sum(self.formulas.get(formula, 0) for formula in formulas)
+        sought = set(map(reduced_formula, formulas))
+        return sum(n for name, n in self.formulas.items() if reduced_formula(name) in sought)
+
+
+def targets_of(record: CampaignRecord) -> list[str]:
+    """Return the Hill formulas of a campaign's targets so far, each once."""
+    first = [] if "chemical_system" in record.spec.get("target", {}) else [record.formula]
+    searched = [share.formula for past in record.rounds for share in past.shares]
+    return list(dict.fromkeys([*first, *searched]))
 
 
 def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> list[str]:
@@ -157,11 +164,10 @@ def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> 
     given = [used for used in sets if used.query.get("type") != "rounds"]
     if not given:
         return []
-    sought = dict.fromkeys([record.formula, *(past.formula for past in record.rounds)])
     return [
         formula
-        for formula in sought
-        if not any(used.count_of(formula, record.kind) for used in given)
+        for formula in targets_of(record)
+        if not any(used.count_of([formula], record.kind) for used in given)
     ]
 
 
@@ -180,7 +186,7 @@ def without_pairs(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> 
     from ase.formula import Formula
 
     needed: set[str] = set()
-    for formula in (record.formula, *(past.formula for past in record.rounds)):
+    for formula in targets_of(record):
         symbols = sorted(Formula(formula).count())
         needed.update(map("-".join, list(combinations(symbols, 2)) or [(symbols[0], symbols[0])]))
     return sorted(needed.difference(*(pairs or () for pairs in trained)))

@@ -1,4 +1,4 @@
-"""Rounds of a continuous campaign: learning, stop rules and choice of the next target.
+"""Rounds of a continuous campaign: learning, and stop rules.
 
 Pure functions on the documents of past rounds. The number of unseen structures is estimated
 from how often each found structure has been seen: Chao's lower bound
@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from logan_campaign.campaign.allocation import AnyPolicy
 from logan_campaign.campaign.target import Section, TargetSpec
 from logan_campaign.core.documents import RoundSummary
 from logan_campaign.selection.estimates import coverage, unseen
@@ -32,7 +33,10 @@ class StopSpec(Section):
     )
     wall_hours: float | None = Field(None, gt=0, description="Maximum wall time (h)")
     barren_rounds: int | None = Field(
-        2, ge=1, description="Consecutive rounds without a discovery; null: no limit"
+        2,
+        ge=1,
+        description="Consecutive rounds without a discovery, for each composition of a system on "
+        "its own; null: no limit",
     )
     all_targets: bool = Field(
         False, description="Stop when every known entry of the targets' compositions has been found"
@@ -78,10 +82,16 @@ class RoundsSpec(Section):
         default_factory=list,
         description="Further compositions and cells, alternating with 'target'",
     )
-    policy: Literal["round_robin", "most_new"] = Field(
-        "round_robin",
-        description="Order of the targets: each in turn, or, after one turn each, the one whose "
-        "last round found most",
+    batch: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Targets per round; compositions in cells of several sizes come one at a time",
+    )
+    policy: AnyPolicy | None = Field(
+        None,
+        description="Order of the targets: a name or a mapping with settings. Null: 'hull' for "
+        "crystals of a system, 'most_new' for its molecules, else 'round_robin'",
     )
 
     @model_validator(mode="after")
@@ -99,13 +109,20 @@ def sightings(history: Iterable[RoundSummary]) -> Counter[str]:
     return total
 
 
-def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collection[str]) -> str:
+def stop_reason(
+    history: Sequence[RoundSummary],
+    stop: StopSpec,
+    targets: Collection[str],
+    system: bool = False,
+) -> str:
     """Return why a campaign stops after the rounds so far; '' if it continues.
 
     Args:
         history: the rounds so far, the last one last.
         stop: its rules.
         targets: ids of the known entries of the targets' compositions.
+        system: whether the target is a system, each of whose compositions ends on its own after
+            barren rounds.
     """
     counts = list(sightings(history).values())
     relaxed = sum(past.n_last_level for past in history)
@@ -117,7 +134,7 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collec
             break
         barren += 1
     reached = {s.known_id for past in history for s in past.found} & set(targets)
-    if not history[-1].n_generated:
+    if not history[-1].n_generated and (not system or not any(p.n_generated for p in history[-2:])):
         return "nothing was generated: " + (history[-1].problem or "all trainings failed")
     rules: list[tuple[bool, str]] = [
         (len(history) >= stop.rounds, f"{len(history)} rounds done"),
@@ -128,7 +145,7 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collec
         (stop.cpu_hours is not None and cpu_h >= stop.cpu_hours, f"{cpu_h:.2f} CPU hours used"),
         (stop.wall_hours is not None and wall_h >= stop.wall_hours, f"{wall_h:.2f} hours passed"),
         (
-            stop.barren_rounds is not None and barren >= stop.barren_rounds,
+            stop.barren_rounds is not None and barren >= stop.barren_rounds and not system,
             f"{barren} rounds in a row found nothing",
         ),
         (
@@ -145,22 +162,6 @@ def stop_reason(history: Sequence[RoundSummary], stop: StopSpec, targets: Collec
         ),
     ]
     return next((reason for holds, reason in rules if holds), "")
-
-
-def next_target(history: Sequence[RoundSummary], rounds: RoundsSpec) -> int:
-    """Return the index of the next round's target: 0 for 'target', then 'rounds.targets'.
-
-    Args:
-        history: the rounds so far.
-        rounds: the spec's section.
-    """
-    n_targets = 1 + len(rounds.targets)
-    if rounds.policy == "round_robin" or len(history) < n_targets:
-        return len(history) % n_targets
-    last = {past.target: len(past.found) for past in history}
-    turn = {past.target: past.index for past in history}
-    # ties: the target that has waited longest
-    return min(range(n_targets), key=lambda place: (-last[place], turn[place]))
 
 
 def _hours(start: str, end: str) -> float:

@@ -10,14 +10,24 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from logan_campaign.campaign.allocation import MostNew, Policy, RoundRobin, WhereHullCanFall
 from logan_campaign.campaign.placement import Placements
 from logan_campaign.campaign.rounds import RoundsSpec
 from logan_campaign.campaign.spec_yaml import apply_override, check_filled_in, explain, load_yaml
 from logan_campaign.campaign.stability import check_elements
+from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import Section, TargetGeometry, TargetSpec
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import CAMPAIGN_NAME, content_id
@@ -204,6 +214,11 @@ class RelaxSpec(Section):
         return self
 
 
+def _is_system(value: Any) -> str:
+    given = value if isinstance(value, dict) else vars(value)
+    return "SystemSpec" if given.keys() & {"chemical_system", "formulas"} else "TargetSpec"
+
+
 class CampaignSpec(Section):
     """A campaign."""
 
@@ -212,7 +227,10 @@ class CampaignSpec(Section):
         description="Name of the campaign; letters, digits, '.', '_' and '-'",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of all random choices")
-    target: TargetSpec = Field(description="Composition and cell")
+    target: Annotated[
+        Annotated[TargetSpec, Tag("TargetSpec")] | Annotated[SystemSpec, Tag("SystemSpec")],
+        Discriminator(_is_system),
+    ] = Field(description="Composition and cell, or several of them")
     training: TrainingSpec = Field(description="Training set")
     known: list[SourceSpec] = Field(
         default_factory=list,
@@ -252,12 +270,26 @@ class CampaignSpec(Section):
             return [source.for_target(formula) for source in value]
         return TrainingSpec(source=value.source.for_target(formula))
 
+    @field_validator("relax")
+    @classmethod
+    def _systems_have_a_hull(cls, relax: RelaxSpec, info: ValidationInfo) -> RelaxSpec:
+        target = info.data.get("target")
+        is_system = isinstance(target, SystemSpec) and target.kind == "crystal"
+        if is_system and relax.levels and relax.hull is None:
+            return relax.model_copy(update={"hull": HullSpec()})
+        return relax
+
     @model_validator(mode="after")
     def _rounds_relax(self) -> CampaignSpec:
         if self.rounds is not None and not self.relax.levels:
             raise ValueError("rounds need relaxed structures: add a level to 'relax.levels'")
         if self.relax.turns is not None and not self.known:
             raise ValueError("relax.turns: there is nothing to find: add a source to 'known'")
+        if isinstance(self.target, SystemSpec):
+            if self.rounds is None:
+                raise ValueError("target: several compositions take rounds: add a section 'rounds'")
+            if self.rounds.targets:
+                raise ValueError("rounds.targets: the target has several compositions itself")
         return self
 
     @model_validator(mode="after")
@@ -337,8 +369,12 @@ class CampaignSpec(Section):
             InputError: one line that says what is missing and how to get it.
         """
         target = self.target.resolve(base)
-        others = self.rounds.targets if self.rounds is not None else []
-        _check_recognisable("target", target)
+        others = [] if isinstance(self.target, SystemSpec) else self.targets[1:]
+        if isinstance(self.target, SystemSpec):
+            for cell in self.targets:
+                cell.resolve(base)
+        else:
+            _check_recognisable("target", target)
         for other in others:
             further = other.resolve(base)
             self._check_other(target, further)
@@ -396,9 +432,28 @@ class CampaignSpec(Section):
         Args:
             base: folder of relative paths in the spec.
         """
-        others = self.rounds.targets if self.rounds is not None else []
-        found = [each.resolve(base).hill_formula for each in (self.target, *others)]
+        found = [each.resolve(base).hill_formula for each in self.targets]
         return list(dict.fromkeys(found))
+
+    @property
+    def policy(self) -> Policy:
+        """Which target a round gets."""
+        if self.rounds is not None and self.rounds.policy is not None:
+            return self.rounds.policy
+        if not isinstance(self.target, SystemSpec):
+            return RoundRobin()
+        return WhereHullCanFall() if self.target.kind == "crystal" else MostNew()
+
+    @property
+    def targets(self) -> list[TargetSpec]:
+        """All targets: the compositions of a system, or 'target' and those of 'rounds'.
+
+        Raises:
+            InputError: a system has no composition, or too many.
+        """
+        if isinstance(self.target, SystemSpec):
+            return [self.target.of(wanted.formula) for wanted in self.target.wanted()]
+        return [self.target, *(self.rounds.targets if self.rounds is not None else [])]
 
     @staticmethod
     def _check_other(target: TargetGeometry, other: TargetGeometry) -> None:
@@ -416,7 +471,7 @@ class CampaignSpec(Section):
 
     @property
     def hill_formula(self) -> str:
-        """Hill formula of the target."""
+        """Hill formula of the target; of a system, of one atom of each element."""
         return hill_formula(self.target.formula)
 
 

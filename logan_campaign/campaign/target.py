@@ -113,7 +113,7 @@ class SymmetrySpec(Section):
         return found
 
 
-class _Open(Section):
+class OpenTarget(Section):
     """Settings of a target that most leave out: electrons, variable cells, symmetry."""
 
     charge: int = Field(0, ge=-20, le=20, description="Total charge (e); molecules and clusters")
@@ -163,7 +163,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class TargetGeometry(_Open):
+class TargetGeometry(OpenTarget):
     """Composition and cell of generated structures."""
 
     kind: TargetKind = Field(description="Molecule in a box, or crystal")
@@ -212,13 +212,16 @@ class TargetGeometry(_Open):
             self.symmetry is not None and self.symmetry.groups == "training"
         )
 
-    def to_gan(self, training: Sequence[Atoms] = (), like: Target | None = None) -> Target:
+    def to_gan(
+        self, training: Sequence[Atoms] = (), like: Target | None = None, *, check: bool = True
+    ) -> Target:
         """Return the target with all open settings resolved.
 
         Args:
             training: training set, if :attr:`needs_training`.
             like: target of a model to continue from: open settings are taken from it, so that
                 a training set that has grown changes nothing.
+            check: whether Wyckoff positions have to fit the atoms.
 
         Raises:
             InputError: the training set does not determine the open settings, or no Wyckoff
@@ -242,7 +245,7 @@ class TargetGeometry(_Open):
             cluster=self.cluster,
             given=tuple(self.given),
         )
-        if symmetry is not None:
+        if symmetry is not None and check:
             from logan_campaign.generators.cells import check_symmetry  # brings JAX
 
             check_symmetry(target)
@@ -261,7 +264,7 @@ class TargetGeometry(_Open):
         return marked(found, **self.marks)
 
 
-class TargetSpec(_Open):
+class TargetSpec(OpenTarget):
     """Composition and cell to generate."""
 
     formula: str = Field(description="Composition of one molecule or unit cell, e.g. C5H12O, Si2O4")

@@ -56,6 +56,7 @@ def load_commands() -> None:
     from logan_campaign.cli import (  # noqa: F401
         build,
         chart,
+        compositions,
         control,
         data,
         doctor,

@@ -16,6 +16,7 @@ from logan_campaign.stores.records import (
     CampaignRecord,
     HullRecord,
     pairs_text,
+    targets_of,
     without_known,
     without_pairs,
 )
@@ -126,11 +127,11 @@ def _models(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str
 
 
 def _known(database: CampaignDatabase, record: CampaignRecord) -> list[dict[str, Any]]:
-    """Return, per known set, how many of its entries of the target composition were found."""
-    found = []
+    """Return, per known set, how many of its entries of the targets' compositions were found."""
+    found, sought = [], targets_of(record)
     candidates = list(database.candidates(record.id, state="rediscovered", structures=False))
     for known in database.training_sets(record.id):
-        n_entries = known.count_of(record.formula, record.kind)
+        n_entries = known.count_of(sought, record.kind)
         if known.id not in record.known_set_ids or not n_entries:
             continue
         hits = [c for c in candidates if c.match_set == known.id]
@@ -177,12 +178,13 @@ def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> in
 
     Rediscovering one of them says nothing about what the models can find.
     """
+    sought = targets_of(record)
     return sum(
         n
         for s in database.training_sets(record.id)
         if s.id in record.training_set_ids and s.query.get("type") != "rounds"
         for name, n in s.formulas.items()
-        if name == record.formula
+        if name in sought
     )
 
 

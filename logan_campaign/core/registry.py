@@ -26,7 +26,8 @@ M = TypeVar("M", bound=BaseModel)
 
 #: Groups of entry points whose classes are trusted where stored jobs name them.
 GROUPS = tuple(
-    f"logan_campaign.{kind}" for kind in ("levels", "generators", "sources", "strategies")
+    f"logan_campaign.{kind}"
+    for kind in ("levels", "generators", "sources", "strategies", "policies")
 )
 
 

@@ -61,6 +61,13 @@ class Model(Protocol):
         """Return the contents of a file that :meth:`Method.load` reads."""
 
 
+class ModelOfElements(Model, Protocol):
+    """A model that serves all compositions of its elements."""
+
+    def for_target(self, target: Target) -> Model:
+        """Return the model for other atoms of its elements."""
+
+
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
 
@@ -94,6 +101,9 @@ class Method(SpecModel, ABC):
     file_format: ClassVar[str]
     #: Raised by hand whenever the same inputs give other results.
     algorithm_version: ClassVar[int]
+
+    #: Whether models are those of :class:`ModelOfElements`.
+    any_composition: ClassVar[bool] = False
 
     method: str = Field(description="How structures are made")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from logan_campaign.campaign.rounds import RoundsSpec, StopSpec, next_target, sightings, stop_reason
+from logan_campaign.campaign.rounds import RoundsSpec, StopSpec, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import FoundStructure, RoundSummary
 from logan_campaign.core.errors import InputError
@@ -32,8 +32,8 @@ def past(index: int, found: int = 0, **changes: Any) -> RoundSummary:
     ]
     values: dict[str, Any] = {
         "index": index,
-        "target": 0,
         "formula": "C5H12O",
+        "shares": [],
         "training_set_id": "set-0",
         "model_ids": [],
         "n_generated": 100,
@@ -136,29 +136,9 @@ class TestStopping:
     def test_a_round_that_generated_nothing_is_the_last(self) -> None:
         empty = past(0, n_generated=0, problem="nothing was picked")
         assert stop_reason([empty], NEVER, []) == "nothing was generated: nothing was picked"
-
-
-class TestTurns:
-    TARGETS = RoundsSpec.model_validate(
-        {"targets": [{"formula": "C4H10O", "kind": "molecule"}] * 2, "policy": "most_new"}
-    )
-
-    def test_by_turns(self) -> None:
-        rounds = self.TARGETS.model_copy(update={"policy": "round_robin"})
-        turns: list[RoundSummary] = []
-        for index in range(7):
-            turns.append(past(index, target=next_target(turns, rounds)))
-        assert [turn.target for turn in turns] == [0, 1, 2, 0, 1, 2, 0]
-
-    def test_where_most_was_found_last_once_each_had_its_turn(self) -> None:
-        history = [past(0, 1, target=0), past(1, 4, target=1)]
-        assert next_target(history, self.TARGETS) == 2
-        history.append(past(2, 0, target=2))
-        assert next_target(history, self.TARGETS) == 1
-        history.append(past(3, 0, target=1))
-        assert next_target(history, self.TARGETS) == 0
-        history.append(past(4, 0, target=0))
-        assert next_target(history, self.TARGETS) == 2  # equal: the one that waits longest
+        # of a system, others may do better
+        assert stop_reason([past(0), past(1, n_generated=0)], NEVER, [], system=True) == ""
+        assert stop_reason([empty, empty], NEVER, [], system=True)
 
 
 class TestSpec:

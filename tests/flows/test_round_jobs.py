@@ -55,7 +55,7 @@ def follow(maker: CampaignMaker, **rounds: Any) -> Flow:
     spec = spec.model_copy(update={"rounds": spec.rounds.model_copy(update=rounds)})
     targets = maker.targets(spec.target.resolve(Path()))
     links = RoundLinks(training="t", known=["k"], rounds=["r0"], models={"0": ["m0"]})
-    return RoundMaker(spec=spec, campaign_id="camp-0", targets=targets).follow(links, 1, 0)
+    return RoundMaker(spec=spec, campaign_id="camp-0", targets=targets).follow(links, 1, [0])
 
 
 def test_a_later_round_may_refer_to_jobs_that_have_run(maker: CampaignMaker) -> None:
@@ -118,7 +118,7 @@ def training_set(*entries: StructureEntry) -> TrainingSetDoc:
 
 
 def judged(*entries: StructureEntry) -> RoundDoc:
-    counts: dict[str, Any] = dict.fromkeys(("index", "target", "n_generated", "n_picked"), 0)
+    counts: dict[str, Any] = dict.fromkeys(("index", "n_generated", "n_picked"), 0)
     return RoundDoc.model_construct(**counts, structures=list(entries))
 
 

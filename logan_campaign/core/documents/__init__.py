@@ -32,6 +32,7 @@ from logan_campaign.core.documents.campaigns import CampaignFields as CampaignFi
 from logan_campaign.core.documents.campaigns import ControlDoc as ControlDoc
 from logan_campaign.core.documents.campaigns import FoundStructure as FoundStructure
 from logan_campaign.core.documents.campaigns import RoundDoc as RoundDoc
+from logan_campaign.core.documents.campaigns import RoundShare as RoundShare
 from logan_campaign.core.documents.campaigns import RoundSummary as RoundSummary
 from logan_campaign.core.documents.candidates import Candidate as Candidate
 from logan_campaign.core.documents.candidates import CandidateState as CandidateState

@@ -15,7 +15,7 @@ class CampaignFields(Part):
 
     id: str = Field(description="Content id of the spec ('camp-…')")
     name: str = Field(description="Name in the spec")
-    formula: str = Field(description="Hill formula of the target")
+    formula: str = Field(description="Hill formula of the target, or a system such as Au-Cu")
     kind: TargetKind = Field(description="Molecules or crystals")
     spec: dict[str, Any] = Field(description="The whole spec, resolved")
     spec_id: str = Field(description="Content id of the resolved spec")
@@ -40,12 +40,25 @@ class FoundStructure(Part):
     energy_per_atom_ev: float | None = Field(description="Energy at the last level (eV/atom)")
 
 
+class RoundShare(Part):
+    """What one target got in a round."""
+
+    target: int = Field(
+        description="Index: 0 is 'target', then 'rounds.targets'; of a system, its compositions"
+    )
+    formula: str = Field(description="Hill formula")
+    n_generated: int = Field(description="Structures generated")
+    n_last_level: int = Field(description="Relaxations at the last level")
+    n_found: int = Field(description="Structures found")
+    sightings: dict[str, int] = Field(description="As of the round, of this target alone")
+
+
 class RoundSummary(Part):
     """Result of one round, and whether another one follows."""
 
     index: int = Field(description="Index of the round, from 0")
-    target: int = Field(description="Index of its target: 0 is 'target', then 'rounds.targets'")
-    formula: str = Field(description="Hill formula of its target")
+    formula: str = Field(description="Hill formulas of its targets")
+    shares: list[RoundShare] = Field(description="What each of its targets got")
     training_set_id: str | None = Field(description="Training set of its models")
     model_ids: list[str] = Field(description="Its models")
     n_generated: int = Field(description="Structures generated")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,16 @@ class DescentModel:
     def id(self) -> str:
         """Content id of the inputs."""
         return self.hyperparameters.model_id(self.training_set_id, self.target, self.seed)
+
+    def for_target(self, target: Target) -> DescentModel:
+        """Return the model for other atoms of its elements, whose environments are the same.
+
+        Args:
+            target: with the range of volumes of this model's target.
+        """
+        species = sorted(set(self.target.numbers))
+        kept = [self.references[species.index(z)] for z in sorted(set(target.numbers))]
+        return replace(self, references=tuple(kept), target=target)
 
     @property
     def problem(self) -> Problem:

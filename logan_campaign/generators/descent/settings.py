@@ -30,6 +30,7 @@ class DescentHyperparameters(EnvironmentMethod):
 
     file_format: ClassVar[str] = "logan-campaign descent model"
     algorithm_version: ClassVar[int] = 2
+    any_composition: ClassVar[bool] = True
 
     method: Literal["descent"] = Field("descent", description="Method of generation")
     r_cut: CutoffRadius | None = Field(  # type: ignore[assignment]

@@ -22,6 +22,7 @@ from logan_campaign.stores.records import (
     ModelRecord,
     TrainingSetRecord,
     pairs_text,
+    targets_of,
     without_known,
     without_pairs,
 )
@@ -167,8 +168,9 @@ def gather(campaign: Campaign) -> ReportData:
         structures=structures,
         n_targets=n_targets(record, sets),
         n_trained_on_target=sum(
-            used.formulas.get(record.formula, 0)
+            used.formulas.get(formula, 0)
             for used in sets
+            for formula in targets_of(record)
             # training on structures of earlier rounds is intended
             if used.id in record.training_set_ids and used.query.get("type") != "rounds"
         ),

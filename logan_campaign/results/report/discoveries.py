@@ -13,6 +13,7 @@ from logan_campaign.stores.records import (
     CandidateRecord,
     MaterialRecord,
     TrainingSetRecord,
+    targets_of,
 )
 
 
@@ -87,11 +88,10 @@ def draws_for_all(n: int) -> float:
 
 
 def n_targets(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> int:
-    """Return the number of known entries of the target composition."""
+    """Return the number of known entries of the targets' compositions."""
+    sought = targets_of(record)
     return sum(
-        known.count_of(record.formula, record.kind)
-        for known in sets
-        if known.id in record.known_set_ids
+        known.count_of(sought, record.kind) for known in sets if known.id in record.known_set_ids
     )
 
 
