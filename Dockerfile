@@ -1,5 +1,5 @@
 # docker build -t logan-campaign .    then: docker run -v "$PWD:/work" logan-campaign run spec.yaml
-# Not built: image registries were out of reach where this was written. The shell steps were run in
+# Not built: image registries were out of reach where this was written. This runs the shell steps in
 # a tree of the same Debian: scripts/fresh trixie FOLDER scripts/image
 FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates python3

@@ -138,8 +138,7 @@ def test_allocation_that_ends_in_the_middle_of_a_batch_costs_nothing(
     paths = [str(rig.folder / f"notes{n}") for n in range(3)]
     add(rig, *(note(path, hang_s=25.0, always=True) for path in paths))
     rig.start_runner()
-    rig.wait_for_end(900)
-    assert set(rig.states()) == {"COMPLETED"}
+    rig.wait(lambda: set(rig.states()) == {"COMPLETED"}, 900)
     assert rig.database.batches.count_documents({}) > 1
     assert {Path(path).read_text().splitlines()[-1] for path in paths} == {"ended"}
 
