@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition
 
@@ -68,6 +68,7 @@ def test_a_phase_falls_into_the_phases_on_the_hull_by_shares_of_its_atoms():
         hull.energy_at("CuO")
 
 
+@settings(deadline=None, max_examples=50)  # the first imports pymatgen's diagrams
 @given(
     st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(-3, 3)).filter(
