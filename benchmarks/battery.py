@@ -19,8 +19,8 @@ and picks are as in a campaign; nothing is relaxed.
 
 Random placements are atoms at random places in the target's cell, pushed apart to 0.7 times the sum
 of their covalent radii. Those that equal the target, as happens in cells of two atoms, are left
-out. `--methods random` selects in the same way from random placements, `--methods PyXtal` from
-symmetric random crystals. Every case is one record; `run` goes on where it stopped.
+out. `--method P1` makes crystals by descent without space groups; `--method random` selects in the
+same way from random placements, `--method PyXtal` from symmetric random crystals. Every case is one record; `run` goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from logan_campaign.geometry.structures import from_atoms
 from logan_campaign.matching import CrystalMatcher
 
 RESULT_FILE = records.RESULTS / "battery.jsonl"
-METHODS = ("descent", "random", "PyXtal")
+METHODS = ("descent", "P1", "random", "PyXtal")
 N_RANDOM = 1000
 SYMMETRIZE, SYMMETRY = 0.4, {"groups": "lattice", "p1": 0.5, "max_assignments": 20}
 
@@ -117,7 +117,9 @@ def samples(case: Case, settings: dict[str, Any], options: argparse.Namespace, s
     cell = case.target.cell.array
     if options.cell == "given":
         rows = tuple(map(tuple, cell))
-        symmetry = SymmetrySpec.model_validate(SYMMETRY).resolve((), rows)
+        symmetry = None
+        if options.method == "descent":
+            symmetry = SymmetrySpec.model_validate(SYMMETRY).resolve((), rows)
         target = Target(numbers, rows, True, symmetry=symmetry)
     else:
         low, high = volumes_for(case.target.get_chemical_formula())
