@@ -20,7 +20,8 @@ and picks are as in a campaign; nothing is relaxed.
 Random placements are atoms at random places in the target's cell, pushed apart to 0.7 times the sum
 of their covalent radii. Those that equal the target, as happens in cells of two atoms, are left
 out. `--method P1` makes crystals by descent without space groups; `--method random` selects in the
-same way from random placements, `--method PyXtal` from symmetric random crystals. Every case is one record; `run` goes on where it stopped.
+same way from random placements, `--method PyXtal` from symmetric random crystals. Every case is one
+record; `run` goes on where it stopped.
 """
 
 from __future__ import annotations
