@@ -101,7 +101,7 @@ class DescentHyperparameters(EnvironmentMethod):
     exchange_step: float = Field(
         0.01, gt=0, le=10, description="Initial step of the optimiser in such a descent"
     )
-    exchange_steps: int = Field(50, ge=1, le=100_000, description="Steps of such a descent")
+    exchange_steps: int = Field(25, ge=1, le=100_000, description="Steps of such a descent")
 
     def for_target(self, target: Target) -> DescentHyperparameters:
         """Return the settings with the cutoff radius that suits a target."""
