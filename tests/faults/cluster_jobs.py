@@ -27,9 +27,9 @@ def note(path: str, hang_s: float, always: bool = False) -> int:
 
 @job(data="array")
 def arrays(mib: int, before: dict[str, Any] | None = None, sleep_s: float = 0.0) -> dict[str, Any]:
-    """Return an array of this size, plus the one before."""
+    """Return an array of this size, plus the one before; as JSON it is more than twice as large."""
     time.sleep(sleep_s)
-    array = np.ones(mib * 2**20 // 8)
+    array = np.linspace(0.0, 1.0, mib * 2**20 // 8)
     if before is not None:
         array += np.asarray(before["array"])
     return {"array": array, "size": array.size, "sum": float(array.sum())}
