@@ -21,6 +21,9 @@ from logan_campaign.stores.records import (
     without_pairs,
 )
 
+#: Sets, models, selections and rounds that are shown: the last ones.
+_ROWS = 20
+
 
 def campaign_status(
     database: CampaignDatabase, record: CampaignRecord, control: FlowControl
@@ -258,15 +261,15 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         what = escape(f"{failure['name']}: {failure['error']}")
         out.print(f"  [red]failed:[/] {what}", soft_wrap=True)
     if not brief:
-        for s in found["training_sets"]:
+        for s in _last(found["training_sets"], "sets", out):
             out.print(
                 f"{s['role']} set [bold]{escape(s['name'])}[/]: {s['n_structures']} structures "
                 f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
                 f"{s['n_rejected']} unusable left out"
             )
         if found["models"]:
-            out.print(_model_table(found["models"]))
-    for selection in found["selections"]:
+            out.print(_model_table(_last(found["models"], "models", out)))
+    for selection in _last(found["selections"], "selections", out):
         lost = ", ".join(f"{n} {why}" for why, n in selection["n_unusable"].items())
         out.print(
             f"generated {selection['n_generated']}"
@@ -282,6 +285,7 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
                 f"({done['n_converged']} converged, {done['cpu_s']:.0f} s of processor time)"
             )
     if found["rounds"]:
+        _last(found["rounds"], "rounds", out)
         out.print(_round_table(found["rounds"]))
         last = found["rounds"][-1]
         if last["decision"] == "stop":
@@ -325,6 +329,13 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         )
 
 
+def _last(found: list[Any], what: str, out: Console) -> list[Any]:
+    """Return the last rows of a table, and say how many are left out."""
+    if len(found) > _ROWS:
+        out.print(f"{len(found) - _ROWS} earlier {what}: see --json")
+    return found[-_ROWS:]
+
+
 def _leakage_text(found: dict[str, Any]) -> str:
     counts = f"{found['n_default']} of {found['n_targets']}"
     text = f"leakage: {counts} known entries equal a training entry at default tolerances"
@@ -345,6 +356,8 @@ def _round_table(rounds: list[dict[str, Any]]) -> Table:
     so_far = 0
     for past in rounds:
         so_far += len(past["found"])
+        if past["index"] < len(rounds) - _ROWS:
+            continue
         shown.add_row(
             str(past["index"]),
             past["formula"],

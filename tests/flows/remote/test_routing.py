@@ -134,7 +134,7 @@ def test_every_job_of_a_campaign_has_its_stage(path: Path) -> None:
         spec=maker.spec, campaign_id="camp-1", targets=maker.targets(maker.spec.check(path.parent))
     )
     links = RoundLinks(training="a", known=["b"], rounds=["c"])
-    found += [job for job, _ in makers.follow(links, 1, 0).iterflow()]
+    found += [job for job, _ in makers.follow(links, 1, [0]).iterflow()]
     stages = {job.name: job.metadata.get("stage") for job in found}
     assert {name for name, stage in stages.items() if stage not in STAGES} == set()
     assert stages["others' results"] == stages["found set"] == stages["learned set"] == "pull"
@@ -157,7 +157,7 @@ def test_a_later_round_runs_where_the_stages_say(path: Path) -> None:
     judge = next(job for job, _ in flow.iterflow() if job.name == "next round")
     targets = maker.targets(maker.spec.check(path.parent))
     later = RoundMaker(spec=maker.spec, campaign_id="camp-1", targets=targets).follow(
-        RoundLinks(training="a", known=["b"], rounds=["c"]), 1, 0
+        RoundLinks(training="a", known=["b"], rounds=["c"]), 1, [0]
     )
     CURRENT_JOB.job = judge  # as while it runs
     try:
