@@ -15,6 +15,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from monty.json import MontyEncoder
 
+from logan_campaign.campaign.allocation import Progress, choose
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core import trust
 from logan_campaign.core.errors import InputError
@@ -89,6 +90,14 @@ def test_a_campaign_of_a_plugin_s_source_strategy_and_level_runs(
     for relaxation in relaxations:
         assert (relaxation["calculator"], relaxation["settings"]["asap_cutoff"]) == ("emt", True)
         assert relaxation["energy_ev"] is not None
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_s_policy_chooses_the_targets(tmp_path: Path) -> None:
+    spec = load(tmp_path, "rounds={policy: last-first}")
+    assert choose(Progress(["Au", "Cu", "Pd"]), spec.policy, 2) == [2, 1]
+    eager = load(tmp_path, "rounds={policy: {policy: last-first, from_place: 3}}")
+    assert choose(Progress(["Au", "Cu", "Pd"]), eager.policy) == [0]
 
 
 @pytest.mark.usefixtures("plugin")

@@ -12,6 +12,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from pydantic import Field
 
+from logan_campaign.campaign.allocation import Policy, Progress
 from logan_campaign.core.documents import Manifest, TargetKind
 from logan_campaign.relaxation.levels import CalculatorLevel, Setup
 from logan_campaign.results.formats import ExportFormat
@@ -72,6 +73,17 @@ class EveryNth(SelectionBase):
         labels = np.full(len(pool), -1)
         labels[picks] = np.arange(len(picks))
         return Selection.of("every-nth", picks, labels)
+
+
+class LastFirst(Policy):
+    """The last target of the list first."""
+
+    policy: Literal["last-first"] = "last-first"
+    from_place: int = Field(0, ge=0, description="First target that counts")
+
+    def scores(self, progress: Progress) -> list[float]:
+        """Return the places of the targets."""
+        return [float(max(t, self.from_place)) for t in range(len(progress.formulas))]
 
 
 class Energies(ExportFormat):
