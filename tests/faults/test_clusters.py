@@ -15,10 +15,10 @@ import jobflow_remote
 import numpy as np
 import pytest
 from cluster_jobs import arrays, note
-from clusters import Slurm, Sshd, program
 from fault_tools import MakeRig, Undisturbed, assert_same, kill_job, spec
 from jobflow import Flow
 from remote_rig import Rig
+from slurm_rig import Slurm, Sshd, program
 
 from logan_campaign.flows.remote.project import connected, load_project
 

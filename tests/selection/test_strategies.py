@@ -34,6 +34,7 @@ from logan_campaign.selection import (
 )
 from logan_campaign.selection.diverse import farthest_points
 from logan_campaign.selection.ranking import mean_rank_of_others
+from logan_campaign.selection.unusual import usual
 from logan_campaign.sources import LoadedSet
 from logan_campaign.sources.builtin import alcohols_and_ethers
 from logan_campaign.sources.smiles import SmilesSource, embed
@@ -331,6 +332,25 @@ def test_framework_gives_one_pick_per_net_with_learned_coordination(group_by: st
     assert sorted(filled.indices) == [0, 1, 2]
 
 
+def test_a_symmetric_crystal_is_not_surpassed_by_its_own_displaced_copies() -> None:
+    ordered = Atoms("CuAu", scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], cell=[2.8, 2.8, 3.67])
+    moved = ordered.positions + np.array([[0, 0, 0], [0.9, 0.9, 1.2]])
+    pool = Pool(
+        numbers=ordered.numbers,
+        positions=np.array([ordered.positions, moved]),
+        cells=np.repeat(ordered.cell.array[None], 2, axis=0),
+        periodic=True,
+        group=np.zeros(2, dtype=int),
+        training=[from_atoms(bulk("Cu")), from_atoms(bulk("Au"))],
+        fixed_cell=True,
+    )
+    misfit, fits = usual(pool, 0.01, symmetrize=0.4)
+    assert misfit[0] < misfit[1]
+    assert fits.tolist() == [True, False]
+    # of a cell that may change, displaced copies are other crystals
+    assert not usual(replace(pool, fixed_cell=False), 0.01, symmetrize=0.4)[1].any()
+
+
 def space_group(atoms: Atoms, symprec: float) -> str | None:
     """Return the symbol of a crystal's space group."""
     return spacegroup_symbol(from_atoms(atoms), symprec)
@@ -392,7 +412,12 @@ def test_what_was_symmetrized_and_relaxed_goes_on_as_it_was_relaxed(
     level = {"name": "pre", "calculator": "ase", "target": "ase.calculators.emt:EMT"}
     chosen = select(
         pool,
-        FrameworkSelection(symmetrize=0.1, pre_relax={"n": 1, "level": level}, descriptor=SMALL),
+        FrameworkSelection(
+            accept="coordination",
+            symmetrize=0.1,
+            pre_relax={"n": 1, "level": level},
+            descriptor=SMALL,
+        ),
         seed=0,
     )
     assert chosen.cheap[0].n_converged == 1
