@@ -12,7 +12,6 @@ import numpy as np
 from ase import Atoms
 
 from logan_campaign.core import progress
-from logan_campaign.core.documents import Geometry
 from logan_campaign.descriptors.environments import atom_spectra
 from logan_campaign.geometry.placement import random_placements
 from logan_campaign.geometry.structures import from_atoms, to_atoms
@@ -64,9 +63,7 @@ def usual(
     random, own = misfit[:N_RANDOM], misfit[N_RANDOM:]
     fits = own <= np.quantile(random, chance) + _EQUAL
     if symmetrize is not None and pool.fixed_cell and len(pool.numbers) <= _FEW_ATOMS:
-        order = np.argsort(random)
-        near = [Atoms(pool.numbers, placements[k], cell=cells[k], pbc=True) for k in order]
-        _excuse(pool, own, fits, random[order], near, symmetrize, int(chance * N_RANDOM))
+        _excuse(pool, own, fits, random, placements, symmetrize, int(chance * N_RANDOM))
     return own, fits
 
 
@@ -75,40 +72,35 @@ def _excuse(
     misfit: np.ndarray,
     fits: np.ndarray,
     random: np.ndarray,
-    placements: list[Atoms],
+    placements: np.ndarray,
     symmetrize: float,
     allowed: int,
 ) -> None:
     """Accept structures with all symmetries of the lattice that only displaced copies surpass.
 
     Args:
-        pool: crystals.
+        pool: crystals in one given cell.
         misfit: (n,) of the pool.
         fits: (n,) which ones are accepted; changed.
-        random: sorted misfits of random placements.
-        placements: in the same order.
+        random: misfits of random placements.
+        placements: their positions (Å).
         symmetrize: tolerance (Å) of symmetry.
         allowed: number of other placements that may be more usual.
     """
-    matcher = CrystalMatcher("default")
-    others: list[Geometry] = []
+    matcher, cell = CrystalMatcher("default"), pool.cells[0]
+    full = find_operations(pool.numbers[:1], np.zeros((1, 3)), cell, symmetrize, True).n
     judged: dict[float, bool] = {}
     for row in np.flatnonzero(~fits).tolist():
+        operations = find_operations(pool.numbers, pool.positions[row], cell, symmetrize, True)
+        if operations.n < full:
+            continue
         key = round(float(misfit[row]), 2)  # most samples are copies of others
         if key not in judged:
-            judged[key] = False
-            cell, point = pool.cells[row], np.zeros((1, 3))
-            own_symmetry = find_operations(
-                pool.numbers, pool.positions[row], cell, symmetrize, True
-            ).n
-            if own_symmetry == find_operations(pool.numbers[:1], point, cell, symmetrize, True).n:
-                lower = int(np.searchsorted(random, misfit[row] - _EQUAL))
-                others += [from_atoms(atoms) for atoms in placements[len(others) : lower]]
-                own = from_atoms(pool.atoms(row))
-                different = (not matcher.same(own, other) for other in others[:lower])
-                judged[key] = (
-                    sum(itertools.islice((d for d in different if d), allowed + 1)) <= allowed
-                )
+            own = from_atoms(pool.atoms(row))
+            lower = placements[random < misfit[row] - _EQUAL]
+            crystals = (Atoms(pool.numbers, places, cell=cell, pbc=True) for places in lower)
+            others = (c for c in crystals if not matcher.same(own, from_atoms(c)))
+            judged[key] = len(list(itertools.islice(others, allowed + 1))) <= allowed
         fits[row] = judged[key]
 
 
