@@ -59,6 +59,40 @@ def batch_spectra(
     return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
 
 
+def padded_spectra(
+    descriptor: Descriptor,
+    kinds: jax.Array,
+    present: jax.Array,
+    positions: jax.Array,
+    cells: jax.Array | None = None,
+    images: jax.Array | None = None,
+) -> jax.Array:
+    """Return :func:`batch_spectra` where also the atoms and translations are arrays.
+
+    One program then serves all structures of a size; what fills it up has no neighbours' share.
+
+    Args:
+        descriptor: what to compute; of its species only the number counts.
+        kinds: (N,) index of each atom's species.
+        present: (N,) whether there is such an atom.
+        positions: (n, N, 3) (Å).
+        cells: (3, 3) or (n, 3, 3) cell vectors as rows (Å); None for molecules.
+        images: (n_images, 3) lattice translations, the zero one first; with ``cells``.
+
+    Returns:
+        Array of shape (n, N, n_spectrum); of no meaning for atoms that are not there.
+    """
+    n, n_atoms, _ = positions.shape
+    if cells is None and n_atoms <= _RANK_LIMIT:
+        vectors, share = all_pairs(descriptor, positions, np.arange(n_atoms), present)
+        species = kinds == np.arange(len(descriptor.species))[:, None]
+        weights = species[..., None].astype(share.dtype) * share
+    else:
+        vectors, weights = nearest_images(descriptor, positions, kinds, cells, images, present)
+    features = spectrum(descriptor, vectors, weights)
+    return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
+
+
 @lru_cache(maxsize=16)
 def _structure_program(
     descriptor: Descriptor, numbers: tuple[int, ...], images: bytes | None

@@ -55,7 +55,10 @@ def pair_differences(
 
 
 def all_pairs(
-    descriptor: Descriptor, positions: jax.Array, order: np.ndarray
+    descriptor: Descriptor,
+    positions: jax.Array,
+    order: np.ndarray,
+    present: jax.Array | None = None,
 ) -> tuple[Vectors, jax.Array]:
     """Return vectors to all atoms of a molecule and the share with which each counts.
 
@@ -63,6 +66,7 @@ def all_pairs(
         descriptor: cutoffs.
         positions: (n, N, 3) (Å).
         order: order of the neighbours, sorted by species.
+        present: (N,) which neighbours, in their order, are there; all by default.
 
     Returns:
         Vectors, each of shape (N, N * n) (Å), and shares of the same shape: 1 for the
@@ -71,7 +75,9 @@ def all_pairs(
     """
     n, n_atoms, _ = positions.shape
     x, y, z = pair_differences(positions, order)
-    itself = np.repeat(np.eye(n_atoms, dtype=bool)[order], n, axis=1)
+    itself: Any = np.repeat(np.eye(n_atoms, dtype=bool)[order], n, axis=1)
+    if present is not None:
+        itself = itself | ~present[:, None]
     if descriptor.cutoff == "smooth":
         return (x, y, z), fading_shares(descriptor, x * x + y * y + z * z, jnp.asarray(~itself))
     if n_atoms - 1 <= descriptor.n_neighbour:
@@ -91,9 +97,10 @@ def all_pairs(
 def nearest_images(
     descriptor: Descriptor,
     positions: jax.Array,
-    kinds: np.ndarray,
+    kinds: np.ndarray | jax.Array,
     cells: jax.Array | None,
-    images: np.ndarray | None,
+    images: np.ndarray | jax.Array | None,
+    present: jax.Array | None = None,
 ) -> tuple[Vectors, jax.Array]:
     """Return vectors to the nearest atoms, periodic images included.
 
@@ -103,6 +110,7 @@ def nearest_images(
         kinds: (N,) index of each atom's species.
         cells: (3, 3) or (n, 3, 3) cell vectors as rows (Å); None for molecules.
         images: (n_images, 3) lattice translations, the zero one first; with ``cells``.
+        present: (N,) which atoms are there as neighbours; all by default.
 
     Returns:
         Vectors, each of shape (n_slots, N * n) (Å), and the share with which each counts, by
@@ -134,6 +142,8 @@ def nearest_images(
     itself[np.arange(n_atoms), 0, np.arange(n_atoms)] = True
     own = np.broadcast_to(itself, (n_atoms, n_images, n_atoms, n)).reshape(-1, lanes)
     square = jnp.where(own, jnp.inf, square.reshape(-1, lanes))
+    if present is not None:
+        square = jnp.where(jnp.repeat(present, n_images)[:, None], square, jnp.inf)
     count = min(descriptor.n_slots, len(square))
     nearest, valid = _smallest(square / descriptor.r_cut**2, count)
     atom, image = nearest // n_images, nearest % n_images

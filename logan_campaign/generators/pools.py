@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ class GeneratedPool(NamedTuple):
 
 
 def collect(
-    target: Target, n: int, size: int, draw: Callable[[int, int], tuple[jax.Array, jax.Array]]
+    target: Target, n: int, size: int, draw: Callable[[int, int], tuple[Any, Any]]
 ) -> GeneratedPool:
     """Return ``n`` structures, generated in blocks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -76,8 +77,8 @@ class FrameworkSelection(KeyedSelection):
         gt=0,
         lt=1,  # also refuses true
         description="Symmetrize structures within this tolerance (Å); each representative is then "
-        "for a net and space group, those with more symmetry operations first; relaxations cannot "
-        "leave a symmetric saddle point",
+        "for a net and space group, in turn the one with most symmetry operations and the most "
+        "usual one; relaxations cannot leave a symmetric saddle point",
     )
 
     @model_serializer(mode="wrap")
@@ -160,13 +161,29 @@ class FrameworkSelection(KeyedSelection):
             for members in CrystalMatcher(self.tolerance).group(crystals):
                 keys[rows[members]] = structure_id(crystals[members[0]])
         if self.symmetrize is not None:
+            operations = np.zeros(n)
             for k in rows.tolist():
                 crystal = pool.numbers, pool.positions[k], pool.cells[k]
                 found = find_operations(*crystal, self.symmetrize, pool.fixed_cell)
-                rank[k] += found.n
+                operations[k] = found.n
                 if found.n > 1:
                     keys[k] += f" {found.space_group(pool.cells[k])}"
+            rank = _alternating(keys, operations + rank, rank)
         return Judgement(keys, np.where(fits, clarity, 0.0), rank)
+
+
+def _alternating(keys: np.ndarray, *ranks: np.ndarray) -> np.ndarray:
+    """Return (n,) a rank whose groups come from the front of several ranks in turn.
+
+    Args:
+        keys: (n,) groups; '' for none.
+        ranks: (n,) each, larger is first.
+    """
+    orders = [dict.fromkeys(keys[np.lexsort((keys, -rank))].tolist()) for rank in ranks]
+    turns = itertools.chain.from_iterable(zip(*orders, strict=True))
+    place = {key: k for k, key in enumerate(dict.fromkeys(turns))}
+    together = -np.array([place[key] for key in keys.tolist()], dtype=float)
+    return together + 0.5 * ranks[-1] / max(1.0, float(ranks[-1].max(initial=0.0)))
 
 
 def _clarity(near: Bonds, factor: float, n: int) -> np.ndarray:

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
+
+Class = TypeVar("Class")
+
+
+def arrays(*names: str) -> Callable[[type[Class]], type[Class]]:
+    """Return a class decorator: programs take these attributes as arrays, not as constants.
+
+    Then one compiled program serves all objects whose arrays have the same shapes. Other
+    attributes are compiled in, and must be hashable.
+    """
+
+    def register(cls: type[Class]) -> type[Class]:
+        def flatten(place: Class) -> tuple[list[Any], tuple[tuple[str, Any], ...]]:
+            every = vars(place)
+            static = tuple((name, every[name]) for name in sorted(every) if name not in names)
+            return [every.get(name) for name in names], static
+
+        def unflatten(static: tuple[tuple[str, Any], ...], leaves: list[Any]) -> Class:
+            place = object.__new__(cls)
+            vars(place).update(static, **dict(zip(names, leaves, strict=True)))
+            return place
+
+        jax.tree_util.register_pytree_node(cls, flatten, unflatten)
+        return cls
+
+    return register
 
 
 class PostProcessing(Protocol):
@@ -34,6 +61,9 @@ class PostProcessing(Protocol):
 
     def initial_outputs(self, key: jax.Array, n: int) -> jax.Array:
         """Return outputs (n, n_outputs) of structures with random positions."""
+
+    def padded(self, n_atoms: int) -> PostProcessing:
+        """Return the post-processing for ``n_atoms`` atoms, of which the first ones are used."""
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """Return lattice translations (n_images, 3) that suffice for all its cells.

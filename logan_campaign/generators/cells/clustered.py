@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
 
+from logan_campaign.generators.cells.base import arrays
 from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.target import Target
 
@@ -16,17 +19,19 @@ _TOUCHING = 0.95
 _PULL, _N_STEPS, _MOMENTUM = 0.06, 300, 0.9
 
 
+@arrays("cell", "exact_cell", "edge", "touching", "length")
 class ClusterInBox(FixedCell):
     """Atoms in a box whose random starts are dense packings, as compact clusters are."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        radii = covalent_radii[self.numbers]
+        radii = covalent_radii[list(target.numbers)]
         self.touching = np.float32(_TOUCHING * (radii[:, None] + radii))
+        self.length = self.touching.mean()
 
     def initial_outputs(self, key: jax.Array, n: int) -> jax.Array:
         """See :class:`PostProcessing`; soft spheres at rest in a harmonic well."""
-        length = float(self.touching.mean())
+        length = self.length
         start = length * (self.n_atoms / 2.0) ** (1.0 / 3.0)
         positions = start * jax.random.normal(key, (n, self.n_atoms, 3), jnp.float32) / 2.0
 
@@ -49,3 +54,9 @@ class ClusterInBox(FixedCell):
 
         packed, _ = jax.lax.fori_loop(0, _N_STEPS, move, (positions, jnp.zeros_like(positions)))
         return self.outputs_of(packed)
+
+    def padded(self, n_atoms: int) -> Self:
+        """See :class:`PostProcessing`; surplus atoms would take room in the packing."""
+        if n_atoms != self.n_atoms:
+            raise ValueError("the atoms of clusters cannot be padded")
+        return self

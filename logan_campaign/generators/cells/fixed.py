@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from ase.data import covalent_radii
 from jax.scipy.special import logit
 
 from logan_campaign.descriptors.lattice import translations
+from logan_campaign.generators.cells.base import arrays
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.lattice import reduced_cell
 
@@ -17,6 +21,7 @@ from logan_campaign.geometry.lattice import reduced_cell
 _SPREAD_VOLUME = 10.0
 
 
+@arrays("cell", "exact_cell", "edge")
 class FixedCell:
     """Atoms in the target's fixed cell.
 
@@ -31,9 +36,11 @@ class FixedCell:
         self.n_atoms = len(target.numbers)
         self.n_outputs = 3 * self.n_atoms
         self.periodic = target.periodic
-        self.numbers = np.array(target.numbers)
         self.exact_cell = target.cell_array
         self.cell: np.ndarray | None = target.cell_array.astype(np.float32)
+        spheres = 4.0 / 3.0 * np.pi * (covalent_radii[list(target.numbers)] ** 3).sum()
+        box = abs(np.linalg.det(self.exact_cell))
+        self.edge = np.float32(min(0.98, (_SPREAD_VOLUME * spheres / box) ** (1.0 / 3.0)))
 
     def __call__(self, outputs: jax.Array, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = outputs.reshape(len(outputs), self.n_atoms, 3)
@@ -54,7 +61,7 @@ class FixedCell:
         positions = jnp.asarray(positions, jnp.float32)
         middle = jnp.asarray(self.exact_cell.sum(axis=0) / 2.0, jnp.float32)
         moved = positions - positions.mean(axis=1, keepdims=True) + middle
-        inside = moved @ jnp.asarray(np.linalg.inv(self.exact_cell), jnp.float32)
+        inside = moved @ jnp.linalg.inv(jnp.asarray(self.exact_cell, jnp.float32))
         return logit(jnp.clip(inside, 0.01, 0.99)).reshape(len(positions), -1)
 
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
@@ -71,10 +78,13 @@ class FixedCell:
         uniform = jax.random.uniform(key, (n, self.n_outputs), jnp.float32, -0.5, 0.5)
         if self.periodic:
             return 4.0 * uniform
-        spheres = 4.0 / 3.0 * np.pi * (covalent_radii[self.numbers] ** 3).sum()
-        box = abs(np.linalg.det(self.exact_cell))
-        edge = np.float32(min(0.98, (_SPREAD_VOLUME * spheres / box) ** (1.0 / 3.0)))
-        return logit(0.5 + edge * uniform)
+        return logit(0.5 + self.edge * uniform)
+
+    def padded(self, n_atoms: int) -> Self:
+        """See :class:`PostProcessing`."""
+        wider = copy.copy(self)
+        wider.n_atoms, wider.n_outputs = n_atoms, 3 * n_atoms
+        return wider
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""

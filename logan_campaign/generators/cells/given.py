@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from logan_campaign.core.errors import InputError
+from logan_campaign.generators.cells.base import arrays
 from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.target import Target
 
@@ -18,6 +20,7 @@ _START = (0.8, 1.6)
 _N_TRIED = 20_000
 
 
+@arrays("cell", "exact_cell", "edge", "given", "origin", "room")
 class BesideGiven(FixedCell):
     """Free atoms, the first of the target, in a fixed cell or box with given ones.
 
@@ -28,8 +31,8 @@ class BesideGiven(FixedCell):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self.given = np.array(target.given)
-        free, held = np.split(self.numbers, [-len(self.given)])
-        self.numbers, self.n_atoms, self.n_outputs = free, len(free), 3 * len(free)
+        free, held = np.split(np.array(target.numbers), [-len(self.given)])
+        self.n_atoms, self.n_outputs = len(free), 3 * len(free)
         middle = self.exact_cell.sum(axis=0) / 2.0
         self.origin = np.zeros(3) if self.periodic else self.given.mean(axis=0) - middle
         self.room = self._room(covalent_radii[free].min() + covalent_radii[held])
@@ -67,3 +70,9 @@ class BesideGiven(FixedCell):
         """See :class:`PostProcessing`; places near given atoms."""
         room = jnp.asarray(self.room, jnp.float32)
         return jax.random.choice(key, room, (n, self.n_atoms)).reshape(n, self.n_outputs)
+
+    def padded(self, n_atoms: int) -> Self:
+        """See :class:`PostProcessing`; the given atoms stay the last."""
+        if n_atoms != self.n_atoms + len(self.given):
+            raise ValueError("atoms beside given ones cannot be padded")
+        return self

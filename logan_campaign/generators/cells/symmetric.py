@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.scipy.stats import norm
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.descriptors.lattice import translations
+from logan_campaign.generators.cells.base import arrays
 from logan_campaign.generators.cells.lattices import STRAINS, product
 from logan_campaign.generators.cells.varied import CellShapes, in_reduced_cells
 from logan_campaign.generators.target import Target
@@ -153,6 +155,11 @@ def _projector(group: PrimitiveGroup) -> np.ndarray:
     return np.einsum("aij,bij->ab", STRAINS, turned)
 
 
+def _rows(n: int) -> int:
+    """Return the number of rows for n: 1, 4, 16, 64, …, so that few programs are needed."""
+    return int(4 ** -(-(n - 1).bit_length() // 2))
+
+
 def _name(number: int) -> str:
     return f"space group {group_symbol(number)} ({number})"
 
@@ -162,6 +169,7 @@ def _atoms(target: Target) -> str:
     return f"the target's {n} atom{'s' if n > 1 else ''} in a primitive cell"
 
 
+@arrays("cell", "exact_cell", "table", "shapes")
 class SymmetricCrystal:
     """Atoms of an asymmetric unit, expanded by space groups, in cells of any kind.
 
@@ -176,9 +184,10 @@ class SymmetricCrystal:
 
     def __init__(self, target: Target) -> None:
         self.table = symmetry_table(target)
-        self.n_coordinates = 3 * self.table.n_sites
+        self.n_sites = self.table.n_sites
+        self.n_coordinates = 3 * self.n_sites
         self.n_outputs, self.n_drawn = self.n_coordinates, 1
-        self.shapes = None
+        self.shapes = self.exact_cell = None
         if target.lattice == "fixed":
             self.exact_cell = target.cell_array
             self.cell = target.cell_array.astype(np.float32)
@@ -189,12 +198,12 @@ class SymmetricCrystal:
 
     def which(self, drawn: jax.Array) -> jax.Array:
         """Return each structure's row (n,) of the table."""
-        bounds = jnp.asarray(np.cumsum(self.table.weight)[:-1], drawn.dtype)
+        bounds = jnp.cumsum(jnp.asarray(self.table.weight, drawn.dtype))[:-1]
         return jnp.searchsorted(bounds, norm.cdf(drawn[:, 0]), side="right")
 
     def __call__(self, outputs: jax.Array, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
         table, rows = self.table, self.which(drawn)
-        free = (0.5 + outputs[:, : self.n_coordinates] / 4.0).reshape(-1, table.n_sites, 3)
+        free = (0.5 + outputs[:, : self.n_coordinates] / 4.0).reshape(-1, self.n_sites, 3)
         own = jnp.take_along_axis(free, jnp.asarray(table.site)[rows][..., None], axis=1)
         maps, shifts = jnp.asarray(table.maps)[rows], jnp.asarray(table.shifts)[rows]
         fractional = shifts + sum(maps[..., k] * own[..., k, None] for k in range(3))
@@ -206,8 +215,9 @@ class SymmetricCrystal:
 
     def _in_fixed_cell(self, fractional: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Convert coordinates in the reduced cell to positions in the given cell."""
-        change = jnp.asarray(self.table.cells[0] @ np.linalg.inv(self.exact_cell), jnp.float32)
         cell = jnp.asarray(self.exact_cell, jnp.float32)
+        # whole numbers: the rows of the reduced cell in the given one
+        change = jnp.round(product(jnp.asarray(self.table.cells[0]), jnp.linalg.inv(cell)))
         return product(product(fractional, change) % 1.0, cell), cell
 
     def initial_biases(self, key: jax.Array, spread: float) -> jax.Array:
@@ -221,6 +231,30 @@ class SymmetricCrystal:
         if self.shapes is None or not self.shapes.learned:
             return free
         return jnp.concatenate([free, self.shapes.random(second, n)], axis=1)
+
+    def padded(self, n_atoms: int) -> Self:
+        """See :class:`PostProcessing`; rows of the table are padded, too."""
+        wider, table = copy.copy(self), self.table
+        wider.n_sites = n_atoms
+        wider.n_coordinates = 3 * n_atoms
+        wider.n_outputs += wider.n_coordinates - self.n_coordinates
+        more = n_atoms - table.site.shape[1]
+        rows = np.minimum(np.arange(_rows(len(table.site))), len(table.site) - 1)
+        kinds = np.minimum(np.arange(_rows(len(table.cells))), len(table.cells) - 1)
+        wider.table = table._replace(
+            group=table.group[rows],
+            shape=table.shape[rows],
+            weight=np.where(rows == np.arange(len(rows)), table.weight[rows], 0.0),
+            site=np.pad(table.site[rows], ((0, 0), (0, more))),
+            maps=np.pad(table.maps[rows], ((0, 0), (0, more), (0, 0), (0, 0))),
+            shifts=np.pad(table.shifts[rows], ((0, 0), (0, more), (0, 0))),
+            cells=table.cells[kinds],
+        )
+        if self.shapes is not None:
+            wider.shapes = copy.copy(self.shapes)
+            wider.shapes.references = self.shapes.references[kinds]
+            wider.shapes.projectors = self.shapes.projectors[kinds]
+        return wider
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
+from logan_campaign.generators.cells.base import arrays
 from logan_campaign.generators.cells.lattices import (
     MAX_STRAIN,
     STRAIN_SPREAD,
@@ -27,6 +31,7 @@ _SAMPLED = 2000
 _MARGIN = 1.05
 
 
+@arrays("low", "high", "references", "projectors")
 class CellShapes:
     """Cells of bounded volume and shape, from six numbers.
 
@@ -104,6 +109,7 @@ def in_reduced_cells(fractional: jax.Array, cells: jax.Array) -> tuple[jax.Array
     return product(product(fractional, unimodular_inverse(matrices)) % 1.0, reduced), reduced
 
 
+@arrays("shapes")
 class VariedCell:
     """Atoms at general positions in drawn or learned cells.
 
@@ -136,6 +142,13 @@ class VariedCell:
         if not self.shapes.learned:
             return atoms
         return jnp.concatenate([atoms, self.shapes.random(second, n)], axis=1)
+
+    def padded(self, n_atoms: int) -> Self:
+        """See :class:`PostProcessing`."""
+        wider = copy.copy(self)
+        wider.n_outputs += 3 * (n_atoms - self.n_atoms)
+        wider.n_atoms = n_atoms
+        return wider
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """See :class:`PostProcessing`."""

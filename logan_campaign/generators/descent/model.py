@@ -12,7 +12,6 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError
-from logan_campaign.generators.cells.fixed import FixedCell
 from logan_campaign.generators.descent.exchange import Family
 from logan_campaign.generators.descent.program import BLOCK, Problem, program_for
 from logan_campaign.generators.descent.reference import SpeciesReference, fit
@@ -96,18 +95,18 @@ class DescentModel:
             InputError: ``n`` is negative.
         """
         program = program_for(self.problem)
+        system = program.with_references(self.references)
         key = jax.random.key(seed % 2**63)
         family = Family(np.array(self.target.numbers), self.hyperparameters.exchange, seed)
 
-        def draw(block: int, start: int) -> tuple[jax.Array, jax.Array]:
+        def draw(block: int, start: int) -> tuple[np.ndarray, np.ndarray]:
             begun = family.starts(block, BLOCK)
             if begun is None:
-                found = program.jit_block(self.references, jax.random.fold_in(key, block))
+                found = program.block(system, jax.random.fold_in(key, block))
             else:
-                assert isinstance(program.place, FixedCell)  # molecules have a fixed box
-                found = program.jit_again(self.references, program.place.outputs_of(begun))
+                found = program.again(system, begun)
             if self.hyperparameters.exchange:
-                family.add(np.asarray(found[0]), self.scores(*map(np.asarray, found)))
+                family.add(found[0], self.scores(*found))
             return found
 
         return collect(self.target, n, program.n_kept, draw)
@@ -126,15 +125,13 @@ class DescentModel:
             InputError: the shapes do not match, or crystals have a different cell.
         """
         program = program_for(self.problem)
+        system = program.with_references(self.references)
         positions, each = model_arrays(
             self.target, program.images, program.descriptor.r_cut, positions, cells
         )
-        bandwidth = jnp.float32(self.hyperparameters.last_bandwidth)
+        bandwidth = self.hyperparameters.last_bandwidth
         return judge(
-            positions,
-            each,
-            BLOCK,
-            lambda *block: program.jit_misfit(self.references, *block, bandwidth),
+            positions, each, BLOCK, lambda *block: program.misfit(system, *block, bandwidth)
         )
 
     def to_bytes(self) -> bytes:

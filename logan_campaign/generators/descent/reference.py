@@ -31,6 +31,9 @@ _POWER = 4
 #: Smallest density of environments, far below any that single precision tells apart.
 _TINY = 1e-37
 
+#: Smallest number of environments that a program is compiled for.
+_FEWEST = 32
+
 #: Environments whose coordinates round to the same at this many decimals are equal.
 _DECIMALS = 2
 
@@ -44,6 +47,7 @@ class SpeciesReference(NamedTuple):
         offset: (C, n) coordinates of the mean environment.
         points: (C, n_points, n) coordinates of the environments.
         weights: (C, n_points) share of each environment; 0 where its structure lacks the species.
+            A channel without any is not compared.
     """
 
     channels: jax.Array
@@ -196,4 +200,36 @@ def misfits(reference: SpeciesReference, features: jax.Array, bandwidth: jax.Arr
     squares = (own**2).sum(axis=-1)[..., None] + (points**2).sum(axis=-1)[:, None] - 2.0 * between
     near = 1.0 / (1.0 + jnp.maximum(squares, 0.0) / bandwidth**2)
     density = (near**_POWER * reference.weights[:, None]).sum(axis=-1)
-    return -jnp.log(density + _TINY).sum(axis=0) / _POWER
+    held = reference.weights.any(axis=-1, keepdims=True)
+    return -jnp.where(held, jnp.log(density + _TINY), 0.0).sum(axis=0) / _POWER
+
+
+def stacked(
+    references: Sequence[SpeciesReference], rows: Sequence[int], n_rows: int, n_channels: int
+) -> SpeciesReference:
+    """Return references as arrays with one row per species, filled up to common shapes.
+
+    Args:
+        references: of species.
+        rows: their rows.
+        n_rows: number of rows; those without a reference have no environments.
+        n_channels: number of channels.
+    """
+    largest = max(reference.points.shape[1] for reference in references)
+    n_points = max(_FEWEST, 1 << (largest - 1).bit_length())
+    n = references[0].points.shape[2]
+    full = SpeciesReference(
+        np.tile(np.arange(n_channels, dtype=np.int32), (n_rows, 1)),
+        *(
+            np.zeros((n_rows, n_channels, *shape), np.float32)
+            for shape in ((references[0].projection.shape[1], n), (n,), (n_points, n), (n_points,))
+        ),
+    )
+    for row, reference in zip(rows, references, strict=True):
+        own = np.asarray(reference.channels)
+        k = reference.points.shape[1]
+        full.projection[row, own] = reference.projection
+        full.offset[row, own] = reference.offset
+        full.points[row, own, :k] = reference.points
+        full.weights[row, own, :k] = reference.weights
+    return SpeciesReference(*map(jnp.asarray, full))

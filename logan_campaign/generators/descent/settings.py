@@ -29,7 +29,7 @@ class DescentHyperparameters(EnvironmentMethod):
     """Settings of one model; docs/benchmarks/descent.md explains the defaults."""
 
     file_format: ClassVar[str] = "logan-campaign descent model"
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     any_composition: ClassVar[bool] = True
 
     method: Literal["descent"] = Field("descent", description="Method of generation")

@@ -13,9 +13,16 @@ from rdkit import Chem
 from scipy.spatial.distance import pdist
 
 from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.descriptors.environments import atom_spectra
 from logan_campaign.generators import models
 from logan_campaign.generators.cells.fixed import FixedCell
-from logan_campaign.generators.descent import DescentHyperparameters, DescentModel, exchange
+from logan_campaign.generators.descent import (
+    DescentHyperparameters,
+    DescentModel,
+    exchange,
+    reference,
+)
+from logan_campaign.generators.descent import program as program_module
 from logan_campaign.generators.descent.exchange import Family
 from logan_campaign.generators.descent.graphs import (
     any_molecule,
@@ -23,7 +30,7 @@ from logan_campaign.generators.descent.graphs import (
     exchange_bonds,
     with_hydrogens,
 )
-from logan_campaign.generators.descent.program import program_for
+from logan_campaign.generators.descent.program import crowding, init, program_for
 from logan_campaign.generators.descent.reference import fit
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan import Hyperparameters
@@ -88,12 +95,15 @@ def test_scores_do_not_change_under_rotation_and_exchange(water: DescentModel) -
 
 def test_gradient_of_the_misfit_agrees_with_finite_differences(water: DescentModel) -> None:
     program = program_for(water.problem)
-    state = jax.jit(program.init, static_argnums=1)(jax.random.key(1), 2)
-    width = jnp.float32(0.5)
+    system = program.with_references(water.references)
+    channels = reference.channels_of(program.compiled, periodic=False)
+    state = init(system, jax.random.key(1), 2, program.first)
 
     @jax.jit
     def total(outputs: jax.Array) -> jax.Array:
-        return program.misfit(water.references, *program.place(outputs, state.drawn), width).sum()
+        return program_module.misfit(
+            channels, system, *system.place(outputs, state.drawn), 0.5
+        ).sum()
 
     slope = np.asarray(jax.jit(jax.grad(total))(state.outputs))
     at = np.unravel_index(np.abs(slope).argmax(), slope.shape)
@@ -105,16 +115,65 @@ def test_gradient_of_the_misfit_agrees_with_finite_differences(water: DescentMod
 
 def test_crowding_counts_each_pair_of_atoms_and_images_once() -> None:
     cell = ((4.0, 0.0, 0.0), (0.0, 4.0, 0.0), (0.0, 0.0, 4.0))
-    target = Target((8, 14), cell, periodic=True)
-    crystal = Atoms("SiO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=cell, pbc=True)
-    model = DescentModel.fit([crystal], target, SETTINGS, seed=0, training_set_id="set-x")
-    program = program_for(model.problem)
     edge = 32.0 ** (1 / 3)  # 64 Å³ for two atoms
-    across = np.array([[[0.1, 0.0, 0.0], [3.1, 0.0, 0.0]]], dtype=np.float32)
+    # the third atom fills up the arrays
+    across = jnp.array([[[0.1, 0.0, 0.0], [3.1, 0.0, 0.0], [2.0, 2.0, 2.0]]])
     # at 3 Å in the cell, and at 1 Å across the face
     expected = (1 - 3 / edge) ** 2 + (1 - 1 / edge) ** 2
-    found = program.crowding(jnp.asarray(across), jnp.asarray(np.array(cell), jnp.float32))
+    found = crowding(jnp.array([True, True, False]), across, jnp.array(cell))
     assert float(found[0]) == pytest.approx(expected, rel=1e-4)
+
+
+CUBE = tuple(map(tuple, (4.2 * np.eye(3)).tolist()))
+
+
+def _as_without_padding(model: DescentModel, positions: np.ndarray) -> np.ndarray:
+    """Return misfits by the spectra of the atoms alone, at the real cutoff."""
+    target = model.target
+    h = model.hyperparameters.for_target(target)
+    channels = reference.channels_of(h.descriptor(model.species), target.periodic)
+    total = np.zeros(len(positions))
+    for row, places in enumerate(positions):
+        atoms = Atoms(target.numbers, places, cell=target.cell, pbc=target.periodic)
+        spectra = atom_spectra(channels.descriptor, atoms, np.arange(len(atoms)))
+        for own, z in zip(model.references, sorted(set(target.numbers)), strict=True):
+            features = channels.split(spectra[np.array(target.numbers) == z])
+            total[row] += reference.misfits(own, features, jnp.float32(1.0)).sum()
+    return total / len(target.numbers)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "periodic", "training"),
+    [
+        ((8,) * 6 + (14,) * 3, True, [bulk("SiO", "rocksalt", 4.2), bulk("Si")]),
+        ((1, 1, 6, 8), False, [molecule("H2O"), molecule("CH4"), molecule("CO2")]),
+        ((1,) * 6 + (6,) * 3, False, [molecule("C3H8")]),
+    ],
+)
+def test_what_fills_up_a_program_changes_no_misfit(
+    numbers: tuple[int, ...], periodic: bool, training: list[Atoms]
+) -> None:
+    target = Target(numbers, CUBE if periodic else BOX, periodic)
+    model = DescentModel.fit(
+        training, target, DescentHyperparameters(rattle_copies=8), seed=0, training_set_id="x"
+    )
+    box = np.diag(target.cell_array)
+    positions = np.random.default_rng(1).uniform(0, 1, (5, len(numbers), 3)) * box
+    found = model.scores(positions, target.cell_array)
+    np.testing.assert_allclose(found, _as_without_padding(model, positions), rtol=2e-3)
+
+
+def test_one_program_serves_targets_of_similar_size() -> None:
+    settings = DescentHyperparameters(rattle_copies=4, descent_steps=2, keep=1.0)
+    compiled = []
+    for numbers, edge in (((3,) * 5 + (9,) * 4, 5.0), ((3,) * 4 + (9,) * 6, 5.3)):
+        cell = tuple(map(tuple, (edge * np.eye(3)).tolist()))
+        target = Target(numbers, cell, True)
+        crystal = bulk("LiF", "rocksalt", 4.0)
+        model = DescentModel.fit([crystal], target, settings, seed=0, training_set_id="x")
+        assert model.generate(3, seed=0).positions.shape == (3, len(numbers), 3)
+        compiled.append(program_module._descents._cache_size())
+    assert compiled[0] == compiled[1]
 
 
 def test_a_model_survives_its_file(water: DescentModel) -> None:
@@ -134,7 +193,7 @@ def test_a_damaged_or_foreign_file_is_refused(water: DescentModel) -> None:
     other = content.replace(b"logan-campaign descent model", b"logan-campaign ascents model")
     with pytest.raises(ModelFileError, match="no model of descent or wgan"):
         models.load(other)
-    newer = content.replace(b'algorithm_version\\": 2', b'algorithm_version\\": 9')
+    newer = content.replace(b'algorithm_version\\": 3', b'algorithm_version\\": 9')
     assert newer != content
     with pytest.raises(ModelFileError, match="version 9"):
         models.load(newer)
