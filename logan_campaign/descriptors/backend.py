@@ -16,7 +16,7 @@ def namespace(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else jnp
 
 
-def exact_matmul(a: np.ndarray, b: Array) -> Any:
+def exact_matmul(a: Array, b: Array) -> Any:
     """Return ``a @ b`` in the precision of ``b``, also where a device would round its inputs."""
     if isinstance(b, np.ndarray):
         return a.astype(b.dtype) @ b

@@ -85,11 +85,10 @@ def padded_spectra(
     n, n_atoms, _ = positions.shape
     if cells is None and n_atoms <= _RANK_LIMIT:
         vectors, share = all_pairs(descriptor, positions, np.arange(n_atoms), present)
-        species = kinds == np.arange(len(descriptor.species))[:, None]
-        weights = species[..., None].astype(share.dtype) * share
+        features = spectrum(descriptor, vectors, share, kinds=kinds)
     else:
         vectors, weights = nearest_images(descriptor, positions, kinds, cells, images, present)
-    features = spectrum(descriptor, vectors, weights)
+        features = spectrum(descriptor, vectors, weights)
     return features.reshape(-1, n_atoms, n).transpose(2, 1, 0)
 
 

@@ -215,6 +215,7 @@ def spectrum(
     vectors: tuple[Array, Array, Array],
     weights: Array | None,
     groups: list[tuple[int, int]] | None = None,
+    kinds: Array | None = None,
 ) -> Any:
     """Return the power spectrum of every lane's environment (paper eqs. 1 to 3).
 
@@ -222,21 +223,30 @@ def spectrum(
         descriptor: basis, species and cutoffs.
         vectors: x, y and z from the central atom to its neighbours (Å), each of shape
             (n_neighbours, n_lanes).
-        weights: share with which each neighbour counts. With ``groups``: (n_neighbours,
-            n_lanes); without: (n_species, n_neighbours, n_lanes), zero for other species.
+        weights: share with which each neighbour counts. With ``groups`` or ``kinds``:
+            (n_neighbours, n_lanes); without: (n_species, n_neighbours, n_lanes), zero for other
+            species.
         groups: neighbours start … stop of each species, if they stand in that order.
+        kinds: (n_neighbours,) index of each neighbour's species, if that is so in all lanes.
 
     Returns:
         Array of shape (n_spectrum, n_lanes): pairs of species A ≤ B, then l, then n'.
     """
     xp = namespace(vectors[0])
-    radial, angular = factors(descriptor, *vectors, None if groups is None else weights)
+    apart = groups is None and kinds is None
+    radial, angular = factors(descriptor, *vectors, None if apart else weights)
     n_species, n_max = len(descriptor.species), descriptor.n_max
+    if kinds is not None:
+        own = xp.asarray(kinds == np.arange(n_species)[:, None], vectors[0].dtype)
     coefficients: list[list[Any]] = []  # [l][species]: (n', m, lanes)
     for order in range(n_max + 1):
         g, y = radial[order], angular[order]
-        row = []
-        for s in range(n_species):
+        row: list[Any] = []
+        if kinds is not None:
+            each = (g[:, None] * y[None]).transpose(2, 0, 1, 3)
+            summed = exact_matmul(own, each.reshape(len(each), -1))
+            row = list(summed.reshape(n_species, *each.shape[1:]))
+        for s in range(n_species - len(row)):
             if groups is not None:
                 lo, hi = groups[s]
                 row.append(xp.sum(g[:, None, lo:hi] * y[None, :, lo:hi], axis=2))

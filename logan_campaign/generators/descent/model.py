@@ -130,9 +130,7 @@ class DescentModel:
             self.target, program.images, program.descriptor.r_cut, positions, cells
         )
         bandwidth = self.hyperparameters.last_bandwidth
-        return judge(
-            positions, each, BLOCK, lambda *block: program.misfit(system, *block, bandwidth)
-        )
+        return judge(positions, each, BLOCK, lambda p, c: program.misfit(system, p, c, bandwidth))
 
     def to_bytes(self) -> bytes:
         """Return the model as the contents of a safetensors file."""

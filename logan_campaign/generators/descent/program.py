@@ -264,7 +264,7 @@ class Program:
         self.channels = channels_of(actual, target.periodic)
         self.place = post_processing(target)
         self.images = self.place.translations(actual.r_cut)
-        n = self.n_atoms if target.given or target.cluster else _size(self.n_atoms)
+        n = _size(self.n_atoms) if target.periodic and not target.given else self.n_atoms
         cell = images = None
         if self.images is not None:
             more = -len(self.images) % _IMAGES

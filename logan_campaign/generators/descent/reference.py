@@ -218,18 +218,16 @@ def stacked(
     largest = max(reference.points.shape[1] for reference in references)
     n_points = max(_FEWEST, 1 << (largest - 1).bit_length())
     n = references[0].points.shape[2]
-    full = SpeciesReference(
-        np.tile(np.arange(n_channels, dtype=np.int32), (n_rows, 1)),
-        *(
-            np.zeros((n_rows, n_channels, *shape), np.float32)
-            for shape in ((references[0].projection.shape[1], n), (n,), (n_points, n), (n_points,))
-        ),
+    shapes = (references[0].projection.shape[1], n), (n,), (n_points, n), (n_points,)
+    projection, offset, points, weights = (
+        np.zeros((n_rows, n_channels, *shape), np.float32) for shape in shapes
     )
     for row, reference in zip(rows, references, strict=True):
         own = np.asarray(reference.channels)
         k = reference.points.shape[1]
-        full.projection[row, own] = reference.projection
-        full.offset[row, own] = reference.offset
-        full.points[row, own, :k] = reference.points
-        full.weights[row, own, :k] = reference.weights
-    return SpeciesReference(*map(jnp.asarray, full))
+        projection[row, own] = reference.projection
+        offset[row, own] = reference.offset
+        points[row, own, :k] = reference.points
+        weights[row, own, :k] = reference.weights
+    channels = np.tile(np.arange(n_channels, dtype=np.int32), (n_rows, 1))
+    return SpeciesReference(*map(jnp.asarray, (channels, projection, offset, points, weights)))
