@@ -174,9 +174,8 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
     sets = _training_sets(found.of(TrainingSetDoc), campaign.id)
     models = _models(found.of(ModelDoc), found.of(PoolDoc), campaign.id)
     selections = sorted(found.of(SelectionDoc), key=lambda job: job.output.round)
-    candidates = _candidates(
-        found, selections, campaign, {model.id: model.training_set_id for model in models}
-    )
+    set_of = {model.id: model.training_set_id for model in models if model.training_set_id}
+    candidates = _candidates(found, selections, campaign, set_of)
     references = [
         reference for job in found.of(ReferenceDoc) for reference in job.output.references
     ]
@@ -294,7 +293,8 @@ def _models(
             source=pool.source,
         )
     records: dict[str, ModelRecord] = {}
-    for job in jobs:
+    untrained = [Job(p.output.generator, p.source) for p in pool_jobs if p.output.generator]
+    for job in (*jobs, *untrained):
         model, history = job.output, job.output.history
         last = {key: getattr(history, key)[-1:] for key in FinalLosses.model_fields}
         records[model.id] = ModelRecord.model_construct(

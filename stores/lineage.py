@@ -194,8 +194,9 @@ class _Tracer:
         elif isinstance(record, ModelRecord):
             if start := self.added(ModelRecord, "models", record.start_id):
                 self.join(Relation.CONTINUED, start.id, record.id)
-            self._above_set(record.training_set_id)
-            self.join(Relation.TRAINED, record.training_set_id, record.id)
+            if record.training_set_id is not None:
+                self._above_set(record.training_set_id)
+                self.join(Relation.TRAINED, record.training_set_id, record.id)
         elif isinstance(record, TrainingSetRecord):
             self._above_learned(record)
         else:
@@ -343,7 +344,10 @@ def _node(record: AnyRecord) -> Node:
         text += f", {_energy(record.energy_ev)}, {len(record.candidate_ids)} candidates"
     elif isinstance(record, ModelRecord):
         kind = "model"
-        text = f"member {record.index}, {record.state}, seed {record.seed}"
+        if record.state == "untrained":
+            text = f"generator {record.hyperparameters['method']}, not trained"
+        else:
+            text = f"member {record.index}, {record.state}, seed {record.seed}"
         text += f", {record.steps} steps" if record.steps else ""
         if record.final_losses is not None:
             losses = record.final_losses

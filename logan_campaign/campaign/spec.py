@@ -91,6 +91,11 @@ class ModelsSpec(Section):
             changed = dict(zip(self.vary, values, strict=True))
             yield kind(**{**self.hyperparameters.model_dump(), **changed})
 
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return self.hyperparameters.needs_training
+
     def members(self) -> list[Method]:
         """Return the hyperparameters of each member."""
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
@@ -231,7 +236,9 @@ class CampaignSpec(Section):
         Annotated[TargetSpec, Tag("TargetSpec")] | Annotated[SystemSpec, Tag("SystemSpec")],
         Discriminator(_is_system),
     ] = Field(description="Composition and cell, or several of them")
-    training: TrainingSpec = Field(description="Training set")
+    training: TrainingSpec | None = Field(
+        None, description="Training set; null for the method 'random', which needs none"
+    )
     known: list[SourceSpec] = Field(
         default_factory=list,
         description="Further known structures for comparison only, never trained on",
@@ -268,6 +275,8 @@ class CampaignSpec(Section):
         formula = info.data["target"].formula
         if isinstance(value, list):
             return [source.for_target(formula) for source in value]
+        if value is None:
+            return None
         return TrainingSpec(source=value.source.for_target(formula))
 
     @field_validator("relax")
@@ -290,6 +299,21 @@ class CampaignSpec(Section):
                 raise ValueError("target: several compositions take rounds: add a section 'rounds'")
             if self.rounds.targets:
                 raise ValueError("rounds.targets: the target has several compositions itself")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_learned(self) -> CampaignSpec:
+        if self.training is not None:
+            return self
+        if self.models.trains:
+            raise ValueError(
+                f"training: the method {self.models.hyperparameters.method!r} learns from a "
+                "training set: give one, or set 'models: {hyperparameters: {method: random}}'"
+            )
+        if self.target.symmetry is not None and self.target.symmetry.groups == "training":
+            raise ValueError("target.symmetry: 'training' needs a training set; name groups")
+        if self.relax.reference and not self.known:
+            raise ValueError("relax.reference: there are no known entries: add a source to 'known'")
         return self
 
     @model_validator(mode="after")
@@ -386,12 +410,18 @@ class CampaignSpec(Section):
             settings.check(species, target.kind == "crystal")
         for step in steps_of(self.select):
             step.check(species, target.kind)
+            step.check_learning(self.training is not None, self.models.trains)
             if target.is_open_shell and step.strategy == "graph":
                 raise InputError(
                     "select: 'graph' needs molecular graphs, which clusters, radicals and ions "
                     "have not; use 'diverse' or 'kmeans'"
                 )
         self.screen.check(target.kind)
+        if self.training is None and "training" in (
+            self.screen.coordination,
+            self.screen.volume_per_atom,
+        ):
+            raise InputError("screen: 'training' needs a training set, which the spec lacks")
         if target.is_open_shell and self.screen.valence:
             raise InputError(
                 "screen: 'valence' is for neutral closed-shell molecules; leave it out"

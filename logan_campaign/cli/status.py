@@ -267,8 +267,9 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
                 f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
                 f"{s['n_rejected']} unusable left out"
             )
-        if found["models"]:
-            out.print(_model_table(_last(found["models"], "models", out)))
+        trained = [model for model in found["models"] if model["state"] != "untrained"]
+        if trained:
+            out.print(_model_table(_last(trained, "models", out)))
     for selection in _last(found["selections"], "selections", out):
         lost = ", ".join(f"{n} {why}" for why, n in selection["n_unusable"].items())
         out.print(

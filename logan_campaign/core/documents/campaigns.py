@@ -107,3 +107,4 @@ class ControlDoc(Document):
     campaign_id: str = Field(description="Campaign")
     spec_stop: dict[str, Any] = Field(description="Stop rules of the spec")
     stop: dict[str, Any] = Field(description="Stop rules that apply")
+    started_at: str = Field("", description="When the campaign began (ISO 8601, UTC)")

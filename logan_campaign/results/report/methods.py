@@ -27,12 +27,14 @@ def methods(
 ) -> list[str]:
     """Return the paragraphs: training set and models, selection and matching, relaxation."""
     networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
+    random = bool(models) and all(m.hyperparameters.get("method") == "random" for m in models)
     steps = sorted({model.steps for model in networks})
     fixed, varied = _shared(models)
     text = _template().render(
         record=record,
         models=models,
         networks=networks,
+        random=random,
         fixed=fixed,
         varied=varied,
         names=_NAMES,
