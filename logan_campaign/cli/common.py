@@ -95,7 +95,9 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(min=1, help="Jobs at a time on this machine; by default one per core."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, only how it ended.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

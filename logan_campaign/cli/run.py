@@ -14,6 +14,7 @@ from logan_campaign.cli.common import (
     TrustOption,
     WorkersOption,
     campaign_maker,
+    tell,
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import code_named_in, restricted
@@ -44,6 +45,8 @@ def run(
     The same command resumes a campaign after any interruption: finished jobs are not repeated,
     and failed jobs that blocked it are run again.
     """
+    if not quiet:
+        tell(f"reading {spec}")  # what it takes is imported after this, which takes seconds
     maker = campaign_maker(spec, overrides)
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger
