@@ -39,6 +39,14 @@ def run(
     workers: WorkersOption = None,
     quiet: QuietOption = False,
     trusted: TrustOption = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Read everything, say what will happen, what it will cost by this folder's "
+            "campaigns, and what is missing; run nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Run a campaign, or continue it where it stopped.
 
@@ -56,6 +64,11 @@ def run(
     from logan_campaign.stores.open import open_store
 
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
+    if check:
+        from logan_campaign.cli.check import show_check
+
+        show_check(maker, store, workers)
+        return
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks the requirements of the spec before anything is written
 
