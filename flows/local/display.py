@@ -113,7 +113,7 @@ class Display:
         elif isinstance(event, JobFinished | JobFailed) and event.key in self._jobs:
             self._bars.remove_task(self._jobs.pop(event.key).id)
         if isinstance(event, JobFailed):
-            stamp = f"{_stamp()} " if self._bars.disable else ""
+            stamp = f"{_stamp()} " if self._bars.disable and not self.quiet else ""
             text = f"{stamp}failed: {event.name}: {event.error}"
             line = Text(text, style="red", overflow="fold")
             self.console.print(line, soft_wrap=True)
