@@ -115,8 +115,9 @@ class CampaignMaker(Maker):
         hull = self.spec.relax.hull
         competing = list(hull.competing) if hull is not None else []
         previews = []
+        external = [brought.source for brought in self.spec.generate.external]
         training = [] if self.spec.training is None else [self.spec.training.source]
-        for source in [*competing, *self.spec.known, *training]:
+        for source in [*competing, *external, *self.spec.known, *training]:
             found = source.preview(Path(self.base))
             # clusters may be learned from the bulk
             bulk = source in training and self.spec.target.kind == "cluster"
@@ -184,10 +185,16 @@ class CampaignMaker(Maker):
             packed = pack_entries(self.others)
             compared.append(KnownEntriesMaker("others' results", index="").make(packed))
 
+        brought = [
+            TrainingSetMaker(each.generator, each.source, "external", self.base).make()
+            for each in spec.generate.external
+        ]
         links = RoundLinks(
-            training=training[0].uuid if training else "", known=[s.uuid for s in compared]
+            training=training[0].uuid if training else "",
+            known=[s.uuid for s in compared],
+            external=[s.uuid for s in brought],
         )
-        jobs: list[Job | Flow] = [describe, *training, *compared]
+        jobs: list[Job | Flow] = [describe, *training, *compared, *brought]
         if spec.rounds is not None:
             rules = spec.rounds.stop.model_dump(mode="json")
             control = describe_campaign(

@@ -19,6 +19,9 @@ class RoundLinks(BaseModel):
 
     training: str = Field(description="Job that pulled the training set; empty without one")
     known: list[str] = Field(description="Jobs that pulled the known sets")
+    external: list[str] = Field(
+        default_factory=list, description="Jobs that pulled candidates of other generators"
+    )
     control: str = Field("", description="Job that wrote the control document")
     rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
     phases: list[str] = Field(

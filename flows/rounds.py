@@ -40,6 +40,7 @@ from logan_campaign.core.documents import (
     Verdict,
 )
 from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.flows.external import BringMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
 from logan_campaign.flows.learned import LearnedSetMaker, now
@@ -138,7 +139,7 @@ class RoundMaker(Maker):
                 jobs += self._train(training, self.target(place), links, index, str(place), trained)
             models = trained.get(_ALL if self.shares_models else str(place), [])
             searches.append({"target": place})
-            jobs += self._search(models, training, compared, index, searches[-1])
+            jobs += self._search(models, training, compared, links, index, searches[-1])
         outputs = [search.pop("output") for search in searches]
         output = outputs[0] if len(outputs) == 1 else outputs
         name = f"{self.name} {index}"
@@ -187,6 +188,7 @@ class RoundMaker(Maker):
         models: list[OutputReference],
         training: TrainingSetDoc | None,
         compared: list[TrainingSetDoc],
+        links: RoundLinks,
         index: int,
         search: dict[str, Any],
     ) -> list[Job | Flow]:
@@ -202,6 +204,10 @@ class RoundMaker(Maker):
             else:
                 maker.method = method
                 pools.append(maker.make(None, target, training if target.needs_training else None))
+        past = [OutputReference(uuid) for uuid in links.rounds]
+        for each, uuid in zip(spec.generate.external, links.external, strict=True):
+            bring = BringMaker(f"bring {each.generator}", each.generator)
+            pools.append(bring.make(OutputReference(uuid), target, past))
         select = SelectMaker(
             strategy=spec.select,
             screening=spec.screen,
@@ -381,6 +387,12 @@ class NextRoundMaker(Maker):
             finished_at=now(),
             found=found,
             sightings=dict(sum((Counter(share.sightings) for share in shares), Counter())),
+            brought=[
+                pick.origin_id
+                for result in results
+                for pick in (result.picks.candidates if result.picks is not None else [])
+                if pick.origin_id is not None
+            ],
             n_unseen=None,
             coverage=None,
             problem=next((r.problem for r in results if r.problem), ""),
@@ -391,11 +403,17 @@ class NextRoundMaker(Maker):
         )
         judged = [*past, _with_estimates(document, past)]
         system = isinstance(self.maker.spec.target, SystemSpec)
-        reason = stop_reason(judged, rules, self._targets(sets), system)
+        brings = not self.maker.spec.models.count
+        reason = stop_reason(judged, rules, self._targets(sets), system, brings)
         following: list[int] = []
         if not reason:
             progress = Progress(
-                formulas, judged, _entries(phases), rules.barren_rounds, may_end=system
+                formulas,
+                judged,
+                _entries(phases),
+                rules.barren_rounds,
+                may_end=system,
+                only_brought=brings,
             )
             rounds = self.maker.spec.rounds
             assert rounds is not None  # this job exists only with rounds

@@ -50,7 +50,9 @@ class TrainingSpec(Section):
 class ModelsSpec(Section):
     """The ensemble of models."""
 
-    count: int = Field(4, ge=1, le=1000, description="Number of members")
+    count: int = Field(
+        4, ge=0, le=1000, description="Number of members; 0: only 'generate.external'"
+    )
     hyperparameters: Settings = Field(
         default_factory=lambda: METHODS.parse({}),
         description="Settings shared by all members; without 'method', one that only networks "
@@ -94,17 +96,33 @@ class ModelsSpec(Section):
     @property
     def trains(self) -> bool:
         """Whether there is anything to train."""
-        return self.hyperparameters.needs_training
+        return self.count > 0 and self.hyperparameters.needs_training
 
     def members(self) -> list[Method]:
         """Return the hyperparameters of each member."""
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
 
 
+class ExternalSpec(Section):
+    """Candidates of another generator."""
+
+    source: SourceSpec = Field(
+        description="Source of the structures; those of the targets' compositions enter selection"
+    )
+    generator: str = Field(
+        min_length=1, max_length=80, description="Name of their generator, for lineage"
+    )
+
+
 class GenerateSpec(Section):
     """Generation of structures."""
 
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
+    external: list[ExternalSpec] = Field(
+        default_factory=list,
+        exclude_if=lambda value: not value,
+        description="Candidates of other generators, which enter selection with generated ones",
+    )
 
 
 class PublishedHullSpec(Section):
@@ -279,6 +297,20 @@ class CampaignSpec(Section):
             return None
         return TrainingSpec(source=value.source.for_target(formula))
 
+    @field_validator("generate")
+    @classmethod
+    def _external_ones_know_the_target(
+        cls, value: GenerateSpec, info: ValidationInfo
+    ) -> GenerateSpec:
+        if "target" not in info.data or not value.external:
+            return value
+        formula = info.data["target"].formula
+        known = [
+            each.model_copy(update={"source": each.source.for_target(formula)})
+            for each in value.external
+        ]
+        return value.model_copy(update={"external": known})
+
     @field_validator("relax")
     @classmethod
     def _systems_have_a_hull(cls, relax: RelaxSpec, info: ValidationInfo) -> RelaxSpec:
@@ -303,6 +335,8 @@ class CampaignSpec(Section):
 
     @model_validator(mode="after")
     def _what_is_learned(self) -> CampaignSpec:
+        if not self.models.count and not self.generate.external:
+            raise ValueError("models: without members, 'generate.external' must bring candidates")
         if self.training is not None:
             return self
         if self.models.trains:
@@ -411,6 +445,11 @@ class CampaignSpec(Section):
         for step in steps_of(self.select):
             step.check(species, target.kind)
             step.check_learning(self.training is not None, self.models.trains)
+            if step.needs_models and self.generate.external:
+                raise InputError(
+                    f"select: '{step.strategy}' scores structures by the model that made them, "
+                    "which those of generate.external lack; use 'diverse'"
+                )
             if target.is_open_shell and step.strategy == "graph":
                 raise InputError(
                     "select: 'graph' needs molecular graphs, which clusters, radicals and ions "
@@ -443,7 +482,9 @@ class CampaignSpec(Section):
         return target
 
     def _check_given(self, target: TargetGeometry) -> None:
-        """Refuse settings that would move given atoms."""
+        """Refuse settings that would move given atoms, and structures without them."""
+        if self.generate.external:
+            raise InputError("generate.external: structures of others lack what is 'fixed'")
         for level in self.relax.levels:
             if level.relax_cell:
                 level.refuse("relax_cell would move the atoms of target.fixed; leave it out")

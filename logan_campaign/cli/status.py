@@ -279,7 +279,7 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
                 f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
                 f"{s['n_rejected']} unusable left out"
             )
-        trained = [model for model in found["models"] if model["state"] != "untrained"]
+        trained = [m for m in found["models"] if m["state"] in ("trained", "failed")]
         if trained:
             out.print(_model_table(_last(trained, "models", out)))
     for selection in _last(found["selections"], "selections", out):

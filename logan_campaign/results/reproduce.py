@@ -78,6 +78,8 @@ def reproduce(results: Results, candidate_id: str, *, retrain: bool = False) -> 
     """
     record = results.candidate(candidate_id)
     model_record = results.database.model(record.model_id)
+    if model_record.state == "external":
+        raise InputError(f"{record.id} was brought ({record.origin}), not generated here")
     pool_record = _pool(model_record, record.pool_id)
     enable_compilation_cache()
     model = results.load_model(model_record.id)

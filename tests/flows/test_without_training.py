@@ -53,8 +53,9 @@ def test_rounds_run_without_a_training_set_and_every_candidate_can_be_made_again
     def lengths(positions: np.ndarray, cells: np.ndarray, *_: Any, **__: Any) -> np.ndarray:
         return np.linalg.norm(cells, axis=2) + positions.std(axis=1)
 
-    chart = import_module("logan_campaign.selection.chart")
-    monkeypatch.setattr(chart, "structure_descriptors", lengths)  # takes long to compile
+    for module in ("base", "chart"):  # descriptors take long to compile
+        selection = import_module(f"logan_campaign.selection.{module}")
+        monkeypatch.setattr(selection, "structure_descriptors", lengths)
     monkeypatch.chdir(tmp_path)
     flow = CampaignMaker(spec=CampaignSpec.model_validate(SPEC)).make()
     with open_store(tmp_path / "store", create=True) as stores:

@@ -71,7 +71,9 @@ def test_without_a_wish_crystals_have_many_space_groups_and_volumes_within_the_r
         for p, c in zip(pool.positions, pool.cells, strict=True)
     )
     assert len(symbols) > 6
-    systems = {1 + sum(group_number(str(s)) >= n for n in (3, 16, 75, 143, 168, 195)) for s in symbols}
+    systems = {
+        1 + sum(group_number(str(s)) >= n for n in (3, 16, 75, 143, 168, 195)) for s in symbols
+    }
     assert len(systems) > 2
 
 

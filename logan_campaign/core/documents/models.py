@@ -27,11 +27,13 @@ class ModelFields(Part):
     id: str = Field(description="Content id of inputs, seed and algorithm version ('model-…')")
     index: int = Field(description="Position in the ensemble, from 0")
     round: int = Field(0, description="Round of the campaign, from 0")
-    state: Literal["trained", "failed", "untrained"] = Field(
-        description="Whether it can generate; 'untrained': a generator that learns nothing"
+    state: Literal["trained", "failed", "untrained", "external"] = Field(
+        description="Whether it can generate; 'untrained': a generator that learns nothing; "
+        "'external': a generator outside, whose structures were brought"
     )
     reason: str = Field(description="Why it failed and what to do; empty if it did not")
     training_set_id: str | None = Field(description="Training set, if it learns from one")
+    set_id: str | None = Field(None, description="Set of the structures that were brought")
     start_id: str | None = Field(None, description="Model from which training continued, if any")
     algorithm_version: int = Field(description="Increased by hand when results change")
     seed: int = Field(description="Seed of weights, resampling and latent variables")
@@ -71,6 +73,10 @@ class PoolDoc(PoolFields, Document):
     kind: TargetKind = Field(description="Molecule in a box or crystal in a cell")
     generator: ModelDoc | None = Field(
         None, description="The generator, if it needed no training and no job made it"
+    )
+    origins: list[tuple[str, str]] = Field(
+        default_factory=list,
+        description="Label and id in the set of each structure that was brought",
     )
     pool: Blob[str] = Field(
         description="Packed arrays (blob): positions (n, n_atoms, 3) float32 Å, cell (n, 3, 3) Å"
