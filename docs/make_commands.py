@@ -2,23 +2,29 @@
 
     python docs/make_commands.py
 
-runs ``examples/quick.yaml`` (a minute or two) and the commands below in a temporary folder. Long
-lines and long outputs are cut, and the page says so.
+runs a small part of ``examples/quick.yaml`` and the commands below in a temporary folder, nearly
+all in this process: each would otherwise import its libraries anew. Long lines and long outputs
+are cut, and the page says so.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
+
+from logan_campaign.cli import main as logan_campaign
+from logan_campaign.cli.app import GROUPS, command
 
 ROOT = Path(__file__).parents[1]
 _WIDTH, _LINES = 110, 14
@@ -37,6 +43,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         "cancel a running campaign from a second terminal. `extend` shows and changes when a "
         "campaign of several [rounds](../howto/rounds.md) stops.",
         [
+            "logan-campaign run quick.yaml --check",
             "logan-campaign run quick.yaml --quiet",
             "logan-campaign status quick",
             "logan-campaign build quick",
@@ -54,7 +61,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         "Ids may be shortened. `--json` prints whole records for other programs. In Python, use "
         "[`Campaign`](../howto/results.md).",
         [
-            "logan-campaign results quick --state rediscovered",
+            "logan-campaign results quick",
             "logan-campaign show quick {new}",
             "logan-campaign lineage quick {new}",
             "logan-campaign map quick map.png",
@@ -67,6 +74,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         "[page of its own](../howto/report.md).",
         [
             "logan-campaign export quick found.extxyz",
+            "logan-campaign export quick found.csv --max-energy 1",
             "logan-campaign export quick quick.campaign --format campaign",
             "logan-campaign import quick.campaign --store elsewhere",
             "logan-campaign report quick -o report.html",
@@ -100,6 +108,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
 
 def main() -> None:
     """Run everything and write the page."""
+    os.environ["NO_COLOR"] = "1"
     text = [
         "# Commands",
         "",
@@ -111,6 +120,20 @@ def main() -> None:
         "clusters are shown in [other machines](../howto/remote.md), `serve` in "
         "[browser](../howto/browser.md), and `schema` in [editors](../howto/editors.md).",
         "",
+        "| for | command | what it does |",
+        "| --- | --- | --- |",
+    ]
+    root = command()
+    for title, group in GROUPS.items():
+        for name, example in group.items():
+            about = (root.commands[name].help or "").split("\n")[0]
+            text.append(f"| {title.lower()} | `{' '.join((name, example)).strip()}` | {about} |")
+    text += [
+        "",
+        "`CAMPAIGN` is the campaign's folder, or its name together with `--store` "
+        "(`mongodb://host/database`, an SQLite file, a folder, or `jf://PROJECT` for a queue). "
+        "Commands that read take `--json`.",
+        "",
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -119,10 +142,10 @@ def main() -> None:
         try:
             for heading, about, commands in SECTIONS:
                 text += [f"## {heading}", "", about, "", "```console"]
-                for command in commands:
-                    if "optimade" in command:
+                for each in commands:
+                    if "optimade" in each:
                         provider = _provider(folder)
-                    text += _shown(command, folder)
+                    text += _shown(each, folder)
                 text += ["```", ""]
         finally:
             if provider is not None:
@@ -136,12 +159,11 @@ def _prepare(folder: Path) -> None:
     from ase.build import molecule
     from ase.io import write
 
-    shutil.copy(ROOT / "examples/quick.yaml", folder / "quick.yaml")
     quick = (ROOT / "examples/quick.yaml").read_text()
-    again = re.sub(r"^name: quick", "name: again", quick, flags=re.MULTILINE)
-    again = again.replace("count: 2", "count: 1")
-    again = again[: again.index("    - {name: lcao")] + "rounds: {stop: {rounds: 2}}\n"
-    (folder / "again.yaml").write_text(again)
+    quick = quick[: quick.index("    - {name: lcao")].replace("per_model: 150", "per_model: 60")
+    (folder / "quick.yaml").write_text(quick)
+    again = quick.replace("name: quick", "name: again", 1).replace("count: 2", "count: 1")
+    (folder / "again.yaml").write_text(again + "rounds: {stop: {rounds: 1}}\n")
     write(folder / "molecules.xyz", [molecule("CH3CH2OH"), molecule("CH3OCH3")])
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from qm9_archive import embed, write_archive
@@ -166,64 +188,65 @@ def _provider(folder: Path) -> subprocess.Popen[bytes]:
     raise SystemExit("the browser does not start")
 
 
-def _shown(command: str, folder: Path) -> list[str]:
+def _shown(words: str, folder: Path) -> list[str]:
     """Run a command; return it and what it prints, cut."""
-    if "{new}" in command:
+    if "{new}" in words:
         listed = _run("logan-campaign results quick --state rediscovered --json", folder)
         found = re.search(r"cand-[0-9a-f]{16}", listed)
         assert found is not None
-        command = command.replace("{new}", found[0][:9])
-    if "{set}" in command:
+        words = words.replace("{new}", found[0][:9])
+    if "{set}" in words:
         found = re.search(r"set-[0-9a-f]{16}", _run("logan-campaign data list --json", folder))
         assert found is not None
-        command = command.replace("{set}", found[0][:8])
-    print(command, file=sys.stderr, flush=True)
-    if " resume " in command:
+        words = words.replace("{set}", found[0][:8])
+    print(words, file=sys.stderr, flush=True)
+    if " resume " in words:
         while _background:  # paused or cancelled: its jobs come to their end first
             _background.pop().wait(600)
-    if command.endswith("&"):
-        words = shlex.split(command.removesuffix("&"))
+    if words.endswith("&"):
+        parts = shlex.split(words.removesuffix("&"))
         _background.append(
-            subprocess.Popen([sys.executable, "-m", "logan_campaign", *words[1:]], cwd=folder)
+            subprocess.Popen([sys.executable, "-m", "logan_campaign", *parts[1:]], cwd=folder)
         )
-        while not _can_be_steered(Path(words[2]).stem, folder):
+        while not _can_be_steered(Path(parts[2]).stem, folder):
             if _background[-1].poll() is not None:
-                raise SystemExit(f"{command}: ended before it could be steered")
+                raise SystemExit(f"{words}: ended before it could be steered")
             time.sleep(0.5)
-        return [f"$ {command}"]
+        return [f"$ {words}"]
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"
-        for line in _run(command, folder).splitlines()
+        for line in _run(words, folder).splitlines()
     ]
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], "…"]
-    return [f"$ {command}", *lines]
+    return [f"$ {words}", *lines]
 
 
 def _can_be_steered(name: str, folder: Path) -> bool:
     """Return whether a campaign is in the database and one of its jobs is running."""
-    command = [sys.executable, "-m", "logan_campaign", "status", name, "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    if done.returncode:
+    try:
+        status = json.loads(_run(f"logan-campaign status {name} --json", folder))
+    except SystemExit:
         return False
-    status = json.loads(done.stdout)
     return status["state"] == "running" and bool(status["running"])
 
 
-def _run(command: str, folder: Path) -> str:
-    words = shlex.split(command)
-    done = subprocess.run(
-        [sys.executable, "-m", "logan_campaign", *words[1:]],
-        cwd=folder,
-        env={**os.environ, "NO_COLOR": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{command}: exit code {done.returncode}: {done.stdout}")
-    return done.stdout.replace(str(folder), ".").replace(f"{ROOT}/", "")
+def _run(words: str, folder: Path) -> str:
+    """Run a command in this process, and return what it prints."""
+    said, argv = io.StringIO(), ["logan-campaign", *shlex.split(words)[1:]]
+    with (
+        chdir(folder),
+        mock.patch.object(sys, "argv", argv),
+        redirect_stdout(said),
+        redirect_stderr(said),
+    ):
+        try:
+            logan_campaign()
+        except SystemExit as ended:
+            code = ended.code
+    if code not in (None, 0, 1):
+        raise SystemExit(f"{words}: exit code {code}: {said.getvalue()}")
+    return said.getvalue().replace(str(folder), ".").replace(f"{ROOT}/", "")
 
 
 if __name__ == "__main__":

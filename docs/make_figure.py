@@ -1,69 +1,79 @@
 """Draw the README's figure from a finished campaign: ``python docs/make_figure.py CAMPAIGN OUT``.
 
-Left: the map that selection works on (structure descriptors, PCA), every generated structure in
-the colour of its cluster, the picks, and those that relaxed to a known isomer. Right: distinct
-known isomers against picks, in the order that selection fixed, between the best that is possible
-and what uniform draws of valid isomers give on average (coupon collector).
+Above: the molecules found, with their energies above the lowest. Below: distinct known isomers
+against relaxations, in the order that selection fixed, and what uniform draws of valid isomers
+give on average (coupon collector). The README shows ``examples/c5h12o-descent.yaml``.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
+from rdkit import Chem
+from rdkit.Chem.Draw import rdMolDraw2D
 
-from logan_campaign.core.arrays import unpack_arrays
-from logan_campaign.stores.open import open_store
-from logan_campaign.stores.queries import CampaignDatabase
+from logan_campaign.results import Campaign
+from logan_campaign.results.report.discoveries import (
+    count_discoveries,
+    expected_distinct,
+    n_targets,
+)
+
+_SIZE = (330, 230)
 
 
-def main(campaign: str, out: Path) -> None:
+def main(where: str, out: Path) -> None:
     """Read a campaign and write the figure."""
-    with open_store(campaign) as stores:
-        database = CampaignDatabase(stores)
-        record = database.campaigns()[0]
-        selection = record.selections[0]
-        assert selection.map is not None
-        chart = unpack_arrays(database.load_blob(selection.map))
-        candidates = list(database.candidates(record.id, sort="order"))
-        n_known = sum(
-            known.formulas.get(record.formula, 0)
-            for known in database.training_sets(record.id)
-            if known.id in record.known_set_ids
-        )
-    where = {(p, s): i for i, (p, s) in enumerate(zip(chart["pool"], chart["sample"], strict=True))}
-    picked = [where[selection.pool_ids.index(c.pool_id), c.sample_index] for c in candidates]
+    with Campaign.open(where) as campaign:
+        candidates = list(campaign.candidates())
+        found = list(campaign.candidates(state=["new", "rediscovered"]).sorted_by("energy"))
+        known = n_targets(campaign.record, campaign.known_sets)
+        ids = campaign.record.known_set_ids
+        n_generated = sum(selection.n_generated for selection in campaign.selections)
+    counts = count_discoveries(candidates, ids)
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    x, y = chart["pca"][:, :2].T
-    left.scatter(x, y, c=chart["label"] % 20, cmap="tab20", s=2, alpha=0.35, linewidths=0)
-    left.scatter(x[picked], y[picked], c="black", s=14, label="picked")
-    left.set_xlabel("first principal component")
-    left.set_ylabel("second principal component")
-    left.set_title(f"{len(x)} generated structures, {len(picked)} picked")
-    left.legend(loc="best", frameon=False)
-
-    known = {c.match for c in candidates if c.state == "rediscovered"}
-    target = {c.smiles for c in candidates if c.match in known}
-    seen: set[str] = set()
-    found = []
-    for candidate in candidates:
-        if candidate.smiles in target and candidate.smiles is not None:
-            seen.add(candidate.smiles)
-        found.append(len(seen))
-    picks = np.arange(1, len(found) + 1)
-    right.step(picks, found, where="post", label="this campaign")
-    uniform = n_known * (1 - (1 - 1 / n_known) ** picks)
-    right.plot(picks, uniform, ls="--", c="grey", label="uniform draws of valid isomers")
-    right.plot(picks, np.minimum(picks, n_known), ls=":", c="grey", label="every pick a new one")
-    right.set_xlabel("picks, in the order of selection")
-    right.set_ylabel("distinct known isomers found")
-    right.set_title(f"{record.formula}: {len(seen)} of {n_known} found")
-    right.legend(loc="lower right", frameon=False)
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(10, 5.4), layout="constrained", height_ratios=(1.15, 1)
+    )
+    above.imshow(_molecules(found))
+    above.set_axis_off()
+    above.set_title(
+        f"Found: {counts.known[-1]} of {known} isomers of {found[0].formula}, with energies above "
+        "the lowest (eV)"
+    )
+    n = counts.relaxations
+    label = f"this campaign ({n_generated} structures generated)"
+    below.plot(n, counts.known, "o-", ms=4, label=label)
+    further = np.arange(0, max(2 * known, n[-1]) + 1)
+    below.plot(
+        further, expected_distinct(known, further), ls="--", c="grey",
+        label="uniform draws of valid isomers, on average",
+    )  # fmt: skip
+    below.set_yticks(range(0, known + 1, 2))
+    below.set_xlabel("relaxations")
+    below.set_ylabel("isomers found")
+    below.legend(loc="lower right", frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    figure.savefig(out, dpi=100)
+
+
+def _molecules(found: list) -> Image.Image:
+    """Return a picture of molecules in rows of seven."""
+    rows = -(-len(found) // 7)
+    drawer = rdMolDraw2D.MolDraw2DCairo(7 * _SIZE[0], rows * _SIZE[1], *_SIZE)
+    drawer.drawOptions().legendFontSize = 34
+    drawer.drawOptions().bondLineWidth = 3
+    drawer.drawOptions().fixedBondLength = 55
+    drawer.drawOptions().minFontSize = 26
+    texts = [f"{candidate.energy_above_min_ev:.2f}" for candidate in found]
+    drawer.DrawMolecules([Chem.MolFromSmiles(c.smiles) for c in found], legends=texts)
+    drawer.FinishDrawing()
+    return Image.open(io.BytesIO(drawer.GetDrawingText()))
 
 
 if __name__ == "__main__":

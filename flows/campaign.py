@@ -24,6 +24,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id, control_uuid
 from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
+from logan_campaign.flows.learned import now
 from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.reference import ElementMaker, PublishedHullMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for
@@ -103,7 +104,7 @@ class CampaignMaker(Maker):
         """Read the local sources, to find mistakes before anything runs.
 
         Returns:
-            Contents of the known sets and, last, of the training set.
+            Contents of the known sets and, last, of the training set, if there is one.
 
         Raises:
             InputError: a file is missing, unreadable or has no usable entry, a SMILES is
@@ -114,10 +115,12 @@ class CampaignMaker(Maker):
         hull = self.spec.relax.hull
         competing = list(hull.competing) if hull is not None else []
         previews = []
-        for source in [*competing, *self.spec.known, self.spec.training.source]:
+        external = [brought.source for brought in self.spec.generate.external]
+        training = [] if self.spec.training is None else [self.spec.training.source]
+        for source in [*competing, *external, *self.spec.known, *training]:
             found = source.preview(Path(self.base))
             # clusters may be learned from the bulk
-            bulk = source is self.spec.training.source and self.spec.target.kind == "cluster"
+            bulk = source in training and self.spec.target.kind == "cluster"
             if found.kind != kind and not bulk:
                 may_be_set = "kind" in type(source).model_fields
                 raise InputError(
@@ -125,8 +128,9 @@ class CampaignMaker(Maker):
                     + (f": set 'kind: {kind}' to read it as such" if may_be_set else "")
                 )
             previews.append(found)
-        covered = previews[-1].species
-        if covered is None:  # unknown before the pull; training fails if a species is missing
+        covered = previews[-1].species if self.spec.models.trains else None
+        # None: nothing is learned, or unknown before the pull (training fails without a species)
+        if covered is None:
             return previews
         missing = sorted(set(self.spec.target.resolve(Path(self.base)).symbols) - covered)
         if missing:
@@ -164,22 +168,33 @@ class CampaignMaker(Maker):
         formula = target.hill_formula if system is None else system.name
         describe = describe_campaign(_campaign_document(spec, campaign_id, formula))
 
-        training = TrainingSetMaker(source=spec.training.source, base=self.base).make()
+        training = [
+            TrainingSetMaker(source=section.source, base=self.base).make()
+            for section in ([] if spec.training is None else [spec.training])
+        ]
         known = [
             TrainingSetMaker("known set", source=source, role="known", base=self.base).make()
             for source in spec.known
         ]
-        sets = [training, *known]
+        compared = list(known)
         if spec.match.index is not None and self.known_entries is not None:
             packed = pack_entries(self.known_entries)
-            sets.append(KnownEntriesMaker(index=spec.match.index).make(packed))
+            compared.append(KnownEntriesMaker(index=spec.match.index).make(packed))
 
         if self.others:
             packed = pack_entries(self.others)
-            sets.append(KnownEntriesMaker("others' results", index="").make(packed))
+            compared.append(KnownEntriesMaker("others' results", index="").make(packed))
 
-        links = RoundLinks(training=training.uuid, known=[s.uuid for s in sets[1:]])
-        jobs: list[Job | Flow] = [describe, *sets]
+        brought = [
+            TrainingSetMaker(each.generator, each.source, "external", self.base).make()
+            for each in spec.generate.external
+        ]
+        links = RoundLinks(
+            training=training[0].uuid if training else "",
+            known=[s.uuid for s in compared],
+            external=[s.uuid for s in brought],
+        )
+        jobs: list[Job | Flow] = [describe, *training, *compared, *brought]
         if spec.rounds is not None:
             rules = spec.rounds.stop.model_dump(mode="json")
             control = describe_campaign(
@@ -198,19 +213,20 @@ class CampaignMaker(Maker):
             assert spec.rounds is not None  # by the spec's validator
             links.phases = [job.uuid for job in phases]
             chosen = choose(Progress(maker.formulas), spec.policy, spec.rounds.batch)
-        relaxed = maker.make(training.output, [s.output for s in sets[1:]], links, chosen=chosen)
+        learned_from = training[0].output if training else None
+        relaxed = maker.make(learned_from, [s.output for s in compared], links, chosen=chosen)
         jobs.append(relaxed)
-        if known:
+        if known and training:
             jobs.append(
                 LeakageMaker(matching=spec.match).make(
-                    [training.output], [s.output for s in known], describe.output.id
+                    [s.output for s in training], [s.output for s in known], describe.output.id
                 )
             )
         for place in chosen if spec.relax.reference else ():
             jobs.append(
                 ReferenceMaker(
                     maker=maker_for(spec.relax.levels[-1]), formula=maker.formulas[place]
-                ).make([s.output for s in known or [training]], describe.output.id)
+                ).make([s.output for s in known or training], describe.output.id)
             )
         flow = Flow(jobs, output=relaxed.output, name=self.name)
         flow.update_metadata({"campaign_id": campaign_id, "campaign": spec.name})
@@ -253,6 +269,8 @@ class CampaignMaker(Maker):
 @job(metadata=stage("default", "describe"))
 def describe_campaign(document: CampaignDoc | ControlDoc) -> CampaignDoc | ControlDoc:
     """Store a document about the campaign in the JobStore."""
+    if isinstance(document, ControlDoc):
+        return document.model_copy(update={"started_at": now()})
     return document
 
 

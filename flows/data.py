@@ -24,7 +24,8 @@ class TrainingSetMaker(Maker):
     Attributes:
         name: Name of the job.
         source: Source of the structures.
-        role: 'training' for a training set, 'known' for a set used only for comparison.
+        role: 'training' for a training set, 'known' for a set used only for comparison,
+            'external' for structures that are candidates.
         base: Folder of relative paths of the source.
         leave_out_unchanged: Return no structures if all records equal those of the previous
             pull, whose structures the caller keeps.
@@ -34,7 +35,7 @@ class TrainingSetMaker(Maker):
     source: SourceSpec = field(
         default_factory=lambda: BuiltinSource(name="alcohols-and-ethers", formulas=["C4H10O"])
     )
-    role: Literal["training", "known"] = "training"
+    role: Literal["training", "known", "external"] = "training"
     base: str = "."
     leave_out_unchanged: bool = False
 

@@ -166,7 +166,7 @@ class ClassifyMaker(Maker):
 def known_sets(documents: list[TrainingSetDoc]) -> list[KnownSet]:
     """Return the sets in the form used by matching."""
     sets = [TrainingSetDoc.model_validate(doc) for doc in documents]
-    return [KnownSet(doc.id, doc.role, doc.structures) for doc in sets]
+    return [KnownSet(d.id, d.role, d.structures) for d in sets if d.role != "external"]
 
 
 def _ends_here(verdict: Verdict) -> Verdict:

@@ -31,26 +31,28 @@ class LearnedSetMaker(Maker):
     energy_window_ev_per_atom: float | None = None
 
     @job(data=DATA_KEYS, output_schema=TrainingSetDoc, metadata=stage("pull"))
-    def make(self, base: TrainingSetDoc, rounds: list[RoundDoc]) -> TrainingSetDoc:
+    def make(self, base: TrainingSetDoc | None, rounds: list[RoundDoc]) -> TrainingSetDoc:
         """Return the set.
 
         Args:
-            base: The campaign's training set.
+            base: The campaign's training set, if it has one.
             rounds: Results of earlier rounds.
         """
-        base = TrainingSetDoc.model_validate(base)
+        begun = None if base is None else TrainingSetDoc.model_validate(base)
         history = [RoundDoc.model_validate(past) for past in rounds]
         found = self._within([entry for past in history for entry in past.structures])
-        trained = {} if self.role == "found" else {entry.id: entry for entry in base.structures}
+        if self.role == "found":
+            begun = None
+        trained = {} if begun is None else {entry.id: entry for entry in begun.structures}
         entries = {**trained, **{entry.id: entry for entry in found}}
         loaded = LoadedSet(list(entries.values()))
         return set_document(
             loaded,
             role=self.role,
-            name=f"{base.name} and {len(found)} found" if trained else f"{len(found)} found",
+            name=("" if begun is None else f"{begun.name} and ") + f"{len(found)} found",
             query={
                 "type": "rounds",
-                "base": base.id if trained else None,
+                "base": None if begun is None else begun.id,
                 "rounds": len(history),
                 "candidates": [entry.label for entry in found],
             },

@@ -17,8 +17,11 @@ class RoundLinks(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    training: str = Field(description="Job that pulled the training set")
+    training: str = Field(description="Job that pulled the training set; empty without one")
     known: list[str] = Field(description="Jobs that pulled the known sets")
+    external: list[str] = Field(
+        default_factory=list, description="Jobs that pulled candidates of other generators"
+    )
     control: str = Field("", description="Job that wrote the control document")
     rounds: list[str] = Field(default_factory=list, description="Jobs that judged past rounds")
     phases: list[str] = Field(

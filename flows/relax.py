@@ -17,6 +17,7 @@ from jobflow import Job, OutputReference, Response, job
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule, Structure
 
+from logan_campaign.core import progress
 from logan_campaign.core.arrays import pack_arrays
 from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc, RelaxationsDoc
 from logan_campaign.core.errors import InputError
@@ -182,7 +183,8 @@ class LevelRelaxMaker(AseRelaxMaker):
             Place of this level among the campaign's, from 0.
         """
         found = []
-        for candidate_id, structure in starts.items():
+        for done, (candidate_id, structure) in enumerate(starts.items()):
+            progress.report("relaxed", done, len(starts))
             # by its id: jobs of several levels may share a folder
             kept = Path(f"{relaxation_id(candidate_id, structure, self.level)}.json")
             if kept.exists():

@@ -40,6 +40,7 @@ from logan_campaign.core.documents import (
     Verdict,
 )
 from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.flows.external import BringMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
 from logan_campaign.flows.learned import LearnedSetMaker, now
@@ -96,11 +97,15 @@ class RoundMaker(Maker):
     def shares_models(self) -> bool:
         """Whether models serve all targets."""
         methods = self.spec.models.members()
-        return isinstance(self.spec.target, SystemSpec) and all(m.any_composition for m in methods)
+        return (
+            isinstance(self.spec.target, SystemSpec)
+            and self.spec.models.trains
+            and all(m.any_composition for m in methods)
+        )
 
     def make(
         self,
-        training: TrainingSetDoc,
+        training: TrainingSetDoc | None,
         compared: list[TrainingSetDoc],
         links: RoundLinks,
         index: int = 0,
@@ -109,7 +114,7 @@ class RoundMaker(Maker):
         """Return the flow of one round; if the spec has rounds, its last job adds the next.
 
         Args:
-            training: Training set.
+            training: Training set, if there is one.
             compared: Known sets, and structures found by earlier rounds.
             links: Earlier jobs that this round uses.
             index: Index of the round, from 0.
@@ -119,6 +124,7 @@ class RoundMaker(Maker):
         jobs: list[Job | Flow] = []
         trained: dict[str, list[OutputReference]] = {}
         if self.shares_models:
+            assert training is not None  # by the spec's validator
             rounds = spec.rounds
             if rounds is not None and not rounds.learn.feed_back and _ALL in links.models:
                 # the training set is the same
@@ -128,11 +134,12 @@ class RoundMaker(Maker):
                 jobs += self._train(training, whole, links, index, _ALL, trained)
         searches: list[dict[str, Any]] = []
         for place in chosen:
-            if not self.shares_models:
+            if not self.shares_models and spec.models.trains:
+                assert training is not None  # by the spec's validator
                 jobs += self._train(training, self.target(place), links, index, str(place), trained)
-            models = trained[_ALL if self.shares_models else str(place)]
+            models = trained.get(_ALL if self.shares_models else str(place), [])
             searches.append({"target": place})
-            jobs += self._search(models, [training, *compared], index, searches[-1])
+            jobs += self._search(models, training, compared, links, index, searches[-1])
         outputs = [search.pop("output") for search in searches]
         output = outputs[0] if len(outputs) == 1 else outputs
         name = f"{self.name} {index}"
@@ -144,8 +151,8 @@ class RoundMaker(Maker):
                 for of, models in trained.items()
                 for m in models
             ],
-            training_set_id=training.id,
-            began_at=training.pulled_at,
+            training_set_id=None if training is None else training.id,
+            began_at=None if training is None else training.pulled_at,
             searches=searches,
             known=[OutputReference(uuid) for uuid in links.known],
             history=[OutputReference(uuid) for uuid in links.rounds],
@@ -179,20 +186,28 @@ class RoundMaker(Maker):
     def _search(
         self,
         models: list[OutputReference],
-        sets: list[TrainingSetDoc],
+        training: TrainingSetDoc | None,
+        compared: list[TrainingSetDoc],
+        links: RoundLinks,
         index: int,
         search: dict[str, Any],
     ) -> list[Job | Flow]:
         """Return the jobs that generate, select and relax; note their outputs in ``search``."""
         spec, target, levels = self.spec, self.target(search["target"]), self.spec.relax.levels
-        pools = [
-            GenerateMaker(
-                f"generate {member}",
-                spec.generate.per_model,
-                member_seed(spec.seed, member, index),
-            ).make(model, target)
-            for member, model in enumerate(models)
-        ]
+        sets = [*([] if training is None else [training]), *compared]
+        pools = []
+        for member, method in enumerate(spec.models.members()):
+            seed = member_seed(spec.seed, member, index)
+            maker = GenerateMaker(f"generate {member}", spec.generate.per_model, seed)
+            if spec.models.trains:
+                pools.append(maker.make(models[member], target))
+            else:
+                maker.method = method
+                pools.append(maker.make(None, target, training if target.needs_training else None))
+        past = [OutputReference(uuid) for uuid in links.rounds]
+        for each, uuid in zip(spec.generate.external, links.external, strict=True):
+            bring = BringMaker(f"bring {each.generator}", each.generator)
+            pools.append(bring.make(OutputReference(uuid), target, past))
         select = SelectMaker(
             strategy=spec.select,
             screening=spec.screen,
@@ -247,12 +262,12 @@ class RoundMaker(Maker):
         """
         rounds = self.spec.rounds
         assert rounds is not None  # only a spec with rounds has later rounds
-        base = OutputReference(links.training)
+        base = OutputReference(links.training) if links.training else None
         past = [OutputReference(uuid) for uuid in links.rounds]
         found = LearnedSetMaker("found set", role="found").make(base, past)
         jobs: list[Job | Flow] = [found]
         training = base
-        if rounds.learn.feed_back:
+        if rounds.learn.feed_back and base is not None:
             learned = LearnedSetMaker(
                 energy_window_ev_per_atom=rounds.learn.energy_window_ev_per_atom
             ).make(base, past)
@@ -327,7 +342,8 @@ class NextRoundMaker(Maker):
             control: Stop rules at the start of this job.
             phases: Elements and competing phases, for the choice of the next targets.
         """
-        rules = StopSpec.model_validate(ControlDoc.model_validate(control).stop)
+        control = ControlDoc.model_validate(control)
+        rules = StopSpec.model_validate(control.stop)
         past = [RoundDoc.model_validate(doc) for doc in history]
         sets = [TrainingSetDoc.model_validate(doc) for doc in known if doc is not None]
         known_ids = {s.id for s in sets}
@@ -367,10 +383,16 @@ class NextRoundMaker(Maker):
             },
             n_last_level=sum(share.n_last_level for share in shares),
             cpu_s=sum(s for s in spent if s is not None) + sum(r.cpu_s for r in results),
-            started_at=past[-1].finished_at if past else began_at or now(),
+            started_at=past[-1].finished_at if past else began_at or control.started_at or now(),
             finished_at=now(),
             found=found,
             sightings=dict(sum((Counter(share.sightings) for share in shares), Counter())),
+            brought=[
+                pick.origin_id
+                for result in results
+                for pick in (result.picks.candidates if result.picks is not None else [])
+                if pick.origin_id is not None
+            ],
             n_unseen=None,
             coverage=None,
             problem=next((r.problem for r in results if r.problem), ""),
@@ -381,11 +403,17 @@ class NextRoundMaker(Maker):
         )
         judged = [*past, _with_estimates(document, past)]
         system = isinstance(self.maker.spec.target, SystemSpec)
-        reason = stop_reason(judged, rules, self._targets(sets), system)
+        brings = not self.maker.spec.models.count
+        reason = stop_reason(judged, rules, self._targets(sets), system, brings)
         following: list[int] = []
         if not reason:
             progress = Progress(
-                formulas, judged, _entries(phases), rules.barren_rounds, may_end=system
+                formulas,
+                judged,
+                _entries(phases),
+                rules.barren_rounds,
+                may_end=system,
+                only_brought=brings,
             )
             rounds = self.maker.spec.rounds
             assert rounds is not None  # this job exists only with rounds

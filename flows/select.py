@@ -100,8 +100,8 @@ class SelectMaker(Maker):
         arrays = [unpack_arrays(pool.pool) for pool in found]
         if not any(len(a["positions"]) for a in arrays):
             raise LoganCampaignError(
-                "no model generated anything: all members failed to train; "
-                "'logan-campaign status' shows why"
+                "there is nothing to pick from: all members failed to train, or no structure of "
+                f"{target.hill_formula} is left that was brought; 'logan-campaign status' shows why"
             )
         positions = np.concatenate([a["positions"] for a in arrays])
         cells = np.concatenate([a["cell"] for a in arrays])
@@ -192,12 +192,16 @@ def _candidates(
             continue
         seen.add(identity)
         start = chosen.starts.get(row)
+        brought = origin[row].origins
+        label, origin_id = brought[int(sample[row])] if brought else (None, None)
         candidates.append(
             Candidate(
                 id=identity,
                 model_id=origin[row].model_id,
                 pool_id=origin[row].id,
                 sample_index=int(sample[row]),
+                origin=label,
+                origin_id=origin_id,
                 strategy=chosen.strategies[k],
                 cluster=int(chosen.clusters[k]),
                 graph=chosen.keys[k],

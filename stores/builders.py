@@ -18,6 +18,7 @@ from logan_campaign.core.documents import Record
 from logan_campaign.stores.collections import CAMPAIGN_DATABASE, CollectionName
 from logan_campaign.stores.current import campaign_ids, job_documents, outdated
 from logan_campaign.stores.derive import (
+    ROLES,
     CampaignRecords,
     Doc,
     as_stored,
@@ -182,8 +183,7 @@ def _merged(known: Any, record: Any, campaign_id: str) -> Any:
     if isinstance(known, TrainingSetRecord):
         uses = {use.campaign_id: use for use in [*known.uses, *record.uses]}
         result.uses = [uses[key] for key in sorted(uses)]
-        trained = any(use.role == "training" for use in result.uses)
-        result.role = "training" if trained else "known"
+        result.role = min((use.role for use in result.uses), key=ROLES.index)
     else:
         pools = {pool.id: pool for pool in [*known.pools, *record.pools]}
         result.pools = [pools[key] for key in sorted(pools)]

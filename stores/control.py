@@ -45,7 +45,13 @@ class Control(NamedTuple):
             stop: stop rules to apply.
         """
         last = self._last() or {"index": 1}
-        document = ControlDoc(campaign_id=self.campaign_id, spec_stop=spec_stop, stop=stop)
+        before = self.read()
+        document = ControlDoc(
+            campaign_id=self.campaign_id,
+            spec_stop=spec_stop,
+            stop=stop,
+            started_at="" if before is None else before.started_at,
+        )
         self.stores.docs.update(
             {
                 "uuid": control_uuid(self.campaign_id),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from logan_campaign.stores.derive import DOC_TYPES, Doc, document_key, documents_hash, latest
+from logan_campaign.stores.derive import DOC_TYPES, ROLES, Doc, document_key, documents_hash, latest
 
 if TYPE_CHECKING:
     from maggma.core import Store
@@ -61,12 +61,11 @@ def _is_current(docs: Store, records: Mapping[CollectionName, Store], campaign_i
     # campaigns in shared records would be read one by one.
     mine = {"campaign_id": campaign_id}
     materials = records["candidates"].distinct("material_id", mine)
+    sets = [name for role in ROLES for name in about.get(f"{role}_set_ids") or []]
     return (
         records["candidates"].count(mine) == about["n_candidates"]
         and _all_there(records["models"], about["model_ids"])
-        and _all_there(
-            records["training_sets"], [*about["training_set_ids"], *about["known_set_ids"]]
-        )
+        and _all_there(records["training_sets"], sets)
         and _all_there(records["materials"], [found for found in materials if found is not None])
     )
 

@@ -62,6 +62,9 @@ from logan_campaign.stores.records import (
 Doc = dict[str, Any]
 D = TypeVar("D", bound=Document)
 
+#: Roles of sets, the one that takes precedence first.
+ROLES = ("training", "known", "external")
+
 #: Documents from which records are derived, by ``doc_type``.
 DOC_TYPES: dict[str, type[Document]] = {
     kind.model_fields["doc_type"].default: kind
@@ -174,9 +177,8 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
     sets = _training_sets(found.of(TrainingSetDoc), campaign.id)
     models = _models(found.of(ModelDoc), found.of(PoolDoc), campaign.id)
     selections = sorted(found.of(SelectionDoc), key=lambda job: job.output.round)
-    candidates = _candidates(
-        found, selections, campaign, {model.id: model.training_set_id for model in models}
-    )
+    set_of = {model.id: model.training_set_id for model in models if model.training_set_id}
+    candidates = _candidates(found, selections, campaign, set_of)
     references = [
         reference for job in found.of(ReferenceDoc) for reference in job.output.references
     ]
@@ -191,6 +193,7 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
         **shared(campaign, CampaignFields),
         training_set_ids=[record.id for record in sets if record.role == "training"],
         known_set_ids=[record.id for record in sets if record.role == "known"],
+        external_set_ids=[record.id for record in sets if record.role == "external"],
         model_ids=[model.id for model in models],
         selections=[
             SelectionRecord.model_construct(
@@ -264,8 +267,8 @@ def _training_sets(
         if role == "found":
             continue  # contains only the campaign's own candidates
         known = records.get(job.output.id)
-        if known is not None and (known.role == "training" or role == "known"):
-            continue  # the same set in both roles: 'training' takes precedence
+        if known is not None and ROLES.index(known.role) <= ROLES.index(role):
+            continue  # the same set in several roles: the first of them takes precedence
         record = training_set(job)
         record.uses = [SetUse(campaign_id=campaign_id, role=role)]
         record.campaign_ids = [campaign_id]
@@ -277,7 +280,7 @@ def training_set(job: Job[TrainingSetDoc]) -> TrainingSetRecord:
     """Return the record of a set from one job document, used by no campaign."""
     return TrainingSetRecord.model_construct(
         **shared(job.output, SetFields),
-        role="training" if job.output.role == "training" else "known",
+        role="known" if job.output.role == "found" else job.output.role,
         structures=blob_ref(job.output.structures),
         source=job.source,
     )
@@ -294,7 +297,8 @@ def _models(
             source=pool.source,
         )
     records: dict[str, ModelRecord] = {}
-    for job in jobs:
+    untrained = [Job(p.output.generator, p.source) for p in pool_jobs if p.output.generator]
+    for job in (*jobs, *untrained):
         model, history = job.output, job.output.history
         last = {key: getattr(history, key)[-1:] for key in FinalLosses.model_fields}
         records[model.id] = ModelRecord.model_construct(

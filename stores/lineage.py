@@ -46,6 +46,7 @@ class Relation(StrEnum):
     RELAXED = "relaxed"  # candidate to relaxation
     BECAME = "became"  # candidate to material
     EQUALS = "equals"  # known structure or candidate to candidate
+    BROUGHT = "brought by"  # set to generator outside
     HOLDS = "holds"  # set to known structure
     GREW = "grew into"  # set or candidate to training set of a later round
     USED = "used by"  # set to campaign
@@ -194,8 +195,12 @@ class _Tracer:
         elif isinstance(record, ModelRecord):
             if start := self.added(ModelRecord, "models", record.start_id):
                 self.join(Relation.CONTINUED, start.id, record.id)
-            self._above_set(record.training_set_id)
-            self.join(Relation.TRAINED, record.training_set_id, record.id)
+            if record.training_set_id is not None:
+                self._above_set(record.training_set_id)
+                self.join(Relation.TRAINED, record.training_set_id, record.id)
+            if record.set_id is not None:
+                self._above_set(record.set_id)
+                self.join(Relation.BROUGHT, record.set_id, record.id)
         elif isinstance(record, TrainingSetRecord):
             self._above_learned(record)
         else:
@@ -208,7 +213,8 @@ class _Tracer:
             self.graph.nodes[relaxation.id] = _relaxation(relaxation)
             self.join(Relation.RELAXED, record.id, relaxation.id)
         self.add_missing("pool", record.pool_id)
-        note = f"sample {record.sample_index}, picked by {record.strategy}"
+        from_file = f" ({record.origin}, {record.origin_id})" if record.origin else ""
+        note = f"sample {record.sample_index}{from_file}, picked by {record.strategy}"
         self.join(Relation.PICKED, record.pool_id, record.id, note)
         model = self.find(ModelRecord, "models", record.model_id)
         if model is None:
@@ -343,7 +349,12 @@ def _node(record: AnyRecord) -> Node:
         text += f", {_energy(record.energy_ev)}, {len(record.candidate_ids)} candidates"
     elif isinstance(record, ModelRecord):
         kind = "model"
-        text = f"member {record.index}, {record.state}, seed {record.seed}"
+        if record.state == "external":
+            text = f"generator {record.hyperparameters['generator']}, not of this program"
+        elif record.state == "untrained":
+            text = f"generator {record.hyperparameters['method']}, not trained"
+        else:
+            text = f"member {record.index}, {record.state}, seed {record.seed}"
         text += f", {record.steps} steps" if record.steps else ""
         if record.final_losses is not None:
             losses = record.final_losses

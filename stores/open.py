@@ -237,6 +237,11 @@ def _sqlite_store(path: str, collection: Collection, timeout_s: float) -> SQLite
     return store
 
 
+def campaigns_in(folder: Path) -> list[str]:
+    """Return the names of the folders of campaigns below a folder, sorted."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILE_NAME}"))
+
+
 def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
     if create:
         try:
@@ -244,7 +249,8 @@ def _open_sqlite(path: Path, create: bool, timeout_s: float) -> CampaignStores:
         except OSError as err:
             raise StoreError(f"store {path}: folder cannot be made: {err.strerror}") from err
     elif not path.is_file():
-        raise StoreError(f"store {path}: no such file")
+        there = ", ".join(campaigns_in(Path())) or "none"
+        raise StoreError(f"store {path}: no such file; campaigns in this folder: {there}")
     elif path.stat().st_size == 0:
         raise StoreError(f"store {path}: the file is empty")
     return CampaignStores(

@@ -91,6 +91,9 @@ class CampaignRecord(CampaignFields, Record):
 
     training_set_ids: list[str] = Field(description="Training sets of its models")
     known_set_ids: list[str] = Field(description="Known sets, used for comparison only")
+    external_set_ids: list[str] = Field(
+        default_factory=list, description="Sets of candidates of other generators"
+    )
     model_ids: list[str] = Field(description="Its models, by index in the ensemble")
     selections: list[SelectionRecord] = Field(description="One per round")
     rounds: list[RoundSummary] = Field(
@@ -119,14 +122,17 @@ class SetUse(Part):
     """Use of a set by a campaign."""
 
     campaign_id: str = Field(description="Campaign")
-    role: Literal["training", "known"] = Field(description="Whether its models train on the set")
+    role: Literal["training", "known", "external"] = Field(
+        description="Whether its models train on the set, or its structures are candidates"
+    )
 
 
 class TrainingSetRecord(SetFields, Record):
     """A set of structures: training set, or known set for comparison."""
 
-    role: Literal["training", "known"] = Field(
-        description="'training' if any campaign trains on it"
+    role: Literal["training", "known", "external"] = Field(
+        description="'training' if any campaign trains on it; 'external' if it only brings "
+        "candidates"
     )
     uses: list[SetUse] = Field(
         default_factory=list, description="Campaigns that use it, by id; empty for pulled sets"
@@ -161,7 +167,11 @@ def without_known(record: CampaignRecord, sets: Sequence[TrainingSetRecord]) -> 
         record: the campaign.
         sets: its training sets and known sets.
     """
-    given = [used for used in sets if used.query.get("type") != "rounds"]
+    given = [
+        used
+        for used in sets
+        if used.query.get("type") != "rounds" and used.id not in record.external_set_ids
+    ]
     if not given:
         return []
     return [

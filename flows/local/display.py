@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -15,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from logan_campaign.flows.local.events import (
@@ -32,11 +35,24 @@ _REDRAW_EVERY_S = 0.25
 _LINE_EVERY_S = 5.0
 
 
+class _Bars(Progress):
+    """Bars below a line of text."""
+
+    head = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the line and the bars."""
+        yield Text(self.head, no_wrap=True, overflow="ellipsis")
+        yield self.make_tasks_table(self.tasks)
+
+
 class Display:
     """Shows the events of a run; use it as a context manager.
 
-    Unfinished stages and running jobs have a bar each, with the remaining time. If the console is
-    not a terminal, a line is printed every few seconds if anything has changed.
+    Above the bars stand the time since the start and ``found``, a text that others set. Unfinished
+    stages and running jobs have a bar each. The remaining time of a stage follows from its jobs
+    that have ended, and from those that know how much is left to do. If the console is not a
+    terminal, a line with the time is printed every few seconds if anything has changed.
 
     Args:
         console: output; standard error by default.
@@ -46,12 +62,15 @@ class Display:
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True)
         self.quiet = quiet
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(30),
-            TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[task]} {task.fields[note]}", style="dim", markup=False),
+        self.found = ""
+        self._began = time.monotonic()
+        cut = partial(Column, no_wrap=True, overflow="ellipsis")
+        self._bars = _Bars(
+            TextColumn("{task.description}", markup=False, table_column=cut()),
+            BarColumn(12),
+            TextColumn("{task.fields[count]}", table_column=cut(min_width=5)),
+            TimeRemainingColumn(table_column=cut(min_width=7)),
+            TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=cut()),
             console=self.console,
             auto_refresh=False,  # would start a thread in a process that forks
             transient=True,
@@ -94,7 +113,9 @@ class Display:
         elif isinstance(event, JobFinished | JobFailed) and event.key in self._jobs:
             self._bars.remove_task(self._jobs.pop(event.key).id)
         if isinstance(event, JobFailed):
-            line = Text(f"failed: {event.name}: {event.error}", style="red", overflow="fold")
+            stamp = f"{_stamp()} " if self._bars.disable and not self.quiet else ""
+            text = f"{stamp}failed: {event.name}: {event.error}"
+            line = Text(text, style="red", overflow="fold")
             self.console.print(line, soft_wrap=True)
         for stage, bar in self._stages.items():
             self._count(stage, bar)
@@ -109,6 +130,9 @@ class Display:
 
     def _report(self, bar: Task, event: JobProgress) -> None:
         said = event.progress
+        if not said.total:
+            self._bars.update(bar.id, note=said.note or f"{said.task} {said.completed}")
+            return
         # the next task of a job has its own remaining time
         change = self._bars.update if bar.fields.get("task") == said.task else self._bars.reset
         change(
@@ -136,11 +160,14 @@ class Display:
         if time.monotonic() - self._shown_at < every:
             return
         self._shown_at = time.monotonic()
+        elapsed = timedelta(seconds=int(time.monotonic() - self._began))
+        head = ", ".join(filter(None, (f"{elapsed} elapsed", self.found)))
         if not self._bars.disable:
+            self._bars.head = head
             self._bars.refresh()
-        elif (line := self.line()) != self._last_line:
+        elif (line := f"{self.found}; {self.line()}") != self._last_line:
             self._last_line = line
-            self.console.print(Text(line), soft_wrap=True)
+            self.console.print(Text(f"{_stamp()} {head}; {self.line()}"), soft_wrap=True)
 
     def line(self) -> str:
         """Return the contents of the bars as one line."""
@@ -151,8 +178,13 @@ class Display:
                 when = "" if left is None else f" ({timedelta(seconds=round(left))} left)"
                 parts.append(f"{stage} {bar.fields['count']}{when}")
         parts += [
-            f"{bar.description.strip()}: {bar.fields['count']} {bar.fields['note']}".strip()
+            f"{bar.description.strip()}: "
+            + " ".join(filter(None, (bar.fields["count"], bar.fields["note"])))
             for bar in self._jobs.values()
-            if bar.fields["count"]
+            if bar.fields["count"] or bar.fields["note"]
         ]
         return "; ".join(parts)
+
+
+def _stamp() -> str:
+    return f"{datetime.now():%Y-%m-%d %H:%M:%S}"

@@ -40,6 +40,8 @@ class Progress:
         barren: rounds in a row without a discovery after which a target is exhausted; None: never
             for this reason.
         may_end: whether exhausted targets are passed over.
+        only_brought: whether nothing is generated here, so that a target of which nothing is left
+            that was brought is exhausted.
     """
 
     formulas: Sequence[str]
@@ -47,6 +49,7 @@ class Progress:
     phases: Sequence[HullEntry] = ()
     barren: int | None = 2
     may_end: bool = True
+    only_brought: bool = False
 
     @cached_property
     def shares(self) -> Mapping[int, list[RoundShare]]:
@@ -76,7 +79,10 @@ class Progress:
 
     def is_exhausted(self, target: int) -> bool:
         """Return whether nothing more is expected of a target."""
-        found = [share.n_found for share in self.shares.get(target, ())]
+        shares = self.shares.get(target, ())
+        if self.only_brought and shares and not shares[-1].n_generated:
+            return True
+        found = [share.n_found for share in shares]
         if self.barren is not None and len(found) >= self.barren and not any(found[-self.barren :]):
             return True
         counts = self.sightings(target)

@@ -114,6 +114,7 @@ def stop_reason(
     stop: StopSpec,
     targets: Collection[str],
     system: bool = False,
+    only_brought: bool = False,
 ) -> str:
     """Return why a campaign stops after the rounds so far; '' if it continues.
 
@@ -123,6 +124,7 @@ def stop_reason(
         targets: ids of the known entries of the targets' compositions.
         system: whether the target is a system, each of whose compositions ends on its own after
             barren rounds.
+        only_brought: whether nothing is generated here.
     """
     counts = list(sightings(history).values())
     relaxed = sum(past.n_last_level for past in history)
@@ -134,7 +136,8 @@ def stop_reason(
             break
         barren += 1
     reached = {s.known_id for past in history for s in past.found} & set(targets)
-    if not history[-1].n_generated and (not system or not any(p.n_generated for p in history[-2:])):
+    idle = not any(past.n_generated for past in history[-2 if system else -1 :])
+    if idle and not (system and only_brought):
         return "nothing was generated: " + (history[-1].problem or "all trainings failed")
     rules: list[tuple[bool, str]] = [
         (len(history) >= stop.rounds, f"{len(history)} rounds done"),

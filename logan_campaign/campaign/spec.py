@@ -50,7 +50,9 @@ class TrainingSpec(Section):
 class ModelsSpec(Section):
     """The ensemble of models."""
 
-    count: int = Field(4, ge=1, le=1000, description="Number of members")
+    count: int = Field(
+        4, ge=0, le=1000, description="Number of members; 0: only 'generate.external'"
+    )
     hyperparameters: Settings = Field(
         default_factory=lambda: METHODS.parse({}),
         description="Settings shared by all members; without 'method', one that only networks "
@@ -91,15 +93,36 @@ class ModelsSpec(Section):
             changed = dict(zip(self.vary, values, strict=True))
             yield kind(**{**self.hyperparameters.model_dump(), **changed})
 
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return self.count > 0 and self.hyperparameters.needs_training
+
     def members(self) -> list[Method]:
         """Return the hyperparameters of each member."""
         return list(itertools.islice(itertools.cycle(self.combinations()), self.count))
+
+
+class ExternalSpec(Section):
+    """Candidates of another generator."""
+
+    source: SourceSpec = Field(
+        description="Source of the structures; those of the targets' compositions enter selection"
+    )
+    generator: str = Field(
+        min_length=1, max_length=80, description="Name of their generator, for lineage"
+    )
 
 
 class GenerateSpec(Section):
     """Generation of structures."""
 
     per_model: int = Field(2000, ge=1, le=1_000_000, description="Structures per model")
+    external: list[ExternalSpec] = Field(
+        default_factory=list,
+        exclude_if=lambda value: not value,
+        description="Candidates of other generators, which enter selection with generated ones",
+    )
 
 
 class PublishedHullSpec(Section):
@@ -231,7 +254,9 @@ class CampaignSpec(Section):
         Annotated[TargetSpec, Tag("TargetSpec")] | Annotated[SystemSpec, Tag("SystemSpec")],
         Discriminator(_is_system),
     ] = Field(description="Composition and cell, or several of them")
-    training: TrainingSpec = Field(description="Training set")
+    training: TrainingSpec | None = Field(
+        None, description="Training set; null for the method 'random', which needs none"
+    )
     known: list[SourceSpec] = Field(
         default_factory=list,
         description="Further known structures for comparison only, never trained on",
@@ -268,7 +293,23 @@ class CampaignSpec(Section):
         formula = info.data["target"].formula
         if isinstance(value, list):
             return [source.for_target(formula) for source in value]
+        if value is None:
+            return None
         return TrainingSpec(source=value.source.for_target(formula))
+
+    @field_validator("generate")
+    @classmethod
+    def _external_ones_know_the_target(
+        cls, value: GenerateSpec, info: ValidationInfo
+    ) -> GenerateSpec:
+        if "target" not in info.data or not value.external:
+            return value
+        formula = info.data["target"].formula
+        known = [
+            each.model_copy(update={"source": each.source.for_target(formula)})
+            for each in value.external
+        ]
+        return value.model_copy(update={"external": known})
 
     @field_validator("relax")
     @classmethod
@@ -290,6 +331,23 @@ class CampaignSpec(Section):
                 raise ValueError("target: several compositions take rounds: add a section 'rounds'")
             if self.rounds.targets:
                 raise ValueError("rounds.targets: the target has several compositions itself")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_learned(self) -> CampaignSpec:
+        if not self.models.count and not self.generate.external:
+            raise ValueError("models: without members, 'generate.external' must bring candidates")
+        if self.training is not None:
+            return self
+        if self.models.trains:
+            raise ValueError(
+                f"training: the method {self.models.hyperparameters.method!r} learns from a "
+                "training set: give one, or set 'models: {hyperparameters: {method: random}}'"
+            )
+        if self.target.symmetry is not None and self.target.symmetry.groups == "training":
+            raise ValueError("target.symmetry: 'training' needs a training set; name groups")
+        if self.relax.reference and not self.known:
+            raise ValueError("relax.reference: there are no known entries: add a source to 'known'")
         return self
 
     @model_validator(mode="after")
@@ -386,12 +444,23 @@ class CampaignSpec(Section):
             settings.check(species, target.kind == "crystal")
         for step in steps_of(self.select):
             step.check(species, target.kind)
+            step.check_learning(self.training is not None, self.models.trains)
+            if step.needs_models and self.generate.external:
+                raise InputError(
+                    f"select: '{step.strategy}' scores structures by the model that made them, "
+                    "which those of generate.external lack; use 'diverse'"
+                )
             if target.is_open_shell and step.strategy == "graph":
                 raise InputError(
                     "select: 'graph' needs molecular graphs, which clusters, radicals and ions "
                     "have not; use 'diverse' or 'kmeans'"
                 )
         self.screen.check(target.kind)
+        if self.training is None and "training" in (
+            self.screen.coordination,
+            self.screen.volume_per_atom,
+        ):
+            raise InputError("screen: 'training' needs a training set, which the spec lacks")
         if target.is_open_shell and self.screen.valence:
             raise InputError(
                 "screen: 'valence' is for neutral closed-shell molecules; leave it out"
@@ -413,7 +482,9 @@ class CampaignSpec(Section):
         return target
 
     def _check_given(self, target: TargetGeometry) -> None:
-        """Refuse settings that would move given atoms."""
+        """Refuse settings that would move given atoms, and structures without them."""
+        if self.generate.external:
+            raise InputError("generate.external: structures of others lack what is 'fixed'")
         for level in self.relax.levels:
             if level.relax_cell:
                 level.refuse("relax_cell would move the atoms of target.fixed; leave it out")

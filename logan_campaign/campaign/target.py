@@ -26,6 +26,7 @@ from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.core.settings import SpecModel
 from logan_campaign.generators.target import LatticeKind, Symmetry, Target
 from logan_campaign.geometry.formulas import hill_formula
+from logan_campaign.geometry.placement import volumes_for
 from logan_campaign.geometry.spacegroups import group_number, groups_of_lattice
 from logan_campaign.geometry.structures import cell_problem, from_arrays, in_compact_cell
 from logan_campaign.sources.readers import read_entries
@@ -218,7 +219,8 @@ class TargetGeometry(OpenTarget):
         """Return the target with all open settings resolved.
 
         Args:
-            training: training set, if :attr:`needs_training`.
+            training: training set, if :attr:`needs_training`; without one, volumes are those that
+                atoms usually take.
             like: target of a model to continue from: open settings are taken from it, so that
                 a training set that has grown changes nothing.
             check: whether Wyckoff positions have to fit the atoms.
@@ -230,7 +232,8 @@ class TargetGeometry(OpenTarget):
         volumes, symmetry = self.volume_per_atom, None
         if self.lattice != "fixed" and volumes is None:
             volumes = like.volumes if like is not None else None
-            volumes = volumes or volume_range(training)
+            estimated = None if len(training) else volumes_for(self.hill_formula)
+            volumes = volumes or estimated or volume_range(training)
         if self.symmetry is not None:
             is_open = self.symmetry.groups == "training" and like is not None
             symmetry = like.symmetry if is_open and like is not None else None

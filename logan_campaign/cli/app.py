@@ -10,21 +10,59 @@ import logging
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from logan_campaign.cli.common import err_console, escape
 from logan_campaign.core.errors import LoganCampaignError
 
 app = typer.Typer(
     name="logan-campaign",
-    help="Discovery campaigns for molecules and crystals: train LoGAN models, generate, select, "
-    "relax with GPAW, and keep everything with its lineage in a database.",
+    help="Discovery campaigns for molecules, clusters and crystals: generate structures by descent "
+    "or with LoGAN networks, select, relax, compare with what is known, and keep everything with "
+    "its lineage in a database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+#: Commands by what they are for, in the order of the help, each with an example.
+GROUPS: dict[str, dict[str, str]] = {
+    "Start": {
+        "init": "my.yaml --formula C4H10O",
+        "compositions": "examples/cu-au.yaml",
+        "run": "examples/quick.yaml",
+        "doctor": "",
+        "schema": "",
+    },
+    "Watch": {
+        "status": "quick",
+        "pause": "quick",
+        "resume": "quick",
+        "cancel": "quick",
+        "retry": "quick --failed",
+        "extend": "quick --set rounds=20",
+    },
+    "Results": {
+        "results": "quick --max-energy 0.5",
+        "show": "quick cand-41af",
+        "lineage": "quick cand-41af",
+        "report": "quick -o report.html",
+        "serve": "quick",
+        "export": "quick found.extxyz",
+        "map": "quick map.png",
+        "reproduce": "quick cand-41af",
+        "import": "quick.campaign.gz --store elsewhere",
+        "build": "quick",
+    },
+    "Data": {
+        "data": "pull spec examples/quick.yaml",
+        "known": "add index molecules.xyz",
+    },
+    "Cluster": {"remote": "check", "submit": "examples/quick.yaml --project my_project"},
+}
 
 
 def _print_version(value: bool) -> None:
@@ -75,11 +113,37 @@ def load_commands() -> None:
     )
 
 
+def command() -> TyperGroup:
+    """Return the whole command line, with its commands in groups, each with an example."""
+    load_commands()
+    made = typer.main.get_command(app)
+    assert isinstance(made, TyperGroup)
+    order = [(title, *item) for title, group in GROUPS.items() for item in group.items()]
+    for title, name, example in order:
+        each: Any = made.commands[name]
+        first = next(iter(GROUPS[title].items()))
+        each.rich_help_panel = f"{title}, for example: {' '.join(('logan-campaign', *first))}"
+        each.epilog = " ".join(filter(None, ("Example: logan-campaign", name, example)))
+    made.commands = {name: made.commands[name] for _, name, _ in order}
+    _make_readable(made)
+    return made
+
+
+def _make_readable(each: Any) -> None:
+    """Show no type '<bool>' for options that take no value, and no line breaks of docstrings."""
+    each.help = "\n\n".join(" ".join(part.split()) for part in (each.help or "").split("\n\n"))
+    shown = each.get_help_option(typer.Context(each, help_option_names=["-h", "--help"]))
+    for param in (*each.params, shown):
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    for below in getattr(each, "commands", {}).values():
+        _make_readable(below)
+
+
 def main() -> None:
     """Run the command line; errors that the user can fix become one line and exit code 2."""
-    load_commands()
     try:
-        app()
+        command()()
     except LoganCampaignError as error:
         if os.environ.get("LOGAN_CAMPAIGN_DEBUG"):
             traceback.print_exc()

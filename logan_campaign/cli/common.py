@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 
 def _campaigns(context: typer.Context, incomplete: str) -> list[str]:
     """Return what can stand for CAMPAIGN on this line, for shells: folders here, or names."""
-    from logan_campaign.stores.open import FILE_NAME, open_store
+    from logan_campaign.stores.open import campaigns_in, open_store
 
     if context.params.get("store") is None:
-        found = [path.parent.name for path in Path().glob(f"*/{FILE_NAME}")]
+        found = campaigns_in(Path())
     else:
         try:
             with open_store(context.params["store"]) as stores:
@@ -95,7 +95,9 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(min=1, help="Jobs at a time on this machine; by default one per core."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, only how it ended.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -168,6 +170,19 @@ def refuse_existing(path: Path, force: bool) -> None:
     there = any(path.iterdir()) if path.is_dir() else path.exists()
     if there and not force:
         raise InputError(f"{path} exists; give another name, or --force to overwrite it")
+
+
+def ask_before_overwriting(path: Path, force: bool) -> None:
+    """Ask on a terminal whether to overwrite a file or folder; elsewhere refuse without --force.
+
+    Raises:
+        InputError: the path exists, and nobody can be asked, or the answer is no.
+    """
+    there = any(path.iterdir()) if path.is_dir() else path.exists()
+    asked = there and not force and sys.stdin.isatty() and sys.stderr.isatty()
+    refuse_existing(
+        path, force or (asked and typer.confirm(f"{path} exists; overwrite?", err=True))
+    )
 
 
 def print_json(obj: Any) -> None:

@@ -35,7 +35,9 @@ def compositions(
     """
     from logan_campaign.campaign.spec import CampaignSpec
 
-    found = listed(read := CampaignSpec.from_file(spec, overrides or []), _past(read, store))
+    read = CampaignSpec.from_file(spec, overrides or [])
+    medians = {name: median(values) for name, values in past_costs(read, store).items()}
+    found = listed(read, medians)
     if as_json:
         print_json(found)
         return
@@ -103,7 +105,8 @@ def listed(spec: CampaignSpec, past: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _past(spec: CampaignSpec, store: str | None) -> dict[str, float]:
+def past_costs(spec: CampaignSpec, store: str | None) -> dict[str, list[float]]:
+    """Return what :func:`costs` finds in the campaigns of this folder, or of a store, by name."""
     from logan_campaign.stores.open import FILE_NAME, open_store
     from logan_campaign.stores.queries import CampaignDatabase
 
@@ -113,7 +116,7 @@ def _past(spec: CampaignSpec, store: str | None) -> dict[str, float]:
         with open_store(place) as stores:
             for name, seconds in costs(spec, CampaignDatabase(stores)):
                 samples[name].append(seconds)
-    return {name: median(values) for name, values in samples.items()}
+    return dict(samples)
 
 
 def costs(spec: CampaignSpec, database: CampaignDatabase) -> Iterable[tuple[str, float]]:

@@ -168,8 +168,10 @@ def pull_spec(
     """Pull the training set that a campaign's spec names."""
     from logan_campaign.campaign.spec import CampaignSpec
 
-    source = CampaignSpec.from_file(spec).training.source
-    pull(source, store, as_json, base=spec.absolute().parent)
+    training = CampaignSpec.from_file(spec).training
+    if training is None:
+        raise InputError(f"{spec} names no training set")
+    pull(training.source, store, as_json, base=spec.absolute().parent)
 
 
 @pull_app.command("source")

@@ -11,8 +11,8 @@ from logan_campaign.cli.app import app
 from logan_campaign.cli.common import (
     CampaignArgument,
     StoreOption,
+    ask_before_overwriting,
     opened,
-    refuse_existing,
     tell,
 )
 from logan_campaign.cli.filters import CandidateCommand
@@ -44,20 +44,28 @@ def export(
         typer.Option(
             "--format",
             autocompletion=_formats,
-            help="extxyz, cif, poscar, sdf, json, jsonl, ase.db, optimade, campaign, ro-crate, or "
-            "that of a plugin; by default from the name: .extxyz, .cif, .vasp, .sdf, .json, "
-            ".jsonl, .db, .optimade.jsonl, .campaign.gz, .crate.zip.",
+            help="extxyz, cif, cif-symmetrized (conventional cell, with the space group's "
+            "operations), poscar, sdf, csv, json, jsonl, ase.db, optimade, campaign, ro-crate, or "
+            "that of a plugin; by default from the name: .extxyz, .cif, .sym.cif, .vasp, .sdf, "
+            ".csv, .json, .jsonl, .db, .optimade.jsonl, .campaign.gz, .crate.zip.",
         ),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Structures as generated, not as relaxed.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--id", metavar="ID", help="This candidate or material; repeatable. No other filter."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite without asking.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Write candidates for other programs, or a whole campaign to archive or repeat.
 
-    By default, new and rediscovered candidates are written; --state selects others. 'campaign' is
+    By default, new and rediscovered candidates are written; --state and the other filters select
+    others, and --id gives them one by one. 'campaign' is
     one file with all job documents, which 'import' reads; 'ro-crate' contains spec, versions,
     training sets, weights and results, described by RO-Crate metadata.
     """
@@ -65,9 +73,11 @@ def export(
 
     filters: dict[str, Any] = context.obj
     chosen = fmt or _format_of(path)
-    if chosen in _WHOLE and (filters or raw):
+    if chosen in _WHOLE and (filters or raw or ids):
         raise InputError(f"{chosen} contains the whole campaign: filters and --raw do not apply")
-    refuse_existing(path, force)
+    if ids and filters:
+        raise InputError("give candidates by --id or by filters, not both")
+    ask_before_overwriting(path, force)
     with opened(campaign, store) as (database, record):
         found = Campaign(database.stores, record, owns_stores=False)
         if chosen == "campaign":
@@ -79,20 +89,33 @@ def export(
 
             told = f"{write_crate(found, path)} files"
         else:
-            told = _write_candidates(found, path, chosen, filters, raw)
+            told = _write_candidates(found, path, chosen, filters, ids or [], raw)
     tell(f"{told} written to {path}")
 
 
 def _write_candidates(
-    campaign: Campaign, path: Path, fmt: str, filters: dict[str, Any], raw: bool
+    campaign: Campaign,
+    path: Path,
+    fmt: str,
+    filters: dict[str, Any],
+    ids: list[str],
+    raw: bool,
 ) -> str:
     from logan_campaign.results.export import check_format, write
+    from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
     check_format(fmt, campaign.kind)
     query = campaign.candidates(**{"state": ["new", "rediscovered"], **filters}).sorted_by("energy")
-    if not query:
+    chosen = []
+    for record in map(campaign.find, ids):
+        if isinstance(record, MaterialRecord):
+            record = campaign.candidate(record.best_candidate_id)
+        if not isinstance(record, CandidateRecord):
+            raise InputError(f"{record.id} is no candidate or material")
+        chosen.append(record)
+    if not (chosen or query):
         raise InputError("there is no such candidate; see 'logan-campaign results'")
-    return f"{write(query, path, fmt, raw)} structures"
+    return f"{write(chosen or query, path, fmt, raw)} structures"
 
 
 def _format_of(path: Path) -> str:

@@ -60,6 +60,10 @@ def init(
     multiplicity: Annotated[
         int | None, typer.Option(help="Spin multiplicity of a molecule or cluster, 2S+1.")
     ] = None,
+    method: Annotated[
+        Literal["descent", "random"],
+        typer.Option(help="How structures are made; random ones need no training set."),
+    ] = "descent",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented spec for molecules, clusters, crystals or what is put on a slab.
@@ -96,14 +100,19 @@ def init(
     if problem:
         raise InputError(f"the spec would not be valid: target.formula: {formula} {problem}")
     refuse_existing(path, force)
-    text, sets = starting_spec(kind, formula, path.stem, str(path), example, state)
+    text, sets = starting_spec(
+        kind, formula, path.stem, str(path), example, state, method == "random"
+    )
     _check(text)
     if path.with_name(SCHEMA_FILE).exists():
         text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"
     with file_errors("write", path):
         write_atomically(path, text)
-    say(f"training set: {sets.about}")
-    if FILL_IN in sets.training:
+    if method == "random":
+        say("random structures: there is nothing to train")
+    else:
+        say(f"training set: {sets.about}")
+    if FILL_IN in sets.training and method != "random":
         say(f"before it runs: fill in training.source in {path}")
     say(f"wrote {path}; edit it, then: logan-campaign run {path}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def go_on(
         typer.Exit: the flow was stopped, or is incomplete.
     """
     from logan_campaign.cli.extend import heed_rules
-    from logan_campaign.cli.status import campaign_status, show_status, unlearned
+    from logan_campaign.cli.status import campaign_status, show_status, so_far, unlearned
     from logan_campaign.flows import CampaignMaker
     from logan_campaign.flows.local import Event, JobFinished, LocalFlow, run_flow
     from logan_campaign.flows.local.display import Display
@@ -74,6 +75,7 @@ def go_on(
             if stale and time.monotonic() > next_build:
                 begun = time.monotonic()
                 builder.build()
+                display.found = so_far(database, campaign_id)
                 took = time.monotonic() - begun
                 next_build = time.monotonic() + max(_BUILD_EVERY_S, _BUILD_SHARE * took)
                 stale = False
@@ -99,8 +101,9 @@ def go_on(
         )
         raise typer.Exit(outcome.exit_code)
     found = [record for record in database.campaigns() if record.id == campaign_id]
-    if found and not quiet:
+    if found:
         control = LocalFlow(ledger, work)
         show_status(campaign_status(database, found[0], control), console(), brief=True)
+        console().print(f"took {timedelta(seconds=round(outcome.elapsed_s))}")
     if not found or outcome.counts.get("cancelled"):
         raise typer.Exit(1)

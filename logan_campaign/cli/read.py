@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,9 +24,11 @@ from logan_campaign.cli.common import (
 from logan_campaign.cli.filters import SortedCandidateCommand
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.tree import Tree
 
     from logan_campaign.stores.lineage import Lineage
+    from logan_campaign.stores.records import CandidateRecord
 
 #: Default number of rows per page.
 _PAGE_ROWS = 50
@@ -61,9 +65,16 @@ def results(
         int | None,
         typer.Option(min=1, help=f"Page to show, from 1; --limit rows each, or {_PAGE_ROWS}."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List candidates of all states, not only what was found.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List candidates: those of the last level first, by energy."""
+    """List what was found, lowest energy first, and count the rest.
+
+    Shown are new and rediscovered candidates, and those still to be decided. --all and --state show
+    the others; --json prints whole records of all.
+    """
     from logan_campaign.results import Campaign
     from logan_campaign.results.convert import summary
 
@@ -72,41 +83,38 @@ def results(
     with opened(campaign, store) as (database, record):
         query = Campaign(database.stores, record, owns_stores=False).candidates(**filters)
         query = query.sorted_by(sort, descending).without_structures()
+        part = not (everything or as_json or "state" in filters)
+        listed = query.where(state=list(_FOUND)) if part else query
         paged = limit or page
-        found = query.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(query)
+        found = listed.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(listed)
         n_all = query.count()
+        rest = query.reasons(leave_out=_FOUND) if part else {}
     if as_json:
         print_json([summary(candidate) for candidate in found])
         return
-    identity = "smiles" if record.kind == "molecule" else "spacegroup"
-    hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)
-    energies = ["eV", "above min", *(["above hull/atom"] if hull else [])]
-    names = ["id", "state", identity, "level", *energies]
-    shown = table(*names, right=energies, no_wrap=names)
-    if hull:
-        shown.add_column("falls into", overflow="fold")
-    shown.add_column("equals / reason", overflow="fold")
-    for candidate in found:
-        shown.add_row(
-            candidate.id,
-            f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
-            escape(getattr(candidate, identity) or "-"),
-            candidate.level or "-",
-            number(candidate.energy_ev, 3),
-            number(candidate.energy_above_min_ev, 3),
-            *([number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
-            *([candidate.decomposition or "-"] if hull else []),
-            escape(candidate.match_label or candidate.match or candidate.reason),
-        )
-    console().print(shown)
-    if hull and record.hull is not None:
+    out = console()
+    if found:
+        out.print(_candidate_table(found, record.kind))
+    if any(c.energy_above_hull_ev_per_atom is not None for c in found) and record.hull is not None:
         said = record.hull
-        counts = f"{said.n_stable} stable, {said.n_unique} distinct, {said.n_new} new"
-        console().print(f"{counts}, {said.n_stable_new} stable and new")
-    part = "" if len(found) == n_all else f"{len(found)} of "
-    console().print(f"{part}{n_all} candidates")
+        out.print(
+            f"{said.n_stable} stable, {said.n_unique} distinct, {said.n_new} new, "
+            f"{said.n_stable_new} stable and new"
+        )
+    shown = "" if len(found) == n_all else f"{len(found)} of "
+    out.print(f"{shown}{n_all} candidates")
+    for state, reasons in rest.items():
+        out.print(f"not shown: {reasons.total()} {state} (--state {state})")
+        for reason, n in _alike(reasons).most_common(_REASONS):
+            times = f"{n} times " if n > 1 else ""
+            out.print(f"  {times}{reason}", markup=False, soft_wrap=True)
 
 
+#: States that are listed by default, and the most reasons that are told of each other state.
+_FOUND = ("new", "rediscovered", "pending")
+_REASONS = 4
+#: Characters of an id in a table: enough to tell some ten thousand apart, and 'show' takes them.
+_SHORT_ID = 13
 _COLOURS = {
     "new": "bold green",
     "rediscovered": "green",
@@ -116,6 +124,43 @@ _COLOURS = {
     "rejected": "yellow",
     "failed": "red",
 }
+
+
+def _candidate_table(found: list[CandidateRecord], kind: str) -> Table:
+    identity = "spacegroup" if kind == "crystal" else "smiles"
+    several = len({candidate.formula for candidate in found}) > 1
+    hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)
+    if several:
+        from logan_campaign.geometry.formulas import readable_formula  # brings ASE
+    formula = ["formula"] if several else []
+    energies = ["eV", "above min", *(["above hull/atom"] if hull else [])]
+    names = ["id", "state", *formula, identity, "level", *energies]
+    shown = table(*names, right=energies, no_wrap=names)
+    shown.add_column("equals", overflow="fold")
+    for candidate in found:
+        reason = candidate.decomposition or candidate.reason
+        shown.add_row(
+            candidate.id[:_SHORT_ID],
+            f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
+            *([readable_formula(candidate.formula, kind)] if several else []),
+            escape(getattr(candidate, identity) or "-"),
+            candidate.level or "-",
+            number(candidate.energy_ev, 3),
+            number(candidate.energy_above_min_ev, 3),
+            *([number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
+            escape(candidate.match_label or (candidate.match or "")[:_SHORT_ID] or reason),
+        )
+    return shown
+
+
+def _alike(reasons: Counter[str]) -> Counter[str]:
+    """Return reasons that differ in numbers only as one: the first, with the count of all."""
+    first: dict[str, str] = {}
+    counted: Counter[str] = Counter()
+    for reason, n in reasons.items():
+        if reason:
+            counted[first.setdefault(re.sub(r"\d+", "#", reason), reason)] += n
+    return counted
 
 
 @app.command()
@@ -131,19 +176,93 @@ def show(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one candidate, material, model or training set in full."""
+    """Show one candidate, material, model or training set; --json prints all of it."""
     from logan_campaign.core.documents import AS_PYMATGEN
+    from logan_campaign.stores.records import CandidateRecord, MaterialRecord
 
     with opened(campaign, store) as (database, _):
         found = database.find(identity)
         document = found.model_dump(mode="json", context=AS_PYMATGEN)
+        best = (
+            database.candidate(found.best_candidate_id)
+            if isinstance(found, MaterialRecord)
+            else found
+        )
     if as_json:
         print_json(document)
         return
-    shown = table()
-    for key, value in document.items():
-        shown.add_row(key, escape(_shown(value)))
-    console().print(shown)
+    out, shown = console(), table()
+    about = _of_candidate(found) if isinstance(found, CandidateRecord) else _of_other(document)
+    if isinstance(best, CandidateRecord):
+        about |= _of_structure(best)
+    for name, text in about.items():
+        shown.add_row(name, escape(text))
+    out.print(shown)
+    if isinstance(found, CandidateRecord) and found.relaxations:
+        out.print(_relaxation_table(found))
+
+
+def _of_candidate(found: CandidateRecord) -> dict[str, str]:
+    from logan_campaign.geometry.formulas import readable_formula
+
+    equals = found.match_label or found.match or ""
+    structure = found.structure or found.raw_structure
+    n_atoms = found.n_atoms or len(structure or ())
+    energy = f"{number(found.energy_ev, 4)} eV at {found.level}"
+    if found.energy_above_min_ev is not None and n_atoms:
+        above = 1000 * found.energy_above_min_ev / n_atoms
+        energy += f", {found.energy_above_min_ev:.3f} eV ({above:.1f} meV/atom) above the lowest"
+    hull = found.energy_above_hull_ev_per_atom
+    told = {
+        "candidate": f"{found.id} of {found.campaign}, pick {found.order} of round {found.round}",
+        "state": f"{found.state}{', equals ' + equals if equals else ''}",
+        "reason": found.reason,
+        "formula": f"{readable_formula(found.formula, found.kind)} ({n_atoms} atoms)",
+        "SMILES": found.smiles or "",
+        "energy": energy if found.energy_ev is not None else "",
+        "above hull": f"{1000 * hull:.1f} meV/atom" if hull is not None else "",
+        "falls into": found.decomposition or "",
+        "material": found.material_id or "",
+        "pool": f"{found.pool_id}, sample {found.sample_index}",
+        "model": found.model_id,
+        "learned from": found.training_set_id or "",
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def _of_structure(candidate: CandidateRecord) -> dict[str, str]:
+    """Return cell, symmetry and bonds of what a candidate became, or of what it was."""
+    from logan_campaign.results.description import facts
+
+    structure = candidate.structure or candidate.raw_structure
+    return {} if structure is None else facts(structure)
+
+
+def _of_other(document: dict[str, Any]) -> dict[str, str]:
+    """Return the fields of a record that are set, in words."""
+    left_out = ("schema_version", "source", "history", "weights", "structures")
+    return {
+        name.replace("_", " "): _shown(value)
+        for name, value in document.items()
+        if name not in left_out and value not in (None, "", [], {})
+    }
+
+
+def _relaxation_table(found: CandidateRecord) -> Table:
+    numbers = ("steps", "eV", "eV/atom", "eV/Å", "s")
+    shown = table("level", "calculator", "ended", *numbers, right=numbers)
+    for done in found.relaxations:
+        shown.add_row(
+            escape(done.level),
+            escape(done.calculator),
+            done.state,
+            str(done.n_steps),
+            number(done.energy_ev, 4),
+            number(done.energy_per_atom_ev, 4),
+            number(done.max_force_ev_per_angstrom, 3),
+            number(done.elapsed_s, 1),
+        )
+    return shown
 
 
 @app.command()
@@ -196,14 +315,12 @@ def _tree(lineage: Lineage, upwards: bool) -> Tree:
 
 
 def _shown(value: Any) -> str:
-    """Format a value as one short text; structures and long lists are summarised."""
-    if isinstance(value, dict) and ("sites" in value or "lattice" in value):
-        return f"{len(value['sites'])} atoms (see --json, export)"
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "level" in value[0]:
-        return "\n".join(
-            f"{r['level']}: {r['state']}, {r['n_steps']} steps, {number(r['energy_ev'], 4)} eV"
-            for r in value
-        )
-    if isinstance(value, list) and len(value) > 8:
+    """Format a value as one short text; long ones are counted."""
+    if isinstance(value, dict) and len(str(value)) > 200:
         return f"{len(value)} entries (see --json)"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    if isinstance(value, list):
+        few = len(value) <= 8 and not any(isinstance(part, dict) for part in value)
+        return ", ".join(map(str, value)) if few else f"{len(value)} entries (see --json)"
     return str(value)

@@ -14,6 +14,7 @@ from logan_campaign.cli.common import (
     TrustOption,
     WorkersOption,
     campaign_maker,
+    tell,
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.trust import code_named_in, restricted
@@ -38,12 +39,22 @@ def run(
     workers: WorkersOption = None,
     quiet: QuietOption = False,
     trusted: TrustOption = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Read everything, say what will happen, what it will cost by this folder's "
+            "campaigns, and what is missing; run nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Run a campaign, or continue it where it stopped.
 
     The same command resumes a campaign after any interruption: finished jobs are not repeated,
     and failed jobs that blocked it are run again.
     """
+    if not quiet:
+        tell(f"reading {spec}")  # what it takes is imported after this, which takes seconds
     maker = campaign_maker(spec, overrides)
     from logan_campaign.cli.local import go_on
     from logan_campaign.flows.local import Ledger
@@ -53,6 +64,11 @@ def run(
     from logan_campaign.stores.open import open_store
 
     maker.known_entries = entries_for(maker.spec, Path(maker.base))
+    if check:
+        from logan_campaign.cli.check import show_check
+
+        show_check(maker, store, workers)
+        return
     campaign_id, name = maker.campaign_id, maker.spec.name
     flow = maker.make()  # checks the requirements of the spec before anything is written
 

@@ -24,6 +24,7 @@ from logan_campaign.cli.isomers import likely_isomers
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.geometry.formulas import hill_formula, reduced_formula
 from logan_campaign.geometry.lewis import usual_valence, why_no_molecule
+from logan_campaign.geometry.placement import volumes_for as volumes_for
 from logan_campaign.geometry.structures import formula as formula_of
 from logan_campaign.geometry.structures import from_atoms, in_compact_cell, validate_atoms
 from logan_campaign.sources.builtin import CARBON_COUNTS, alcohol_formula, sio2_cells
@@ -43,10 +44,6 @@ _ROD_BOND, _ROD_ENDS = 1.35, 2.5
 #: Elements of molecules whose isomers can be made up, and how many a training set needs.
 _NONMETALS = {"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I"}
 _FEWEST = 5
-
-#: Packing fraction of spheres of the covalent radii in crystals (three quarters of the radii
-#: for metals): cristobalite 0.19, NaCl 0.28, stishovite 0.35, SrTiO3 0.40, tantalum 0.48.
-_FILLED = (0.48, 0.18)
 
 
 class Sets(NamedTuple):
@@ -119,6 +116,7 @@ def starting_spec(
     file: str,
     example: Example | None = None,
     state: State = State(),  # noqa: B008 - immutable
+    random: bool = False,
 ) -> tuple[str, Sets]:
     """Return a commented spec and the sets that it names.
 
@@ -129,6 +127,7 @@ def starting_spec(
         file: path of the spec.
         example: structure that becomes a known one, and gives its cell if it is to be kept.
         state: charge, multiplicity and slab.
+        random: whether structures are random, so that there is nothing to train.
 
     Raises:
         InputError: the slab cannot be read.
@@ -147,7 +146,7 @@ def starting_spec(
         path = os.path.relpath(example.path, Path(file).parent)
         known.insert(0, _source(type="files", path=path, kind=kind))
         cell_from = json.dumps(path, ensure_ascii=False) if example.keeps_cell else ""
-    size = volumes_for(formula) if kind == "crystal" else box_for(formula)
+    size = list(volumes_for(formula)) if kind == "crystal" else box_for(formula)
     template = (files("logan_campaign.cli") / "spec.yaml.jinja").read_text(encoding="utf-8")
     text = Template(template, trim_blocks=True, keep_trailing_newline=True).render(
         **{**sets._asdict(), "known": known},
@@ -160,6 +159,7 @@ def starting_spec(
         state=state,
         fixed=fixed,
         by_geometry=by_geometry,
+        random=random,
         has_emt=species <= EMT_PARAMETERS.keys() and any(map(_is_metal, species)),
     )
     return text, sets
@@ -221,22 +221,6 @@ def box_for(formula: str) -> list[float]:
     in_row = min(n_inner - 1, 2 * ((valences + 2) // 4) + 1)
     edges[0] = max(edges[0], _ROD_BOND * in_row + _ROD_ENDS)
     return [float(edge) for edge in edges.round(1)]
-
-
-def volumes_for(formula: str) -> list[float]:
-    """Return the lowest and highest volume per atom (Å³) that crystals usually have.
-
-    From the covalent radii of Cordero et al., doi 10.1039/b801115j, as tabulated in ASE.
-    """
-    counts = Formula(formula).count()
-    spheres = 0.0
-    for symbol, n in counts.items():
-        radius = covalent_radii[atomic_numbers[symbol]]
-        spheres += (
-            n * 4.0 / 3.0 * np.pi * ((0.75 if Element(symbol).is_metal else 1.0) * radius) ** 3
-        )
-    mean = spheres / sum(counts.values())
-    return [round(float(mean / share), 1) for share in _FILLED]
 
 
 def _for_molecule(formula: str) -> Sets:

@@ -176,6 +176,17 @@ def unlearned(database: CampaignDatabase, campaign_id: str) -> str:
     return pairs_text(without_pairs(record, database.training_sets(record.id)), record.kind)
 
 
+def so_far(database: CampaignDatabase, campaign_id: str) -> str:
+    """Return what a running campaign has found as one short text; '' before any relaxation."""
+    counts = database.counts(campaign_id)
+    found = counts["new"] + counts["rediscovered"]
+    parts = [f"found {found} ({counts['new']} new)"] if found else []
+    best = next(database.candidates(campaign_id, sort="best", limit=1, structures=False), None)
+    if best is not None and best.energy_ev is not None:
+        parts.append(f"best {best.energy_ev:.3f} eV at {best.level}")
+    return ", ".join(parts)
+
+
 def _trained_on_target(database: CampaignDatabase, record: CampaignRecord) -> int:
     """Return the number of training structures with the target composition.
 
@@ -252,8 +263,9 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
     if not brief:
         out.print(_stages(found))
         for job in found["running"]:
-            share = f" {job['completed']}/{job['total']} {job['note']}" if job.get("total") else ""
-            out.print(f"  now: {escape(job['name'] + share)}")
+            share = f"{job['completed']}/{job['total']}" if job.get("total") else ""
+            now = " ".join(filter(None, (job["name"], share, job.get("note", ""))))
+            out.print(f"  now: {escape(now)}")
         for job in found["waiting"]:
             what = f"{job['n']} in the scheduler's queue: {job['reason']}"
             out.print(f"  [yellow]waiting:[/] {escape(what)}", soft_wrap=True)
@@ -267,8 +279,9 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
                 f"({', '.join(s['formulas'])}), {s['n_duplicates']} copies and "
                 f"{s['n_rejected']} unusable left out"
             )
-        if found["models"]:
-            out.print(_model_table(_last(found["models"], "models", out)))
+        trained = [m for m in found["models"] if m["state"] in ("trained", "failed")]
+        if trained:
+            out.print(_model_table(_last(trained, "models", out)))
     for selection in _last(found["selections"], "selections", out):
         lost = ", ".join(f"{n} {why}" for why, n in selection["n_unusable"].items())
         out.print(

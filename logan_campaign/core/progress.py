@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """One report: ``completed`` of ``total`` units of ``task`` and a short note."""
+    """One report: ``completed`` of ``total`` units of ``task`` and a short note.
+
+    ``total`` is 0 if nobody knows it.
+    """
 
     task: str
     completed: int

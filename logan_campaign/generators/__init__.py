@@ -1,1 +1,1 @@
-"""Generators of structures: the networks of the paper (wgan) and descent."""
+"""Generators of structures: the networks of the paper (wgan), descent, and chance."""

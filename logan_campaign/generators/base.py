@@ -105,6 +105,9 @@ class Method(SpecModel, ABC):
     #: Whether models are those of :class:`ModelOfElements`.
     any_composition: ClassVar[bool] = False
 
+    #: Whether there is anything to train; if not, :meth:`train` takes no structures.
+    needs_training: ClassVar[bool] = True
+
     method: str = Field(description="How structures are made")
 
     @abstractmethod

@@ -3,7 +3,8 @@
 ``wgan`` is the method of the paper: a generator and a critic of local environments
 (:mod:`logan_campaign.generators.wgan`). ``descent`` also judges structures by the
 environments of their atoms, but needs neither network
-(:mod:`logan_campaign.generators.descent`). Plugins name theirs in the entry-point group
+(:mod:`logan_campaign.generators.descent`). ``random`` learns nothing
+(:mod:`logan_campaign.generators.random`). Plugins name theirs in the entry-point group
 ``logan_campaign.generators``.
 """
 
@@ -42,6 +43,7 @@ METHODS = SpecRegistry(
     {
         "descent": "logan_campaign.generators.descent.settings:DescentHyperparameters",
         "wgan": "logan_campaign.generators.wgan.settings:Hyperparameters",
+        "random": "logan_campaign.generators.random.settings:RandomStructures",
     },
     key="method",
     default=_meant,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError
@@ -28,7 +29,7 @@ class GeneratedPool(NamedTuple):
 
 
 def collect(
-    target: Target, n: int, size: int, draw: Callable[[int, int], tuple[Any, Any]]
+    target: Target, n: int, size: int, draw: Callable[[int, int], tuple[ArrayLike, ArrayLike]]
 ) -> GeneratedPool:
     """Return ``n`` structures, generated in blocks.
 

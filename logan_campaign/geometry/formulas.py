@@ -62,3 +62,17 @@ def _shortened(text: str) -> str:
 def reduced_formula(hill: str) -> str:
     """Return a Hill formula divided by its common factor: ``'O4Si2'`` becomes ``'O2Si'``."""
     return Formula(hill).reduce()[0].format("hill")
+
+
+def readable_formula(hill: str, kind: str = "crystal") -> str:
+    """Return a formula as chemists write it: 'SiO2' for a crystal's cell O4Si2.
+
+    Args:
+        hill: Hill formula of a molecule or cell.
+        kind: of the structure; only formulas of crystals are reduced and reordered.
+    """
+    if kind != "crystal":
+        return hill
+    from pymatgen.core import Composition  # slow to import, and molecules do not need it
+
+    return str(Composition(hill).reduced_formula)

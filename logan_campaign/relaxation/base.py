@@ -113,11 +113,6 @@ class Level(SpecModel, ABC):
         return f"level '{self.name}'"
 
     @property
-    def steps_at_most(self) -> int:
-        """Maximum number of ionic steps, for progress; 0 if unknown."""
-        return 0
-
-    @property
     def batch(self) -> int:
         """Candidates per job."""
         # a continuation uses the files of a single candidate
@@ -220,11 +215,6 @@ class CalculatorLevel(Level):
     fmax: float = Field(0.05, gt=0, description="Largest force at convergence (eV/Å)")
     max_steps: int = Field(500, ge=0, description="Maximum number of ionic steps; 0: single point")
     optimizer: OptimizerName = Field("BFGS", description="ASE optimizer")
-
-    @property
-    def steps_at_most(self) -> int:
-        """Maximum number of ionic steps."""
-        return self.max_steps
 
     @property
     def remedies(self) -> Remedies:

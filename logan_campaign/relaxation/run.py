@@ -111,8 +111,8 @@ def relax(
     level.check_kind("crystal" if isinstance(structure, Structure) else "molecule")
 
     def on_step(step: int, energy: float, fmax: float) -> None:
-        note = f"E = {energy:.3f} eV, fmax = {fmax:.3f} eV/Å"
-        progress.report("relax", step, level.steps_at_most, note)
+        # without a total: relaxations end long before the most steps, so these say nothing
+        progress.report("relax", step, 0, f"step {step}, {energy:.3f} eV, {fmax:.2f} eV/Å")
 
     cpu = _processor_time()
     result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())

@@ -196,7 +196,7 @@ class Results:
             StoreError: the weights are not in the store.
         """
         record = self.database.model(model_id)
-        if record.state != "trained":
+        if record.state in ("failed", "external"):
             raise InputError(f"{record.id} has no weights: {record.reason}")
         return base64.b64decode(self._blob(record.weights, f"the weights of {record.id}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from abc import ABC, abstractmethod
@@ -17,6 +18,9 @@ from logan_campaign.core.files import whole_file, write_atomically
 from logan_campaign.core.registry import Registry
 from logan_campaign.results import convert, optimade
 from logan_campaign.stores.records import CandidateRecord
+
+#: Columns of a crystal's cell in a table (Å, degrees, Å³).
+_CELL = ("a", "b", "c", "alpha", "beta", "gamma", "volume")
 
 
 class ExportFormat(ABC):
@@ -92,6 +96,30 @@ class CIF(ExportFormat):
         return "\n".join(f"data_{record.id}" if x.startswith("data_") else x for x in lines) + "\n"
 
 
+class SymmetrizedCIF(CIF):
+    """CIF of the conventional cell, symmetrized, with the operations of the space group."""
+
+    suffixes = (".sym.cif",)
+
+    def piece(self, record: CandidateRecord, raw: bool) -> str:
+        """Return a block with the asymmetric unit.
+
+        Raises:
+            InputError: the structure has no symmetry that spglib finds.
+        """
+        from pymatgen.io.cif import CifWriter
+
+        from logan_campaign.results.description import SYMPREC, crystal
+
+        structure: Any = convert.geometry(record, raw)
+        found = crystal(structure)
+        if found is None:
+            raise InputError(f"spglib finds no symmetry of {record.id}: write it as cif")
+        # the cell has been symmetrized: a tight tolerance finds the same group
+        text = str(CifWriter(found.conventional, symprec=0.1 * SYMPREC))
+        return text.replace("data_", f"data_{record.id} # ", 1)
+
+
 class POSCAR(ExportFormat):
     """VASP's POSCAR; several follow one another."""
 
@@ -130,6 +158,35 @@ class SDF(ExportFormat):
                 mol.SetProp(key, str(value))
             writer.write(mol)
         return buffer.getvalue()
+
+
+class CSV(ExportFormat):
+    """One row per candidate: the columns of tables, and lengths, angles and volume of a cell."""
+
+    suffixes = (".csv",)
+    media_type = "text/csv"
+
+    def pieces(self, records: Iterable[CandidateRecord], raw: bool) -> Iterator[str]:
+        """Yield the header and the rows."""
+        buffer = io.StringIO()
+        table = csv.DictWriter(buffer, [*convert.COLUMNS, *_CELL])
+        table.writeheader()
+        for record in records:
+            told = convert.summary(record, raw or not convert.is_relaxed(record))
+            row = {name: told.get(name) for name in convert.COLUMNS}
+            structure: Any = convert.geometry(record, raw)
+            if record.kind == "crystal":
+                lattice = structure.lattice
+                values = (*lattice.parameters, lattice.volume)
+                row |= dict(zip(_CELL, (round(value, 6) for value in values), strict=True))
+            table.writerow(row)
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+
+    def piece(self, record: CandidateRecord, raw: bool) -> str:
+        """Return a table of one."""
+        return "".join(self.pieces([record], raw))
 
 
 class JSONList(ExportFormat):
@@ -221,8 +278,10 @@ EXPORTS = Registry(
     {
         "extxyz": "logan_campaign.results.formats:ExtXYZ",
         "cif": "logan_campaign.results.formats:CIF",
+        "cif-symmetrized": "logan_campaign.results.formats:SymmetrizedCIF",
         "poscar": "logan_campaign.results.formats:POSCAR",
         "sdf": "logan_campaign.results.formats:SDF",
+        "csv": "logan_campaign.results.formats:CSV",
         "json": "logan_campaign.results.formats:JSONList",
         "jsonl": "logan_campaign.results.formats:JSONLines",
         "ase.db": "logan_campaign.results.formats:AseDatabase",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -131,6 +132,19 @@ class CandidateQuery(_Query[CandidateRecord]):
         return self.database.candidate_ids(
             sort=self.sort, descending=self.descending, **self.filters
         )
+
+    def reasons(self, leave_out: Collection[str] = ()) -> dict[str, Counter[str]]:
+        """Return how often each reason was given, by state, the most frequent state first.
+
+        Args:
+            leave_out: states that are not counted.
+        """
+        store: Any = self.database.stores.collection("candidates")
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for doc in store.query(criteria_of(CandidateRecord, self.filters), ["state", "reason"]):
+            if doc["state"] not in leave_out:
+                found[doc["state"]][doc["reason"]] += 1
+        return dict(sorted(found.items(), key=lambda item: -item[1].total()))
 
     def values(self, field: str) -> list[Any]:
         """Return the sorted distinct values of a field, without None.

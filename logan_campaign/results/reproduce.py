@@ -50,7 +50,7 @@ class Reproduction(BaseModel):
 
     candidate_id: str = Field(description="Candidate")
     model_id: str = Field(description="Model that generated it")
-    training_set_id: str = Field(description="Set that the model was trained on")
+    training_set_id: str | None = Field(description="Set that the model was trained on, if any")
     pool_id: str = Field(description="Pool that it was picked from")
     sample_index: int = Field(description="Its place in the pool")
     pool_seed: int = Field(description="Seed of the latent vectors")
@@ -78,6 +78,8 @@ def reproduce(results: Results, candidate_id: str, *, retrain: bool = False) -> 
     """
     record = results.candidate(candidate_id)
     model_record = results.database.model(record.model_id)
+    if model_record.state == "external":
+        raise InputError(f"{record.id} was brought ({record.origin}), not generated here")
     pool_record = _pool(model_record, record.pool_id)
     enable_compilation_cache()
     model = results.load_model(model_record.id)
@@ -130,6 +132,8 @@ def _generated_again(
 def _trained_again(
     results: Results, record: ModelRecord, stored: models.Model
 ) -> tuple[models.Model, Comparison]:
+    if record.training_set_id is None:
+        raise InputError(f"{record.id} was not trained: its method needs no training")
     started = time.perf_counter()
     # in the order in which a campaign trains
     entries = sorted(results.structures(record.training_set_id), key=lambda entry: entry.id)

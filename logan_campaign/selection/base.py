@@ -240,6 +240,21 @@ class SelectionBase(SpecModel, ABC):
             name = self.strategy
             raise InputError(f"select: '{name}' is for {self.kinds[0]}s; the target is a {kind}")
 
+    def check_learning(self, has_training: bool, trains: bool) -> None:
+        """Check that there is what the strategy learns from.
+
+        Args:
+            has_training: whether there is a training set.
+            trains: whether there are trained models.
+
+        Raises:
+            InputError: the strategy needs what is not there; one line.
+        """
+        if self.needs_training and not has_training:
+            raise InputError(f"select: '{self.strategy}' needs a training set; use 'diverse'")
+        if self.needs_models and not trains:
+            raise InputError(f"select: '{self.strategy}' needs trained models; use 'diverse'")
+
     def map_settings(self) -> MapSettings:
         """Return what the map of the pool is made of."""
         return MapSettings()

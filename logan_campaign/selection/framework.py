@@ -39,11 +39,12 @@ class FrameworkSelection(KeyedSelection):
     needs_training = True
 
     strategy: Literal["framework"] = "framework"
-    accept: Literal["usual", "coordination"] = Field(
+    accept: Literal["usual", "coordination", "all"] = Field(
         "usual",
         description="'usual': structures whose environments are more like those of the training "
         "set than those of random placements, the most usual ones first; 'coordination': "
-        "structures whose coordination numbers the training set holds",
+        "structures whose coordination numbers the training set holds; 'all': every structure, "
+        "where there is no training set",
     )
     chance: float = Field(
         0.015,
@@ -116,8 +117,18 @@ class FrameworkSelection(KeyedSelection):
         ]
         return selection
 
+    def check_learning(self, has_training: bool, trains: bool) -> None:
+        """Check that there is what structures are compared with. See :class:`SelectionBase`."""
+        if self.accept != "all" and not has_training:
+            raise InputError(
+                f"select: accept '{self.accept}' compares with a training set, which the spec "
+                "lacks; set 'accept: all'"
+            )
+
     def learned(self, training: Sequence[Geometry]) -> str:
         """Return the coordination of the training set's atoms."""
+        if not training:
+            return ""
         return CoordinationRanges.learn(training, self.bond_factor, self.coverage).describe()
 
     @property
@@ -129,7 +140,7 @@ class FrameworkSelection(KeyedSelection):
 
     def judge(self, pool: Pool) -> Judgement:
         """Return the net of each structure and the clarity of its bonds."""
-        if not pool.training:
+        if not pool.training and self.accept != "all":
             raise InputError("select: 'framework' needs the training set to learn from")
         n = len(pool)
         # up to 1.5 times the bonding distance, to find the nearest unbonded atom
@@ -143,6 +154,8 @@ class FrameworkSelection(KeyedSelection):
         if self.accept == "usual":
             misfit, fits = usual(pool, self.chance, self.symmetrize)
             rank = 1.0 / (1.0 + misfit)
+        elif self.accept == "all":
+            fits, rank = np.ones(n, dtype=bool), np.zeros(n)
         else:
             ranges = CoordinationRanges.learn(pool.training, self.bond_factor, self.coverage)
             fits = ranges.accepts(pool.numbers, count_neighbours(pool.numbers, bonds, n))

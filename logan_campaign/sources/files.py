@@ -5,6 +5,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import math
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from numbers import Real
@@ -18,22 +21,25 @@ from logan_campaign.core import progress
 from logan_campaign.core.documents import Manifest, Origin
 from logan_campaign.core.errors import InputError, StructureError
 from logan_campaign.sources.base import Collector, FormulaText, LoadedSet, Source
-from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, read_entries
+from logan_campaign.sources.readers import COMPRESSED_SUFFIXES, MAX_FILE_BYTES, read_entries
 
 #: Suffixes of structure files in a folder, compressed or not.
 FOLDER_SUFFIXES = (
     *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".sdf", ".mol", ".pdb"),
-    *(".traj", ".db", ".xsf", ".res", ".cell", ".gen"),
+    *(".traj", ".db", ".xsf", ".res", ".cell", ".gen", ".zip"),
 )
 _FOLDER_NAMES = ("POSCAR", "CONTCAR")
 
+_NO_STRUCTURE_FILE = "not a structure file by its name"
+
 
 class FilesSource(Source):
-    """Files, folders or glob patterns: CIF, molfiles, and any format that ASE reads."""
+    """Files, folders, zip archives or glob patterns: CIF, molfiles, any format that ASE reads."""
 
     type: Literal["files"] = "files"
     path: str | list[str] = Field(
-        description="File, folder or glob pattern, or a list of them; relative to the spec"
+        description="File, folder, zip archive or glob pattern, or a list of them; relative to the "
+        "spec"
     )
     format: str | None = Field(
         None, description="ASE's name of the format, if it does not follow from the file name"
@@ -79,7 +85,7 @@ class FilesSource(Source):
             found, passed_over = _resolve(text, base or Path.cwd())
             files.extend(path for path in found if path not in files)
             for path in passed_over:
-                collector.reject(path.name, "not a structure file by its name")
+                collector.reject(path.name, _NO_STRUCTURE_FILE)
         for done, path in enumerate(files):
             progress.report("read", done, len(files), path.name)
             for label, atoms in self._read(path):
@@ -93,6 +99,9 @@ class FilesSource(Source):
 
     def _read(self, path: Path) -> Iterator[tuple[str, Atoms | StructureError]]:
         """Yield label and structure, or the reason for rejection, of each entry of a file."""
+        if path.suffix.lower() == ".zip":
+            yield from self._packed(path)
+            return
         try:
             for entry in read_entries(path, self.format, self.reader == "pymatgen"):
                 atoms = entry.structure
@@ -104,6 +113,25 @@ class FilesSource(Source):
                 yield f"{path.name}#{entry.label}", atoms
         except InputError as err:
             yield path.name, StructureError(str(err).removeprefix(f"{path}: "))
+
+    def _packed(self, path: Path) -> Iterator[tuple[str, Atoms | StructureError]]:
+        """Yield the same of the files in a zip archive, in the order of their names."""
+        try:
+            with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+                for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
+                    plain = Path(folder) / Path(name).name
+                    if not _is_structure_file(plain) or plain.suffix.lower() == ".zip":
+                        yield f"{path.name}/{name}", StructureError(_NO_STRUCTURE_FILE)
+                        continue
+                    with archive.open(name) as packed:
+                        # larger files are refused when they are read
+                        plain.write_bytes(packed.read(MAX_FILE_BYTES + 1))
+                    for label, atoms in self._read(plain):
+                        yield f"{path.name}/{label}", atoms
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as err:
+            yield path.name, StructureError(f"the zip archive is damaged: {err}")
+        except RuntimeError:
+            yield path.name, StructureError("the zip archive is encrypted")
 
 
 def _of(formulas: list[str] | None) -> str:
@@ -129,11 +157,7 @@ def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
         return [path], []
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        wanted = [
-            p
-            for p in inside
-            if _bare_suffix(p) in FOLDER_SUFFIXES or p.name.startswith(_FOLDER_NAMES)
-        ]
+        wanted = [p for p in inside if _is_structure_file(p)]
         if not wanted:
             raise InputError(f"no structure files in folder {path}")
         return wanted, [p for p in inside if p not in wanted]
@@ -144,6 +168,10 @@ def _resolve(text: str, base: Path) -> tuple[list[Path], list[Path]]:
             return matched, []
         raise InputError(f"no file matches {path}")
     raise InputError(f"no such file or folder: {path}")
+
+
+def _is_structure_file(path: Path) -> bool:
+    return _bare_suffix(path) in FOLDER_SUFFIXES or path.name.startswith(_FOLDER_NAMES)
 
 
 def _bare_suffix(path: Path) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.app import app, load_commands
+from logan_campaign.selection import steps_of
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -94,3 +95,16 @@ def test_an_atom_on_a_surface_is_found_on_its_best_site(
     found = adsorbate(0)
     assert found["found_best"]
     assert found["given_atoms_moved_angstrom"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--formula C3H8O", "--kind crystal --formula TiO2", "--kind cluster --formula Cu5"],
+)
+def test_a_spec_of_random_structures_has_no_training_set(folder: Path, arguments: str) -> None:
+    assert run(folder, "--method", "random", *arguments.split()) == ""
+    spec = CampaignSpec.from_file(folder / "mine.yaml")
+    assert spec.training is None
+    assert not spec.models.trains
+    for step in steps_of(spec.select):
+        step.check_learning(False, False)  # raises if there is nothing to pick by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -331,3 +332,30 @@ def test_the_crystals_of_the_paper_are_168() -> None:
     assert (len(loaded.entries), loaded.n_duplicates, loaded.rejected) == (168, 3 * 167 - 168, [])
     target = load("sio2/mp-546794_target.extxyz", base=SHARED).entries[0]
     assert target.energy_ev == pytest.approx(-44.495123, abs=1e-6)
+
+
+def test_a_zip_archive_is_read_like_a_folder_and_spoilt_files_cost_nothing_else(
+    tmp_path: Path,
+) -> None:
+    salt = bulk("NaCl", "rocksalt", a=5.64)
+    write(tmp_path / "salt.cif", salt)
+    write(tmp_path / "salt.res", salt)
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        archive.write(tmp_path / "salt.cif", "cifs/gen_0.cif")
+        archive.write(tmp_path / "salt.res", "gen_1.res")
+        archive.writestr("cifs/gen_2.cif", "data_x\nloop_")
+        archive.writestr("../../outside.cif", (tmp_path / "salt.cif").read_text())
+        archive.writestr("readme.txt", "made by hand")
+    loaded = load(tmp_path / "made.zip")
+    assert [entry.spacegroup for entry in loaded.entries] == ["Fm-3m"] * len(loaded.entries)
+    labels = [record.label for record in loaded.records if record.state != "rejected"]
+    assert "outside.cif" in labels[0]
+    assert any("gen_1.res" in label for label in labels)
+    assert {r.label.rpartition("/")[2].partition("#")[0] for r in loaded.rejected} == {
+        "gen_2.cif", "readme.txt",
+    }  # fmt: skip
+    assert not (tmp_path.parent.parent / "outside.cif").exists()
+    content = (tmp_path / "made.zip").read_bytes()
+    (tmp_path / "made.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="the zip archive is damaged"):
+        load(tmp_path / "made.zip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from jobflow import Flow, JobStore, job
 
 from logan_campaign.cli import main
+from logan_campaign.cli.read import _alike
 from logan_campaign.core.documents import Document, ModelDoc, ReferenceDoc, Verdict
 from logan_campaign.flows.local import Ledger
 from logan_campaign.stores.builders import CampaignBuilder
@@ -194,3 +196,51 @@ def test_energies_above_the_hull_are_shown_where_the_elements_were_computed(read
     assert "above hull/atom" not in read(MadeUpCrystals(), None, "results")
     # elements are no known entries that a candidate could beat
     assert read_json(read, CrystalsWithHull(), None, "status")["reference"]["known"] == "O2"
+
+
+def test_results_lead_with_what_was_found_and_count_the_rest(read: Read) -> None:
+    class Rejected(MadeUpCampaign):
+        def verdicts(self) -> list[Verdict]:
+            reasons = {"failed": "no energy after 300 steps"}
+            found = super().verdicts()
+            return [v.model_copy(update={"reason": reasons.get(v.state, v.reason)}) for v in found]
+
+    said = read(Rejected(), None, "results")
+    rows = [line.split()[:2] for line in said.splitlines() if line.startswith("cand-")]
+    assert {state for _, state in rows} == {"new", "rediscovered"}
+    assert "2 of 6 candidates" in said
+    counted = read_json(read, Rejected(), None, "status")["candidates"]
+    for state in ("duplicate", "rejected", "failed"):
+        assert f"not shown: {counted[state]} {state} (--state {state})" in said
+    assert said.count("not connected") == said.count("no energy") == 1
+    everything = read(Rejected(), None, "results", "--all")
+    assert sum(line.startswith("cand-") for line in everything.splitlines()) == 6
+    assert "not shown" not in everything
+    assert len(read_json(read, Rejected(), None, "results")) == 6
+
+
+def test_reasons_that_differ_in_numbers_are_told_once() -> None:
+    reasons = Counter({f"atoms {n} and {n + 1} collide": 2 for n in range(8)})
+    reasons.update({"": 3, "no energy": 1})
+    assert _alike(reasons) == {"atoms 0 and 1 collide": 16, "no energy": 1}
+
+
+def test_show_says_what_a_person_reads_first(read: Read) -> None:
+    molecule = read(MadeUpCampaign(), None, "show", "cand-a2")
+    assert "2 H–O 0.962 Å" in molecule  # of water as it was made up
+    for level in ("xtb", "gpaw"):
+        assert any(line.startswith(level) for line in molecule.splitlines())
+    crystal = read(MadeUpCrystals(), None, "show", "cand-a2")
+    for text in ("SiO2", "a, b, c; α, β, γ", "space group", "Wyckoff sites", "g/cm³"):
+        assert text in crystal
+    assert "schema_version" not in molecule + crystal
+    document = read_json(read, MadeUpCampaign(), None, "show", "cand-a2")
+    assert {"schema_version", "raw_structure", "structure", "relaxations"} <= document.keys()
+
+
+def test_lines_for_terminals_are_not_wider(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logan_campaign.cli.common._PIPE_WIDTH", 80)
+    for command in ("results", "status"):
+        said = read(CrystalsWithHull(), None, command, *(["--all"] if command == "results" else []))
+        rows = [line for line in said.splitlines() if "warning" not in line and ": " not in line]
+        assert max(map(len, rows)) <= 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import zipfile
@@ -17,7 +18,8 @@ import yaml
 from ase.io import read as read_atoms
 from jobflow import JobStore
 from monty.json import MontyDecoder
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from rdkit import Chem
 
 from logan_campaign.cli import main
@@ -28,6 +30,7 @@ from logan_campaign.results.crate import write_crate
 from logan_campaign.results.formats import EXPORTS
 from logan_campaign.stores.builders import CampaignBuilder
 from logan_campaign.stores.open import open_store
+from logan_campaign.stores.records import CandidateRecord
 
 from .made_up import MadeUpCampaign, MadeUpCrystals
 
@@ -262,3 +265,69 @@ def test_a_crate_names_every_file_and_holds_what_repeats_the_campaign(
     assert ROCrate(str(folder)).name == root["name"]
     with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
         assert set(archive.namelist()) == files
+
+
+def test_a_symmetrized_cif_has_the_conventional_cell_and_the_right_space_group() -> None:
+    rutile = Structure.from_spacegroup(
+        "P4_2/mnm", Lattice.tetragonal(4.6, 2.96), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
+    )
+    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0, 0, 0]])
+    rng = np.random.default_rng(0)
+    for perfect, number, n_atoms in ((rutile, 136, 6), (diamond, 227, 8)):
+        given = perfect.get_primitive_structure()
+        given.translate_sites(list(range(len(given))), rng.random(3))
+        given.perturb(0.005)
+        record = CandidateRecord.model_construct(id="cand-x", kind="crystal", structure=given)
+        text = EXPORTS.get("cif-symmetrized")().piece(record, raw=False)
+        assert text.splitlines()[1].startswith("data_cand-x")
+        assert f"_symmetry_Int_Tables_number   {number}" in text
+        back = Structure.from_str(text, fmt="cif")
+        assert len(back) == n_atoms
+        assert SpacegroupAnalyzer(back, 1e-3).get_space_group_number() == number
+        assert back.volume == pytest.approx(perfect.volume, rel=1e-2)
+
+
+def test_a_table_has_a_row_per_candidate_with_its_cell(crystals: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with Campaign.open(crystals) as campaign:
+        records = list(campaign.candidates(state=["new", "rediscovered"]))
+        export.write(records, path, "csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    for row, record in zip(rows, records, strict=True):
+        assert isinstance(record.structure, Structure)
+        assert row["id"] == record.id
+        assert float(row["energy_ev"]) == record.energy_ev
+        assert float(row["volume"]) == pytest.approx(record.structure.volume, abs=1e-5)
+
+
+def test_candidates_and_materials_are_exported_by_id(
+    molecules: Path, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.json"
+    assert command("export", molecules, path, "--id", "cand-a0", "--id", "cand-a3")[0] == 0
+    assert [item["id"] for item in json.loads(path.read_text())] == ["cand-a0", "cand-a3"]
+    code, _, said = command("export", molecules, path, "--force", "--id", "a0", "--state", "new")
+    assert (code, "not both" in said) == (2, True)
+    code, _, said = command("export", molecules, path, "--force", "--id", "set-known")
+    assert (code, "set-known is no candidate or material" in said) == (2, True)
+
+
+@pytest.mark.parametrize(("answer", "overwritten"), [(True, True), (False, False), (None, False)])
+def test_nothing_is_overwritten_unasked(
+    molecules: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bool | None,
+    overwritten: bool,
+) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("mine")
+    # without a terminal nobody is asked
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: answer is not None, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, **_: answer)
+    code, _, said = command("export", molecules, path)
+    assert (path.read_text() != "mine") == overwritten
+    assert code == (0 if overwritten else 2)
+    assert overwritten or "--force" in said

@@ -275,3 +275,25 @@ def test_a_hull_has_its_pictures_on_the_page_and_in_the_report(tmp_path: Path) -
         best = campaign.candidates(energy_above_hull_lte=0.0).ids()
         assert best
         assert best[0] in html.split('id="figure-phases"')[1].split("</script>")[0]
+
+
+def test_random_structures_with_the_same_target_and_level_are_the_baseline(tmp_path: Path) -> None:
+    class Random(ShownCampaign):
+        def campaign(self) -> list:
+            [found] = super().campaign()
+            models = {"vary": {}, "hyperparameters": {"method": "random"}}
+            return [found.model_copy(update={"spec": {**found.spec, "models": models}})]
+
+    place = store_campaigns(tmp_path / "store", ShownCampaign(), Random("b", "chance"))
+    with Campaign.open(place, "demo") as campaign:
+        data = gather(campaign)
+        html = render(data)
+    n = data.baselines["chance"].relaxations[-1]
+    found = count_discoveries(data.candidates, ()).materials[n]
+    assert f"After {n} relaxations this campaign had found {found} distinct structures" in html
+    assert "random structures (chance)" in html
+    with Campaign.open(place, "chance") as campaign:
+        html = render(gather(campaign))
+    assert "this campaign is the baseline of others" in html
+    with Campaign.open(store_campaigns(tmp_path / "alone", ShownCampaign())) as campaign:
+        assert "There is no baseline of random structures" in render(gather(campaign))

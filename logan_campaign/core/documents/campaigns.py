@@ -74,6 +74,9 @@ class RoundSummary(Part):
         description="Sightings of each structure found so far, by the candidate that found it: "
         "generated structures if picks represent a molecular graph, else candidates"
     )
+    brought: list[str] = Field(
+        default_factory=list, description="Picks that were brought, by their ids in their sets"
+    )
     n_unseen: float | None = Field(
         description="Estimated number of unseen structures (Chao1); None before any"
     )
@@ -107,3 +110,4 @@ class ControlDoc(Document):
     campaign_id: str = Field(description="Campaign")
     spec_stop: dict[str, Any] = Field(description="Stop rules of the spec")
     stop: dict[str, Any] = Field(description="Stop rules that apply")
+    started_at: str = Field("", description="When the campaign began (ISO 8601, UTC)")

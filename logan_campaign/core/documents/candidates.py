@@ -25,6 +25,10 @@ class PickFields(Part):
     ] = Field(description="Model that generated it")
     pool_id: Annotated[str, Column()] = Field(description="Pool it was picked from")
     sample_index: Annotated[int, Column()] = Field(description="Index in the pool, from 0")
+    origin: Annotated[str | None, Column(about=True)] = Field(
+        None, description="Label in its set, such as 'file.extxyz#3', of one that was brought"
+    )
+    origin_id: str | None = Field(None, description="Its id in that set ('struct-…')")
     strategy: Annotated[str, Column("strategy", help="picks of this strategy")] = Field(
         description="Strategy that picked it, or several joined by ' > '"
     )

@@ -109,9 +109,9 @@ class TrainingSetDoc(SetFields, Document):
     """A set of structures: training set, or known set for comparison."""
 
     doc_type: Literal["training_set"] = "training_set"
-    role: Literal["training", "known", "found"] = Field(
+    role: Literal["training", "known", "found", "external"] = Field(
         description="Training set, or for comparison: known before, or found by earlier rounds "
-        "(labels are then those of the candidates)"
+        "(labels are then those of the candidates); 'external': candidates of another generator"
     )
     previous_at: str = Field("", description="Time of the previous pull, if any")
     unchanged: bool = Field(

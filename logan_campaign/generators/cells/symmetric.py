@@ -96,11 +96,11 @@ def symmetry_table(target: Target) -> Table:
             continue
         for way in ways:
             for change in changes:
-                placed = _placed(target, kinds, group, way, change)
-                rows.append((number, len(cells), weight / len(ways) / len(changes), *placed))
+                sites = placed(target, kinds, group, way, change)
+                rows.append((number, len(cells), weight / len(ways) / len(changes), *sites))
         if lattice is None:
             cells.append(group.cell)
-            projectors.append(_projector(group))
+            projectors.append(projector(group))
     if not rows:
         raise InputError(
             f"target.symmetry: {problems[0]}"
@@ -124,7 +124,7 @@ def symmetry_table(target: Target) -> Table:
     )
 
 
-def _placed(
+def placed(
     target: Target,
     kinds: np.ndarray,
     group: PrimitiveGroup,
@@ -148,7 +148,7 @@ def _placed(
     )
 
 
-def _projector(group: PrimitiveGroup) -> np.ndarray:
+def projector(group: PrimitiveGroup) -> np.ndarray:
     """Return the projector (5, 5) of strains to those invariant under the point group."""
     rotations = point_group(group)
     turned = np.einsum("gij,bjk,glk->gbil", rotations, STRAINS, rotations).mean(axis=0)

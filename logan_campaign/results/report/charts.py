@@ -202,8 +202,16 @@ def _title(candidate: CandidateRecord) -> str:
     return f"{candidate.id}<br>{candidate.state} {what}"
 
 
-def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
-    """Draw discoveries against relaxations, with random drawing and the optimum as bounds."""
+def discoveries_chart(
+    found: Discoveries, n_known: int, baselines: Mapping[str, Discoveries] | None = None
+) -> go.Figure:
+    """Draw discoveries against relaxations, with random drawing and the optimum as bounds.
+
+    Args:
+        found: of the campaign.
+        n_known: number of known targets.
+        baselines: of campaigns of random structures, by name.
+    """
     figure = go.Figure()
     figure.add_scatter(
         x=found.relaxations,
@@ -212,6 +220,14 @@ def discoveries_chart(found: Discoveries, n_known: int) -> go.Figure:
         name="distinct structures found",
         line={"shape": "hv", "color": COLOURS[2], "width": 2.5},
     )
+    for name, random in (baselines or {}).items():
+        figure.add_scatter(
+            x=random.relaxations,
+            y=random.materials,
+            mode="lines",
+            name=f"random structures ({name})",
+            line={"shape": "hv", "dash": "dashdot", "color": NEUTRAL, "width": 2},
+        )
     if n_known:
         draws = np.arange(max(len(found.relaxations), round(1.2 * draws_for_all(n_known)) + 2))
         figure.add_scatter(

@@ -13,7 +13,14 @@ import numpy as np
 from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.results.arrays import PcaMap
 from logan_campaign.results.campaign import Campaign
-from logan_campaign.results.report.discoveries import material_names, n_targets
+from logan_campaign.results.report.discoveries import (
+    Discoveries,
+    count_discoveries,
+    is_baseline,
+    is_random,
+    material_names,
+    n_targets,
+)
 from logan_campaign.results.report.view3d import view3d
 from logan_campaign.stores.records import (
     CampaignRecord,
@@ -81,6 +88,7 @@ class ReportData:
         n_trained_on_target: number of training structures of the target composition.
         without_known: target formulas for which no set has an entry.
         unlearned: warning of pairs that no training structure has side by side; may be empty.
+        baselines: discoveries of comparable campaigns of random structures in the store, by name.
     """
 
     record: CampaignRecord
@@ -96,11 +104,23 @@ class ReportData:
     n_trained_on_target: int
     without_known: list[str]
     unlearned: str
+    baselines: dict[str, Discoveries]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether all structures of the campaign are random themselves."""
+        return is_random(self.record)
 
     @property
     def vary(self) -> list[str]:
         """Hyperparameters that differ between the models."""
         return list(self.record.spec.get("models", {}).get("vary", {}))
+
+    @property
+    def makers(self) -> list[str]:
+        """Names of the methods, and of generators outside."""
+        settings = [model.hyperparameters for model in self.models]
+        return sorted({said.get("generator") or said.get("method", "wgan") for said in settings})
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -176,6 +196,13 @@ def gather(campaign: Campaign) -> ReportData:
         ),
         without_known=without_known(record, sets),
         unlearned=pairs_text(without_pairs(record, sets), record.kind),
+        baselines={
+            other.name: count_discoveries(
+                list(campaign.database.candidates(other.id, structures=False)), record.known_set_ids
+            )
+            for other in campaign.database.campaigns()
+            if is_baseline(other, record)
+        },
     )
 
 

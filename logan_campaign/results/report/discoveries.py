@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -118,6 +118,29 @@ def found_by(candidates: Sequence[CandidateRecord], models: Sequence[str]) -> Fo
     rows = sorted(counts, key=lambda key: (-len(counts[key]), -counts[key].total(), key))
     table = [[counts[row][model] for model in models] for row in rows]
     return FoundBy(rows, list(models), np.array(table, dtype=int).reshape(len(rows), len(models)))
+
+
+def is_random(record: CampaignRecord) -> bool:
+    """Return whether all structures of a campaign are random."""
+    generate = record.spec.get("generate") or {}
+    settings = (record.spec.get("models") or {}).get("hyperparameters") or {}
+    return settings.get("method") == "random" and not generate.get("external")
+
+
+def is_baseline(other: CampaignRecord, record: CampaignRecord) -> bool:
+    """Return whether a campaign of random structures is comparable with another campaign.
+
+    It has the same target, and the settings of its last level are the same.
+    """
+    alike = all(
+        getattr(other, name) == getattr(record, name) for name in ("kind", "formula")
+    ) and _last_level(other) == _last_level(record)
+    return is_random(other) and other.id != record.id and alike
+
+
+def _last_level(record: CampaignRecord) -> dict[str, Any]:
+    levels = (record.spec.get("relax") or {}).get("levels") or [{}]
+    return {key: value for key, value in levels[-1].items() if key != "name"}
 
 
 def material_names(materials: Sequence[MaterialRecord]) -> Mapping[str, str]:

@@ -26,13 +26,18 @@ def methods(
     record: CampaignRecord, models: Sequence[ModelRecord], sets: Sequence[TrainingSetRecord]
 ) -> list[str]:
     """Return the paragraphs: training set and models, selection and matching, relaxation."""
+    external = sorted({m.hyperparameters["generator"] for m in models if m.state == "external"})
+    models = [m for m in models if m.state != "external"]
     networks = [m for m in models if m.hyperparameters.get("method", "wgan") == "wgan"]
+    random = bool(models) and all(m.hyperparameters.get("method") == "random" for m in models)
     steps = sorted({model.steps for model in networks})
     fixed, varied = _shared(models)
     text = _template().render(
         record=record,
         models=models,
         networks=networks,
+        random=random,
+        external=external,
         fixed=fixed,
         varied=varied,
         names=_NAMES,

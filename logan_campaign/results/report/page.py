@@ -55,7 +55,9 @@ def report_charts(data: ReportData) -> dict[str, Chart]:
         (
             "discoveries",
             "Discoveries against relaxations",
-            charts.discoveries_chart(found, data.n_targets) if len(found.relaxations) > 1 else None,
+            charts.discoveries_chart(found, data.n_targets, data.baselines)
+            if len(found.relaxations) > 1
+            else None,
         ),
         ("rounds", "Discoveries per round", charts.rounds_chart(data.candidates)),
         *hull_charts(record, data.candidates),
@@ -114,6 +116,7 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
     record = data.record
     drawn = report_charts(data) if drawn is None else drawn
     cited = references(record, data.models, data.sets)
+    own = count_discoveries(data.candidates, record.known_set_ids)
     leaked = [leak for leak in record.leakage or [] if leak.matches]
     return _environment().get_template("report.html").render(
         data=data,
@@ -121,7 +124,12 @@ def render(data: ReportData, drawn: Mapping[str, Chart] | None = None) -> str:
         charts=drawn,
         stages=funnel(record.selections, data.candidates),
         draws_for_all=draws_for_all(data.n_targets) if data.n_targets else 0.0,
-        n_known_found=int(count_discoveries(data.candidates, record.known_set_ids).known[-1]),
+        against=[
+            (name, n := int(min(own.relaxations[-1], other.relaxations[-1])), own.materials[n],
+             other.materials[n])
+            for name, other in data.baselines.items()
+        ],
+        n_known_found=int(own.known[-1]),
         leaked=leaked,
         references=[Markup(text) for text in as_html(cited)],
         bibtex=cited.to_string("bibtex"),

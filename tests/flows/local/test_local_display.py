@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from datetime import datetime
 
 import pytest
 from rich.console import Console
@@ -53,6 +55,9 @@ def two_of_four(show, clock):
         show(JobProgress(keys[2], "train 2", Progress("train", step, 4000, "wasserstein 0.1")))
 
 
+STAMPED = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)"
+
+
 def shown(**console):
     text = io.StringIO()
     return text, Display(Console(file=text, width=120, **console))
@@ -64,7 +69,9 @@ def test_line_gives_stages_jobs_and_the_time_left(clock):
         two_of_four(show, clock)
     # 2.5 of 4 jobs in 125 s: 75 s for the others
     expected = "train 2/4 (0:01:15 left); train 2: 2000/4000 wasserstein 0.1"
-    assert text.getvalue().splitlines()[-1] == expected
+    stamp, told = re.fullmatch(STAMPED, text.getvalue().splitlines()[-1]).groups()
+    assert datetime.fromisoformat(stamp) <= datetime.now()
+    assert told == f"0:02:05 elapsed; {expected}"
 
 
 def test_line_comes_every_few_seconds_and_only_when_there_is_news(clock):
@@ -114,6 +121,53 @@ def test_what_a_job_does_next_has_a_time_left_of_its_own(clock):
     (bar,) = show._jobs.values()
     assert bar.time_remaining == 20.0
     assert show.line().startswith("train 0/1")
+
+
+def test_steps_of_a_relaxation_say_nothing_of_the_time_left(clock):
+    """Relaxations end long before the most steps: only those that have ended count."""
+    _, show = shown()
+    keys = [JobKey(str(i), 1) for i in range(4)]
+    show(RunStarted({"relax": StageCount(0, 4)}))
+    show(JobStarted(keys[0], "relax a", "relax", 0))
+    clock.now += 30
+    show(JobProgress(keys[0], "relax a", Progress("relax", 9, 0, "step 9, -5.100 eV")))
+    assert show.line() == "relax 0/4; relax a: step 9, -5.100 eV"
+    clock.now += 10
+    for ended, key in enumerate(keys[:2]):
+        show(JobFinished(key, "relax", 40.0, {"relax": StageCount(ended + 1, 4)}))
+        show(JobStarted(keys[ended + 1], "relax", "relax", 0))
+        clock.now += 40
+    assert show.line() == "relax 2/4 (0:01:20 left)"
+
+
+def test_job_of_several_relaxations_counts_those_that_have_ended(clock):
+    _, show = shown()
+    key = JobKey("a", 1)
+    show(RunStarted({"relax": StageCount(0, 1)}))
+    show(JobStarted(key, "relax 4 candidates", "relax", 0))
+    for ended in range(3):
+        show(JobProgress(key, "relax 4 candidates", Progress("relaxed", ended, 4)))
+        show(JobProgress(key, "relax 4 candidates", Progress("relax", 1, 0, "step 1")))
+        clock.now += 10
+    assert show.line() == "relax 0/1 (0:00:20 left); relax 4 candidates: 2/4 step 1"
+
+
+def test_what_was_found_so_far_is_told_and_nothing_is_wider_than_the_terminal(clock):
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    with Display(console) as show:
+        show.found = "found 3 (1 new), best -568.391 eV at xtb"
+        show(RunStarted({"relax xtb": StageCount(0, 4)}))
+        key = JobKey("a", 1)
+        show(JobStarted(key, "relax xtb cand-41afcd5e4667fda8", "relax xtb", 0))
+        clock.now += 61
+        note = "step 123, -1568.391 eV, 0.08 eV/Å" + 20 * "x"
+        show(JobProgress(key, "relax", Progress("relax", 123, 0, note)))
+        show(Tick())
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+    assert "0:01:01 elapsed, found 3 (1 new), best -568.391 eV at xtb" in drawn
+    assert "step 123" in drawn
+    assert max(map(len, drawn.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("quiet", [False, True])

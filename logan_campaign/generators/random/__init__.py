@@ -1,0 +1,1 @@
+"""Random structures, which need no training set."""
