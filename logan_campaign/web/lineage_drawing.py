@@ -100,12 +100,19 @@ def draw_lineage(graph: Lineage) -> Drawing:
     )
 
 
+def named_kind(node: Node) -> str:
+    """Return what a node is, in words: known sets are told from training sets."""
+    if node.kind == "training_set":
+        return f"{node.info.get('role', 'training')} set"
+    return "known structure" if node.kind == "known" else node.kind
+
+
 def _box(node: Node, x: int, y: int, is_root: bool) -> Box:
     page = _PAGES.get(node.kind)
     return Box(
         x=x,
         y=y,
-        kind=node.kind.replace("_", " "),
+        kind=named_kind(node),
         text=_short(node.kind, node.id, node.info, node.label),
         title=node.label,
         page="" if page is None else f"/{page}/{node.id}",

@@ -6,14 +6,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pymatgen.core import Structure
 from starlette.exceptions import HTTPException
 
 from logan_campaign.core.errors import InputError, LoganCampaignError
 from logan_campaign.results import Campaign, Results
+from logan_campaign.results.description import crystal, facts
+from logan_campaign.results.pictures import picture
+from logan_campaign.results.queries import CandidateQuery
 from logan_campaign.results.report import charts, gather, render
 from logan_campaign.results.report.discoveries import material_names
 from logan_campaign.results.report.page import hull_charts
+from logan_campaign.results.report.powder import powder_chart
 from logan_campaign.results.report.view3d import view3d
 from logan_campaign.stores.filters import candidate_orders
 from logan_campaign.stores.records import (
@@ -26,7 +31,7 @@ from logan_campaign.stores.records import (
     without_pairs,
 )
 from logan_campaign.web.downloads import download, formats
-from logan_campaign.web.lineage_drawing import draw_lineage
+from logan_campaign.web.lineage_drawing import draw_lineage, named_kind
 from logan_campaign.web.params import (
     LAST_PAGE,
     PAGE_SIZE,
@@ -43,6 +48,8 @@ router = APIRouter()
 REPORT_LIMIT = 5_000
 #: Candidates of a material or model that its page lists.
 _LISTED = 20
+#: Discoveries that a campaign's page shows as pictures.
+_PICTURED = 12
 #: Candidates on the charts of a hull, those nearest to it first.
 _CHARTED = 5_000
 #: Candidates of which a lineage is drawn.
@@ -71,6 +78,15 @@ class NoParams(BaseModel):
 Nothing = Annotated[NoParams, Query()]
 
 
+class Two(BaseModel):
+    """Two candidates, by id or a unique beginning of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first: str = Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)
+    second: str = Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)
+
+
 def _campaign(results: Results, identity: str) -> CampaignRecord:
     return results.campaign(identity).record
 
@@ -97,8 +113,16 @@ def campaign(request: Request, results: Opened, identity: Identity, _: Nothing) 
         unlearned=pairs_text(without_pairs(record, sets), record.kind),
         has_report=record.n_candidates <= REPORT_LIMIT,
         hull_charts=_charts_of_hull(results, record),
+        found=_found(results, record).page(0, _PICTURED),
+        n_found=_found(results, record).count(),
         **_live(request, results, record),
     )
+
+
+def _found(results: Results, record: CampaignRecord) -> CandidateQuery:
+    """Return what a campaign found, the lowest energies first."""
+    query = results.candidates(campaign=record.id, state=["new", "rediscovered"])
+    return query.sorted_by("best").without_structures()
 
 
 def _charts_of_hull(results: Results, record: CampaignRecord) -> list[Any]:
@@ -189,19 +213,27 @@ def candidate(request: Request, results: Opened, identity: Identity, _: Nothing)
     record = results.candidate(identity)
     energies: dict[str, Any] = {}
     unread: list[str] = []
+    frames = None
     for relaxation in record.relaxations:
         title = f"{relaxation.level} ({relaxation.calculator})"
         try:
-            energies[title] = results.trajectory(relaxation).energies_ev
+            trajectory = results.trajectory(relaxation)
         except LoganCampaignError as err:  # the page is useful without it
             unread.append(str(err))
+            continue
+        energies[title] = trajectory.energies_ev
+        frames = trajectory.positions
+    structure = record.structure or record.raw_structure
+    symmetry = crystal(structure) if isinstance(structure, Structure) else None
     views = {
-        name: view3d(structure)
-        for name, structure in (
+        name: view3d(shown, frames if name == "relaxed" else None)
+        for name, shown in (
             ("relaxed", record.structure),
             ("generated", record.raw_structure),
+            ("conventional cell", symmetry and symmetry.conventional),
+            ("primitive cell", symmetry and symmetry.conventional.get_primitive_structure()),
         )
-        if structure is not None
+        if shown is not None
     }
     return page(
         request,
@@ -209,6 +241,9 @@ def candidate(request: Request, results: Opened, identity: Identity, _: Nothing)
         record=record,
         views=views,
         energies=charts.trajectory_chart(energies),
+        powder=powder_chart(structure) if isinstance(structure, Structure) else None,
+        facts=facts(structure) if structure is not None else {},
+        n_atoms=len(structure or ()),
         unread=unread,
         formats=formats(record),
     )
@@ -228,6 +263,28 @@ def candidate_file(
         made.content,
         media_type=made.media_type,
         headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
+    )
+
+
+@router.get("/candidates/{identity}/picture.svg")
+def candidate_picture(results: Opened, identity: Identity, _: Nothing) -> Response:
+    """Send a small picture of a candidate."""
+    return Response(picture(results.candidate(identity)), media_type="image/svg+xml")
+
+
+@router.get("/compare", response_class=HTMLResponse)
+def compare(request: Request, results: Opened, params: Annotated[Two, Query()]) -> str:
+    """Show two candidates side by side."""
+    both = [results.candidate(identity) for identity in (params.first, params.second)]
+    shown = [record.structure or record.raw_structure for record in both]
+    told = [facts(structure) if structure is not None else {} for structure in shown]
+    return page(
+        request,
+        "compare.html",
+        records=both,
+        views=[view3d(structure) for structure in shown if structure is not None],
+        facts=told,
+        names=list(dict.fromkeys([*told[0], *told[1]])),
     )
 
 
@@ -251,6 +308,7 @@ def lineage(request: Request, results: Opened, identity: Identity, _: Nothing) -
         record=record,
         drawing=draw_lineage(graph),
         nodes=graph.nodes.values(),
+        named_kind=named_kind,
     )
 
 

@@ -18,6 +18,7 @@ from logan_campaign.results.report.page import FILTERS, asset, plotly_source
 MEDIA_TYPES = {
     "style.css": "text/css",
     "charts.js": "text/javascript",
+    "3Dmol-min.js": "text/javascript",
     "view3d.js": "text/javascript",
     "browser.js": "text/javascript",
     "plotly.js": "text/javascript",

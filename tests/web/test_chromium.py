@@ -125,13 +125,55 @@ def test_from_the_list_over_a_filter_to_atoms_and_lineage(page: Any, address: st
     }
 
 
-def test_a_crystal_shows_its_cell_and_turns(page: Any, address: str) -> None:
+def test_a_crystal_shows_its_cell_turns_and_repeats(page: Any, address: str) -> None:
     page.goto(f"{address}/candidates/cand-b2")
     _wait_for_atoms(page, 3)
-    read_eye = "document.querySelector('.view3d').layout.scene.camera.eye.x"
-    before = page.evaluate(read_eye)
+    view = "JSON.stringify(document.querySelector('.view3d').viewer.getView())"
+    before = page.evaluate(view)
     page.click("button:has-text('turn ↷')")
-    page.wait_for_function(f"{read_eye} !== {before}")
+    page.wait_for_function(f"{view} !== {before!r}")
+    page.click("button:has-text('2×2×2 cells')")
+    page.wait_for_selector(".view3d[data-cells='2']")
+    models = "document.querySelector('.view3d').viewer.selectedAtoms({}).length"
+    assert page.evaluate(models) >= 8 * 3
+    page.click("button:has-text('conventional cell')")
+    page.wait_for_selector(".view3d[data-cells='1'][data-atoms]")
+    assert page.locator(".chart[data-figure=figure-powder]").count() == 1
+
+
+def test_a_relaxation_is_played_to_its_end(page: Any, address: str) -> None:
+    page.goto(f"{address}/candidates/cand-a2")
+    _wait_for_atoms(page, 3)
+    assert page.locator("button:has-text('2×2×2 cells'):visible").count() == 0  # no crystal
+    page.click("button:has-text('play relaxation')")
+    page.wait_for_selector(".view3d[data-frame='12']")
+
+
+def test_lists_are_sorted_by_a_click_on_a_header(page: Any, address: str) -> None:
+    page.goto(f"{address}/campaigns/camp-a/candidates")
+    cells = "#candidates tbody td:nth-child(6)"
+    column = f"Array.from(document.querySelectorAll('{cells}'), x => x.textContent)"
+    for arrow in ("ascending", "descending"):
+        page.click("#candidates th:has-text('energy (eV)')")
+        page.wait_for_selector(f"th[aria-sort={arrow}]")
+        shown = page.evaluate(column)
+        energies = [float(text) for text in shown if text != "–"]
+        assert energies == sorted(energies, reverse=arrow == "descending")
+        assert shown[len(energies) :] == ["–"] * (len(shown) - len(energies))
+    assert len(energies) > 2
+
+
+def test_discoveries_lead_and_two_are_compared(page: Any, address: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{address}/campaigns/camp-b")
+    assert page.inner_text("h2 >> nth=0") == "Found"
+    page.wait_for_function("document.querySelector('.cards img').naturalWidth > 0")
+    page.click(".cards a >> nth=0")
+    page.fill("input[name=second]", "cand-b3")
+    page.click("button:has-text('Compare')")
+    page.wait_for_function("document.querySelectorAll('.view3d canvas').length === 2")
+    assert page.locator("#comparison td:has-text('g/cm³')").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 @pytest.mark.parametrize("page", ["dark"], indirect=True)

@@ -15,6 +15,7 @@ from plotly.io import to_json
 from plotly.offline import get_plotlyjs
 
 from logan_campaign import __version__
+from logan_campaign.geometry.formulas import readable_formula
 from logan_campaign.results.citations import as_html, references
 from logan_campaign.results.report import charts
 from logan_campaign.results.report.data import ReportData
@@ -190,6 +191,7 @@ FILTERS = {
     "embedded_json": embedded_json,
     "quantity": quantity,
     "duration": duration,
+    "readable": readable_formula,
 }
 
 

@@ -1,4 +1,5 @@
-// What pages do by themselves: progress of a run, and which structure the 3D view shows.
+// What pages do by themselves: progress of a run, which structure the 3D view shows, and tables
+// that are sorted by a click on a header.
 "use strict";
 document.addEventListener("DOMContentLoaded", function () {
   const progress = document.getElementById("progress");
@@ -37,6 +38,37 @@ document.addEventListener("DOMContentLoaded", function () {
       window.drawStructure(place, JSON.parse(source.textContent));
       document.querySelectorAll("button[data-structure]").forEach((other) =>
         other.setAttribute("aria-pressed", String(other === button)));
+    });
+  });
+
+  document.querySelectorAll("main table").forEach(function (table) {
+    const heads = table.tHead ? Array.from(table.tHead.rows[0].cells) : [];
+    if (table.tBodies[0] === undefined || table.tBodies[0].rows.length < 2) { return; }
+    const value = (row, column) => {
+      const text = row.cells[column].textContent.trim();
+      const number = Number(text.replaceAll(",", ""));
+      return text === "–" || text === "" ? null : Number.isNaN(number) ? text : number;
+    };
+    heads.forEach(function (head, column) {
+      head.dataset.sort = "yes";
+      head.tabIndex = 0;
+      head.title = "Sort the rows of this page";
+      const sort = function () {
+        const up = head.getAttribute("aria-sort") !== "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const rows = Array.from(table.tBodies[0].rows);
+        rows.sort(function (a, b) {
+          const x = value(a, column), y = value(b, column);
+          if (x === null || y === null) { return (x === null) - (y === null); }
+          const order = typeof x === "number" && typeof y === "number" ? x - y
+            : String(x).localeCompare(String(y), undefined, { numeric: true });
+          return up ? order : -order;
+        });
+        table.tBodies[0].append(...rows);
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => { if (event.key === "Enter") { sort(); } });
     });
   });
 });

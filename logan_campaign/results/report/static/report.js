@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", function () {
     const doc = structures[row.dataset.structure];
     const title = document.getElementById("view-title");
     title.textContent = row.dataset.title;
-    if (!doc || typeof Plotly === "undefined") {
+    if (!doc || typeof window.$3Dmol === "undefined") {
       title.textContent += " (structure not in this file)";
       return;
     }

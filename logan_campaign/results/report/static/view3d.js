@@ -1,150 +1,148 @@
-// Draws a structure as balls and sticks that can be turned: drawStructure(place, document).
+// The 3D view: structures of view3d.py drawn by 3Dmol.js, which loads nothing from elsewhere.
 "use strict";
 (function () {
-  const BALL = 0.45;   // of the covalent radius
-  const STICK = 0.09;  // radius of a bond (Å)
-  const LIGHT = { ambient: 0.6, diffuse: 0.55, specular: 0.12, roughness: 0.7, fresnel: 0.05 };
+  const STICK = 0.09, BALL = 0.42, GREY = "#7f8792";
 
-  // A sphere: an icosahedron whose triangles are split and pushed out to radius 1.
-  function sphere(splits) {
-    const t = (1 + Math.sqrt(5)) / 2;
-    let points = [[-1, t, 0], [1, t, 0], [-1, -t, 0], [1, -t, 0], [0, -1, t], [0, 1, t],
-      [0, -1, -t], [0, 1, -t], [t, 0, -1], [t, 0, 1], [-t, 0, -1], [-t, 0, 1]];
-    let faces = [[0, 11, 5], [0, 5, 1], [0, 1, 7], [0, 7, 10], [0, 10, 11], [1, 5, 9], [5, 11, 4],
-      [11, 10, 2], [10, 7, 6], [7, 1, 8], [3, 9, 4], [3, 4, 2], [3, 2, 6], [3, 6, 8], [3, 8, 9],
-      [4, 9, 5], [2, 4, 11], [6, 2, 10], [8, 6, 7], [9, 8, 1]];
-    for (let n = 0; n < splits; n++) {
-      const middle = new Map();
-      const between = function (a, b) {
-        const key = Math.min(a, b) + ":" + Math.max(a, b);
-        if (!middle.has(key)) {
-          points.push(points[a].map((value, k) => (value + points[b][k]) / 2));
-          middle.set(key, points.length - 1);
-        }
-        return middle.get(key);
-      };
-      faces = faces.flatMap(function ([a, b, c]) {
-        const ab = between(a, b), bc = between(b, c), ca = between(c, a);
-        return [[a, ab, ca], [b, bc, ab], [c, ca, bc], [ab, bc, ca]];
+  // Atoms and bonds in copies of the cell; images of atoms beyond its faces are pale.
+  function addAtoms(viewer, doc, positions, cells) {
+    const shifts = [];
+    for (let i = 0; i < cells; i++) { for (let j = 0; j < cells; j++) { for (let k = 0; k < cells; k++) {
+      shifts.push([0, 1, 2].map((x) => doc.cell
+        ? i * doc.cell[0][x] + j * doc.cell[1][x] + k * doc.cell[2][x] : 0));
+    } } }
+    shifts.forEach(function (shift) {
+      const atoms = doc.atoms.map(function (atom, n) {
+        const p = positions[n];
+        return { elem: doc.elements[atom[0]].symbol, serial: n, x: p[0] + shift[0],
+          y: p[1] + shift[1], z: p[2] + shift[2], bonds: [], bondOrder: [],
+          properties: { kind: atom[0], image: n >= doc.n_home } };
       });
-    }
-    points = points.map(function (p) {
-      const length = Math.hypot(p[0], p[1], p[2]);
-      return p.map((value) => value / length);
-    });
-    return { points: points, faces: faces };
-  }
-
-  function mesh(colour, opacity) {
-    return { type: "mesh3d", x: [], y: [], z: [], i: [], j: [], k: [], color: colour,
-      opacity: opacity, flatshading: false, lighting: LIGHT, hoverinfo: "skip",
-      lightposition: { x: 10000, y: 12000, z: 14000 } };
-  }
-
-  function add(trace, points, faces) {
-    const start = trace.x.length;
-    points.forEach((p) => { trace.x.push(p[0]); trace.y.push(p[1]); trace.z.push(p[2]); });
-    faces.forEach((f) => {
-      trace.i.push(start + f[0]); trace.j.push(start + f[1]); trace.k.push(start + f[2]);
-    });
-  }
-
-  function stick(trace, a, b) {
-    const axis = [0, 1, 2].map((k) => b[k] - a[k]);
-    const length = Math.hypot(axis[0], axis[1], axis[2]) || 1;
-    const u = axis.map((value) => value / length);
-    const other = Math.abs(u[0]) < 0.9 ? [1, 0, 0] : [0, 1, 0];
-    const cross = (p, q) => [p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2],
-      p[0] * q[1] - p[1] * q[0]];
-    let v = cross(u, other);
-    const norm = Math.hypot(v[0], v[1], v[2]);
-    v = v.map((value) => value / norm);
-    const w = cross(u, v);
-    const sides = 8, points = [], faces = [];
-    for (let n = 0; n < sides; n++) {
-      const angle = 2 * Math.PI * n / sides;
-      const out = [0, 1, 2].map((k) => STICK * (Math.cos(angle) * v[k] + Math.sin(angle) * w[k]));
-      points.push(a.map((value, k) => value + out[k]), b.map((value, k) => value + out[k]));
-      const next = (n + 1) % sides;
-      faces.push([2 * n, 2 * next, 2 * n + 1], [2 * next, 2 * next + 1, 2 * n + 1]);
-    }
-    add(trace, points, faces);
-  }
-
-  function edges(cell) {
-    const corner = (n) => [0, 1, 2].map((k) =>
-      (n & 1 ? cell[0][k] : 0) + (n & 2 ? cell[1][k] : 0) + (n & 4 ? cell[2][k] : 0));
-    const line = { type: "scatter3d", mode: "lines", x: [], y: [], z: [], hoverinfo: "skip",
-      line: { color: "#8a8f98", width: 2 } };
-    for (let a = 0; a < 8; a++) {
-      [1, 2, 4].filter((bit) => !(a & bit)).forEach(function (bit) {
-        [corner(a), corner(a | bit), [null, null, null]].forEach(function (p) {
-          line.x.push(p[0]); line.y.push(p[1]); line.z.push(p[2]);
+      doc.bonds.forEach(function (bond) {
+        [bond, [bond[1], bond[0]]].forEach(function (ends) {
+          atoms[ends[0]].bonds.push(ends[1]);
+          atoms[ends[0]].bondOrder.push(1);
         });
       });
+      viewer.addModel().addAtoms(atoms);
+    });
+    doc.elements.forEach(function (element, kind) {
+      [false, true].forEach((image) => viewer.setStyle(
+        { properties: { kind: kind, image: image } },
+        { sphere: { radius: BALL * element.radius, color: element.colour,
+            opacity: image ? 0.45 : 1 },
+          stick: { radius: STICK, color: element.colour, opacity: image ? 0.45 : 1 } }));
+    });
+  }
+
+  function addCell(viewer, cell) {
+    const corner = (n) => [0, 1, 2].map((k) =>
+      (n & 1 ? cell[0][k] : 0) + (n & 2 ? cell[1][k] : 0) + (n & 4 ? cell[2][k] : 0));
+    const point = (p) => ({ x: p[0], y: p[1], z: p[2] });
+    for (let a = 0; a < 8; a++) {
+      [1, 2, 4].filter((bit) => !(a & bit)).forEach((bit) => viewer.addCylinder(
+        { start: point(corner(a)), end: point(corner(a | bit)), color: GREY, radius: 0.025 }));
     }
-    return line;
+    ["a", "b", "c"].forEach((name, k) => viewer.addLabel(name, {
+      position: point(corner(1 << k)), fontSize: 16, fontColor: GREY, showBackground: false,
+      inFront: true }));
   }
 
-  function traces(doc) {
-    const ball = sphere(doc.atoms.length > 60 ? 1 : 2);
-    const groups = new Map();
-    doc.atoms.forEach(function (atom, n) {
-      const image = n >= doc.n_home, key = atom[0] + (image ? ":image" : "");
-      const element = doc.elements[atom[0]];
-      if (!groups.has(key)) { groups.set(key, mesh(element.colour, image ? 0.3 : 1)); }
-      const size = BALL * element.radius, p = atom.slice(1);
-      add(groups.get(key), ball.points.map((q) => q.map((value, k) => p[k] + size * value)),
-        ball.faces);
-    });
-    const sticks = mesh("#9aa0a8", 1);
-    doc.bonds.forEach((bond) =>
-      stick(sticks, doc.atoms[bond[0]].slice(1), doc.atoms[bond[1]].slice(1)));
-    const home = doc.atoms.slice(0, doc.n_home);
-    const labels = { type: "scatter3d", mode: "markers", hoverinfo: "text",
-      x: home.map((a) => a[1]), y: home.map((a) => a[2]), z: home.map((a) => a[3]),
-      text: home.map((a, n) => doc.elements[a[0]].symbol + " " + (n + 1)),
-      marker: { size: 14, opacity: 0.01, color: "#888888" } };
-    const found = Array.from(groups.values());
-    if (sticks.x.length) { found.push(sticks); }
-    if (doc.cell) { found.push(edges(doc.cell)); }
-    return found.concat([labels]);
+  // The library leaves a wide margin in orthographic views.
+  function fit(viewer) {
+    viewer.zoomTo();
+    viewer.zoom(1.7);
   }
 
-  window.drawStructure = function (place, doc) {
-    const hidden = { visible: false, showspikes: false };
-    const layout = { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)",
-      showlegend: false, autosize: true, scene: { xaxis: hidden, yaxis: hidden, zaxis: hidden,
-        aspectmode: "data", dragmode: "orbit",
-        camera: { projection: { type: "perspective" },
-          eye: doc.cell ? { x: 1.2, y: 1.4, z: 0.8 } : { x: 0.85, y: 1.0, z: 0.6 } } } };
-    const config = { responsive: true, displayModeBar: false };
-    delete place.dataset.atoms;
-    return Plotly.react(place, traces(doc), layout, config).then(function () {
-      place.dataset.atoms = String(doc.n_home);
-      place.dataset.bonds = String(doc.bonds.length);
-    });
+  // What is shown: the document, and what buttons have changed.
+  function redraw(place, keepView) {
+    const viewer = place.viewer, doc = place.doc, shown = place.shown;
+    const seen = viewer.getView();
+    viewer.clear();
+    viewer.removeAllLabels();
+    const positions = doc.atoms.map((atom) => atom.slice(1));
+    addAtoms(viewer, doc, shown.frame === null ? positions : doc.frames[shown.frame],
+      shown.cells);
+    if (doc.cell) { addCell(viewer, doc.cell); }
+    if (shown.labels) {
+      doc.atoms.slice(0, doc.n_home).forEach((atom, n) => viewer.addLabel(
+        doc.elements[atom[0]].symbol + (n + 1), { fontSize: 11, backgroundOpacity: 0.6,
+          position: { x: atom[1], y: atom[2], z: atom[3] }, inFront: true }));
+    }
+    viewer.setClickable({}, true, (atom) => measure(place, atom));
+    if (keepView) { viewer.setView(seen); } else { fit(viewer); }
+    viewer.render();
+    place.dataset.atoms = String(doc.n_home);
+    place.dataset.bonds = String(doc.bonds.length);
+    place.dataset.cells = String(shown.cells);
+    if (shown.frame !== null) { place.dataset.frame = String(shown.frame); }
+  }
+
+  // Two clicks on atoms measure their distance.
+  function measure(place, atom) {
+    const first = place.shown.first;
+    place.shown.first = first ? null : atom;
+    if (!first) { return; }
+    const away = Math.hypot(first.x - atom.x, first.y - atom.y, first.z - atom.z);
+    const middle = { x: (first.x + atom.x) / 2, y: (first.y + atom.y) / 2,
+      z: (first.z + atom.z) / 2 };
+    place.viewer.addLine({ start: first, end: atom, color: "#d55e00", dashed: true });
+    place.viewer.addLabel(away.toFixed(3) + " Å", { position: middle, fontSize: 13,
+      inFront: true });
+    place.viewer.render();
+    place.dataset.measured = away.toFixed(3);
+  }
+
+  function play(place) {
+    const n = place.doc.frames.length;
+    let frame = 0;
+    window.clearInterval(place.playing);
+    place.playing = window.setInterval(function () {
+      place.shown.frame = frame;
+      redraw(place, true);
+      frame += 1;
+      if (frame === n) { window.clearInterval(place.playing); }
+    }, 120);
+  }
+
+  const DO = {
+    turn: (place, by) => place.viewer.rotate(Number(by), "y"),
+    labels: function (place) { place.shown.labels = !place.shown.labels; redraw(place, true); },
+    cells: function (place) {
+      place.shown.cells = place.shown.cells === 1 ? 2 : 1;
+      redraw(place, false);
+    },
+    fit: function (place) { fit(place.viewer); place.viewer.render(); },
+    full: (place) => place.requestFullscreen(),
+    play: play,
   };
 
-  window.turnStructure = function (place, degrees) {
-    const eye = place.layout.scene.camera.eye, angle = degrees * Math.PI / 180;
-    const turned = { x: eye.x * Math.cos(angle) - eye.y * Math.sin(angle),
-      y: eye.x * Math.sin(angle) + eye.y * Math.cos(angle), z: eye.z };
-    return Plotly.relayout(place, { "scene.camera.eye": turned });
+  window.drawStructure = function (place, doc) {
+    place.viewer = place.viewer || window.$3Dmol.createViewer(place,
+      { backgroundAlpha: 0, orthographic: true, antialias: true });
+    window.clearInterval(place.playing);
+    place.doc = doc;
+    place.shown = { cells: 1, labels: false, frame: null, first: null };
+    redraw(place, false);
+    document.querySelectorAll(`button[data-view="${place.id}"][data-do]`).forEach(
+      function (button) {
+        const needs = { play: doc.frames, cells: doc.cell }[button.dataset.do];
+        button.hidden = needs === null || (needs === undefined &&
+          ["play", "cells"].includes(button.dataset.do));
+      });
   };
 
   // Every <div class="view3d" data-structure="ID of a JSON script"> and its buttons.
   document.addEventListener("DOMContentLoaded", function () {
-    if (typeof Plotly === "undefined") { return; }
+    if (typeof window.$3Dmol === "undefined") { return; }
     document.querySelectorAll(".view3d").forEach(function (place) {
       const source = document.getElementById(place.dataset.structure);
       if (source) { window.drawStructure(place, JSON.parse(source.textContent)); }
+      new ResizeObserver(function () {
+        if (place.viewer) { place.viewer.resize(); place.viewer.render(); }
+      }).observe(place);
     });
-    document.querySelectorAll("button[data-turn]").forEach(function (button) {
-      button.addEventListener("click", function () {
-        const place = document.getElementById(button.dataset.view);
-        window.turnStructure(place, Number(button.dataset.turn));
-      });
-    });
+    document.querySelectorAll("button[data-do]").forEach((button) =>
+      button.addEventListener("click", () =>
+        DO[button.dataset.do](document.getElementById(button.dataset.view), button.dataset.by)));
   });
 })();
