@@ -43,8 +43,7 @@
         { start: point(corner(a)), end: point(corner(a | bit)), color: GREY, radius: 0.025 }));
     }
     ["a", "b", "c"].forEach((name, k) => viewer.addLabel(name, {
-      position: point(corner(1 << k)), fontSize: 16, fontColor: GREY, showBackground: false,
-      inFront: true }));
+      position: point(corner(1 << k)), fontSize: 16, fontColor: GREY, showBackground: false }));
   }
 
   // The library leaves a wide margin in orthographic views.
@@ -66,7 +65,7 @@
     if (shown.labels) {
       doc.atoms.slice(0, doc.n_home).forEach((atom, n) => viewer.addLabel(
         doc.elements[atom[0]].symbol + (n + 1), { fontSize: 11, backgroundOpacity: 0.6,
-          position: { x: atom[1], y: atom[2], z: atom[3] }, inFront: true }));
+          position: { x: atom[1], y: atom[2], z: atom[3] } }));
     }
     viewer.setClickable({}, true, (atom) => measure(place, atom));
     if (keepView) { viewer.setView(seen); } else { fit(viewer); }
@@ -86,8 +85,7 @@
     const middle = { x: (first.x + atom.x) / 2, y: (first.y + atom.y) / 2,
       z: (first.z + atom.z) / 2 };
     place.viewer.addLine({ start: first, end: atom, color: "#d55e00", dashed: true });
-    place.viewer.addLabel(away.toFixed(3) + " Å", { position: middle, fontSize: 13,
-      inFront: true });
+    place.viewer.addLabel(away.toFixed(3) + " Å", { position: middle, fontSize: 13 });
     place.viewer.render();
     place.dataset.measured = away.toFixed(3);
   }
