@@ -207,7 +207,9 @@ class CampaignMaker(Maker):
             jobs.append(control)
         phases, others = self._phases(describe.output.id)
         jobs += [*phases, *others]
-        maker = RoundMaker(spec=spec, campaign_id=campaign_id, targets=self.targets(target))
+        maker = RoundMaker(
+            spec=spec, campaign_id=campaign_id, targets=self.targets(target), base=self.base
+        )
         chosen = [0]
         if system is not None:
             assert spec.rounds is not None  # by the spec's validator

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
 from logan_campaign.campaign.allocation import Progress, choose
+from logan_campaign.campaign.notices import notices
 from logan_campaign.campaign.rounds import StopSpec, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.stability import HullEntry
@@ -30,6 +31,7 @@ from logan_campaign.core.documents import (
     ControlDoc,
     FoundStructure,
     ReferenceDoc,
+    RejudgementDoc,
     RelaxationDoc,
     RoundDoc,
     RoundShare,
@@ -46,7 +48,9 @@ from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
 from logan_campaign.flows.learned import LearnedSetMaker, now
 from logan_campaign.flows.levels import RelaxLevelsMaker
 from logan_campaign.flows.links import OpenFlow, RoundLinks
+from logan_campaign.flows.notify import NotifyMaker
 from logan_campaign.flows.reference import ReferenceMaker
+from logan_campaign.flows.refresh import RefreshMaker, RejudgeMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.stages import NEXT_ROUND, placed, stage
@@ -73,12 +77,14 @@ class RoundMaker(Maker):
         campaign_id: Its id.
         targets: The spec's target, then those of its section 'rounds'; of a system, the Hill
             formulas of its cells.
+        base: Folder of relative paths in the spec.
     """
 
     name: str = "round"
     spec: CampaignSpec = field(kw_only=True)
     campaign_id: str = field(kw_only=True)
     targets: list[TargetGeometry | str] = field(kw_only=True)
+    base: str = "."
 
     def target(self, index: int) -> TargetGeometry:
         """Return one of the targets."""
@@ -110,6 +116,7 @@ class RoundMaker(Maker):
         links: RoundLinks,
         index: int = 0,
         chosen: Sequence[int] = (0,),
+        refreshed: Refreshed | None = None,
     ) -> Flow:
         """Return the flow of one round; if the spec has rounds, its last job adds the next.
 
@@ -119,6 +126,7 @@ class RoundMaker(Maker):
             links: Earlier jobs that this round uses.
             index: Index of the round, from 0.
             chosen: Indices into ``targets``, whose results do not depend on each other.
+            refreshed: Jobs that pulled sets anew before this round, if they did.
         """
         spec = self.spec
         jobs: list[Job | Flow] = []
@@ -158,6 +166,7 @@ class RoundMaker(Maker):
             history=[OutputReference(uuid) for uuid in links.rounds],
             control=OutputReference(links.control),
             phases=[OutputReference(uuid) for uuid in links.phases],
+            refreshed=None if refreshed is None else refreshed.about,
         )
         # the next round, which this job adds, has its own index
         judge.update_metadata({"round": index}, dynamic=False)
@@ -252,20 +261,26 @@ class RoundMaker(Maker):
             }
         return jobs
 
-    def follow(self, links: RoundLinks, index: int, chosen: Sequence[int]) -> Flow:
+    def follow(
+        self, links: RoundLinks, index: int, chosen: Sequence[int], refresh: bool = False
+    ) -> Flow:
         """Return a later round, with all structures found by earlier ones.
 
         Args:
             links: Earlier jobs that it uses.
             index: Index of the round, from 1.
             chosen: Indices into ``targets``.
+            refresh: Whether training and known sets are pulled anew before.
         """
+        refreshed = self._refreshed(links) if refresh else None
+        if refreshed is not None:
+            links = refreshed.links
         rounds = self.spec.rounds
         assert rounds is not None  # only a spec with rounds has later rounds
         base = OutputReference(links.training) if links.training else None
         past = [OutputReference(uuid) for uuid in links.rounds]
         found = LearnedSetMaker("found set", role="found").make(base, past)
-        jobs: list[Job | Flow] = [found]
+        jobs: list[Job | Flow] = [*(refreshed.jobs if refreshed is not None else []), found]
         training = base
         if rounds.learn.feed_back and base is not None:
             learned = LearnedSetMaker(
@@ -274,7 +289,8 @@ class RoundMaker(Maker):
             jobs.append(learned)
             training = learned.output
         known = [OutputReference(uuid) for uuid in links.known]
-        jobs.append(self.make(training, [*known, found.output], links, index, chosen))
+        compared = [*known, found.output]
+        jobs.append(self.make(training, compared, links, index, chosen, refreshed))
         fresh = [place for place in chosen if str(place) not in links.models]
         for place in fresh if self.spec.relax.reference else ():
             level = maker_for(self.spec.relax.levels[-1])
@@ -283,6 +299,36 @@ class RoundMaker(Maker):
         flow = OpenFlow(jobs, name=f"{self.name} {index}")
         flow.update_metadata({"campaign_id": self.campaign_id, "campaign": self.spec.name})
         return flow
+
+    def _refreshed(self, links: RoundLinks) -> Refreshed:
+        """Return the jobs that pull training and known sets anew, and judge again."""
+        spec, jobs = self.spec, []
+        training = [] if spec.training is None else [spec.training.source]
+        # what is not pulled comes after these
+        uuids = [links.training] * len(training) + links.known[: len(spec.known)]
+        for k, (source, uuid) in enumerate(zip([*training, *spec.known], uuids, strict=True)):
+            role: Literal["training", "known"] = "training" if k < len(training) else "known"
+            maker = RefreshMaker(f"refresh {role} set", source, role, self.base)
+            jobs.append(maker.make(OutputReference(uuid, output_schema=TrainingSetDoc)))
+        pulls = [job.uuid for job in jobs]
+        links = links.model_copy(
+            update={
+                "training": pulls[0] if training else "",
+                "known": [*pulls[len(training) :], *links.known[len(spec.known) :]],
+            }
+        )
+        again = RejudgeMaker(matching=spec.match).make(
+            self.campaign_id,
+            [job.output for job in jobs],
+            [OutputReference(uuid, output_schema=TrainingSetDoc).id for uuid in uuids],
+            [OutputReference(uuid) for uuid in links.rounds],
+        )
+        about = {
+            "problems": [job.output.not_refreshed for job in jobs],
+            "at": [job.output.pulled_at for job in jobs],
+            "rejudged": again.output,
+        }
+        return Refreshed(links, [*jobs, again], about)
 
     def _starts(self, links: RoundLinks, of: str) -> list[OutputReference]:
         rounds = self.spec.rounds
@@ -295,6 +341,16 @@ class RoundMaker(Maker):
         if start is None or steps is None:
             return hyperparameters
         return hyperparameters.model_copy(update={"steps": steps})
+
+
+class Refreshed(NamedTuple):
+    """Jobs that pull sets anew before a round."""
+
+    links: RoundLinks
+    """To the new sets."""
+    jobs: list[Job]
+    about: dict[str, Any]
+    """References for the job that judges the round."""
 
 
 @dataclass
@@ -324,6 +380,7 @@ class NextRoundMaker(Maker):
         history: list[RoundDoc],
         control: ControlDoc,
         phases: list[ReferenceDoc | None],
+        refreshed: dict[str, Any] | None = None,
     ) -> Response:
         """Return the results of the round, and the next round as an addition.
 
@@ -341,6 +398,8 @@ class NextRoundMaker(Maker):
             history: Earlier rounds.
             control: Stop rules at the start of this job.
             phases: Elements and competing phases, for the choice of the next targets.
+            refreshed: ``problems`` of sources that were pulled anew, the times ``at`` which they
+                were, and what was judged again (``rejudged``).
         """
         control = ControlDoc.model_validate(control)
         rules = StopSpec.model_validate(control.stop)
@@ -387,6 +446,7 @@ class NextRoundMaker(Maker):
             finished_at=now(),
             found=found,
             sightings=dict(sum((Counter(share.sightings) for share in shares), Counter())),
+            refreshed_at=max(refreshed["at"]) if refreshed is not None else "",
             brought=[
                 pick.origin_id
                 for result in results
@@ -402,32 +462,62 @@ class NextRoundMaker(Maker):
             structures=[entry for result in results for entry in result.structures],
         )
         judged = [*past, _with_estimates(document, past)]
+        rounds = self.maker.spec.rounds
+        assert rounds is not None  # this job exists only with rounds
         system = isinstance(self.maker.spec.target, SystemSpec)
         brings = not self.maker.spec.models.count
         reason = stop_reason(judged, rules, self._targets(sets), system, brings)
         following: list[int] = []
+        progress = Progress(
+            formulas,
+            judged,
+            _entries(phases),
+            rules.barren_rounds,
+            may_end=system,
+            only_brought=brings,
+        )
         if not reason:
-            progress = Progress(
-                formulas,
-                judged,
-                _entries(phases),
-                rules.barren_rounds,
-                may_end=system,
-                only_brought=brings,
-            )
-            rounds = self.maker.spec.rounds
-            assert rounds is not None  # this job exists only with rounds
             following = choose(progress, self.maker.spec.policy, rounds.batch)
             reason = "" if following else "every composition is exhausted"
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
-        if reason:
-            return Response(output=document)
-        return Response(output=document, addition=self._next(models, shares, following))
+        jobs: list[Job | Flow] = self._told(document, progress, refreshed)
+        if not reason:
+            due = rounds.refresh is not None and rounds.refresh.is_due(judged, now())
+            jobs.append(self._next(models, shares, following, due))
+        addition = jobs[0] if len(jobs) == 1 else Flow(jobs, name="and then") if jobs else None
+        return Response(output=document, addition=addition)
+
+    def _told(
+        self, document: RoundDoc, progress: Progress, refreshed: dict[str, Any] | None
+    ) -> list[Job | Flow]:
+        """Return the job that tells a person of the round, if there is anything to tell."""
+        spec = self.maker.spec
+        if spec.notify is None:
+            return []
+        again = (refreshed or {}).get("rejudged")
+        hull = spec.relax.hull
+        told = notices(
+            document,
+            None if hull is None else progress.hull,
+            0.0 if hull is None else hull.window_ev_per_atom,
+            None if again is None else RejudgementDoc.model_validate(again),
+            [problem for problem in (refreshed or {}).get("problems", ()) if problem],
+        )
+        if not told:
+            return []
+        maker = NotifyMaker(how=spec.notify, campaign=spec.name, round=self.index)
+        job = maker.make(self.maker.campaign_id, told)
+        job.update_metadata({"campaign_id": self.maker.campaign_id, "campaign": spec.name})
+        return [placed(job)]
 
     def _next(
-        self, models: list[dict[str, Any]], shares: list[RoundShare], chosen: list[int]
+        self,
+        models: list[dict[str, Any]],
+        shares: list[RoundShare],
+        chosen: list[int],
+        refresh: bool,
     ) -> Flow:
         if CURRENT_JOB.job is None:
             raise LoganCampaignError("rounds are added by running jobs, not by calls")
@@ -435,7 +525,7 @@ class NextRoundMaker(Maker):
         for model in models:
             trained.setdefault(model["of"], []).append(model["uuid"])
         links = self.links.after(CURRENT_JOB.job.uuid, trained)
-        return placed(self.maker.follow(links, self.index + 1, chosen))
+        return placed(self.maker.follow(links, self.index + 1, chosen, refresh))
 
     def _targets(self, sets: list[TrainingSetDoc]) -> set[str]:
         """Return the ids of the known entries to find."""

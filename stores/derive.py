@@ -21,13 +21,17 @@ from logan_campaign.core.documents import (
     CampaignFields,
     ClassificationDoc,
     Document,
+    Judgement,
     LeakageDoc,
     ModelDoc,
     ModelFields,
+    NotificationDoc,
+    NotificationFields,
     PoolDoc,
     PoolFields,
     Record,
     ReferenceDoc,
+    RejudgementDoc,
     RelaxationDoc,
     RelaxationFields,
     RelaxationsDoc,
@@ -78,6 +82,8 @@ DOC_TYPES: dict[str, type[Document]] = {
         RelaxationDoc,
         RelaxationsDoc,
         ClassificationDoc,
+        RejudgementDoc,
+        NotificationDoc,
         ReferenceDoc,
         LeakageDoc,
         RoundDoc,
@@ -205,6 +211,10 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
             for job in selections
         ],
         rounds=_rounds(found.of(RoundDoc)),
+        notifications=[
+            NotificationFields.model_construct(**shared(job.output, NotificationFields))
+            for job in found.of(NotificationDoc)
+        ],
         references=references,
         hull=hull,
         published_hull=published,
@@ -337,7 +347,9 @@ def _candidates(
     batches = found.of(RelaxationsDoc)
     several = [Job(one, job.source) for job in batches for one in job.output.relaxations]
     _add_relaxations(records, [*found.of(RelaxationDoc), *several])
-    _add_verdicts(records, [*found.of(ScreeningDoc), *found.of(ClassificationDoc)], campaign.levels)
+    final = found.of(ClassificationDoc)
+    _add_verdicts(records, [*found.of(ScreeningDoc), *final], campaign.levels)
+    _judge_again(records, final, found.of(RejudgementDoc))
     _add_energies_above_min(records.values())
     for record in records.values():
         record.material_id = _material_id(record, records)
@@ -389,6 +401,41 @@ def _add_verdicts(
             identity = {key: getattr(verdict, key) or getattr(record, key) for key in _IDENTITY}
             for key, value in {**shared(verdict, VerdictFields), **identity}.items():
                 setattr(record, key, value)
+
+
+def _judge_again(
+    records: Mapping[str, CandidateRecord],
+    final: Sequence[Job[ClassificationDoc]],
+    again: Sequence[Job[RejudgementDoc]],
+) -> None:
+    """Apply later verdicts on what was called new, and keep all of them."""
+    first = {
+        verdict.candidate_id: Judgement(
+            state=verdict.state,
+            at=job.source.completed_at or "",
+            known_set_ids=job.output.known_set_ids,
+            match_label=verdict.match_label,
+        )
+        for job in final
+        for verdict in job.output.verdicts
+    }
+    for job in sorted(again, key=lambda job: job.output.judged_at):
+        for verdict in job.output.verdicts:
+            record, said = records.get(verdict.candidate_id), first.get(verdict.candidate_id)
+            if record is None or said is None:
+                continue
+            identity = {key: getattr(verdict, key) or getattr(record, key) for key in _IDENTITY}
+            for key, value in {**shared(verdict, VerdictFields), **identity}.items():
+                setattr(record, key, value)
+            record.history = [
+                *(record.history or [said]),
+                Judgement(
+                    state=verdict.state,
+                    at=job.output.judged_at,
+                    known_set_ids=job.output.known_set_ids,
+                    match_label=verdict.match_label,
+                ),
+            ]
 
 
 #: Final states of a candidate, independent of the last stage's other values.

@@ -20,7 +20,9 @@ from logan_campaign.core.documents import (
     Changes,
     Column,
     Geometry,
+    Judgement,
     ModelFields,
+    NotificationFields,
     Origin,
     Part,
     PickFields,
@@ -98,6 +100,9 @@ class CampaignRecord(CampaignFields, Record):
     selections: list[SelectionRecord] = Field(description="One per round")
     rounds: list[RoundSummary] = Field(
         default_factory=list, description="Results of its rounds; empty without rounds"
+    )
+    notifications: list[NotificationFields] = Field(
+        default_factory=list, description="What a person was told, and whether it arrived"
     )
     references: list[ReferenceEnergy] = Field(description="Known entries at the last level")
     hull: HullRecord | None = Field(
@@ -362,6 +367,11 @@ class CandidateRecord(PickFields, VerdictFields, Record):
     ] = Field(None, description="Distinct relaxed structure that it belongs to")
     relaxations: list[RelaxationRecord] = Field(
         default_factory=list, description="Its relaxations, by level"
+    )
+    history: list[Judgement] = Field(
+        default_factory=list,
+        description="All verdicts after the last level, if it was judged again; the last one is "
+        "its state",
     )
     raw_structure: Geometry | None = Field(
         None, description="Generated structure; None only if a query omits it"

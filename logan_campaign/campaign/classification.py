@@ -24,6 +24,7 @@ from logan_campaign.core.documents import (
     Geometry,
     RelaxationDoc,
     RelaxationState,
+    StructureEntry,
     TargetKind,
     Verdict,
 )
@@ -182,6 +183,34 @@ def classify(
             verdict = item.verdict("new", _unsupported(item))
         verdicts[item.candidate_id] = verdict
     return _in_order(verdicts, candidate_ids)
+
+
+def judge_again(
+    found: Sequence[StructureEntry], known: Sequence[KnownSet], matching: MatchingSpec
+) -> list[Verdict]:
+    """Judge structures that were called new by other known sets.
+
+    Args:
+        found: relaxed structures, labelled by candidate.
+        known: training set and known sets as they are now.
+        matching: when structures are equal; crystals at ``tolerance``.
+
+    Returns:
+        One verdict per structure, in order: ``new`` or ``rediscovered``.
+    """
+    identity = Identity(known, matching, _kind([entry.structure for entry in found]))
+    verdicts = []
+    for entry in found:
+        item = Item(entry.label, entry.structure, entry.energy_ev)
+        identity.describe(item)
+        match = identity.known(item, matching.tolerance)
+        verdict = (
+            item.verdict("new", _unsupported(item))
+            if match is None
+            else item.verdict("rediscovered", known=match)
+        )
+        verdicts.append(verdict)
+    return verdicts
 
 
 def _compare(

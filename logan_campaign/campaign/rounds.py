@@ -65,11 +65,50 @@ class LearnSpec(Section):
     )
 
 
+class RefreshSpec(Section):
+    """When training and known sets are pulled anew; give one of the two."""
+
+    every_rounds: int | None = Field(None, ge=1, description="Every so many rounds")
+    every: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)? ?[hdw]$",
+        description="After this time: hours, days or weeks, such as '12 h', '7 d' or '2 w'",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> RefreshSpec:
+        if (self.every_rounds is None) == (self.every is None):
+            raise ValueError("give either 'every_rounds' or 'every'")
+        return self
+
+    def is_due(self, history: Sequence[RoundSummary], at: str) -> bool:
+        """Return whether the next round begins with a refresh.
+
+        Args:
+            history: the rounds so far.
+            at: the time (ISO 8601).
+        """
+        last = next((past for past in reversed(history) if past.refreshed_at), None)
+        if self.every_rounds is not None:
+            begun = -1 if last is None else last.index - 1
+            return history[-1].index - begun >= self.every_rounds
+        assert self.every is not None  # by the validator
+        hours = float(self.every[:-1]) * {"h": 1, "d": 24, "w": 168}[self.every[-1]]
+        since = history[0].started_at if last is None else last.refreshed_at
+        return _hours(since, at) >= hours
+
+
 class RoundsSpec(Section):
     """A campaign of several rounds."""
 
     stop: StopSpec = Field(default_factory=StopSpec, description="Stop rules")
     learn: LearnSpec = Field(default_factory=LearnSpec, description="Learning from earlier rounds")
+    refresh: RefreshSpec | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Pull training and known sets anew, and judge again what was called new; "
+        "null: never",
+    )
     models: Literal["fresh", "continue"] = Field(
         "fresh",
         description="Whether the models of a round start from new weights or continue from those "

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from logan_campaign.campaign.allocation import MostNew, Policy, RoundRobin, WhereHullCanFall
+from logan_campaign.campaign.notices import NotifySpec
 from logan_campaign.campaign.placement import Placements
 from logan_campaign.campaign.rounds import RoundsSpec
 from logan_campaign.campaign.spec_yaml import apply_override, check_filled_in, explain, load_yaml
@@ -277,6 +278,12 @@ class CampaignSpec(Section):
     rounds: RoundsSpec | None = Field(
         None, description="Repeat the campaign and learn from its results; null: a single round"
     )
+    notify: NotifySpec | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Tell a person of new structures, of the end, and of what needs a person; "
+        "campaigns of rounds",
+    )
     workers: Placements = Field(
         default_factory=dict,
         exclude=True,  # the machines are not part of a campaign's identity
@@ -326,6 +333,10 @@ class CampaignSpec(Section):
             raise ValueError("rounds need relaxed structures: add a level to 'relax.levels'")
         if self.relax.turns is not None and not self.known:
             raise ValueError("relax.turns: there is nothing to find: add a source to 'known'")
+        if self.rounds is not None and self.rounds.refresh and not (self.training or self.known):
+            raise ValueError("rounds.refresh: there is neither a training set nor a known set")
+        if self.notify is not None and self.rounds is None:
+            raise ValueError("notify: a round tells what it brought: add a section 'rounds'")
         if isinstance(self.target, SystemSpec):
             if self.rounds is None:
                 raise ValueError("target: several compositions take rounds: add a section 'rounds'")
@@ -410,6 +421,7 @@ class CampaignSpec(Section):
         models = self.models
         said["models"]["hyperparameters"] = models.hyperparameters.identity(models.vary)
         del said["match"]["other_campaigns"]  # their results are not part of a spec either
+        said.pop("notify", None)
         if self.rounds is not None:
             del said["rounds"]["stop"]
         return said

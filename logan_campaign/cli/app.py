@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "cancel": "quick",
         "retry": "quick --failed",
         "extend": "quick --set rounds=20",
+        "rejudge": "quick",
     },
     "Results": {
         "results": "quick --max-energy 0.5",
@@ -104,6 +105,7 @@ def load_commands() -> None:
         init,
         known,
         read,
+        rejudge,
         remote,
         report,
         reproduce,

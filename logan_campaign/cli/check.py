@@ -56,7 +56,8 @@ _FROM_AFAR = ("mp", "optimade", "qm9")
 
 
 def _sources(spec: CampaignSpec) -> list:
-    return [*([] if spec.training is None else [spec.training.source]), *spec.known]
+    training = [] if spec.training is None else [spec.training.source]
+    return [*training, *spec.known, *(each.source for each in spec.generate.external)]
 
 
 def plan(spec: CampaignSpec, past: Mapping[str, Sequence[float]], cores: int) -> dict[str, str]:
@@ -77,13 +78,20 @@ def plan(spec: CampaignSpec, past: Mapping[str, Sequence[float]], cores: int) ->
         "looks for": f"{spec.target.kind} {', '.join(sorted(formulas)[:6])}"
         + (f" and {len(formulas) - 6} more" if len(formulas) > 6 else "")
         + (f" in {n_targets} cells" if n_targets > len(formulas) else ""),
-        "learns from": spec.training.source.title if spec.training else "nothing",
-        "compares with": ", ".join(source.title for source in spec.known) or "the training set",
+        "learns from": "nothing" if spec.training is None else spec.training.source.title,
+        "compares with": ", ".join(source.title for source in spec.known)
+        or ("nothing known" if spec.training is None else "the training set"),
         "generates": f"{total} structures, {spec.generate.per_model} by each of "
-        f"{spec.models.count} models ({spec.models.hyperparameters.method})",
+        f"{spec.models.count} models ({spec.models.hyperparameters.method})"
+        if total
+        else "nothing",
+        "is brought": ", ".join(
+            f"{each.source.title} ({each.generator})" for each in spec.generate.external
+        ),
         "picks": f"at most {picks[-1].n_picks} by {strategies}",
         "relaxes": " > ".join(f"{x.name} ({x.calculator})" for x in levels) or "nothing",
     }
+    told = {name: text for name, text in told.items() if text}
     if rounds > 1:
         told["repeats"] = f"all this at most {rounds} times"
     seconds = cost(spec, past)

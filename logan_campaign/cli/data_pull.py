@@ -284,7 +284,7 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
     job = maker.make(previous)
     try:
         with shown_progress():
-            output = _run(job)
+            output = run_job(job)
     except KeyboardInterrupt:
         err_console().print(
             "stopped; the store is unchanged, and the same command continues from here"
@@ -305,23 +305,28 @@ def pull(source: Source, store: str, as_json: bool, base: Path | None = None) ->
     out.print(f"{changes_text(pulled)}; in {place}", soft_wrap=True, markup=False)
 
 
-class _Output:
+class Output:
     """Replaces the JobStore while a job runs and collects the job's output documents."""
+
+    result: Any = None
 
     def __init__(self) -> None:
         self._updates: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def update(self, *args: Any, **kwargs: Any) -> None:
+        """Keep what would be written."""
         self._updates.append((args, kwargs))
 
     def write(self, store: JobStore) -> None:
+        """Write what was kept."""
         for args, kwargs in self._updates:
             store.update(*args, **kwargs)
 
 
-def _run(job: Job) -> _Output:
-    output = _Output()
-    job.run(output)
+def run_job(job: Job) -> Output:
+    """Run a job without a store; what it writes is collected."""
+    output = Output()
+    output.result = job.run(output).output
     return output
 
 

@@ -225,6 +225,11 @@ def _of_candidate(found: CandidateRecord) -> dict[str, str]:
         "material": found.material_id or "",
         "pool": f"{found.pool_id}, sample {found.sample_index}",
         "model": found.model_id,
+        "brought": f"{found.origin} ({found.origin_id})" if found.origin else "",
+        "judged": "; ".join(
+            f"{one.at[:10]} {one.state}{' ' + one.match_label if one.match_label else ''}"
+            for one in found.history
+        ),
         "learned from": found.training_set_id or "",
     }
     return {name: text for name, text in told.items() if text}

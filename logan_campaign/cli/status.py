@@ -53,6 +53,7 @@ def campaign_status(
             )
             for s in record.selections
         ],
+        "notifications": [told.model_dump(mode="json") for told in record.notifications],
         "rounds": [past.model_dump(mode="json") for past in record.rounds],
         "candidates": database.counts(record.id),
         "n_trained_on_target": _trained_on_target(database, record),
@@ -303,6 +304,11 @@ def show_status(found: dict[str, Any], out: Console, brief: bool = False) -> Non
         last = found["rounds"][-1]
         if last["decision"] == "stop":
             out.print(f"stopped after round {last['index']}: {escape(last['reason'])}")
+    for told in found["notifications"][-_ROWS:]:
+        for way, why in told["sent"].items():
+            if why:
+                said = f"the {way} did not tell of round {told['round']}: {why}"
+                out.print(f"[yellow]warning:[/] {escape(said)}", soft_wrap=True)
     counts = ", ".join(f"{n} {state}" for state, n in found["candidates"].items() if n)
     out.print(f"candidates: {counts or 'none yet'}")
     if found["n_trained_on_target"]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from logan_campaign.core.errors import InputError
+from logan_campaign.core.ids import content_id
 
 #: Environment variable that tells job processes which modules are trusted, by commas. Where
 #: it is set, be it to nothing, all others are refused; where it is not, a program of the
@@ -77,15 +78,34 @@ def restricted(modules: Iterable[str]) -> Iterator[None]:
 
 
 def code_named_in(spec: Any) -> list[str]:
-    """Return the modules that a spec (JSON) names: ``target: module:function``, ``@module``."""
+    """Return what a spec (JSON) names: ``target: module:function``, ``@module``, a command."""
     if isinstance(spec, Mapping):
         target = spec.get("target")
         named = [target.partition(":")[0]] if isinstance(target, str) and ":" in target else []
         named += [spec["@module"]] if isinstance(spec.get("@module"), str) else []
+        how = spec.get("notify")
+        if isinstance(how, Mapping) and isinstance(how.get("command"), list):
+            named.append(command_id(how["command"]))
         return named + [name for value in spec.values() for name in code_named_in(value)]
     if isinstance(spec, list | tuple):
         return [name for item in spec for name in code_named_in(item)]
     return []
+
+
+def command_id(command: Sequence[Any]) -> str:
+    """Return the name by which a command of ``notify`` is trusted ('command-…')."""
+    return content_id("command", list(command))
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Check a command of ``notify`` before it is run.
+
+    Raises:
+        UntrustedError: this process runs stored jobs and the command is not trusted.
+    """
+    trusted = trusted_modules()
+    if trusted is not None and command_id(command) not in trusted:
+        raise UntrustedError(_refusal(f"the program {command[0]}", command_id(command)))
 
 
 def trusted_modules() -> frozenset[str] | None:

@@ -31,6 +31,9 @@ from logan_campaign.core.documents.campaigns import CampaignDoc as CampaignDoc
 from logan_campaign.core.documents.campaigns import CampaignFields as CampaignFields
 from logan_campaign.core.documents.campaigns import ControlDoc as ControlDoc
 from logan_campaign.core.documents.campaigns import FoundStructure as FoundStructure
+from logan_campaign.core.documents.campaigns import Notice as Notice
+from logan_campaign.core.documents.campaigns import NotificationDoc as NotificationDoc
+from logan_campaign.core.documents.campaigns import NotificationFields as NotificationFields
 from logan_campaign.core.documents.campaigns import RoundDoc as RoundDoc
 from logan_campaign.core.documents.campaigns import RoundShare as RoundShare
 from logan_campaign.core.documents.campaigns import RoundSummary as RoundSummary
@@ -38,7 +41,9 @@ from logan_campaign.core.documents.candidates import Candidate as Candidate
 from logan_campaign.core.documents.candidates import CandidateState as CandidateState
 from logan_campaign.core.documents.candidates import CheapRelaxationCount as CheapRelaxationCount
 from logan_campaign.core.documents.candidates import ClassificationDoc as ClassificationDoc
+from logan_campaign.core.documents.candidates import Judgement as Judgement
 from logan_campaign.core.documents.candidates import PickFields as PickFields
+from logan_campaign.core.documents.candidates import RejudgementDoc as RejudgementDoc
 from logan_campaign.core.documents.candidates import ScreeningDoc as ScreeningDoc
 from logan_campaign.core.documents.candidates import SelectionDoc as SelectionDoc
 from logan_campaign.core.documents.candidates import SelectionFields as SelectionFields

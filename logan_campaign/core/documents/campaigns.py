@@ -77,6 +77,9 @@ class RoundSummary(Part):
     brought: list[str] = Field(
         default_factory=list, description="Picks that were brought, by their ids in their sets"
     )
+    refreshed_at: str = Field(
+        "", description="When its training and known sets were pulled anew, if they were"
+    )
     n_unseen: float | None = Field(
         description="Estimated number of unseen structures (Chao1); None before any"
     )
@@ -97,6 +100,33 @@ class RoundDoc(RoundSummary, Document):
     structures: Blob[list[StructureEntry]] = Field(
         description="The structures found, relaxed at the last level (blob)"
     )
+
+
+class Notice(Part):
+    """Something that a person wants to hear of."""
+
+    event: Literal["new", "known", "stopped", "attention"] = Field(
+        description="A new structure; one that was called new is known; the campaign stopped; "
+        "something needs a person"
+    )
+    text: str = Field(description="One line")
+
+
+class NotificationFields(Part):
+    """Shared fields of documents and records of a notification."""
+
+    round: int = Field(description="Round that it is about")
+    notices: list[Notice] = Field(description="What was told")
+    sent: dict[str, str] = Field(
+        description="By 'command' and 'webhook': '' if delivered, else why not"
+    )
+
+
+class NotificationDoc(NotificationFields, Document):
+    """What was told after a round, and whether it arrived."""
+
+    doc_type: Literal["notification"] = "notification"
+    campaign_id: str = Field(description="Campaign")
 
 
 class ControlDoc(Document):

@@ -149,6 +149,15 @@ class Verdict(VerdictFields):
     candidate_id: str = Field(description="Candidate")
 
 
+class Judgement(Part):
+    """One of several verdicts on a candidate that was judged more than once."""
+
+    state: CandidateState = Field(description="State")
+    at: str = Field(description="When (ISO 8601, UTC)")
+    known_set_ids: list[str] = Field(description="Sets that it was compared with")
+    match_label: str | None = Field(None, description="Label of the known entry that it equals")
+
+
 class ScreeningDoc(Document):
     """Verdicts before any relaxation, or between two levels."""
 
@@ -178,3 +187,15 @@ class ClassificationDoc(Document):
     campaign_id: str = Field(description="Campaign")
     known_set_ids: list[str] = Field(description="Known sets that define 'new'")
     verdicts: list[Verdict] = Field(description="One per candidate that was relaxed, in order")
+
+
+class RejudgementDoc(Document):
+    """New verdicts on what was called new, after known sets have grown."""
+
+    doc_type: Literal["rejudgement"] = "rejudgement"
+    campaign_id: str = Field(description="Campaign")
+    judged_at: str = Field(description="When (ISO 8601, UTC)")
+    known_set_ids: list[str] = Field(description="Sets compared with")
+    verdicts: list[Verdict] = Field(
+        description="One per candidate that a round had called new; none if no set has changed"
+    )

@@ -113,6 +113,9 @@ class TrainingSetDoc(SetFields, Document):
         description="Training set, or for comparison: known before, or found by earlier rounds "
         "(labels are then those of the candidates); 'external': candidates of another generator"
     )
+    not_refreshed: str = Field(
+        "", description="Why the source could not be pulled anew; the set is then the last one"
+    )
     previous_at: str = Field("", description="Time of the previous pull, if any")
     unchanged: bool = Field(
         False,
