@@ -47,7 +47,7 @@ from logan_campaign.core.documents import (
     blob_ref,
     shared,
 )
-from logan_campaign.core.errors import StoreError
+from logan_campaign.core.errors import StoreError, plain
 from logan_campaign.core.ids import content_id
 from logan_campaign.stores.hulls import add_hull, add_published_hull
 from logan_campaign.stores.records import (
@@ -137,7 +137,8 @@ def read_job(doc: Mapping[str, Any], kind: type[D]) -> Job[D]:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StoreError(
-            f"a job document lacks or misplaces {where!r} ({first['msg']}): the store is damaged"
+            f"a job document lacks or misplaces {where!r} ({plain(first['msg'])}): the store is "
+            "damaged, or of another version"
         ) from err
     return Job(output, source)
 

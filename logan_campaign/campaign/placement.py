@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic import ValidationError as PydanticError
 from typing_extensions import TypeAliasType
 
-from logan_campaign.core.errors import InputError
+from logan_campaign.core.errors import InputError, plain
 from logan_campaign.core.settings import SpecModel
 
 #: Stages of a campaign. ``pull`` reads sets of structures (compute nodes often have no
@@ -115,7 +115,7 @@ def with_overrides(
     try:
         return _ADAPTER.validate_python(changed)
     except PydanticError as err:
-        message = err.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        message = plain(err.errors(include_url=False)[0]["msg"])
         raise InputError(f"--place: {message}") from err
 
 

@@ -30,7 +30,7 @@ from logan_campaign.campaign.spec_yaml import apply_override, check_filled_in, e
 from logan_campaign.campaign.stability import check_elements
 from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import Section, TargetGeometry, TargetSpec
-from logan_campaign.core.errors import InputError
+from logan_campaign.core.errors import InputError, plain
 from logan_campaign.core.ids import CAMPAIGN_NAME, content_id
 from logan_campaign.generators.models import METHODS, Method, Settings
 from logan_campaign.geometry.formulas import hill_formula
@@ -82,7 +82,7 @@ class ModelsSpec(Section):
                 try:
                     kind(**{name: value})
                 except ValidationError as err:
-                    what = err.errors(include_url=False)[0]["msg"]
+                    what = plain(err.errors(include_url=False)[0]["msg"])
                     raise ValueError(f"vary: {name}: {what} (got {value!r})") from err
         self.members()  # validates combinations of hyperparameters
         return self
@@ -239,7 +239,7 @@ class RelaxSpec(Section):
 
 
 def _is_system(value: Any) -> str:
-    given = value if isinstance(value, dict) else vars(value)
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     return "SystemSpec" if given.keys() & {"chemical_system", "formulas"} else "TargetSpec"
 
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from logan_campaign.core.errors import InputError
+from logan_campaign.core.errors import InputError, plain
 
 KeyPath = tuple[str | int, ...]
 
@@ -259,7 +259,7 @@ def explain(
         elif item["type"] == "missing":
             messages.append(f"{place}: {dotted}: this key is required")
         else:
-            text = item["msg"].removeprefix("Value error, ")
+            text = plain(item["msg"])
             shown = item.get("input")
             # secrets are not printed
             hidden = isinstance(shown, dict | list) or item["type"] == "secret"

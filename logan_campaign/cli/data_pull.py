@@ -18,7 +18,7 @@ from logan_campaign.cli.data import (
     describe,
 )
 from logan_campaign.core import progress
-from logan_campaign.core.errors import InputError
+from logan_campaign.core.errors import InputError, plain
 
 if TYPE_CHECKING:
     from jobflow import Job, JobStore
@@ -259,7 +259,7 @@ def source_of(query: dict[str, Any]) -> Source:
         lines = []
         for item in err.errors(include_url=False):
             where = ".".join(str(key) for key in item["loc"])
-            text = item["msg"].removeprefix("Value error, ")
+            text = plain(item["msg"])
             shown = item.get("input")
             unsaid = isinstance(shown, dict | list) or item["type"] == "secret"
             got = "" if unsaid else f" (got {shown!r})"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import ValidationError
 
-from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.core.errors import InputError, ModelFileError, plain
 from logan_campaign.core.registry import SpecRegistry
 from logan_campaign.generators.base import Method, Model, TrainingResult
 from logan_campaign.generators.model_files import file_kind
@@ -62,7 +62,7 @@ def settings_from(said: Mapping[str, Any]) -> Method:
     try:
         return METHODS.parse({"method": "wgan", **said})
     except ValidationError as err:
-        raise InputError("; ".join(item["msg"] for item in err.errors())) from err
+        raise InputError("; ".join(plain(item["msg"]) for item in err.errors())) from err
 
 
 def load(content: bytes) -> Model:

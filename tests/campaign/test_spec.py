@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -423,3 +424,18 @@ def test_a_molecule_that_nothing_could_be_recognised_as_is_refused(
     spec = load(tmp_path, MINIMAL, f"target.formula={formula}")
     with pytest.raises(InputError, match=why):
         spec.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["models.count=0", "models.count=[1]", "select.n_picks=2.5", "name=[a]", "known={}", "seed=-1",
+     "relax.levels=7", "target=7", "generate.per_model=many", "match=3", "models.vary={r_cut: [-1.0]}"],
+)  # fmt: skip
+def test_mistakes_are_told_in_words_of_this_program(change: str) -> None:
+    """No word of the library that checks the values."""
+    spec = Path(__file__).parents[2] / "examples" / "c5h12o-descent.yaml"
+    with pytest.raises(InputError) as told:
+        CampaignSpec.from_file(spec, [change])
+    said = str(told.value)
+    assert change.split("=")[0].split(".")[0] in said
+    assert not re.search(r"Input|Extra|Field required|Value error|valid (int|dict|str|list)", said)

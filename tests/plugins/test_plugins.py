@@ -104,7 +104,7 @@ def test_a_plugin_s_policy_chooses_the_targets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("relax.levels.0.scale=3", "relax.levels.0.scale: Input should be less than .* 2"),
+        ("relax.levels.0.scale=3", "relax.levels.0.scale: must be less than .* 2"),
         ("relax.levels.0.asap_cutoff=1", "relax.levels.0.asap_cutoff: true or false is needed"),
         ("relax.levels.0.cutof=1", "relax.levels.0.cutof: there is no such key; did you mean"),
         ("training.source.count=0", "training.source.count: .* greater than or equal to 1"),
