@@ -2,9 +2,9 @@
 
     python docs/make_commands.py
 
-runs a small part of ``examples/quick.yaml`` and the commands below in a temporary folder, nearly
-all in this process: each would otherwise import its libraries anew. Long lines and long outputs
-are cut, and the page says so.
+runs a small part of ``examples/quick.yaml`` with random molecules, and the commands below in a
+temporary folder, nearly all in this process: each would otherwise import its libraries anew. Long
+lines and long outputs are cut, and the page says so.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
         "campaign of several [rounds](../howto/rounds.md) stops.",
         [
             "logan-campaign run quick.yaml --check",
-            "logan-campaign run quick.yaml --quiet",
+            "logan-campaign run quick.yaml --quiet --workers 1",
             "logan-campaign status quick",
             "logan-campaign build quick",
             "logan-campaign retry quick --failed",
-            "logan-campaign run again.yaml --quiet &",
+            "logan-campaign run again.yaml --quiet --workers 1 &",
             "logan-campaign pause again",
-            "logan-campaign resume again --quiet &",
+            "logan-campaign resume again --quiet --workers 1 &",
             "logan-campaign cancel again",
-            "logan-campaign resume again --quiet",
+            "logan-campaign resume again --quiet --workers 1",
             "logan-campaign extend again",
         ],
     ),
@@ -115,10 +115,11 @@ def main() -> None:
         "Every command has `--help`. Exit codes: 0, done; 1, it ran, but part of it failed; 2, "
         "wrong input (one line says how to fix it); 130 and 143, stopped by Ctrl-C or SIGTERM.",
         "",
-        "`python docs/make_commands.py` ran the commands below and recorded what they print. Long "
-        "lines end in `…`; a line with only `…` stands for lines left out. Commands for queues and "
-        "clusters are shown in [other machines](../howto/remote.md), `serve` in "
-        "[browser](../howto/browser.md), and `schema` in [editors](../howto/editors.md).",
+        "`python docs/make_commands.py` ran the commands below and recorded what they print; "
+        "`quick.yaml` is a small part of the [example](../tutorials/first-campaign.md) with random "
+        "molecules. Long lines end in `…`; a line with only `…` stands for lines left out. "
+        "Commands for queues and clusters are shown in [other machines](../howto/remote.md), "
+        "`serve` in [browser](../howto/browser.md), and `schema` in [editors](../howto/editors.md).",
         "",
         "| for | command | what it does |",
         "| --- | --- | --- |",
@@ -160,7 +161,9 @@ def _prepare(folder: Path) -> None:
     from ase.io import write
 
     quick = (ROOT / "examples/quick.yaml").read_text()
-    quick = quick[: quick.index("    - {name: lcao")].replace("per_model: 150", "per_model: 60")
+    quick = quick[: quick.index("    - {name: lcao")].replace("per_model: 150", "per_model: 40")
+    # nothing is compiled, which would take longer than all the rest
+    quick = quick.replace("{keep: 1.0, exchange: 0.75}", "{method: random}")
     (folder / "quick.yaml").write_text(quick)
     again = quick.replace("name: quick", "name: again", 1).replace("count: 2", "count: 1")
     (folder / "again.yaml").write_text(again + "rounds: {stop: {rounds: 1}}\n")
@@ -199,7 +202,7 @@ def _shown(words: str, folder: Path) -> list[str]:
         found = re.search(r"set-[0-9a-f]{16}", _run("logan-campaign data list --json", folder))
         assert found is not None
         words = words.replace("{set}", found[0][:8])
-    print(words, file=sys.stderr, flush=True)
+    print(f"{sum(os.times()[:4]):6.1f} s of processor time before {words}", file=sys.stderr)
     if " resume " in words:
         while _background:  # paused or cancelled: its jobs come to their end first
             _background.pop().wait(600)

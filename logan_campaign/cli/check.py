@@ -14,6 +14,7 @@ from logan_campaign.core.processors import usable_cores
 from logan_campaign.flows import CampaignMaker
 from logan_campaign.geometry.formulas import readable_formula
 from logan_campaign.selection import steps_of
+from logan_campaign.sources import Source
 from logan_campaign.stores.open import store_exists
 
 #: Quantiles of past costs that are told: half of the past lies between the outer two.
@@ -55,7 +56,7 @@ def show_check(maker: CampaignMaker, store: str | None, workers: int | None) -> 
 _FROM_AFAR = ("mp", "optimade", "qm9")
 
 
-def _sources(spec: CampaignSpec) -> list:
+def _sources(spec: CampaignSpec) -> list[Source]:
     training = [] if spec.training is None else [spec.training.source]
     return [*training, *spec.known, *(each.source for each in spec.generate.external)]
 

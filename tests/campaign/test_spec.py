@@ -429,7 +429,8 @@ def test_a_molecule_that_nothing_could_be_recognised_as_is_refused(
 @pytest.mark.parametrize(
     "change",
     ["models.count=0", "models.count=[1]", "select.n_picks=2.5", "name=[a]", "known={}", "seed=-1",
-     "relax.levels=7", "target=7", "generate.per_model=many", "match=3", "models.vary={r_cut: [-1.0]}"],
+     "relax.levels=7", "target=7", "generate.per_model=many", "match=3",
+     "models.vary={r_cut: [-1.0]}"],
 )  # fmt: skip
 def test_mistakes_are_told_in_words_of_this_program(change: str) -> None:
     """No word of the library that checks the values."""

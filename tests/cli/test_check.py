@@ -48,6 +48,14 @@ def test_without_a_past_the_cost_is_unknown(known: dict[str, list[float]]) -> No
     assert "takes" not in told
 
 
+def test_what_needs_no_training_set_can_be_checked() -> None:
+    told = plan(
+        spec("training=null", "models={count: 2, hyperparameters: {method: random}}"), PAST, cores=1
+    )
+    assert told["learns from"] == "nothing"
+    assert "(random)" in told["generates"]
+
+
 def run_check(
     path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[object, str, str]:
