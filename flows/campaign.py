@@ -79,13 +79,18 @@ class CampaignMaker(Maker):
     def campaign_id(self) -> str:
         """Content id of the spec and of all files that it names ('camp-…').
 
-        The id depends on the contents of files, not on their names.
+        The id depends on the contents of files, not on their names; not on those of training and
+        known sets that ``rounds.refresh`` pulls anew.
 
         Raises:
             InputError: as :meth:`check_sources`.
         """
         target = self.spec.target.resolve(Path(self.base))
         found = [held.content for held in self.check_sources()]
+        if self.spec.rounds is not None and self.spec.rounds.refresh is not None:
+            # the campaign goes on when these sources change; they come last
+            n_pulled = len(self.spec.known) + (self.spec.training is not None)
+            found = found[: len(found) - n_pulled]
         content: dict[str, Any] = {"spec": self.spec.id, "cell": target.cell, "files": found}
         if target.given:
             content["given"] = [target.symbols, target.given]

@@ -199,3 +199,14 @@ def _reference(
         energy_per_atom_ev=None if energy is None else energy / len(structure),
         relaxation_id=key,
     )
+
+
+def phases_of(phases: list[ReferenceDoc | None]) -> list[HullEntry]:
+    """Return the phases that converged; those of jobs that died are missing."""
+    documents = [ReferenceDoc.model_validate(doc) for doc in phases if doc is not None]
+    return [
+        HullEntry(one.structure_id, one.formula, one.energy_ev)
+        for doc in documents
+        for one in doc.references
+        if one.state == "converged" and one.energy_ev is not None
+    ]

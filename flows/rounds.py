@@ -19,10 +19,8 @@ import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
 from logan_campaign.campaign.allocation import Progress, choose
-from logan_campaign.campaign.notices import notices
 from logan_campaign.campaign.rounds import StopSpec, sightings, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
-from logan_campaign.campaign.stability import HullEntry
 from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import (
@@ -31,7 +29,6 @@ from logan_campaign.core.documents import (
     ControlDoc,
     FoundStructure,
     ReferenceDoc,
-    RejudgementDoc,
     RelaxationDoc,
     RoundDoc,
     RoundShare,
@@ -49,7 +46,7 @@ from logan_campaign.flows.learned import LearnedSetMaker, now
 from logan_campaign.flows.levels import RelaxLevelsMaker
 from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.notify import NotifyMaker
-from logan_campaign.flows.reference import ReferenceMaker
+from logan_campaign.flows.reference import ReferenceMaker, phases_of
 from logan_campaign.flows.refresh import RefreshMaker, RejudgeMaker
 from logan_campaign.flows.relax import maker_for
 from logan_campaign.flows.select import SelectMaker
@@ -153,6 +150,9 @@ class RoundMaker(Maker):
         name = f"{self.name} {index}"
         if spec.rounds is None or not spec.relax.levels:
             return Flow(_of_round(jobs, index), output=output, name=name)
+        history = [OutputReference(uuid) for uuid in links.rounds]
+        phases = [OutputReference(uuid) for uuid in links.phases]
+        about = None if refreshed is None else refreshed.about
         judge = NextRoundMaker(maker=self, index=index, links=links).make(
             models=[
                 {"uuid": m.uuid, "id": m.id, "elapsed_s": m.elapsed_s, "of": of}
@@ -163,14 +163,25 @@ class RoundMaker(Maker):
             began_at=None if training is None else training.pulled_at,
             searches=searches,
             known=[OutputReference(uuid) for uuid in links.known],
-            history=[OutputReference(uuid) for uuid in links.rounds],
+            history=history,
             control=OutputReference(links.control),
-            phases=[OutputReference(uuid) for uuid in links.phases],
-            refreshed=None if refreshed is None else refreshed.about,
+            phases=phases,
+            refreshed=about,
         )
         # the next round, which this job adds, has its own index
         judge.update_metadata({"round": index}, dynamic=False)
-        return Flow([*_of_round(jobs, index), tolerant(judge)], output, name=name)
+        last = [tolerant(judge)]
+        if spec.notify is not None:
+            hull = spec.relax.hull
+            tell = NotifyMaker(
+                how=spec.notify,
+                campaign=spec.name,
+                round=index,
+                formulas=self.formulas,
+                window_ev_per_atom=None if hull is None else hull.window_ev_per_atom,
+            ).make(self.campaign_id, judge.output, history, phases, about)
+            last.append(tolerant(tell))
+        return Flow([*_of_round(jobs, index), *last], output, name=name)
 
     def _train(
         self,
@@ -468,49 +479,24 @@ class NextRoundMaker(Maker):
         brings = not self.maker.spec.models.count
         reason = stop_reason(judged, rules, self._targets(sets), system, brings)
         following: list[int] = []
-        progress = Progress(
-            formulas,
-            judged,
-            _entries(phases),
-            rules.barren_rounds,
-            may_end=system,
-            only_brought=brings,
-        )
         if not reason:
+            progress = Progress(
+                formulas,
+                judged,
+                phases_of(phases),
+                rules.barren_rounds,
+                may_end=system,
+                only_brought=brings,
+            )
             following = choose(progress, self.maker.spec.policy, rounds.batch)
             reason = "" if following else "every composition is exhausted"
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
-        jobs: list[Job | Flow] = self._told(document, progress, refreshed)
-        if not reason:
-            due = rounds.refresh is not None and rounds.refresh.is_due(judged, now())
-            jobs.append(self._next(models, shares, following, due))
-        addition = jobs[0] if len(jobs) == 1 else Flow(jobs, name="and then") if jobs else None
-        return Response(output=document, addition=addition)
-
-    def _told(
-        self, document: RoundDoc, progress: Progress, refreshed: dict[str, Any] | None
-    ) -> list[Job | Flow]:
-        """Return the job that tells a person of the round, if there is anything to tell."""
-        spec = self.maker.spec
-        if spec.notify is None:
-            return []
-        again = (refreshed or {}).get("rejudged")
-        hull = spec.relax.hull
-        told = notices(
-            document,
-            None if hull is None else progress.hull,
-            0.0 if hull is None else hull.window_ev_per_atom,
-            None if again is None else RejudgementDoc.model_validate(again),
-            [problem for problem in (refreshed or {}).get("problems", ()) if problem],
-        )
-        if not told:
-            return []
-        maker = NotifyMaker(how=spec.notify, campaign=spec.name, round=self.index)
-        job = maker.make(self.maker.campaign_id, told)
-        job.update_metadata({"campaign_id": self.maker.campaign_id, "campaign": spec.name})
-        return [placed(job)]
+        if reason:
+            return Response(output=document)
+        due = rounds.refresh is not None and rounds.refresh.is_due(judged, now())
+        return Response(output=document, addition=self._next(models, shares, following, due))
 
     def _next(
         self,
@@ -581,17 +567,6 @@ class _Search(NamedTuple):
             cpu_s=sum(s for s in spent if s is not None),
             problem=_problem(picks, judges),
         )
-
-
-def _entries(phases: list[ReferenceDoc | None]) -> list[HullEntry]:
-    """Return the phases that converged; those of jobs that died are missing."""
-    documents = [ReferenceDoc.model_validate(doc) for doc in phases if doc is not None]
-    return [
-        HullEntry(one.structure_id, one.formula, one.energy_ev)
-        for doc in documents
-        for one in doc.references
-        if one.state == "converged" and one.energy_ev is not None
-    ]
 
 
 def _of_round(jobs: list[Job | Flow], index: int) -> list[Job | Flow]:

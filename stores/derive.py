@@ -214,7 +214,8 @@ def derive(job_documents: Iterable[Doc]) -> CampaignRecords | None:
         rounds=_rounds(found.of(RoundDoc)),
         notifications=[
             NotificationFields.model_construct(**shared(job.output, NotificationFields))
-            for job in found.of(NotificationDoc)
+            for job in sorted(found.of(NotificationDoc), key=lambda job: job.output.round)
+            if job.output.notices
         ],
         references=references,
         hull=hull,

@@ -15,7 +15,7 @@ from logan_campaign.campaign.notices import NotifySpec, notices
 from logan_campaign.campaign.rounds import RefreshSpec
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.stability import HullEntry, hull_of
-from logan_campaign.core.documents import Notice, RoundDoc
+from logan_campaign.core.documents import RoundDoc
 from logan_campaign.core.trust import VARIABLE, code_named_in, command_id
 from logan_campaign.flows.notify import NotifyMaker
 
@@ -122,7 +122,7 @@ def test_no_secret_stands_in_a_spec(said: dict[str, Any]) -> None:
 
 def told_by(how: NotifySpec) -> dict[str, str]:
     maker = NotifyMaker(how=how, campaign="long", round=1)
-    found = NotifyMaker.make.original(maker, "camp-0", [Notice(event="new", text="x")])
+    found = NotifyMaker.make.original(maker, "camp-0", done(1, problem="odd"), [done(0)], [])
     sent: dict[str, str] = found.sent
     return sent
 
@@ -166,3 +166,12 @@ def test_what_has_nothing_to_refresh_or_to_tell_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         CampaignSpec.model_validate(SPEC | change)
+
+
+def test_a_round_without_anything_to_tell_sends_nothing_and_a_lost_one_needs_a_person() -> None:
+    maker = NotifyMaker(how=NotifySpec(command=["no-such-program"]), campaign="long", round=1)
+    quiet = NotifyMaker.make.original(maker, "camp-0", done(1), [done(0)], [])
+    assert (quiet.notices, quiet.sent) == ([], {})
+    lost = NotifyMaker.make.original(maker, "camp-0", None, [done(0)], [])
+    assert [notice.event for notice in lost.notices] == ["attention"]
+    assert lost.sent["command"]

@@ -18,7 +18,8 @@ from logan_campaign.campaign.allocation import Progress, choose
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import RoundDoc
 from logan_campaign.flows import CampaignMaker
-from logan_campaign.flows.rounds import RoundMaker, _entries
+from logan_campaign.flows.reference import phases_of
+from logan_campaign.flows.rounds import RoundMaker
 from logan_campaign.generators import models
 from logan_campaign.generators.base import HISTORY_KEYS, TrainingResult
 from logan_campaign.generators.descent.settings import DescentHyperparameters
@@ -112,7 +113,7 @@ def test_each_round_goes_where_the_documents_of_those_before_lead(
     assert [doc.decision for doc in rounds][-1] == "stop"
     spec, cells = maker.spec, ["AuCu", "Au2Cu", "AuCu2"]
     assert [target.formula for target in spec.targets] == cells
-    phases = _entries(outputs("reference"))
+    phases = phases_of(outputs("reference"))
     assert {phase.formula for phase in phases} == {"Cu", "Au"}
     for index, doc in enumerate(rounds):
         seen = phases if index else []
