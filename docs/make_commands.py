@@ -119,7 +119,8 @@ def main() -> None:
         "`quick.yaml` is a small part of the [example](../tutorials/first-campaign.md) with random "
         "molecules. Long lines end in `…`; a line with only `…` stands for lines left out. "
         "Commands for queues and clusters are shown in [other machines](../howto/remote.md), "
-        "`serve` in [browser](../howto/browser.md), and `schema` in [editors](../howto/editors.md).",
+        "`serve` in [browser](../howto/browser.md), and `schema` in "
+        "[editors](../howto/editors.md).",
         "",
         "| for | command | what it does |",
         "| --- | --- | --- |",

@@ -24,6 +24,8 @@ from logan_campaign.cli.common import (
 from logan_campaign.cli.filters import SortedCandidateCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
     from rich.tree import Tree
 
@@ -126,7 +128,7 @@ _COLOURS = {
 }
 
 
-def _candidate_table(found: list[CandidateRecord], kind: str) -> Table:
+def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
     identity = "spacegroup" if kind == "crystal" else "smiles"
     several = len({candidate.formula for candidate in found}) > 1
     hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)

@@ -7,10 +7,11 @@
 
 from logan_campaign.results.arrays import PcaMap, StoredPool, Trajectory
 from logan_campaign.results.campaign import Campaign, Results
-from logan_campaign.results.queries import CandidateQuery, MaterialQuery
+from logan_campaign.results.queries import Candidate, CandidateQuery, MaterialQuery
 
 __all__ = [
     "Campaign",
+    "Candidate",
     "CandidateQuery",
     "MaterialQuery",
     "PcaMap",

@@ -16,7 +16,7 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.core.errors import InputError, StoreError
 from logan_campaign.results.arrays import PcaMap, StoredPool, Trajectory, part
-from logan_campaign.results.queries import CandidateQuery, MaterialQuery
+from logan_campaign.results.queries import Candidate, CandidateQuery, MaterialQuery, shown
 from logan_campaign.stores.filters import filters_of
 from logan_campaign.stores.open import CampaignStores, open_store
 from logan_campaign.stores.queries import AnyRecord, CampaignDatabase
@@ -33,6 +33,7 @@ from logan_campaign.stores.records import (
 
 if TYPE_CHECKING:
     import networkx as nx
+    import plotly.graph_objects as go
 
     from logan_campaign.generators.models import Model
 
@@ -122,13 +123,13 @@ class Results:
                 found[name] = self.database.refer(about.column.refers, filters[name]).id
         return found
 
-    def candidate(self, identity: str) -> CandidateRecord:
+    def candidate(self, identity: str) -> Candidate:
         """Return a candidate by its id or the beginning of it.
 
         Raises:
             InputError: if there is none, or several.
         """
-        return self.database.candidate(identity)
+        return shown(self.database.candidate(identity))
 
     def find(self, identity: str) -> AnyRecord:
         """Return a candidate, material, model, training set or campaign by its id.
@@ -281,6 +282,21 @@ class Campaign(Results):
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r} ({self.id}) in {self.stores.describe()}>"
 
+    def _repr_html_(self) -> str:
+        from logan_campaign.geometry.formulas import readable_formula
+        from logan_campaign.results.notebook import ROWS, candidates_html, facts_html
+
+        found = self.candidates(state=["new", "rediscovered"]).sorted_by("best")
+        counts = (f"{n} {state}" for state, n in self.counts().items() if n)
+        about = {
+            "looks for": f"{self.kind} {readable_formula(self.formula, self.kind)}",
+            "id": self.id,
+            "stored in": self.stores.describe(),
+            "candidates": ", ".join(counts) or "none yet",
+        }
+        listed = found.without_structures().page(0, ROWS)
+        return str(facts_html(self.name, about) + candidates_html(listed, found.count()))
+
     def refresh(self) -> None:
         """Read the record of a running campaign again."""
         self.record = self.database.campaign(self.id)
@@ -406,3 +422,50 @@ class Campaign(Results):
             candidate_ids=[identity for identity, _ in picked],
             picks=np.array([n for _, n in picked], dtype=int),
         )
+
+    # --- charts ---------------------------------------------------------------------
+
+    def plot_map(self, index: int = -1) -> go.Figure:
+        """Return the PCA map as a plotly figure: clusters, picks, known structures, discoveries.
+
+        Args:
+            index: as :meth:`pca_map`.
+
+        Raises:
+            InputError: nothing has been selected yet, or there is nothing to draw.
+        """
+        from logan_campaign.results.report.charts import map_chart
+
+        found = list(self.candidates().without_structures())
+        return self._drawn(map_chart(self.pca_map(index), found), "map")
+
+    def plot_energies(self) -> go.Figure:
+        """Return the energies of converged candidates by level as a plotly figure.
+
+        Raises:
+            InputError: nothing has converged yet.
+        """
+        from logan_campaign.results.report.charts import energies_chart
+
+        found = list(self.candidates().without_structures())
+        record, per_atom = self.record, self.kind == "crystal"
+        chart = energies_chart(found, record.references, record.levels, per_atom)
+        return self._drawn(chart, "energy")
+
+    def plot_hull(self) -> go.Figure:
+        """Return the phase diagram of the campaign's hull as a plotly figure.
+
+        Raises:
+            InputError: there is no hull, since not all elements were computed.
+        """
+        from logan_campaign.results.report.phases import phase_diagram
+
+        if self.record.hull is None:
+            return self._drawn(None, "hull")
+        query = self.candidates(level=self.record.hull.level).without_structures()
+        return self._drawn(phase_diagram(self.record.hull, list(query)), "hull")
+
+    def _drawn(self, figure: go.Figure | None, what: str) -> go.Figure:
+        if figure is None:
+            raise InputError(f"{self.name} has no {what} to draw")
+        return figure

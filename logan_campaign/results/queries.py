@@ -19,9 +19,36 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from logan_campaign.core.documents import Geometry
+    from logan_campaign.results.notebook import View
 
 
-Found = TypeVar("Found", CandidateRecord, MaterialRecord)
+class Candidate(CandidateRecord):
+    """A candidate's record, which notebooks show."""
+
+    def view(self) -> View:
+        """Return its structure, relaxed if available, as a view in 3D.
+
+        Raises:
+            InputError: it was read without structures.
+        """
+        from logan_campaign.results.notebook import View
+
+        return View(convert.geometry(self))
+
+    def _repr_html_(self) -> str:
+        from logan_campaign.results.notebook import candidate_facts, facts_html
+        from logan_campaign.results.pictures import picture
+
+        drawn = picture(self) if self.smiles or self.structure or self.raw_structure else ""
+        return str(facts_html(self.id, candidate_facts(self), drawn))
+
+
+def shown(record: CandidateRecord) -> Candidate:
+    """Return a record as a candidate that notebooks show."""
+    return Candidate.model_construct(record.model_fields_set, **dict(record))
+
+
+Found = TypeVar("Found", Candidate, MaterialRecord)
 
 
 @dataclass(frozen=True)
@@ -84,7 +111,7 @@ class _Query(ABC, Generic[Found]):
 
 
 @dataclass(frozen=True)
-class CandidateQuery(_Query[CandidateRecord]):
+class CandidateQuery(_Query[Candidate]):
     """Candidates that match filters, in a given order; returned by ``candidates(...)``.
 
     Attributes:
@@ -154,8 +181,8 @@ class CandidateQuery(_Query[CandidateRecord]):
         """
         return self.database.distinct(field, **self.filters)
 
-    def _read(self, skip: int = 0, limit: int = 0) -> Iterator[CandidateRecord]:
-        return self.database.candidates(
+    def _read(self, skip: int = 0, limit: int = 0) -> Iterator[Candidate]:
+        found = self.database.candidates(
             sort=self.sort,
             descending=self.descending,
             skip=skip,
@@ -163,6 +190,12 @@ class CandidateQuery(_Query[CandidateRecord]):
             structures=self.structures,
             **self.filters,
         )
+        return map(shown, found)
+
+    def _repr_html_(self) -> str:
+        from logan_campaign.results.notebook import ROWS, candidates_html
+
+        return str(candidates_html(self.without_structures().page(0, ROWS), self.count()))
 
     # --- conversions ----------------------------------------------------------------
 
@@ -211,9 +244,9 @@ class MaterialQuery(_Query[MaterialRecord]):
         """Return the ids of all."""
         return [record.id for record in self]
 
-    def best_candidates(self) -> list[CandidateRecord]:
+    def best_candidates(self) -> list[Candidate]:
         """Return the best candidate of each material, with its structure."""
-        return [self.database.candidate(record.best_candidate_id) for record in self]
+        return [shown(self.database.candidate(record.best_candidate_id)) for record in self]
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a table with one row per material, indexed by id."""

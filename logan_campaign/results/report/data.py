@@ -92,7 +92,7 @@ class ReportData:
     """
 
     record: CampaignRecord
-    candidates: list[CandidateRecord]
+    candidates: Sequence[CandidateRecord]
     materials: list[MaterialRecord]
     models: list[ModelRecord]
     sets: list[TrainingSetRecord]
