@@ -78,8 +78,8 @@ class FrameworkSelection(KeyedSelection):
         gt=0,
         lt=1,  # also refuses true
         description="Symmetrize structures within this tolerance (Å); each representative is then "
-        "for a net and space group, in turn the one with most symmetry operations and the most "
-        "usual one; relaxations cannot leave a symmetric saddle point",
+        "for a net and space group, those with most symmetry operations first, by 'usual' in turn "
+        "with the most usual ones; relaxations cannot leave a symmetric saddle point",
     )
 
     @model_serializer(mode="wrap")
@@ -181,7 +181,8 @@ class FrameworkSelection(KeyedSelection):
                 operations[k] = found.n
                 if found.n > 1:
                     keys[k] += f" {found.space_group(pool.cells[k])}"
-            rank = _alternating(keys, operations + rank, rank)
+            both = operations + rank, rank
+            rank = _alternating(keys, *both) if self.accept == "usual" else both[0]
         return Judgement(keys, np.where(fits, clarity, 0.0), rank)
 
 

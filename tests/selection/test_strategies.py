@@ -33,6 +33,7 @@ from logan_campaign.selection import (
     select,
 )
 from logan_campaign.selection.diverse import farthest_points
+from logan_campaign.selection.framework import _alternating
 from logan_campaign.selection.ranking import mean_rank_of_others
 from logan_campaign.selection.unusual import usual
 from logan_campaign.sources import LoadedSet
@@ -512,3 +513,12 @@ def test_graphs_with_separated_charges_are_left_out_where_the_same_atoms_have_ot
     # with nothing better at hand they are what there is
     alone = select(pool.take(np.array([0])), GraphSelection(n_picks=1, fill=False), seed=0)
     assert len(alone.keys) == 1
+
+
+def test_groups_come_in_turn_from_the_front_of_both_ranks() -> None:
+    keys = np.array(["a", "b", "c", "d", ""], dtype=object)
+    symmetric = np.array([4.0, 3.0, 2.0, 1.0, 0.0])
+    usual = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    rank = _alternating(keys, symmetric, usual)
+    order = [key for key in keys[np.argsort(-rank)] if key]
+    assert order == ["a", "d", "b", "c"]
