@@ -50,7 +50,6 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
             "logan-campaign retry quick --failed",
             "logan-campaign run again.yaml --quiet --workers 1 &",
             "logan-campaign pause again",
-            "logan-campaign resume again --quiet --workers 1 &",
             "logan-campaign cancel again",
             "logan-campaign resume again --quiet --workers 1",
             "logan-campaign extend again",
@@ -215,7 +214,7 @@ def _shown(words: str, folder: Path) -> list[str]:
         while not _can_be_steered(Path(parts[2]).stem, folder):
             if _background[-1].poll() is not None:
                 raise SystemExit(f"{words}: ended before it could be steered")
-            time.sleep(0.5)
+            time.sleep(1)
         return [f"$ {words}"]
     lines = [
         line.rstrip() if len(line.rstrip()) <= _WIDTH else line[: _WIDTH - 1] + "…"

@@ -68,10 +68,10 @@ def readable_formula(hill: str, kind: str = "crystal") -> str:
     """Return a formula as chemists write it: 'SiO2' for a crystal's cell O4Si2.
 
     Args:
-        hill: Hill formula of a molecule or cell.
+        hill: Hill formula of a molecule or cell; a chemical system ('Au-Cu') stays as it is.
         kind: of the structure; only formulas of crystals are reduced and reordered.
     """
-    if kind != "crystal":
+    if kind != "crystal" or not hill.isalnum():
         return hill
     from pymatgen.core import Composition  # slow to import, and molecules do not need it
 

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols, reference_states
 from pymatgen.core import Lattice, Molecule, Structure
 
 from logan_campaign.core.errors import InputError, StructureError
-from logan_campaign.geometry.formulas import hill_formula, reduced_formula
+from logan_campaign.geometry.formulas import hill_formula, readable_formula, reduced_formula
 from logan_campaign.geometry.structures import (
     cell_problem,
     formula,
@@ -207,3 +207,18 @@ def test_space_groups_of_known_crystals() -> None:
     assert spacegroup_symbol(from_atoms(bulk("NaCl", "rocksalt", a=5.64))) == "Fm-3m"
     on_top = Structure(Lattice.cubic(3), ["Si", "Si"], [[0, 0, 0], [0, 0, 1e-4]])
     assert spacegroup_symbol(on_top) is None
+
+
+@pytest.mark.parametrize(
+    ("hill", "kind", "readable"),
+    [
+        ("O4Si2", "crystal", "SiO2"),
+        ("Na", "crystal", "Na"),
+        ("Au2Cu6", "crystal", "Cu3Au"),
+        ("Au-Cu", "crystal", "Au-Cu"),
+        ("C2H6O", "molecule", "C2H6O"),
+        ("Cu4", "cluster", "Cu4"),
+    ],
+)
+def test_formulas_are_shown_as_chemists_write_them(hill: str, kind: str, readable: str) -> None:
+    assert readable_formula(hill, kind) == readable
