@@ -245,10 +245,12 @@ def say_how_jobs_ended(stores: CampaignStores, campaign_ids: list[str]) -> None:
         stores: where the campaigns are.
         campaign_ids: those that were just built.
     """
-    from logan_campaign.campaign.classification import NO_JOB
+    if not stores.describe().startswith(JF):
+        return
+    from logan_campaign.campaign.classification import NO_JOB  # brings SciPy and JAX
 
     candidates = stores.collection("candidates")
-    for campaign_id in campaign_ids if stores.describe().startswith(JF) else []:
+    for campaign_id in campaign_ids:
         found = list(candidates.query({"campaign_id": campaign_id, "reason": NO_JOB}))
         if not found:
             continue
