@@ -135,12 +135,15 @@ def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
     if several:
         from logan_campaign.geometry.formulas import readable_formula  # brings ASE
     formula = ["formula"] if several else []
-    energies = ["eV", "above min", *(["above hull/atom"] if hull else [])]
-    names = ["id", "state", *formula, identity, "level", *energies]
-    shown = table(*names, right=energies, no_wrap=names)
-    shown.add_column("equals", overflow="fold")
+    symmetry = "group" if identity == "spacegroup" else identity
+    names = ["id", "state", *formula, symmetry, "level", "eV"]
+    shown = table(*names, right=("eV",), no_wrap=names)
+    above = "above hull (meV/atom)" if hull else "above min"
+    shown.add_column(above, justify="right", min_width=9)
+    shown.add_column("equals", overflow="fold", min_width=6)
     for candidate in found:
-        reason = candidate.decomposition or candidate.reason
+        # that nothing is known to compare with is said once, by status
+        reason = candidate.decomposition or ("" if candidate.state == "new" else candidate.reason)
         shown.add_row(
             candidate.id[:_SHORT_ID],
             f"[{_COLOURS[candidate.state]}]{candidate.state}[/]",
@@ -148,11 +151,15 @@ def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
             escape(getattr(candidate, identity) or "-"),
             candidate.level or "-",
             number(candidate.energy_ev, 3),
-            number(candidate.energy_above_min_ev, 3),
-            *([number(candidate.energy_above_hull_ev_per_atom, 4)] if hull else []),
+            _above_hull(candidate) if hull else number(candidate.energy_above_min_ev, 3),
             escape(candidate.match_label or (candidate.match or "")[:_SHORT_ID] or reason),
         )
     return shown
+
+
+def _above_hull(candidate: CandidateRecord) -> str:
+    above = candidate.energy_above_hull_ev_per_atom
+    return number(None if above is None else 1000 * above, 1)
 
 
 def _alike(reasons: Counter[str]) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +54,7 @@ def run(
     The same command resumes a campaign after any interruption: finished jobs are not repeated,
     and failed jobs that blocked it are run again.
     """
-    if not quiet:
+    if not quiet and sys.stderr.isatty():
         tell(f"reading {spec}")  # what it takes is imported after this, which takes seconds
     maker = campaign_maker(spec, overrides)
     from logan_campaign.cli.local import go_on

@@ -23,6 +23,8 @@ from logan_campaign.stores.records import (
 
 #: Sets, models, selections and rounds that are shown: the last ones.
 _ROWS = 20
+#: Characters of a model's id in a table, enough to tell it from others.
+_SHORT_ID = 14
 
 
 def campaign_status(
@@ -405,19 +407,20 @@ def _stages(found: dict[str, Any]) -> Table:
 
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
-    numbers = ("steps", "Wasserstein", "gradient", "distinct", "time")
-    names = ("model", "state", "varied", *numbers)
-    shown = table(*names, right=numbers, no_wrap=("model", *numbers))
+    # methods without networks have no steps and no losses
+    told = {"Wasserstein": "wasserstein", "gradient": "critic_gradient_norm"}
+    told |= {"distinct": "distinct_share"}
+    told = {name: key for name, key in told.items() if any(m[key] is not None for m in models)}
+    numbers = ("steps", *told, "time") if any(m["steps"] for m in models) else (*told, "time")
+    varied = ["varied"] if any(model["varied"] for model in models) else []
+    shown = table("model", "state", *varied, *numbers, right=numbers, no_wrap=("model", *numbers))
     for model in models:
-        varied = ", ".join(f"{k}={v}" for k, v in model["varied"].items())
+        texts = {name: number(model[key], 2) for name, key in told.items()}
+        texts |= {"steps": str(model["steps"] or "-"), "time": f"{model['elapsed_s']:.0f} s"}
         shown.add_row(
-            model["id"],
+            model["id"][:_SHORT_ID],
             escape(model["state"] + (f": {model['reason']}" if model["reason"] else "")),
-            escape(varied),
-            str(model["steps"] or "-"),  # methods without networks have no steps
-            number(model["wasserstein"], 3),
-            number(model["critic_gradient_norm"], 2),
-            number(model["distinct_share"], 2),
-            f"{model['elapsed_s']:.0f} s",
+            *[escape(", ".join(f"{k}={v}" for k, v in model["varied"].items())) for _ in varied],
+            *(texts[name] for name in numbers),
         )
     return shown

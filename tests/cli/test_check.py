@@ -70,6 +70,7 @@ def test_a_check_reads_everything_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, said, told = run_check(EXAMPLES / "c5h12o-descent.yaml", monkeypatch, capsys)
     assert not code
     for text in ("C5H12O", "1200 structures", "at most 24 by graph", "xtb (gfn2-xtb)", "unknown"):

@@ -192,8 +192,8 @@ def test_energies_above_the_hull_are_shown_where_the_elements_were_computed(read
     assert {phase["formula"] for phase in hull["phases"]} == {"Si2", "O2", "O2Si"}
     assert (hull["n_unique"], hull["n_stable"]) == (2, 1)
     assert "hull at gpaw: " in read(CrystalsWithHull(), None, "status")
-    assert "above hull/atom" in read(CrystalsWithHull(), None, "results")
-    assert "above hull/atom" not in read(MadeUpCrystals(), None, "results")
+    assert "above hull (meV/atom)" in read(CrystalsWithHull(), None, "results")
+    assert "above hull (meV/atom)" not in read(MadeUpCrystals(), None, "results")
     # elements are no known entries that a candidate could beat
     assert read_json(read, CrystalsWithHull(), None, "status")["reference"]["known"] == "O2"
 
@@ -238,9 +238,12 @@ def test_show_says_what_a_person_reads_first(read: Read) -> None:
     assert {"schema_version", "raw_structure", "structure", "relaxations"} <= document.keys()
 
 
-def test_lines_for_terminals_are_not_wider(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_for_terminals_are_not_wider_and_nothing_is_cut(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("logan_campaign.cli.common._PIPE_WIDTH", 80)
-    for command in ("results", "status"):
-        said = read(CrystalsWithHull(), None, command, *(["--all"] if command == "results" else []))
+    for command in (["results", "--all"], ["status"]):
+        said = read(CrystalsWithHull(), None, *command)
         rows = [line for line in said.splitlines() if "warning" not in line and ": " not in line]
         assert max(map(len, rows)) <= 80
+        assert "…" not in said
