@@ -153,9 +153,13 @@ def strained(references: jax.Array, strains: jax.Array, volumes: jax.Array) -> j
         volumes: (n,) (Å³).
     """
     half = 0.5 * jnp.einsum("nk,kij->nij", strains, jnp.asarray(STRAINS, strains.dtype))
-    result = jnp.broadcast_to(jnp.eye(3, dtype=strains.dtype), half.shape)
-    for k in range(_TERMS, 0, -1):  # Horner's scheme
-        result = jnp.eye(3, dtype=strains.dtype) + product(half, result) / k
+    one = jnp.broadcast_to(jnp.eye(3, dtype=strains.dtype), half.shape)
+
+    def term(result: jax.Array, k: jax.Array) -> tuple[jax.Array, None]:  # of Horner's scheme
+        return one + product(half, result) / k, None
+
+    # a loop, since written out it takes long to compile
+    result, _ = jax.lax.scan(term, one, jnp.arange(_TERMS, 0, -1, dtype=strains.dtype))
     cells = product(jnp.broadcast_to(references, half.shape), result)
     return cells * jnp.cbrt(volumes)[:, None, None]
 

@@ -46,8 +46,11 @@ BLOCK = 64
 #: The bandwidth reaches its final value after this fraction of the steps.
 _NARROWED = 0.8
 
-#: Lattice translations are filled up to a multiple of this number.
-_IMAGES = 8
+#: Lattice translations are filled up to a multiple of the first number, many to one of the second.
+_IMAGES = 8, 32
+
+#: Smallest number of atoms in a crystal that a program is compiled for.
+_ATOMS = 4
 
 #: A translation (in lattice vectors) that brings nothing near.
 _FAR = 1000
@@ -267,7 +270,7 @@ class Program:
         n = _size(self.n_atoms) if target.periodic and not target.given else self.n_atoms
         cell = images = None
         if self.images is not None:
-            more = -len(self.images) % _IMAGES
+            more = -len(self.images) % _IMAGES[len(self.images) > _IMAGES[1]]
             images = np.pad(self.images, ((0, more), (0, 0)), constant_values=_FAR)
             if self.place.cell is not None:
                 # All cells of a lattice give the same neighbours; the reduced cell is fastest.
@@ -348,9 +351,9 @@ class Program:
 
 
 def _size(n: int) -> int:
-    """Return the number of atoms that a program for n is compiled for, at most a fifth more."""
+    """Return the number of atoms that a program for n is compiled for: 4 to 8, 10, 12, …, 20, …"""
     step = max(1, 1 << max(0, n.bit_length() - 3))
-    return -(-n // step) * step
+    return max(_ATOMS, -(-n // step) * step)
 
 
 @lru_cache(maxsize=64)
