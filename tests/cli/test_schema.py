@@ -36,7 +36,7 @@ def test_every_example_is_valid(path: Path, validator: jsonschema.Draft202012Val
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"select": {"strategy": "graph", "n_piks": 3}}, {"seed": "one"}, {"models": {"count": 0}}],
+    [{"select": {"strategy": "graph", "n_piks": 3}}, {"seed": "one"}, {"models": {"count": -1}}],
     ids=["unknown key", "wrong type", "out of range"],
 )
 def test_mistakes_are_seen(
