@@ -193,10 +193,14 @@ def _alternating(keys: np.ndarray, *ranks: np.ndarray) -> np.ndarray:
         keys: (n,) groups; '' for none.
         ranks: (n,) each, larger is first.
     """
-    orders = [dict.fromkeys(keys[np.lexsort((keys, -rank))].tolist()) for rank in ranks]
+    with_key = np.flatnonzero(keys != "")
+    orders = [
+        dict.fromkeys(keys[with_key[np.lexsort((keys[with_key], -rank[with_key]))]].tolist())
+        for rank in ranks
+    ]
     turns = itertools.chain.from_iterable(zip(*orders, strict=True))
     place = {key: k for k, key in enumerate(dict.fromkeys(turns))}
-    together = -np.array([place[key] for key in keys.tolist()], dtype=float)
+    together = -np.array([place.get(key, len(place)) for key in keys.tolist()], dtype=float)
     return together + 0.5 * ranks[-1] / max(1.0, float(ranks[-1].max(initial=0.0)))
 
 
