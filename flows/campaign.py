@@ -22,9 +22,8 @@ from logan_campaign.core.documents import (
 )
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.ids import content_id, control_uuid
-from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker
+from logan_campaign.flows.data import LeakageMaker, TrainingSetMaker, now
 from logan_campaign.flows.known import KnownEntriesMaker, pack_entries
-from logan_campaign.flows.learned import now
 from logan_campaign.flows.links import RoundLinks
 from logan_campaign.flows.reference import ElementMaker, PublishedHullMaker, ReferenceMaker
 from logan_campaign.flows.relax import maker_for

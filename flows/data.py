@@ -17,6 +17,11 @@ from logan_campaign.matching.spec import MatchingSpec
 from logan_campaign.sources import BuiltinSource, LoadedSet, SourceSpec, set_id
 
 
+def now() -> str:
+    """Return the time as ISO 8601 text in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 @dataclass
 class TrainingSetMaker(Maker):
     """Pull a source: validate its structures, remove duplicates and assign ids.
@@ -58,18 +63,32 @@ class TrainingSetMaker(Maker):
             and previous.records == loaded.records
             and previous.origin == loaded.origin
         )
+        return self.pulled(
+            loaded,
+            previous.pulled_at if previous is not None else "",
+            unchanged=unchanged and self.leave_out_unchanged,
+            structures=[] if unchanged and self.leave_out_unchanged else loaded.entries,
+        )
+
+    def pulled(self, loaded: LoadedSet, previous_at: str, **about: Any) -> TrainingSetDoc:
+        """Return the document of a set that was pulled now.
+
+        Args:
+            loaded: The set.
+            previous_at: Time of the pull before; '' for none.
+            **about: Further fields of the document.
+        """
         return set_document(
             loaded,
             role=self.role,
             name=self.source.title,
             query=self.source.model_dump(mode="json"),
             query_id=self.source.query_id,
-            pulled_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            pulled_at=now(),
             origin=loaded.origin,
-            previous_at=previous.pulled_at if previous is not None else "",
-            unchanged=unchanged and self.leave_out_unchanged,
+            previous_at=previous_at,
             records=loaded.records,
-            structures=[] if unchanged and self.leave_out_unchanged else loaded.entries,
+            **about,
         )
 
 

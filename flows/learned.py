@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from jobflow import Maker, job
 
 from logan_campaign.core.documents import DATA_KEYS, RoundDoc, StructureEntry, TrainingSetDoc
-from logan_campaign.flows.data import set_document
+from logan_campaign.flows.data import now, set_document
 from logan_campaign.flows.stages import stage
 from logan_campaign.geometry.formulas import reduced_formula
 from logan_campaign.sources import LoadedSet
@@ -74,11 +73,6 @@ class LearnedSetMaker(Maker):
             if (energy := _per_atom(entry)) is None
             or energy - lowest[reduced_formula(entry.formula)] <= self.energy_window_ev_per_atom
         ]
-
-
-def now() -> str:
-    """Return the time as ISO 8601 text in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _per_atom(entry: StructureEntry) -> float | None:

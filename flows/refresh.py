@@ -15,10 +15,9 @@ from logan_campaign.core.documents import (
     TrainingSetDoc,
 )
 from logan_campaign.core.errors import LoganCampaignError
-from logan_campaign.flows.data import TrainingSetMaker, set_document
+from logan_campaign.flows.data import TrainingSetMaker, now
 from logan_campaign.flows.judge import known_sets
 from logan_campaign.flows.known import unpack_entries
-from logan_campaign.flows.learned import now
 from logan_campaign.flows.stages import stage
 from logan_campaign.matching.spec import MatchingSpec
 
@@ -35,23 +34,12 @@ class RefreshMaker(TrainingSetMaker):
             last: The set of the last pull.
         """
         last = TrainingSetDoc.model_validate(last)
-        at = now()
         try:
             loaded = self.source.load(base=Path(self.base), previous=last.manifest())
         except LoganCampaignError as err:  # sources go away; the campaign goes on
             said = f"{self.source.title} was not pulled anew: {err}"
             return last.model_copy(update={"not_refreshed": said})
-        return set_document(
-            loaded,
-            role=self.role,
-            name=self.source.title,
-            query=self.source.model_dump(mode="json"),
-            query_id=self.source.query_id,
-            pulled_at=at,
-            origin=loaded.origin,
-            previous_at=last.pulled_at,
-            records=loaded.records,
-        )
+        return self.pulled(loaded, last.pulled_at)
 
 
 @dataclass

@@ -13,52 +13,44 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
 from logan_campaign.campaign.allocation import Progress, choose
-from logan_campaign.campaign.rounds import StopSpec, sightings, stop_reason
+from logan_campaign.campaign.rounds import StopSpec, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import (
     DATA_KEYS,
-    ClassificationDoc,
     ControlDoc,
-    FoundStructure,
     ReferenceDoc,
-    RelaxationDoc,
     RoundDoc,
     RoundShare,
-    ScreeningDoc,
-    SelectionDoc,
-    StructureEntry,
     TrainingSetDoc,
-    Verdict,
 )
 from logan_campaign.core.errors import LoganCampaignError
+from logan_campaign.flows.data import now
 from logan_campaign.flows.external import BringMaker
 from logan_campaign.flows.generate import GenerateMaker
 from logan_campaign.flows.judge import ClassifyMaker, CompareMaker, ScreenMaker
-from logan_campaign.flows.learned import LearnedSetMaker, now
+from logan_campaign.flows.learned import LearnedSetMaker
 from logan_campaign.flows.levels import RelaxLevelsMaker
 from logan_campaign.flows.links import OpenFlow, RoundLinks
 from logan_campaign.flows.notify import NotifyMaker
 from logan_campaign.flows.reference import ReferenceMaker, phases_of
 from logan_campaign.flows.refresh import RefreshMaker, RejudgeMaker
 from logan_campaign.flows.relax import maker_for
+from logan_campaign.flows.round_results import Search, sightings_of, with_estimates
 from logan_campaign.flows.select import SelectMaker
 from logan_campaign.flows.stages import NEXT_ROUND, placed, stage
-from logan_campaign.flows.substitutes import all_relaxed
 from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.flows.train import TrainMaker
 from logan_campaign.generators.models import Method
 from logan_campaign.geometry.formulas import reduced_formula
-from logan_campaign.geometry.structures import formula, structure_id
 from logan_campaign.matching.spec import MatchingSpec
-from logan_campaign.selection.estimates import coverage, unseen
 
 #: Stands for the target of models that serve all compositions of a system.
 _ALL = "all"
@@ -417,7 +409,7 @@ class NextRoundMaker(Maker):
         past = [RoundDoc.model_validate(doc) for doc in history]
         sets = [TrainingSetDoc.model_validate(doc) for doc in known if doc is not None]
         known_ids = {s.id for s in sets}
-        results = [_Search.read(search, known_ids) for search in searches]
+        results = [Search.read(search, known_ids) for search in searches]
         heads = {f.candidate_id for doc in past for f in doc.found}
         heads |= {f.candidate_id for result in results for f in result.found}
         names = [level.name for level in self.maker.spec.relax.levels]
@@ -430,7 +422,7 @@ class NextRoundMaker(Maker):
                 n_generated=result.n_generated,
                 n_last_level=len(result.relaxed[-1]),
                 n_found=len(result.found),
-                sightings=_sightings(result.picks, result.verdicts, heads),
+                sightings=sightings_of(result.picks, result.verdicts, heads),
             )
             for result in results
         ]
@@ -472,7 +464,7 @@ class NextRoundMaker(Maker):
             reason="",
             structures=[entry for result in results for entry in result.structures],
         )
-        judged = [*past, _with_estimates(document, past)]
+        judged = [*past, with_estimates(document, past)]
         rounds = self.maker.spec.rounds
         assert rounds is not None  # this job exists only with rounds
         system = isinstance(self.maker.spec.target, SystemSpec)
@@ -528,47 +520,6 @@ class NextRoundMaker(Maker):
         }
 
 
-class _Search(NamedTuple):
-    """What a round did for one target."""
-
-    target: int
-    n_generated: int
-    picks: SelectionDoc | None
-    verdicts: dict[str, Verdict]
-    relaxed: list[dict[str, RelaxationDoc]]
-    found: list[FoundStructure]
-    structures: list[StructureEntry]
-    cpu_s: float
-    problem: str
-
-    @classmethod
-    def read(cls, search: dict[str, Any], known_ids: set[str]) -> Self:
-        """Return the results in the arguments of the job that judges a round."""
-        selection, judges = search["selection"], search["judges"]
-        picks = SelectionDoc.model_validate(selection) if selection is not None else None
-        verdicts: dict[str, Verdict] = {}
-        for doc in (search["screening"], *judges):
-            if doc is not None:
-                kind = ScreeningDoc if _field(doc, "doc_type") == "screening" else ClassificationDoc
-                verdicts.update({v.candidate_id: v for v in kind.model_validate(doc).verdicts})
-        relaxed = [_relaxations(level) for level in search["levels"]]
-        structures, found = _found(picks, verdicts, relaxed, known_ids)
-        spent = [pool["elapsed_s"] for pool in search["pools"]]
-        spent += [c.cpu_s for c in (picks.cheap_relaxations if picks is not None else [])]
-        spent += [doc.cpu_s for docs in relaxed for doc in docs.values()]
-        return cls(
-            target=search["target"],
-            n_generated=sum(pool["n_structures"] or 0 for pool in search["pools"]),
-            picks=picks,
-            verdicts=verdicts,
-            relaxed=relaxed,
-            found=found,
-            structures=structures,
-            cpu_s=sum(s for s in spent if s is not None),
-            problem=_problem(picks, judges),
-        )
-
-
 def _of_round(jobs: list[Job | Flow], index: int) -> list[Job | Flow]:
     """Set the round in the metadata of jobs and of the jobs that they add."""
     for member in jobs:
@@ -588,90 +539,5 @@ def _goes_by_graphs(matching: MatchingSpec) -> bool:
     return matching.before_relaxation and graphs
 
 
-def _field(document: Any, name: str) -> Any:
-    return document[name] if isinstance(document, dict) else getattr(document, name)
-
-
 def _count(states: list[str]) -> dict[str, int]:
     return {state: states.count(state) for state in sorted(set(states))}
-
-
-def _relaxations(level: dict[str, Any] | None) -> dict[str, RelaxationDoc]:
-    """Return the relaxations at a level by candidate; empty if it was never started."""
-    if level is None:
-        return {}
-    ids, documents, _, _ = all_relaxed(level["candidate_ids"], level["relaxations"], level["more"])
-    return {name: doc for name, doc in zip(ids, documents, strict=True) if doc is not None}
-
-
-def _found(
-    picks: SelectionDoc | None,
-    verdicts: dict[str, Verdict],
-    relaxed: list[dict[str, RelaxationDoc]],
-    known_ids: set[str],
-) -> tuple[list[StructureEntry], list[FoundStructure]]:
-    """Return the distinct structures that were in no training set."""
-    entries, found = [], []
-    for pick in picks.candidates if picks is not None else []:
-        verdict, result = verdicts.get(pick.id), relaxed[-1].get(pick.id)
-        if verdict is None or result is None:
-            continue
-        is_known = verdict.state == "rediscovered" and verdict.match_set in known_ids
-        if verdict.state != "new" and not is_known:
-            continue
-        name = formula(result.structure)
-        label = verdict.smiles or " ".join(filter(None, (verdict.spacegroup, name)))
-        found.append(
-            FoundStructure(
-                candidate_id=pick.id,
-                state="rediscovered" if is_known else "new",
-                known_id=verdict.match if is_known else None,
-                formula=name,
-                label=label,
-                energy_per_atom_ev=result.energy_per_atom_ev if result.comparable else None,
-            )
-        )
-        entries.append(
-            StructureEntry(
-                id=structure_id(result.structure),
-                label=pick.id,
-                formula=name,
-                structure=result.structure,
-                smiles=verdict.smiles,
-                spacegroup=verdict.spacegroup,
-                energy_ev=result.energy_ev if result.comparable else None,
-            )
-        )
-    return entries, found
-
-
-def _sightings(
-    picks: SelectionDoc | None, verdicts: dict[str, Verdict], heads: set[str]
-) -> dict[str, int]:
-    """Return the sightings in this round of each structure found so far (``heads``)."""
-    again = picks.found_again if picks is not None else {}
-    counts = {name: n for name, n in again.items() if name in heads}
-    for pick in picks.candidates if picks is not None else []:
-        head, seen = pick.id, {pick.id}
-        while head not in heads:
-            verdict = verdicts.get(head)
-            if verdict is None or verdict.state != "duplicate" or verdict.match in (None, *seen):
-                break
-            head = str(verdict.match)
-            seen.add(head)
-        if head in heads:
-            counts[head] = counts.get(head, 0) + (pick.represents if pick.graph is not None else 1)
-    return counts
-
-
-def _with_estimates(document: RoundDoc, past: list[RoundDoc]) -> RoundDoc:
-    counts = list(sightings([*past, document]).values())
-    if not counts:
-        return document
-    return document.model_copy(update={"n_unseen": unseen(counts), "coverage": coverage(counts)})
-
-
-def _problem(picks: SelectionDoc | None, judges: list[Any]) -> str:
-    if picks is None:
-        return "nothing was picked"
-    return "not all levels were judged" if None in judges else ""

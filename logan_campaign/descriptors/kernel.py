@@ -241,12 +241,13 @@ def spectrum(
     coefficients: list[list[Any]] = []  # [l][species]: (n', m, lanes)
     for order in range(n_max + 1):
         g, y = radial[order], angular[order]
-        row: list[Any] = []
         if kinds is not None:
             each = (g[:, None] * y[None]).transpose(2, 0, 1, 3)
             summed = exact_matmul(own, each.reshape(len(each), -1))
-            row = list(summed.reshape(n_species, *each.shape[1:]))
-        for s in range(n_species - len(row)):
+            coefficients.append(list(summed.reshape(n_species, *each.shape[1:])))
+            continue
+        row = []
+        for s in range(n_species):
             if groups is not None:
                 lo, hi = groups[s]
                 row.append(xp.sum(g[:, None, lo:hi] * y[None, :, lo:hi], axis=2))

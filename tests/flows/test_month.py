@@ -110,7 +110,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
         module = import_module(f"logan_campaign.selection.{name}")
         monkeypatch.setattr(module, "structure_descriptors", lengths)
     clock = Clock()
-    for name in ("rounds", "refresh", "campaign"):
+    for name in ("rounds", "refresh", "campaign", "data"):
         monkeypatch.setattr(import_module(f"logan_campaign.flows.{name}"), "now", clock.now)
     monkeypatch.chdir(tmp_path)
     return clock

@@ -63,7 +63,7 @@ class PostProcessing(Protocol):
         """Return outputs (n, n_outputs) of structures with random positions."""
 
     def padded(self, n_atoms: int) -> PostProcessing:
-        """Return the post-processing for ``n_atoms`` atoms, of which the first ones are used."""
+        """Return that of crystals with ``n_atoms`` atoms, of which the first ones are used."""
 
     def translations(self, r_cut: float) -> np.ndarray | None:
         """Return lattice translations (n_images, 3) that suffice for all its cells.

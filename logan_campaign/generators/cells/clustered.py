@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,9 +52,3 @@ class ClusterInBox(FixedCell):
 
         packed, _ = jax.lax.fori_loop(0, _N_STEPS, move, (positions, jnp.zeros_like(positions)))
         return self.outputs_of(packed)
-
-    def padded(self, n_atoms: int) -> Self:
-        """See :class:`PostProcessing`; surplus atoms would take room in the packing."""
-        if n_atoms != self.n_atoms:
-            raise ValueError("the atoms of clusters cannot be padded")
-        return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -70,9 +69,3 @@ class BesideGiven(FixedCell):
         """See :class:`PostProcessing`; places near given atoms."""
         room = jnp.asarray(self.room, jnp.float32)
         return jax.random.choice(key, room, (n, self.n_atoms)).reshape(n, self.n_outputs)
-
-    def padded(self, n_atoms: int) -> Self:
-        """See :class:`PostProcessing`; the given atoms stay the last."""
-        if n_atoms != self.n_atoms + len(self.given):
-            raise ValueError("atoms beside given ones cannot be padded")
-        return self

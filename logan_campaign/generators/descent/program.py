@@ -267,7 +267,8 @@ class Program:
         self.channels = channels_of(actual, target.periodic)
         self.place = post_processing(target)
         self.images = self.place.translations(actual.r_cut)
-        n = _size(self.n_atoms) if target.periodic and not target.given else self.n_atoms
+        fills_up = target.periodic and not target.given
+        n = _size(self.n_atoms) if fills_up else self.n_atoms
         cell = images = None
         if self.images is not None:
             more = -len(self.images) % _IMAGES[len(self.images) > _IMAGES[1]]
@@ -278,7 +279,7 @@ class Program:
         kinds = species_indices(np.array(target.numbers), actual.species)
         self.rows = sorted(set(kinds.tolist()))
         self.system = System(
-            self.place.padded(n),
+            self.place.padded(n) if fills_up else self.place,
             jnp.asarray(np.pad(kinds, (0, n - self.n_atoms), mode="edge")),
             jnp.arange(n) < self.n_atoms,
             cell,
