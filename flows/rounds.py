@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, Maker, OutputReference, Response, job
 
 from logan_campaign.campaign.allocation import Progress, choose
-from logan_campaign.campaign.rounds import StopSpec, stop_reason
+from logan_campaign.campaign.rounds import EXHAUSTED, StopSpec, stop_reason
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.system import SystemSpec
 from logan_campaign.campaign.target import TargetGeometry
@@ -471,6 +471,7 @@ class NextRoundMaker(Maker):
         brings = not self.maker.spec.models.count
         reason = stop_reason(judged, rules, self._targets(sets), system, brings)
         following: list[int] = []
+        due = False
         if not reason:
             progress = Progress(
                 formulas,
@@ -481,13 +482,18 @@ class NextRoundMaker(Maker):
                 only_brought=brings,
             )
             following = choose(progress, self.maker.spec.policy, rounds.batch)
-            reason = "" if following else "every composition is exhausted"
+            idle = not following and not brings
+            if rounds.refresh is not None:
+                due = rounds.refresh.is_due(judged, now(), idle)
+            if idle and due:  # other sets may lead to what was not found with the last
+                again = replace(progress, may_end=False)
+                following = choose(again, self.maker.spec.policy, rounds.batch)
+            reason = "" if following else EXHAUSTED
         document = judged[-1].model_copy(
             update={"decision": "stop" if reason else "continue", "reason": reason}
         )
         if reason:
             return Response(output=document)
-        due = rounds.refresh is not None and rounds.refresh.is_due(judged, now())
         return Response(output=document, addition=self._next(models, shares, following, due))
 
     def _next(

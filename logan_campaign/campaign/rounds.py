@@ -20,6 +20,9 @@ from logan_campaign.campaign.target import Section, TargetSpec
 from logan_campaign.core.documents import RoundSummary
 from logan_campaign.selection.estimates import coverage, unseen
 
+#: Reason of the end of a campaign on a system; a refresh that becomes due reopens it.
+EXHAUSTED = "every composition is exhausted"
+
 
 class StopSpec(Section):
     """Stop rules; the first that applies ends the campaign. They can be changed during a run."""
@@ -81,16 +84,22 @@ class RefreshSpec(Section):
             raise ValueError("give either 'every_rounds' or 'every'")
         return self
 
-    def is_due(self, history: Sequence[RoundSummary], at: str) -> bool:
+    def is_due(self, history: Sequence[RoundSummary], at: str, idle: bool = False) -> bool:
         """Return whether the next round begins with a refresh.
+
+        A campaign that is idle does not wait for its n-th round, if anything was found since the
+        last refresh; it does wait for its time.
 
         Args:
             history: the rounds so far.
             at: the time (ISO 8601).
+            idle: whether nothing is left to search.
         """
         last = next((past for past in reversed(history) if past.refreshed_at), None)
         if self.every_rounds is not None:
             begun = -1 if last is None else last.index - 1
+            if idle and any(past.found for past in history if past.index > begun):
+                return True
             return history[-1].index - begun >= self.every_rounds
         assert self.every is not None  # by the validator
         hours = float(self.every[:-1]) * {"h": 1, "d": 24, "w": 168}[self.every[-1]]

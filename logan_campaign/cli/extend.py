@@ -122,9 +122,11 @@ def rules_in_force(control: Control, said: StopSpec) -> StopSpec:
 def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -> None:
     """Apply the rules in force to a flow before it runs.
 
-    Rules changed in the spec take effect; a last round that was judged by other rules is judged
-    again.
+    Rules changed in the spec take effect. A last round that was judged by other rules, or after
+    which a refresh has become due, is judged again.
     """
+    from logan_campaign.campaign.rounds import EXHAUSTED
+    from logan_campaign.flows.data import now
     from logan_campaign.flows.stages import NEXT_ROUND
     from logan_campaign.stores.control import Control
 
@@ -138,5 +140,8 @@ def heed_rules(ledger: Ledger, database: CampaignDatabase, spec: CampaignSpec) -
     if held is None or (held.stop, held.spec_stop) != (rules, spec_stop):
         control.write(spec_stop, rules)
     found = [record for record in database.campaigns() if record.id == ledger.flow_id]
-    if found and found[0].rounds and found[0].rounds[-1].stop != rules:
+    if not found or not (past := found[0].rounds):
+        return
+    refresh = spec.rounds.refresh if past[-1].reason == EXHAUSTED else None
+    if past[-1].stop != rules or (refresh is not None and refresh.is_due(past, now())):
         ledger.repeat_last(NEXT_ROUND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logan_campaign.campaign.notices import NotifySpec, notices
-from logan_campaign.campaign.rounds import RefreshSpec
+from logan_campaign.campaign.rounds import EXHAUSTED, RefreshSpec
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.campaign.stability import HullEntry, hull_of
+from logan_campaign.cli.extend import heed_rules
 from logan_campaign.core.documents import RoundDoc
 from logan_campaign.core.trust import VARIABLE, code_named_in, command_id
 from logan_campaign.flows.notify import NotifyMaker
@@ -69,6 +71,40 @@ def test_sets_are_pulled_anew_after_a_time(every: str, days: float, due: bool) -
     assert refresh.is_due([done(0)], at(days)) == due
     # from the last refresh on, whatever was before
     assert refresh.is_due([done(0), done(1, at(100))], at(100 + days)) == due
+
+
+def test_an_idle_campaign_waits_for_its_time_but_not_for_its_nth_round() -> None:
+    one = {"candidate_id": "c", "label": "c", "formula": "AuCu", "state": "new", "known_id": None}
+    found = [{**one, "energy_per_atom_ev": 0.0}]
+    history = [done(0, found=found), done(1)]
+    assert RefreshSpec(every_rounds=9).is_due(history, at(20), idle=True)
+    assert not RefreshSpec(every_rounds=9).is_due(history, at(20))
+    assert not RefreshSpec(every="7 d").is_due(history, at(6), idle=True)
+    # nothing was found since the last refresh: it would go on for ever
+    history.append(done(2, at(20)))
+    assert not RefreshSpec(every_rounds=9).is_due(history, at(30), idle=True)
+    history.append(done(3, found=found))
+    assert RefreshSpec(every_rounds=9).is_due(history, at(40), idle=True)
+
+
+@pytest.mark.parametrize(("days", "judged_again"), [(6, False), (8, True)])
+def test_the_same_command_reopens_an_exhausted_campaign_once_a_refresh_is_due(
+    days: float, judged_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = CampaignSpec.model_validate({**SPEC, "rounds": {"refresh": {"every": "7 d"}}})
+    assert spec.rounds is not None
+    stop, repeated = spec.rounds.stop.model_dump(mode="json"), []
+    held = SimpleNamespace(stop=stop, spec_stop=stop)
+    control = SimpleNamespace(read=lambda: held)
+    monkeypatch.setattr("logan_campaign.stores.control.Control", lambda *_: control)
+    monkeypatch.setattr("logan_campaign.flows.data.now", lambda: at(days))
+    for reason in ("1 rounds done", EXHAUSTED):
+        past = done(0, decision="stop", reason=reason, stop=stop)
+        record = SimpleNamespace(id="camp-0", rounds=[past])
+        database = SimpleNamespace(stores=None, campaigns=lambda record=record: [record])
+        ledger = SimpleNamespace(flow_id="camp-0", repeat_last=repeated.append)
+        heed_rules(ledger, database, spec)  # type: ignore[arg-type]
+    assert repeated == ["next round"] * judged_again
 
 
 @pytest.mark.parametrize("said", [{}, {"every_rounds": 2, "every": "7 d"}, {"every": "monthly"}])

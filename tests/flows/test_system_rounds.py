@@ -15,6 +15,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from logan_campaign.campaign.allocation import Progress, choose
+from logan_campaign.campaign.rounds import EXHAUSTED
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.core.documents import RoundDoc
 from logan_campaign.flows import CampaignMaker
@@ -131,6 +132,24 @@ def test_each_round_goes_where_the_documents_of_those_before_lead(
     assert len({pool["id"] for pool in pools}) == len(pools)
     for pool in pools:
         assert Counter(pool["symbols"]) in [Counter(t.symbols) for t in spec.targets]
+
+
+@pytest.mark.usefixtures("decorated")
+def test_when_every_composition_is_exhausted_sets_are_pulled_anew_before_the_campaign_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = {**SPEC["target"], "max_atoms": 2}
+    rounds = {"stop": {"rounds": 8, "barren_rounds": 1}, "refresh": {"every_rounds": 20}}
+    spec = CampaignSpec.model_validate({**SPEC, "target": target, "rounds": rounds})
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    flow = CampaignMaker(spec=spec).make()
+    run_locally(flow, store=store, create_folders=True, raise_immediately=True, log=False)
+    docs = store.query({"output.doc_type": "round"}, load=True)
+    past = sorted((RoundDoc.model_validate(d["output"]) for d in docs), key=lambda doc: doc.index)
+    assert past[-1].reason == EXHAUSTED
+    assert [doc.found != [] for doc in past] == [True, False, False]
+    assert [doc.refreshed_at != "" for doc in past] == [False, False, True]
 
 
 def test_without_feed_back_one_training_serves_all_rounds() -> None:
