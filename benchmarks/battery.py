@@ -227,7 +227,7 @@ def figures(case: Case, options: argparse.Namespace, seed: int) -> dict[str, Any
 
 def run(options: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
 
     enable_compilation_cache()
     structures = {

@@ -23,9 +23,9 @@ from ase.io import read
 from crystal_pools import WGAN, WGAN_PER_MEMBER
 
 from logan_campaign.campaign.spec import ModelsSpec
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.flows.rounds import member_seed
 from logan_campaign.generators import wgan
-from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.generators.target import Target
 from logan_campaign.geometry.coordination import topology
 from logan_campaign.geometry.neighbours import BOND_FACTOR, find_bonds

@@ -98,9 +98,9 @@ def descend(
     work: Path, name: str, method: str, seed: int, samples: int, source: Path | None
 ) -> None:
     """Add the files of a seed's pool that are not there yet, for all members in turn."""
+    from logan_campaign.descriptors.cache import enable_compilation_cache
     from logan_campaign.flows.rounds import member_seed
     from logan_campaign.generators import models
-    from logan_campaign.generators.cache import enable_compilation_cache
     from logan_campaign.generators.target import Target
 
     enable_compilation_cache()

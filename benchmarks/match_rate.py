@@ -207,7 +207,7 @@ def figures(case: Case, method: str, seed: int) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

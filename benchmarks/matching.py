@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from logan_campaign.core.processors import pin_to_cores
-from logan_campaign.generators.cache import enable_compilation_cache
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.generators.target import Target
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sio2"

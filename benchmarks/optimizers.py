@@ -21,7 +21,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,7 +33,7 @@ from logan_campaign.geometry.structures import from_atoms, to_atoms
 from logan_campaign.relaxation.levels import ASELevel, LevelSpec, OptimizerName, XTBLevel
 from logan_campaign.relaxation.run import relax
 
-OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+OPTIMIZERS: tuple[OptimizerName, ...] = ("FIRE", "FIRE2", "LBFGS", "BFGS")
 
 #: Starts per system, how many of them come from one ensemble member, displacement of minima (Å).
 N_STARTS, PER_MEMBER, MOVED = {"C5H12O": 48, "SiO2": 16}, 12, 0.05

@@ -79,7 +79,7 @@ def relax(atoms: Any, sought: Any, work: Path) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, compared: dict[str, Any]) -> None:
     """Generate, select by each of several settings, and relax what has not been."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
 
     enable_compilation_cache()
     known = crystal_systems.read_crystals(args.crystals)

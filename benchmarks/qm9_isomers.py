@@ -28,8 +28,8 @@ from records import RESULTS, append, environment, read
 from logan_campaign.campaign.spec import CampaignSpec
 from logan_campaign.cli.starting import starting_spec
 from logan_campaign.core.processors import pin_to_cores
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.flows.rounds import member_seed
-from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.molecular_graphs import pool_graphs
 from logan_campaign.geometry.molecules import canonical_smiles
 from logan_campaign.geometry.structures import to_atoms

@@ -167,7 +167,7 @@ def crystals(file: Path, index: int, variant: str, seed: int, steps: int) -> dic
 
 def run(args: argparse.Namespace) -> None:
     """Add the lines that are not there yet."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
 
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -156,7 +156,7 @@ def random_placement(
 
 def compare(folder: Path, seeds: list[int], members: int, report: Callable[[str], None]) -> Any:
     """Return the figures of all strategies on all complete ensembles."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
     from logan_campaign.geometry.molecular_graphs import pool_graphs
     from logan_campaign.selection import Selection, select
 

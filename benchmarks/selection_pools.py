@@ -60,8 +60,8 @@ def make(
 ) -> None:
     """Train and generate what is not in ``folder`` yet."""
     from logan_campaign.campaign.spec import ModelsSpec
+    from logan_campaign.descriptors.cache import enable_compilation_cache
     from logan_campaign.flows.rounds import member_seed
-    from logan_campaign.generators.cache import enable_compilation_cache
     from logan_campaign.generators.target import Target
     from logan_campaign.generators.wgan import generate, train
 

@@ -135,7 +135,7 @@ def plan(args: argparse.Namespace) -> None:
     import crystal_pools
     import crystal_systems
 
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
     from logan_campaign.geometry.structures import structure_id
 
     enable_compilation_cache()

@@ -30,7 +30,7 @@ def measure(name: str, core: int, steps: int, repeats: int, cache: Path) -> dict
     import jax
     import jax.numpy as jnp
 
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
     from logan_campaign.generators.environments import real_environments, training_species
     from logan_campaign.generators.wgan import Hyperparameters
     from logan_campaign.generators.wgan.step import Problem, Program

@@ -274,7 +274,7 @@ def judge(known: Known, numbers: np.ndarray, positions: Any, cells: Any) -> dict
 
 def run(args: argparse.Namespace) -> None:
     """Add the records that are not there yet."""
-    from logan_campaign.generators.cache import enable_compilation_cache
+    from logan_campaign.descriptors.cache import enable_compilation_cache
 
     enable_compilation_cache()
     done = {tuple(r[name] for name in _KEY) for r in records.read(args.out)}

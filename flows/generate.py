@@ -21,10 +21,10 @@ from logan_campaign.core.documents import (
     TrainingSetDoc,
 )
 from logan_campaign.core.ids import content_id
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models
 from logan_campaign.generators.base import ModelOfElements
-from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 
 

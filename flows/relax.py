@@ -6,11 +6,12 @@ isolation and restarts are implemented in :mod:`logan_campaign.relaxation`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from atomate2.ase.jobs import AseMaker, AseRelaxMaker
 from atomate2.ase.schemas import AseResult
 from jobflow import Job, OutputReference, Response, job
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Molecule, Structure
 
 from logan_campaign.core import progress
-from logan_campaign.core.arrays import pack_arrays
+from logan_campaign.core.arrays import pack_arrays, unpack_arrays
 from logan_campaign.core.documents import DATA_KEYS, RelaxationDoc, RelaxationsDoc
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import write_atomically
@@ -190,7 +191,10 @@ class LevelRelaxMaker(AseRelaxMaker):
             if kept.exists():
                 found.append(RelaxationDoc.model_validate_json(kept.read_bytes()))
                 continue
-            doc = self._relaxed(candidate_id, structure, campaign_id, level_index)
+            known = [unpack_arrays(one.trajectory) for one in found if one.trajectory is not None]
+            doc = self._relaxed(candidate_id, structure, campaign_id, level_index, known=known)
+            if about := doc.settings.get("surrogate"):
+                about["learned_from"] = [one.id for one in found if one.trajectory is not None]
             write_atomically(kept, doc.model_dump_json().encode())
             found.append(doc)
         return RelaxationsDoc(relaxations=found)
@@ -202,6 +206,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         campaign_id: str,
         level_index: int,
         done: EarlierWork | None = None,
+        known: Sequence[Mapping[str, np.ndarray]] = (),
     ) -> RelaxationDoc:
         start, earlier_steps, earlier_s = structure, 0, 0.0
         folder = None
@@ -213,7 +218,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         elif done is not None:  # another machine, or files deleted: only the geometry is available
             start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
         doc = relaxation_doc(
-            relax(start, self.level, workdir=Path.cwd(), before=folder),
+            relax(start, self.level, workdir=Path.cwd(), before=folder, known=known),
             start=structure,
             level=self.level,
             candidate_id=candidate_id,

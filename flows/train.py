@@ -12,9 +12,9 @@ from jobflow import Maker, job
 
 from logan_campaign.campaign.target import TargetGeometry
 from logan_campaign.core.documents import DATA_KEYS, ModelDoc, TrainingHistory, TrainingSetDoc
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.flows.stages import stage
 from logan_campaign.generators import models
-from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 
 #: Checkpoint in the job's folder, from which a job that was killed continues.

@@ -403,7 +403,7 @@ def check_materials_project_key() -> Check:
 
 def compilation_cache_folder() -> Path:
     """Return the folder of JAX's compilation cache."""
-    # The same as in logan_campaign.generators.cache.enable_compilation_cache.
+    # The same as in logan_campaign.descriptors.cache.enable_compilation_cache.
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "logan-campaign" / "jax"
 

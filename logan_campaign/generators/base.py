@@ -97,7 +97,7 @@ class Method(SpecModel, ABC):
 
     model_config = ConfigDict(frozen=True)
 
-    #: What :func:`logan_campaign.generators.model_files.write_tensors` calls the method's files.
+    #: What :func:`logan_campaign.core.model_files.write_tensors` calls the method's files.
     file_format: ClassVar[str]
     #: Raised by hand whenever the same inputs give other results.
     algorithm_version: ClassVar[int]

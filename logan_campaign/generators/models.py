@@ -16,9 +16,9 @@ from typing import Annotated, Any
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError, plain
+from logan_campaign.core.model_files import file_kind
 from logan_campaign.core.registry import SpecRegistry
 from logan_campaign.generators.base import Method, Model, TrainingResult
-from logan_campaign.generators.model_files import file_kind
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "Model", "Settings", "TrainingResult", "load"]
 

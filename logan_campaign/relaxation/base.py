@@ -28,9 +28,12 @@ if TYPE_CHECKING:  # the worker process needs no pymatgen, and specs no ASE
     from logan_campaign.relaxation.engine import LoopResult
     from logan_campaign.relaxation.symmetry import SymmetryFrame
 
-OptimizerName = Literal["FIRE", "FIRE2", "LBFGS", "BFGS"]
+OptimizerName = Literal["FIRE", "FIRE2", "LBFGS", "BFGS", "surrogate"]
 
 LEVEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+
+#: Candidates per job, by default, if the later ones learn from the earlier ones.
+_LEARNING_TOGETHER = 8
 
 #: Remedies for an SCF cycle that does not converge, applied cumulatively in this order: name and
 #: changed arguments of the calculator. They stay active until the end of the relaxation, so that
@@ -111,6 +114,11 @@ class Level(SpecModel, ABC):
     def where(self) -> str:
         """Name of the level in errors."""
         return f"level '{self.name}'"
+
+    @property
+    def learns(self) -> bool:
+        """Whether relaxations learn from earlier ones."""
+        return False
 
     @property
     def batch(self) -> int:
@@ -204,6 +212,9 @@ class Level(SpecModel, ABC):
             checkpoint: receives the frames; the relaxation continues from its last frame.
             deadline: in terms of ``time.monotonic``; no step that would pass it is started.
             on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
+
+        A level that learns also takes ``known``: frames of earlier relaxations, as atoms with
+        results.
         """
 
 
@@ -214,7 +225,23 @@ class CalculatorLevel(Level):
 
     fmax: float = Field(0.05, gt=0, description="Largest force at convergence (eV/Å)")
     max_steps: int = Field(500, ge=0, description="Maximum number of ionic steps; 0: single point")
-    optimizer: OptimizerName = Field("BFGS", description="ASE optimizer")
+    optimizer: OptimizerName = Field(
+        "BFGS",
+        description="ASE optimizer, or 'surrogate': walk on a potential that is learned from the "
+        "level's forces, for calculators that take seconds a step",
+    )
+
+    @property
+    def learns(self) -> bool:
+        """Whether relaxations learn from earlier ones."""
+        return self.optimizer == "surrogate"
+
+    @property
+    def batch(self) -> int:
+        """Candidates per job; the later ones of a job learn from the earlier ones."""
+        if self.learns and self.candidates_per_job is None and not self.continuations:
+            return _LEARNING_TOGETHER
+        return super().batch
 
     @property
     def remedies(self) -> Remedies:

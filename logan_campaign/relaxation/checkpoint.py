@@ -28,6 +28,16 @@ class Frame(NamedTuple):
     stress: np.ndarray | None = None  # (6,) eV/Å³, Voigt order; None if not computed
 
 
+def computed(frame: Frame, numbers: np.ndarray, periodic: bool) -> Atoms:
+    """Return a frame's atoms with a calculator that holds its results."""
+    atoms = Atoms(numbers, positions=frame.positions, cell=frame.cell, pbc=periodic)
+    results = {"energy": frame.energy, "forces": frame.forces}
+    if frame.stress is not None:
+        results["stress"] = frame.stress
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
 class Checkpoint:
     """The trajectory file of one relaxation.
 
@@ -78,17 +88,8 @@ class Checkpoint:
         """Write and flush one frame and a note of JSON values."""
         if self._writer is None:
             self._writer = TrajectoryWriter(str(self.path), mode="a")
-        atoms = Atoms(
-            self._atoms.numbers,
-            positions=frame.positions,
-            cell=frame.cell,
-            pbc=self._atoms.pbc,
-            info={_INFO: note},
-        )
-        results = {"energy": frame.energy, "forces": frame.forces}
-        if frame.stress is not None:
-            results["stress"] = frame.stress
-        atoms.calc = SinglePointCalculator(atoms, **results)
+        atoms = computed(frame, self._atoms.numbers, bool(self._atoms.pbc.any()))
+        atoms.info[_INFO] = note
         self._writer.write(atoms)
 
     def close(self) -> None:

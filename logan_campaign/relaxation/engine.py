@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,7 @@ from logan_campaign.geometry.neighbours import BOND_FACTOR
 from logan_campaign.relaxation import geometry
 from logan_campaign.relaxation.base import CalculatorLevel, Level, Setup
 from logan_campaign.relaxation.box import Box
-from logan_campaign.relaxation.checkpoint import Checkpoint, Frame
+from logan_campaign.relaxation.checkpoint import Checkpoint, Frame, computed
 from logan_campaign.relaxation.optimizers import OPTIMIZERS
 from logan_campaign.relaxation.symmetry import SymmetryFrame
 
@@ -160,8 +160,10 @@ class _Loop:
         checkpoint: Checkpoint | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float, float], None] | None = None,
+        known: Sequence[Atoms] = (),
     ) -> None:
         self.level = level
+        self.known = known
         self.earlier_steps = earlier_steps
         self.checkpoint = checkpoint
         self.deadline = deadline
@@ -264,6 +266,8 @@ class _Loop:
         }
         if CHANGE_ENERGY.intersection(self.remedies):
             notes["plain_energy_ev"] = self.plain_energy
+        if self.level.learns:
+            notes["surrogate"] = self._foretold()
         if self.frame is not None:
             notes["symmetry_operations"] = len(self.frame.rotations)
         return LoopResult(state, with_advice(state, what), self.frames, self._elapsed(), notes)
@@ -291,7 +295,7 @@ class _Loop:
         target: Any = self.atoms
         if cell_too:
             target = FrechetCellFilter(self.atoms, scalar_pressure=self.level.pressure_gpa * GPa)
-        self.optimizer = optimizer = OPTIMIZERS[self.level.optimizer](target, logfile=None)
+        self.optimizer = optimizer = self._make_optimizer(target)
         self._restore(optimizer)
         steps_left = max(self.level.max_steps - (self.n_steps - self.earlier_steps), 0)
         for converged in optimizer.irun(fmax=self.level.fmax, steps=steps_left):
@@ -314,6 +318,21 @@ class _Loop:
             "not_converged",
             f"fmax is {self._max_force():.3f} eV/Å after all {self.n_steps} steps",
         )
+
+    def _make_optimizer(self, target: Any) -> Optimizer:
+        if not self.level.learns:
+            return OPTIMIZERS[self.level.optimizer](target, logfile=None)
+        # JAX is not needed otherwise
+        from logan_campaign.potentials.surrogate import SurrogateOptimizer
+
+        own = [computed(frame, self.atoms.numbers, self.periodic) for frame in self.frames[:-1]]
+        return SurrogateOptimizer(
+            target, known=[*self.known, *own], agree=self._agree, logfile=None
+        )
+
+    def _foretold(self) -> dict[str, Any]:
+        about = getattr(self.optimizer, "summary", dict)
+        return {"known_frames": len(self.known), **about()}
 
     def _max_force(self) -> float:
         return max_force(self.frames[-1].forces)

@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ase import Atoms
+from ase.io import write
 from ase.io.trajectory import TrajectoryReader
 from ase.io.ulm import InvalidULMFileError
 
@@ -215,6 +216,7 @@ def relax_isolated(
     *,
     folder: Path,
     on_step: Callable[[int, float, float], None],
+    known: Sequence[Atoms] = (),
 ) -> LoopResult:
     """Relax ``start`` at ``level`` in a worker process.
 
@@ -225,6 +227,7 @@ def relax_isolated(
         level: the level.
         folder: folder of this relaxation only; created if missing.
         on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
+        known: as for :meth:`Level.relax_atoms`.
 
     Raises:
         LoganCampaignError: files in ``folder`` cannot be written.
@@ -243,6 +246,10 @@ def relax_isolated(
             },
             "fixed": [index for held in start.constraints for index in held.index.tolist()],
         }
+        if known and not (folder / worker.KNOWN).exists():
+            beside = folder / f"{worker.KNOWN}.part"
+            write(beside, list(known), format="traj")
+            beside.replace(folder / worker.KNOWN)
         write_atomically(folder / worker.INPUT, json.dumps(job))
     except OSError as err:
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err

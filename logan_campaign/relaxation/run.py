@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from logan_campaign.core.errors import LoganCampaignError
 from logan_campaign.core.ids import content_id
 from logan_campaign.geometry.structures import check_finite, to_atoms
 from logan_campaign.relaxation.base import Level
+from logan_campaign.relaxation.checkpoint import Frame, computed
 from logan_campaign.relaxation.engine import LoopResult, max_force, precheck
 from logan_campaign.relaxation.isolation import physical_memory_mb, relax_isolated, take_over
 
@@ -85,6 +87,7 @@ def relax(
     *,
     workdir: Path | str = ".",
     before: Path | str | None = None,
+    known: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> RelaxationOutcome:
     """Relax a molecule or crystal at one level.
 
@@ -100,6 +103,8 @@ def relax(
         before: the ``workdir`` of a call with the same structure and level whose budget ended.
             Trajectory, optimizer and, with GPAW, density continue from there; steps are counted
             on, but the budgets start again.
+        known: trajectories of earlier relaxations, as in :class:`RelaxationOutcome`; only levels
+            that learn use them.
 
     Raises:
         StructureError: the start is not a valid structure (no atoms, NaN, partial occupation).
@@ -114,6 +119,9 @@ def relax(
         # without a total: relaxations end long before the most steps, so these say nothing
         progress.report("relax", step, 0, f"step {step}, {energy:.3f} eV, {fmax:.2f} eV/Å")
 
+    how: dict[str, Any] = {"on_step": on_step}
+    if level.learns:
+        how["known"] = [frame for trajectory in known for frame in _frames(trajectory)]
     cpu = _processor_time()
     result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())
     if result is None:
@@ -124,10 +132,20 @@ def relax(
         if level.isolate or marker.exists():
             if before is not None:
                 take_over(Path(before).absolute() / key, folder)
-            result = relax_isolated(atoms, level, folder=folder, on_step=on_step)
+            result = relax_isolated(atoms, level, folder=folder, **how)
         else:
-            result = relax_here(atoms, level, on_step=on_step, folder=folder)
+            result = relax_here(atoms, level, folder=folder, **how)
     return _outcome(structure, level, result, _processor_time() - cpu)
+
+
+def _frames(trajectory: Mapping[str, np.ndarray]) -> list[Atoms]:
+    """Return the frames of a trajectory as atoms with results."""
+    stresses = trajectory.get("stress", [None] * len(trajectory["energy"]))
+    columns = (trajectory[key] for key in ("positions", "cell", "energy", "forces"))
+    return [
+        computed(Frame(x, cell, float(e), f, s), trajectory["numbers"], bool(cell.any()))
+        for x, cell, e, f, s in zip(*columns, stresses, strict=True)
+    ]
 
 
 def _processor_time() -> float:
@@ -136,14 +154,14 @@ def _processor_time() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def relax_here(atoms: Atoms, level: Level, *, on_step: Any, folder: Path) -> LoopResult:
+def relax_here(atoms: Atoms, level: Level, *, folder: Path, **how: Any) -> LoopResult:
     """Relax in this process, for levels without isolation.
 
     Args:
         atoms: the start.
         level: the level.
-        on_step: called with step, energy (eV) and largest force (eV/Å) after each step.
         folder: for the level's files; a marker beside it exists while the relaxation runs.
+        **how: passed to :meth:`Level.relax_atoms`.
     """
     marker = folder.with_suffix(".running")
     try:
@@ -153,7 +171,7 @@ def relax_here(atoms: Atoms, level: Level, *, on_step: Any, folder: Path) -> Loo
         raise LoganCampaignError(f"cannot write a relaxation's files: {err.strerror}") from err
     deadline = None if level.max_time_s is None else time.monotonic() + level.max_time_s
     try:
-        return level.relax_atoms(atoms, folder=folder, deadline=deadline, on_step=on_step)
+        return level.relax_atoms(atoms, folder=folder, deadline=deadline, **how)
     finally:
         marker.unlink(missing_ok=True)
 

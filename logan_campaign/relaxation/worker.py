@@ -25,6 +25,8 @@ from logan_campaign.core.files import write_atomically
 EX_IOERR = 74
 
 INPUT, TRAJECTORY, RESULT = "input.json", "relax.traj", "result.json"
+#: Frames of earlier relaxations, if there are any to learn from.
+KNOWN = "known.traj"
 #: Number of steps taken over from a job whose budget ended.
 TAKEN_OVER = "earlier_steps.json"
 LOG_OF_WORKER = "worker.log"
@@ -91,6 +93,7 @@ def main(argv: list[str]) -> int:
 
     from ase import Atoms
     from ase.constraints import FixAtoms
+    from ase.io import read
 
     from logan_campaign.relaxation.base import LEVELS
     from logan_campaign.relaxation.checkpoint import Checkpoint
@@ -121,6 +124,7 @@ def main(argv: list[str]) -> int:
             checkpoint=Checkpoint(here / TRAJECTORY, atoms),
             deadline=float(deadline) if float(deadline) > 0 else None,
             on_step=on_step,
+            **({"known": read(here / KNOWN, ":")} if (here / KNOWN).exists() else {}),
         )
         summary = {
             "state": result.state,

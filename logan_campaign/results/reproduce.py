@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.software import software_versions
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.generators import models
-from logan_campaign.generators.cache import enable_compilation_cache
 from logan_campaign.geometry.structures import to_atoms
 from logan_campaign.results.campaign import Results
 from logan_campaign.stores.records import CandidateRecord, ModelRecord, PoolRecord

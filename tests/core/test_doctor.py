@@ -261,7 +261,7 @@ def test_a_planted_file_in_the_compilation_cache_fails(tmp_path):
 
 def test_the_cache_folder_is_the_one_that_trainings_use(tmp_path):
     out = diagnose_elsewhere(
-        "from logan_campaign.generators.cache import enable_compilation_cache\n"
+        "from logan_campaign.descriptors.cache import enable_compilation_cache\n"
         "print(check_compilation_cache().detail, enable_compilation_cache(), sep='\\n')\n"
         "print(check_compilation_cache().detail)",
         XDG_CACHE_HOME=str(tmp_path),

@@ -12,12 +12,12 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.core.model_files import read_model, write_tensors
 from logan_campaign.generators.descent.exchange import Family
 from logan_campaign.generators.descent.program import BLOCK, Problem, program_for
 from logan_campaign.generators.descent.reference import SpeciesReference, fit
 from logan_campaign.generators.descent.settings import DescentHyperparameters
 from logan_campaign.generators.environments import training_species
-from logan_campaign.generators.model_files import read_model, write_tensors
 from logan_campaign.generators.pools import GeneratedPool, collect, judge, model_arrays
 from logan_campaign.generators.target import Target
 

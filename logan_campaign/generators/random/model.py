@@ -17,11 +17,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError
+from logan_campaign.core.model_files import read_model, write_tensors
 from logan_campaign.generators.cells import check_symmetry, post_processing
 from logan_campaign.generators.cells.lattices import STRAIN_SPREAD, STRAINS, bounded, strained
 from logan_campaign.generators.cells.symmetric import placed, projector
 from logan_campaign.generators.descent.graphs import any_molecule, embed
-from logan_campaign.generators.model_files import read_model, write_tensors
 from logan_campaign.generators.pools import GeneratedPool, collect
 from logan_campaign.generators.random.settings import RandomStructures
 from logan_campaign.generators.target import Symmetry, Target

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.core.files import write_atomically
-from logan_campaign.generators.model_files import read_model, write_tensors
+from logan_campaign.core.model_files import read_model, write_tensors
 from logan_campaign.generators.pools import GeneratedPool
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan.networks import Parameters

@@ -16,9 +16,9 @@ from ase import Atoms
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.core.files import write_atomically
+from logan_campaign.core.model_files import read_tensors, write_tensors
 from logan_campaign.generators.base import HISTORY_KEYS, TrainingResult
 from logan_campaign.generators.environments import real_environments, training_species
-from logan_campaign.generators.model_files import read_tensors, write_tensors
 from logan_campaign.generators.target import Target
 from logan_campaign.generators.wgan.model import LoganModel
 from logan_campaign.generators.wgan.settings import Hyperparameters

@@ -13,7 +13,7 @@ from systems import TARGET, crystal_target, hyperparameters, same_bits
 from logan_campaign.core import progress
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.descriptors import power_spectrum
-from logan_campaign.generators.cache import enable_compilation_cache
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.generators.cells import FixedCell
 from logan_campaign.generators.target import Symmetry, Target
 from logan_campaign.generators.wgan import LoganModel, critic_scores, generate, generation

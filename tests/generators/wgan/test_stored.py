@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from systems import TARGET, crystal_target, crystals, hyperparameters, training_set
 
-from logan_campaign.generators.cache import enable_compilation_cache
+from logan_campaign.descriptors.cache import enable_compilation_cache
 from logan_campaign.generators.environments import real_environments, training_species
 from logan_campaign.generators.wgan.step import Problem, Program
 from logan_campaign.generators.wgan.stored import stored_program, stored_run

@@ -1,0 +1,1 @@
+"""Potentials that are learned from the frames of relaxations."""
