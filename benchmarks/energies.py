@@ -99,7 +99,7 @@ def starts(system: str, seed: int, battery: Path | None) -> list[Any]:
     assert trained.model is not None  # a descent always has one
     pool = trained.model.generate(N_STARTS, seed=seed)
     return [
-        from_atoms(Atoms(pool.numbers, x, cell=c, pbc=True))
+        from_atoms(Atoms(own["numbers"], x, cell=c, pbc=True))
         for x, c in zip(pool.positions, pool.cells, strict=True)
     ]
 

@@ -167,7 +167,9 @@ class RelaxLevelMaker(Maker):
         n_now = len(candidate_ids) if turns is None else turns.at_a_time
         entrants, waiting = candidate_ids[:n_now], candidate_ids[n_now:]
         starts = {candidate_id: structures[candidate_id] for candidate_id in entrants}
-        begun = relaxing(maker, starts, campaign_id, level_index)
+        # only turns refer to jobs outside, see :meth:`make`
+        known = relaxed.outputs if maker.level.learns else []
+        begun = relaxing(maker, starts, campaign_id, level_index, known)
         jobs, more = list(begun.jobs), []
         substitutes = substitutes_for(
             maker,
@@ -205,7 +207,7 @@ class RelaxLevelMaker(Maker):
             "relaxations": list(begun.outputs.values()),
             "more": more,
         }
-        flow = OpenFlow if waiting else Flow
+        flow = OpenFlow if waiting or known else Flow
         return Response(replace=placed(flow(jobs, output=output, name=f"level {maker.name}")))
 
 

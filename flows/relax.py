@@ -25,6 +25,7 @@ from logan_campaign.core.errors import InputError
 from logan_campaign.core.files import write_atomically
 from logan_campaign.core.ids import content_id
 from logan_campaign.flows.stages import placed, relaxation_of, stage
+from logan_campaign.flows.tolerance import tolerant
 from logan_campaign.geometry.molecules import perceive_smiles
 from logan_campaign.geometry.structures import spacegroup_symbol, to_atoms
 from logan_campaign.relaxation.levels import (
@@ -121,6 +122,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         campaign_id: str,
         level_index: int,
         before: EarlierWork | None = None,
+        known: list[RelaxationDoc | None] | None = None,
     ) -> RelaxationDoc | Response:
         """Relax a candidate in the job's folder.
 
@@ -136,6 +138,8 @@ class LevelRelaxMaker(AseRelaxMaker):
             Place of this level among the campaign's, from 0.
         before : EarlierWork | None
             State of a job with the same arguments whose budget ended.
+        known : list[RelaxationDoc | None] | None
+            Earlier relaxations that a level that learns learns from; None for jobs that died.
 
         Returns
         -------
@@ -144,7 +148,7 @@ class LevelRelaxMaker(AseRelaxMaker):
             allows continuations, the response adds a job that continues.
         """
         done = None if before is None else EarlierWork.model_validate(before)
-        doc = self._relaxed(candidate_id, structure, campaign_id, level_index, done)
+        doc = self._relaxed(candidate_id, structure, campaign_id, level_index, done, known or ())
         progressed = doc.n_steps > (done.n_steps if done else 0)
         ended = doc.state == "not_converged" or (doc.state == "timed_out" and progressed)
         if not ended or doc.attempt > self.level.continuations:
@@ -162,13 +166,18 @@ class LevelRelaxMaker(AseRelaxMaker):
                 n_steps=doc.n_steps,
                 elapsed_s=doc.elapsed_s,
             ),
+            known,
         )
         relaxation_of(further, candidate_id, self.level.name)
         return Response(output=doc, replace=placed(further))
 
     @job(data=DATA_KEYS, output_schema=RelaxationsDoc, metadata=stage("relax"))
     def make_many(
-        self, starts: dict[str, Molecule | Structure], campaign_id: str, level_index: int
+        self,
+        starts: dict[str, Molecule | Structure],
+        campaign_id: str,
+        level_index: int,
+        known: list[RelaxationDoc | None] | None = None,
     ) -> RelaxationsDoc:
         """Relax several candidates in sequence in the job's folder.
 
@@ -182,8 +191,10 @@ class LevelRelaxMaker(AseRelaxMaker):
             The campaign.
         level_index : int
             Place of this level among the campaign's, from 0.
+        known : list[RelaxationDoc | None] | None
+            As in ``make``; of the job's own, each learns from those before it as well.
         """
-        found = []
+        found: list[RelaxationDoc] = []
         for done, (candidate_id, structure) in enumerate(starts.items()):
             progress.report("relaxed", done, len(starts))
             # by its id: jobs of several levels may share a folder
@@ -191,10 +202,8 @@ class LevelRelaxMaker(AseRelaxMaker):
             if kept.exists():
                 found.append(RelaxationDoc.model_validate_json(kept.read_bytes()))
                 continue
-            known = [unpack_arrays(one.trajectory) for one in found if one.trajectory is not None]
-            doc = self._relaxed(candidate_id, structure, campaign_id, level_index, known=known)
-            if about := doc.settings.get("surrogate"):
-                about["learned_from"] = [one.id for one in found if one.trajectory is not None]
+            earlier = [*(known or ()), *found]
+            doc = self._relaxed(candidate_id, structure, campaign_id, level_index, known=earlier)
             write_atomically(kept, doc.model_dump_json().encode())
             found.append(doc)
         return RelaxationsDoc(relaxations=found)
@@ -206,7 +215,7 @@ class LevelRelaxMaker(AseRelaxMaker):
         campaign_id: str,
         level_index: int,
         done: EarlierWork | None = None,
-        known: Sequence[Mapping[str, np.ndarray]] = (),
+        known: Iterable[RelaxationDoc | None] = (),
     ) -> RelaxationDoc:
         start, earlier_steps, earlier_s = structure, 0, 0.0
         folder = None
@@ -217,8 +226,15 @@ class LevelRelaxMaker(AseRelaxMaker):
             folder = done.folder
         elif done is not None:  # another machine, or files deleted: only the geometry is available
             start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
+        learned_from: dict[str, dict[str, np.ndarray]] = {}
+        if self.level.learns:
+            docs = [RelaxationDoc.model_validate(one) for one in known if one is not None]
+            learned_from = {
+                one.id: unpack_arrays(one.trajectory) for one in docs if one.trajectory is not None
+            }
+        arrays = list(learned_from.values())
         doc = relaxation_doc(
-            relax(start, self.level, workdir=Path.cwd(), before=folder, known=known),
+            relax(start, self.level, workdir=Path.cwd(), before=folder, known=arrays),
             start=structure,
             level=self.level,
             candidate_id=candidate_id,
@@ -227,6 +243,8 @@ class LevelRelaxMaker(AseRelaxMaker):
             attempt=1 if done is None else done.attempt + 1,
             continues=None if done is None else done.id,
         )
+        if about := doc.settings.get("surrogate"):
+            about["learned_from"] = list(learned_from)
         doc.n_steps += earlier_steps
         doc.elapsed_s += earlier_s
         return doc
@@ -245,6 +263,7 @@ def relaxing(
     starts: Mapping[str, Molecule | Structure],
     campaign_id: str,
     level_index: int,
+    known: Sequence[OutputReference] = (),
 ) -> Relaxing:
     """Return jobs that relax candidates, in batches set by the level.
 
@@ -253,22 +272,31 @@ def relaxing(
         starts: Start of each candidate, by its id.
         campaign_id: Campaign.
         level_index: Place of the level among the campaign's, from 0.
+        known: Earlier relaxations to learn from.
     """
     jobs, outputs = [], {}
+    # nothing to learn from is no argument: jobs of other levels stay as they are
+    learned: dict[str, Any] = {"known": list(known)} if known else {}
     for ids in batched(starts, maker.level.batch):
         if len(ids) == 1:
             [name] = ids
-            one = maker.make(name, starts[name], campaign_id, level_index)
-            jobs.append(relaxation_of(one, name, maker.level.name))
+            one = maker.make(name, starts[name], campaign_id, level_index, **learned)
+            jobs.append(_after(known, relaxation_of(one, name, maker.level.name)))
             outputs[name] = one.output
             continue
-        many = maker.make_many({name: starts[name] for name in ids}, campaign_id, level_index)
+        group = {name: starts[name] for name in ids}
+        many = maker.make_many(group, campaign_id, level_index, **learned)
         many.name = f"relax {maker.level.name} {len(ids)} candidates"
         about = {"level": maker.level.name, "candidates": list(ids)}
         many.update_metadata(about, dynamic=False)
-        jobs.append(many)
+        jobs.append(_after(known, many))
         outputs |= {name: many.output.relaxations[k] for k, name in enumerate(ids)}
     return Relaxing(jobs, outputs)
+
+
+def _after(known: Sequence[OutputReference], relaxation: Job) -> Job:
+    """Return a relaxation that also runs if one of those to learn from has died."""
+    return tolerant(relaxation) if known else relaxation
 
 
 def batched(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -52,14 +52,14 @@ def test_fewer_force_calls_lead_to_the_same_minimum() -> None:
     bfgs.run(fmax=0.01)
     atoms = start()
     frames = relaxed(atoms)
-    assert len(frames) < 0.7 * (bfgs.nsteps + 1)
+    assert len(frames) < 0.5 * (bfgs.nsteps + 1)
     assert atoms.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=1e-3)
 
 
 def test_a_later_relaxation_is_shorter() -> None:
-    known = relaxed(start(0))
-    alone, with_known = len(relaxed(start(1))), len(relaxed(start(1), known=known))
-    assert with_known < alone
+    known = relaxed(start(7, 0.5))
+    alone, with_known = relaxed(start(1, 0.5)), relaxed(start(1, 0.5), known=known)
+    assert len(with_known) < len(alone)
 
 
 def test_cells_relax_under_pressure_as_with_bfgs() -> None:
