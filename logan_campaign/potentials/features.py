@@ -25,7 +25,7 @@ from logan_campaign.geometry.neighbours import neighbours
 
 #: Atoms are filled up to a multiple of the first number, neighbours to a power of two from the
 #: second, so that one compiled program serves many structures.
-_ATOMS, _FEWEST = 4, 16
+_ATOMS, _FEWEST = 4, 64
 
 #: The six components of a strain in Voigt order.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

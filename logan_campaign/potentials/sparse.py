@@ -26,13 +26,12 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field
 from scipy.linalg import block_diag, qr, solve_triangular
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.model_files import read_model, write_tensors
-from logan_campaign.core.settings import SpecModel
 from logan_campaign.potentials.features import Basis, Features, farthest, features, potential_basis
+from logan_campaign.potentials.settings import PotentialSettings
 
 FORMAT = "logan-campaign potential"
 VERSION = 1
@@ -40,37 +39,8 @@ VERSION = 1
 #: Added to the diagonals of kernels between inducing environments and between distances.
 _JITTER = 1e-6
 
-
-class PotentialSettings(SpecModel):
-    """Settings of a potential that is learned from relaxations."""
-
-    r_cut: float = Field(4.0, gt=0.5, le=15, description="Cutoff radius (Å)")
-    n_max: int = Field(5, ge=1, le=6, description="Resolution of the power spectra")
-    zeta: int = Field(4, ge=1, le=8, description="Power of the kernel")
-    n_inducing: int = Field(
-        800, ge=1, le=5000, description="Largest number of inducing environments per species"
-    )
-    copies: int = Field(
-        8, ge=0, le=20, description="Displaced copies of each frame that give inducing environments"
-    )
-    displacement: float = Field(
-        0.1, gt=0, le=1, description="Standard deviation of their displacements (Å)"
-    )
-    max_frames: int = Field(
-        100, ge=1, le=10_000, description="Largest number of frames to learn from; the last ones"
-    )
-    pair_scale: float = Field(2.0, gt=0, description="Prior standard deviation of pairs (eV)")
-    scale: float = Field(
-        1.0, gt=0, description="Prior standard deviation of an environment's energy (eV)"
-    )
-    energy_noise: float = Field(1e-3, gt=0, description="Noise of energies (eV/atom)")
-    force_noise: float = Field(0.02, gt=0, description="Noise of forces (eV/Å)")
-    growth: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description="Noise that grows with a frame's forces, as a share of their root mean square",
-    )
+#: Noise of forces (eV/Å), unless it is set.
+_FORCE_NOISE = 0.01
 
 
 class Prediction(NamedTuple):
@@ -154,7 +124,7 @@ class SparsePotential:
         # an energy errs by the same share as the forces do along a displacement of 0.1 Å
         noise = [
             np.array([len(atoms) * (own.energy_noise + 0.1 * of_forces)]),
-            np.full(3 * len(atoms), own.force_noise + of_forces),
+            np.full(3 * len(atoms), (own.force_noise or _FORCE_NOISE) + of_forces),
         ]
         if stress is not None:
             values.append(stress * atoms.get_volume())

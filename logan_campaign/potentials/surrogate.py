@@ -19,7 +19,8 @@ from ase.optimize import BFGS
 from ase.optimize.optimize import Optimizer
 
 from logan_campaign.descriptors.cache import enable_compilation_cache
-from logan_campaign.potentials.sparse import PotentialSettings, SparsePotential
+from logan_campaign.potentials.settings import PotentialSettings
+from logan_campaign.potentials.sparse import SparsePotential
 
 #: First, smallest and largest trust radius (Å).
 _TRUST, _LEAST, _MOST = 0.15, 0.02, 0.6
@@ -72,7 +73,7 @@ class SurrogateOptimizer(Optimizer):
         atoms: atoms or a filter of them, with a calculator.
         known: geometries of earlier relaxations, each with its energy, forces and, if it is known,
             stress as results of a calculator.
-        settings: of the potential; by default, the noise of forces is a fifth of ``fmax``.
+        settings: of the potential.
         agree: returns the result of a function in the first of several MPI processes to all.
         **kwargs: ASE's.
     """
@@ -138,7 +139,9 @@ class SurrogateOptimizer(Optimizer):
 
     def _potential(self) -> SparsePotential:
         if self.potential is None:
-            own = self._settings or PotentialSettings(force_noise=0.2 * (self.fmax or 0.05))
+            own = self._settings or PotentialSettings()
+            if own.force_noise is None:
+                own = own.model_copy(update={"force_noise": 0.2 * (self.fmax or 0.05)})
             numbers = {int(z) for one in self._known for z in one.numbers}
             self.potential = SparsePotential(tuple(numbers | set(self._bare.numbers)), own)
             for one in self._known[-own.max_frames :]:

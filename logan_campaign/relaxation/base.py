@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.registry import SpecRegistry
 from logan_campaign.core.settings import SpecModel
+from logan_campaign.potentials.settings import PotentialSettings
 
 if TYPE_CHECKING:  # the worker process needs no pymatgen, and specs no ASE
     from ase import Atoms
@@ -229,6 +230,11 @@ class CalculatorLevel(Level):
         "BFGS",
         description="ASE optimizer, or 'surrogate': walk on a potential that is learned from the "
         "level's forces, for calculators that take seconds a step",
+    )
+    potential: PotentialSettings | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # ids without it stay
+        description="Settings of the potential of 'optimizer: surrogate'; null: the defaults",
     )
 
     @property

@@ -327,7 +327,11 @@ class _Loop:
 
         own = [computed(frame, self.atoms.numbers, self.periodic) for frame in self.frames[:-1]]
         return SurrogateOptimizer(
-            target, known=[*self.known, *own], agree=self._agree, logfile=None
+            target,
+            known=[*self.known, *own],
+            settings=self.level.potential,
+            agree=self._agree,
+            logfile=None,
         )
 
     def _foretold(self) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from ase.calculators.emt import EMT
 
 from logan_campaign.core.errors import InputError, ModelFileError
 from logan_campaign.potentials.features import VOIGT
-from logan_campaign.potentials.sparse import PotentialSettings, SparsePotential
+from logan_campaign.potentials.settings import PotentialSettings
+from logan_campaign.potentials.sparse import SparsePotential
 
-SETTINGS = PotentialSettings(n_max=3, copies=2, n_inducing=100)
+SETTINGS = PotentialSettings(r_cut=3.5, n_max=3, copies=2, n_inducing=100)
 
 
 def crystal(seed: int, amount: float = 0.1) -> Atoms:

@@ -14,14 +14,29 @@ from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.units import GPa
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
 from pymatgen.io.ase import AseAtomsAdaptor
 
+from logan_campaign.campaign.spec import TurnsSpec
+from logan_campaign.core.documents import ScreeningDoc, Verdict
+from logan_campaign.flows.data import TrainingSetMaker
+from logan_campaign.flows.levels import RelaxLevelsMaker
 from logan_campaign.flows.relax import LevelRelaxMaker
-from logan_campaign.potentials.sparse import PotentialSettings
+from logan_campaign.potentials.settings import PotentialSettings
 from logan_campaign.potentials.surrogate import SurrogateOptimizer
 from logan_campaign.relaxation.backends.ase import ASELevel
+from logan_campaign.sources import FilesSource
 
-SETTINGS = PotentialSettings(n_max=3, force_noise=0.002)
+SETTINGS = PotentialSettings(r_cut=3.5, n_max=3, force_noise=0.002)
+LEVEL = ASELevel(
+    name="emt",
+    target="ase.calculators.emt:EMT",
+    optimizer="surrogate",
+    potential=SETTINGS,
+    fmax=0.01,
+    isolate=False,
+)
 
 
 def start(seed: int = 0, amount: float = 0.25) -> Atoms:
@@ -98,18 +113,42 @@ def test_candidates_of_one_job_learn_from_one_another(
     isolate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    level = ASELevel(
-        name="emt",
-        target="ase.calculators.emt:EMT",
-        optimizer="surrogate",
-        fmax=0.01,
-        isolate=isolate,
-    )
-    assert level.batch > 1
-    maker = LevelRelaxMaker(level=level)
+    maker = LevelRelaxMaker(level=LEVEL.model_copy(update={"isolate": isolate}))
     starts = {f"cand-{k}": AseAtomsAdaptor.get_structure(start(k)) for k in range(2)}
     together = maker.make_many.original(maker, starts, "camp-1", 0).relaxations
     assert [one.state for one in together] == ["converged", "converged"]
     about = together[1].settings["surrogate"]
     assert about["learned_from"] == [together[0].id]
     assert about["known_frames"] == together[0].n_steps + 1
+
+
+def test_a_turn_learns_from_the_turns_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"cand-{k}" for k in range(4)]
+    screening = ScreeningDoc(
+        campaign_id="camp-0",
+        before_level="emt",
+        known_set_ids=[],
+        verdicts=[Verdict(candidate_id=name, state="pending") for name in names],
+        structures={name: AseAtomsAdaptor.get_structure(start(k)) for k, name in enumerate(names)},
+    )
+    bulk("Al", cubic=True).write("known.cif")
+    known = TrainingSetMaker(
+        source=FilesSource(path=str(tmp_path / "known.cif")), role="known"
+    ).make()
+    turns = TurnsSpec(at_a_time=2)
+    levels = RelaxLevelsMaker(makers=[LevelRelaxMaker(level=LEVEL)], turns=turns)
+    flow = Flow([known, levels.make(screening, [known.output])])
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    run_locally(flow, store=store, create_folders=True, ensure_success=True, log=False)
+    found = [
+        relaxation
+        for doc in store.query({"output.doc_type": "relaxations"})
+        for relaxation in doc["output"]["relaxations"]
+    ]
+    by_name = {doc["candidate_id"]: doc for doc in found}
+    ids = [by_name[name]["id"] for name in names]
+    learned = [by_name[name]["settings"]["surrogate"]["learned_from"] for name in names]
+    assert learned == [ids[:k] for k in range(4)]
