@@ -14,10 +14,10 @@ class PotentialSettings(SpecModel):
     n_max: int = Field(5, ge=1, le=6, description="Resolution of the power spectra")
     zeta: int = Field(4, ge=1, le=8, description="Power of the kernel")
     n_inducing: int = Field(
-        800, ge=1, le=5000, description="Largest number of inducing environments per species"
+        500, ge=1, le=5000, description="Largest number of inducing environments per species"
     )
     copies: int = Field(
-        8, ge=0, le=20, description="Displaced copies of each frame that give inducing environments"
+        5, ge=0, le=20, description="Displaced copies of each frame that give inducing environments"
     )
     displacement: float = Field(
         0.1, gt=0, le=1, description="Standard deviation of their displacements (Å)"
