@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,11 +25,12 @@ from logan_campaign.cli.common import (
 from logan_campaign.cli.filters import SortedCandidateCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
     from rich.tree import Tree
 
+    from logan_campaign.matching.powder import Likeness
     from logan_campaign.stores.lineage import Lineage
     from logan_campaign.stores.records import CandidateRecord
 
@@ -70,6 +72,16 @@ def results(
     everything: Annotated[
         bool, typer.Option("--all", help="List candidates of all states, not only what was found.")
     ] = False,
+    pxrd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rank crystals by likeness to this measured powder pattern (2θ, intensity).",
+        ),
+    ] = None,
+    radiation: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the measured pattern, such as MoKa.")
+    ] = "CuKa",
     as_json: JsonOption = False,
 ) -> None:
     """List what was found, lowest energy first, and count the rest.
@@ -82,21 +94,35 @@ def results(
 
     filters = dict(context.obj)
     sort = filters.pop("sort")
+    pattern = None
+    if pxrd is not None:
+        from logan_campaign.matching.powder import Pattern
+
+        pattern = Pattern.read(pxrd, radiation)
     with opened(campaign, store) as (database, record):
         query = Campaign(database.stores, record, owns_stores=False).candidates(**filters)
         query = query.sorted_by(sort, descending).without_structures()
         part = not (everything or as_json or "state" in filters)
         listed = query.where(state=list(_FOUND)) if part else query
-        paged = limit or page
-        found = listed.page((page or 1) - 1, limit or _PAGE_ROWS) if paged else list(listed)
+        alike: dict[str, Likeness] = {}
+        if pattern is not None:
+            alike = listed.by_pattern(pattern)
+            size = limit or (_PAGE_ROWS if page else len(alike))
+            alike = dict(list(alike.items())[((page or 1) - 1) * size :][:size])
+            found: Sequence[CandidateRecord] = [database.candidate(one) for one in alike]
+        elif limit or page:
+            found = listed.page((page or 1) - 1, limit or _PAGE_ROWS)
+        else:
+            found = list(listed)
         n_all = query.count()
         rest = query.reasons(leave_out=_FOUND) if part else {}
     if as_json:
-        print_json([summary(candidate) for candidate in found])
+        likeness = {identity: one._asdict() for identity, one in alike.items()}
+        print_json([summary(one) | likeness.get(one.id, {}) for one in found])
         return
     out = console()
     if found:
-        out.print(_candidate_table(found, record.kind))
+        out.print(_candidate_table(found, record.kind, alike))
     if any(c.energy_above_hull_ev_per_atom is not None for c in found) and record.hull is not None:
         said = record.hull
         out.print(
@@ -128,7 +154,9 @@ _COLOURS = {
 }
 
 
-def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
+def _candidate_table(
+    found: Sequence[CandidateRecord], kind: str, alike: Mapping[str, Likeness]
+) -> Table:
     identity = "spacegroup" if kind == "crystal" else "smiles"
     several = len({candidate.formula for candidate in found}) > 1
     hull = any(candidate.energy_above_hull_ev_per_atom is not None for candidate in found)
@@ -140,6 +168,9 @@ def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
     shown = table(*names, right=("eV",), no_wrap=names)
     above = "above hull (meV/atom)" if hull else "above min"
     shown.add_column(above, justify="right", min_width=9)
+    if alike:
+        shown.add_column("pattern", justify="right", no_wrap=True)
+        shown.add_column("cell", justify="right", no_wrap=True)
     shown.add_column("equals", overflow="fold", min_width=6)
     for candidate in found:
         # that nothing is known to compare with is said once, by status
@@ -152,6 +183,7 @@ def _candidate_table(found: Sequence[CandidateRecord], kind: str) -> Table:
             candidate.level or "-",
             number(candidate.energy_ev, 3),
             _above_hull(candidate) if hull else number(candidate.energy_above_min_ev, 3),
+            *(f"{value:.3f}" for value in alike.get(candidate.id, ())),
             escape(candidate.match_label or (candidate.match or "")[:_SHORT_ID] or reason),
         )
     return shown

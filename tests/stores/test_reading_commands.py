@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jobflow import Flow, JobStore, job
+from pymatgen.analysis.diffraction.xrd import XRDCalculator
 
 from logan_campaign.cli import main
 from logan_campaign.cli.read import _alike
@@ -196,6 +198,28 @@ def test_energies_above_the_hull_are_shown_where_the_elements_were_computed(read
     assert "above hull (meV/atom)" not in read(MadeUpCrystals(), None, "results")
     # elements are no known entries that a candidate could beat
     assert read_json(read, CrystalsWithHull(), None, "status")["reference"]["known"] == "O2"
+
+
+def test_results_by_a_measured_pattern(read: Read, tmp_path: Path) -> None:
+    angles = np.arange(10.0, 80.0, 0.05)
+    counts = np.zeros_like(angles)
+    path = tmp_path / "measured.xy"
+    lines = XRDCalculator().get_pattern(MadeUpCrystals().structure(12), two_theta_range=(10, 80))
+    for angle, height in zip(lines.x, lines.y, strict=True):
+        counts = counts + height * np.exp(-0.5 * ((angles - angle) / 0.08) ** 2)
+    np.savetxt(path, np.column_stack([angles, counts]))
+    found = read_json(read, MadeUpCrystals(), None, "results", "--all", "--pxrd", str(path))
+    alike = [one["similarity"] for one in found]
+    assert alike == sorted(alike, reverse=True)
+    assert alike[0] > 0.9
+    assert len(found) == 6
+    assert all(0.96 <= one["scale"] <= 1.04 for one in found)
+    first = read_json(read, MadeUpCrystals(), None, "results", "--all", "--pxrd", str(path),
+                      "--limit", "2", "--page", "2")  # fmt: skip
+    assert [one["id"] for one in first] == [one["id"] for one in found[2:4]]
+    assert f"{alike[0]:.3f}" in read(
+        MadeUpCrystals(), None, "results", "--all", "--pxrd", str(path)
+    )
 
 
 def test_results_lead_with_what_was_found_and_count_the_rest(read: Read) -> None:
