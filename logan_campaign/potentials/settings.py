@@ -29,9 +29,9 @@ class PotentialSettings(SpecModel):
     scale: float = Field(
         1.0, gt=0, description="Prior standard deviation of an environment's energy (eV)"
     )
-    energy_noise: float = Field(1e-3, gt=0, description="Noise of energies (eV/atom)")
+    energy_noise: float = Field(5e-4, gt=0, description="Noise of energies (eV/atom)")
     force_noise: float | None = Field(
-        None, gt=0, description="Noise of forces (eV/Å); null: a fifth of the level's fmax"
+        None, gt=0, description="Noise of forces (eV/Å); null: a fiftieth of the level's fmax"
     )
     growth: float = Field(
         0.05,

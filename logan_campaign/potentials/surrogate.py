@@ -26,8 +26,12 @@ from logan_campaign.potentials.sparse import SparsePotential
 _TRUST, _LEAST, _MOST = 0.15, 0.02, 0.6
 
 #: The radius halves where the energy falls by less than the first share of what was foretold, and
-#: grows by a half where it falls by more than the second.
+#: grows by a half where it falls by more than the second after a step of at least half the radius.
 _POOR, _GOOD = 0.25, 0.75
+
+#: Noise of forces as a share of ``fmax``. With a tenth and more, the potential had its minimum
+#: where the largest force was still above ``fmax``, and walked no further.
+_NOISE = 0.02
 
 #: Steps on the potential for one force call, and its fmax as a share of the relaxation's.
 _STEPS, _FINER = 60, 0.3
@@ -35,8 +39,9 @@ _STEPS, _FINER = 60, 0.3
 #: A walk goes on from the geometry of lowest energy if the last one is higher by more (eV/atom).
 _RETURN = 5e-3
 
-#: Curvature (eV/Å²) of a step along the forces, as in ASE's BFGS, where the potential stays.
-_CURVATURE = 70.0
+#: Curvature (eV/Å²) of a step along the forces, as in ASE's BFGS. It is taken where the potential
+#: moves by less than this share of it.
+_CURVATURE, _STAYS = 70.0, 0.2
 
 
 class PotentialCalculator(Calculator):
@@ -103,6 +108,7 @@ class SurrogateOptimizer(Optimizer):
         self.foretold: list[tuple[float, float]] = []
         self._best: tuple[float, np.ndarray] | None = None
         self._expected: float | None = None
+        self._length = 0.0
 
     def step(self, gradient: np.ndarray | None = None) -> None:
         """Learn the forces here and go to where the potential is lowest."""
@@ -141,7 +147,7 @@ class SurrogateOptimizer(Optimizer):
         if self.potential is None:
             own = self._settings or PotentialSettings()
             if own.force_noise is None:
-                own = own.model_copy(update={"force_noise": 0.2 * (self.fmax or 0.05)})
+                own = own.model_copy(update={"force_noise": _NOISE * (self.fmax or 0.05)})
             numbers = {int(z) for one in self._known for z in one.numbers}
             self.potential = SparsePotential(tuple(numbers | set(self._bare.numbers)), own)
             for one in self._known[-own.max_frames :]:
@@ -160,7 +166,7 @@ class SurrogateOptimizer(Optimizer):
         fall, foretold = self._best[0] - value, max(self._best[0] - self._expected, 1e-6)
         if fall < _POOR * foretold:
             self.trust = max(0.5 * self.trust, _LEAST)
-        elif fall > _GOOD * foretold:
+        elif fall > _GOOD * foretold and self._length > 0.5 * self.trust:
             self.trust = min(1.5 * self.trust, _MOST)
 
     def _walk(self, begin: np.ndarray, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
@@ -174,14 +180,14 @@ class SurrogateOptimizer(Optimizer):
         found = begin
         for _ in walker.irun(fmax=_FINER * (self.fmax or 0.05), steps=_STEPS):
             found = along.get_x().copy()
-            far = float(np.linalg.norm((found - begin).reshape(-1, 3), axis=1).max())
+            far = _longest(found - begin)
             if far > self.trust:
                 found = begin + (found - begin) * self.trust / far
                 break
-        if np.linalg.norm(found - x) < 1e-4 or not np.isfinite(found).all():
-            moved = -slope / _CURVATURE
-            longest = float(np.linalg.norm(moved.reshape(-1, 3), axis=1).max())
-            found = x + moved * min(1.0, 0.1 / max(longest, 1e-12))
+        downhill = -slope / _CURVATURE
+        if not _longest(found - x) > _STAYS * _longest(downhill):  # also if it is not a number
+            found = x + downhill * min(1.0, 0.1 / _longest(downhill))
+        self._length = _longest(found - begin)
         along.set_x(found)
         self._expected = float(along.get_value())
         self._copied.calc = None
@@ -190,3 +196,8 @@ class SurrogateOptimizer(Optimizer):
 
 def _of_filter(atoms: Any) -> dict[str, Any]:
     return {"scalar_pressure": atoms.scalar_pressure}
+
+
+def _longest(step: np.ndarray) -> float:
+    """Return the largest distance (Å) that an atom, or a vector of the cell, moves."""
+    return float(np.linalg.norm(step.reshape(-1, 3), axis=1).max())
