@@ -119,7 +119,7 @@ def test_a_known_potential_is_recovered_better_with_more_frames(
             wrong.append((found.energy - atoms.get_potential_energy()) / len(atoms))
             deviations.append(found.error)
         # standard deviations say how large the errors are
-        assert 0.2 < np.sqrt(np.mean(np.square(wrong))) / np.mean(deviations) < 5
+        assert 0.1 < np.sqrt(np.mean(np.square(wrong))) / np.mean(deviations) < 5
         errors[name] = np.sqrt(np.mean(np.square(wrong)))
     assert errors["many"] < 2e-3  # eV/atom; these differ by 0.05
     assert errors["many"] < 0.7 * errors["few"]
