@@ -61,6 +61,8 @@ class Filter(NamedTuple):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise InputError(f"{self.name} must be a whole number, not {value!r}")
             return value
+        if self.name == "formula" and isinstance(value, list):
+            return {"$in": [self.criteria(one) for one in value]}
         if not isinstance(value, str):
             raise InputError(f"{self.name} must be a text, not {value!r}")
         return _canonical(self.name, value)

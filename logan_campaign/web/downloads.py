@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from logan_campaign.core.errors import InputError
@@ -23,20 +24,22 @@ def formats(record: CandidateRecord) -> list[str]:
     return [fmt for fmt in export.formats_for(record.kind) if EXPORTS.get(fmt).media_type]
 
 
-def download(record: CandidateRecord, fmt: str, raw: bool) -> Download:
-    """Return a candidate as a file.
+def download(records: Sequence[CandidateRecord], fmt: str, raw: bool) -> Download:
+    """Return candidates as one file.
 
     Args:
-        record: the candidate, with its structures.
+        records: the candidates, with their structures; at least one.
         fmt: format of the file.
         raw: as generated, not as relaxed.
 
     Raises:
-        InputError: the format does not suit it.
+        InputError: the format does not suit one of them.
     """
-    if fmt not in formats(record):
-        raise InputError(f"a {record.kind} cannot be written as {fmt}")
+    for record in records:
+        if fmt not in formats(record):
+            raise InputError(f"a {record.kind} cannot be written as {fmt}")
     made = EXPORTS.get(fmt)
     generated = "-generated" if raw else ""
-    name = f"{record.id}{generated}{made.suffixes[0]}"
-    return Download(name, made.media_type, export.text([record], fmt, raw))
+    stem = records[0].id if len(records) == 1 else f"{len(records)}-candidates"
+    name = f"{stem}{generated}{made.suffixes[0]}"
+    return Download(name, made.media_type, export.text(records, fmt, raw))

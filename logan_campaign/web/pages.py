@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pymatgen.core import Structure
+from pymatgen.core import Composition, Structure
 from starlette.exceptions import HTTPException
 
 from logan_campaign.core.errors import InputError, LoganCampaignError
@@ -36,10 +36,12 @@ from logan_campaign.web.params import (
     LAST_PAGE,
     PAGE_SIZE,
     CandidateParams,
+    Id,
     Identity,
     MaterialParams,
     Params,
 )
+from logan_campaign.web.periodic import Cell, periodic_table
 from logan_campaign.web.rendering import MEDIA_TYPES, page, static_file
 
 router = APIRouter()
@@ -83,8 +85,17 @@ class Two(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    first: str = Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)
-    second: str = Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)
+    first: Id
+    second: Id
+
+
+class Chosen(BaseModel):
+    """Candidates by id, and the format of the file that they are sent in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: list[Id] = Field(min_length=1, max_length=PAGE_SIZE)
+    fmt: str = Field(max_length=40)
 
 
 def _campaign(results: Results, identity: str) -> CampaignRecord:
@@ -173,26 +184,49 @@ def candidates(
 def _candidates(
     request: Request, results: Results, params: Any, record: CampaignRecord | None
 ) -> str:
-    filters = params.filters()
-    if record is not None:
-        filters["campaign"] = record.id
+    filters, elements = _with_elements(results, params, record)
     # Energies of different campaigns are not comparable, so 'best' is for a single campaign.
     sort = params.sort or ("energy" if record is None else "best")
     if record is None and sort == "best":
         raise HTTPException(422, "the order 'best' is for the candidates of one campaign")
     query = results.candidates(**filters).without_structures()
     ordered = query.sorted_by(sort, params.descending)
+    found = ordered.page(params.page - 1, PAGE_SIZE)
     return _listing(
         request,
         "candidates.html",
         record,
         params,
         n_found=query.count(),
+        elements=elements,
+        formats=list(dict.fromkeys(fmt for one in found[:1] for fmt in formats(one))),
         sort=sort,
-        candidates=ordered.page(params.page - 1, PAGE_SIZE),
+        candidates=found,
         levels=record.levels if record is not None else [],
         orders=candidate_orders(),
     )
+
+
+def _with_elements(
+    results: Results, params: Params, record: CampaignRecord | None
+) -> tuple[dict[str, Any], list[Cell]]:
+    """Return the filters of a list, and the periodic table of what there is to filter by."""
+    filters = params.filters()
+    if record is not None:
+        filters["campaign"] = record.id
+    campaign = {} if record is None else {"campaign": record.id}
+    contents = {
+        formula: {element.symbol for element in Composition(formula)}
+        for formula in results.candidates(**campaign).values("formula")
+    }
+    if params.element:
+        asked = filters.get("formula")
+        filters["formula"] = [
+            formula
+            for formula, found in contents.items()
+            if found.issuperset(params.element) and asked in (None, formula)
+        ]
+    return filters, periodic_table(set().union(*contents.values()))
 
 
 def _listing(
@@ -205,6 +239,13 @@ def _listing(
     """Return a page of a list, of one campaign or of all."""
     limits = {"page_size": PAGE_SIZE, "last_page": LAST_PAGE}
     return page(request, template, record=record, params=params, **limits, **values)
+
+
+@router.get("/candidates/export")
+def selection_file(results: Opened, params: Annotated[Chosen, Query()]) -> Response:
+    """Send chosen candidates as one file."""
+    found = {record.id: record for record in map(results.candidate, params.id)}
+    return _file(list(found.values()), params.fmt)
 
 
 @router.get("/candidates/{identity}", response_class=HTMLResponse)
@@ -254,9 +295,12 @@ def candidate_file(
     results: Opened, identity: Identity, fmt: str, generated: bool = False
 ) -> Response:
     """Send a candidate as a file."""
-    record = results.candidate(identity)
+    return _file([results.candidate(identity)], fmt, generated)
+
+
+def _file(records: list[CandidateRecord], fmt: str, generated: bool = False) -> Response:
     try:
-        made = download(record, fmt, generated)
+        made = download(records, fmt, generated)
     except InputError as err:
         raise HTTPException(404, str(err)) from err
     return Response(
@@ -350,17 +394,20 @@ def campaign_materials(
 ) -> str:
     """List the distinct structures that a campaign found."""
     record = _campaign(results, identity)
-    query = results.materials(**params.filters()).where(campaign=record.id)
-    return _materials(request, query, params, record)
+    return _materials(request, results, params, record)
 
 
 @router.get("/materials", response_class=HTMLResponse)
 def materials(request: Request, results: Opened, params: Annotated[MaterialParams, Query()]) -> str:
     """List the distinct structures of all campaigns."""
-    return _materials(request, results.materials(**params.filters()), params, None)
+    return _materials(request, results, params, None)
 
 
-def _materials(request: Request, query: Any, params: Params, record: CampaignRecord | None) -> str:
+def _materials(
+    request: Request, results: Results, params: Params, record: CampaignRecord | None
+) -> str:
+    filters, elements = _with_elements(results, params, record)
+    query = results.materials(**filters)
     found = query.page(params.page - 1, PAGE_SIZE)
     return _listing(
         request,
@@ -368,6 +415,7 @@ def _materials(request: Request, query: Any, params: Params, record: CampaignRec
         record,
         params,
         n_found=query.count(),
+        elements=elements,
         materials=found,
         names=material_names(found),
     )

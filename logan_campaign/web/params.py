@@ -32,7 +32,7 @@ _TYPES: dict[type, Any] = {
     int: Annotated[int, Field(ge=0, le=1_000_000)],
     float: Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)],
 }
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=80)]
 
 
 class Params(BaseModel):
@@ -43,6 +43,7 @@ class Params(BaseModel):
     record: ClassVar[type[Record]]
 
     page: Annotated[int, Field(ge=1, le=LAST_PAGE)] = 1
+    element: list[Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]] = Field([], max_length=20)
 
     def query(self, **changes: Any) -> str:
         """Return the query string of these parameters, with changes."""
@@ -97,7 +98,7 @@ def _params(record: type[Record]) -> dict[str, Any]:
     found = {}
     for about in filters_of(record).values():
         kind: Any = Literal[about.choices] if about.choices else _TYPES[about.type]
-        kind = _Id if about.column.refers or about.column.few else kind
+        kind = Id if about.column.refers or about.column.few else kind
         for param, _ in params_of(about):
             found[param] = (Annotated[kind | None, _Empty], None)
     return found

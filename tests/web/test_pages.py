@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -24,6 +25,7 @@ from logan_campaign.web.app import create_app
 from logan_campaign.web.guard import COOKIE, host_name
 from logan_campaign.web.lineage_drawing import draw_lineage
 from logan_campaign.web.params import CandidateParams
+from logan_campaign.web.periodic import periodic_table
 
 from .campaign import NASTY, ShownCampaign, ShownCrystals, store_campaigns
 
@@ -100,6 +102,40 @@ def test_pages_are_the_same_over_mongodb(client: TestClient, mongo_uri: str) -> 
             if not address.endswith(("/report", ".json")):  # the report tells when
                 ours, theirs = (page.text.split("<footer>")[0] for page in (same, answer))
                 assert ours == theirs, address
+
+
+def test_every_element_has_a_place_of_its_own() -> None:
+    table = {cell.symbol: cell for cell in periodic_table({"Si"})}
+    assert len({(cell.row, cell.column) for cell in table.values()}) == len(table) == 118
+    assert (table["Si"].row, table["Si"].column) == (3, 14)
+    assert (table["La"].column, table["Lu"].column, table["Hf"].column) == (3, 17, 4)
+    assert [symbol for symbol, cell in table.items() if cell.present] == ["Si"]
+
+
+def test_lists_are_filtered_by_elements(client: TestClient) -> None:
+    for what, crystal, molecule in (
+        ("candidates", "cand-b3", "cand-a3"),
+        ("materials", "Pm-3m", "OO"),
+    ):
+        assert crystal in client.get(f"/{what}").text
+        assert molecule in client.get(f"/{what}").text
+        silicon = client.get(f"/{what}?element=Si&element=O").text.split("<tbody>")[1]
+        assert crystal in silicon
+        assert molecule not in silicon
+        assert "There are none" in client.get(f"/{what}?element=Si&element=H").text
+    assert "1 in all" in client.get("/campaigns/camp-a/candidates?element=O&state=new").text
+    assert client.get("/candidates?element=x").status_code == 422
+    assert "There are none" in client.get("/candidates?element=Si&formula=H2O").text
+
+
+def test_chosen_candidates_are_one_file(client: TestClient) -> None:
+    answer = client.get("/candidates/export?id=cand-b2&id=cand-b3&id=cand-b3&fmt=extxyz")
+    frames = read_atoms(io.StringIO(answer.text), ":", format="extxyz")
+    assert [len(frame) for frame in frames] == [3, 3]
+    assert 'filename="2-candidates.extxyz"' in answer.headers["content-disposition"]
+    assert client.get("/candidates/export?id=cand-a2&id=cand-b3&fmt=cif").status_code == 404
+    assert client.get("/candidates/export?id=nothing&fmt=cif").status_code == 404
+    assert client.get("/candidates/export?fmt=cif").status_code == 422
 
 
 def test_every_link_on_a_page_leads_to_a_page(client: TestClient) -> None:
