@@ -151,7 +151,7 @@ def test_a_relaxation_is_played_to_its_end(page: Any, address: str) -> None:
 
 def test_lists_are_sorted_by_a_click_on_a_header(page: Any, address: str) -> None:
     page.goto(f"{address}/campaigns/camp-a/candidates")
-    cells = "#candidates tbody td:nth-child(6)"
+    cells = "#candidates tbody td:nth-child(7)"
     column = f"Array.from(document.querySelectorAll('{cells}'), x => x.textContent)"
     for arrow in ("ascending", "descending"):
         page.click("#candidates th:has-text('energy (eV)')")
