@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from pymatgen.core import Structure
-
 from logan_campaign.core.errors import InputError
 from logan_campaign.results import convert
 from logan_campaign.stores.filters import Filters, candidate_parts, criteria_of
@@ -172,6 +170,8 @@ class CandidateQuery(_Query[Candidate]):
         Raises:
             InputError: a candidate is a molecule.
         """
+        from pymatgen.core import Structure  # every reading command waits for imports above
+
         found = {}
         for record in replace(self, structures=True):
             crystal = convert.geometry(record)
