@@ -1,7 +1,8 @@
-"""What tests in several folders need: a real MongoDB server."""
+"""What tests in several folders need: a MongoDB server, and programs compiled in little time."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,13 @@ import pytest
 from mongod import NO_MONGOD, Server, mongod_program
 
 from logan_campaign.core.trust import VARIABLE
+
+# Programs run for moments here, and compile for seconds: for less than half as long with these.
+# Set before anything imports JAX; what the tests start inherits it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.delenv("XLA_FLAGS", raising=False)  # what is shown was compiled as users do
         patch.setattr(
             sys,
             "argv",

@@ -252,6 +252,7 @@ def test_relaxation_whose_process_dies_costs_its_candidate_only(
     assert json.loads(command("results", "small", "--json").out) == results
 
 
+@pytest.mark.long
 def test_mongodb_gives_the_same_campaign(
     folder: Path, undisturbed: dict[str, Any], command: Command, mongo_uri: str
 ) -> None:

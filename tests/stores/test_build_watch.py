@@ -27,7 +27,7 @@ def wait(found: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "mongo"])
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("mongo", marks=pytest.mark.long)])
 def test_a_growing_campaign_is_followed_until_ctrl_c(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
