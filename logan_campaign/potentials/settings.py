@@ -14,7 +14,7 @@ class PotentialSettings(SpecModel):
     n_max: int = Field(5, ge=1, le=6, description="Resolution of the power spectra")
     zeta: int = Field(4, ge=1, le=8, description="Power of the kernel")
     n_inducing: int = Field(
-        500, ge=1, le=5000, description="Largest number of inducing environments per species"
+        800, ge=1, le=5000, description="Largest number of inducing environments per species"
     )
     copies: int = Field(
         5, ge=0, le=20, description="Displaced copies of each frame that give inducing environments"
