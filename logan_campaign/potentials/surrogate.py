@@ -128,7 +128,7 @@ class SurrogateOptimizer(Optimizer):
             energy = self._bare.get_potential_energy()
             self.foretold.append(((before.energy - energy) / len(self._bare), before.error))
         forces = self._bare.get_forces()
-        drift = np.zeros(3) if self._bare.constraints else forces.mean(axis=0)
+        drift = self._drift(forces)
         potential.learn(self._bare, self._bare.get_potential_energy(), forces - drift, stress)
         self._adjust(value)
         if self._best is None or value < self._best[0]:
@@ -161,12 +161,15 @@ class SurrogateOptimizer(Optimizer):
             self.potential = SparsePotential(tuple(numbers | set(self._bare.numbers)), own)
             for one in self._known[-own.max_frames :]:
                 results = one.calc.results
-                self.potential.learn(
-                    one, results["energy"], results["forces"], results.get("stress")
-                )
+                forces = results["forces"] - self._drift(results["forces"])
+                self.potential.learn(one, results["energy"], forces, results.get("stress"))
             if self._known:
                 self.potential.fit()
         return self.potential
+
+    def _drift(self, forces: np.ndarray) -> np.ndarray:
+        """Return the mean force (3,), zero where atoms are held."""
+        return np.zeros(3) if self._bare.constraints else forces.mean(axis=0)
 
     def _adjust(self, value: float) -> None:
         """Adjust the trust radius to how much of the foretold fall has come."""

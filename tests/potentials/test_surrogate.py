@@ -152,3 +152,25 @@ def test_a_turn_learns_from_the_turns_before(
     ids = [by_name[name]["id"] for name in names]
     learned = [by_name[name]["settings"]["surrogate"]["learned_from"] for name in names]
     assert learned == [ids[:k] for k in range(4)]
+
+
+class OnAGrid(EMT):  # type: ignore[misc]
+    """EMT with a mean force that depends on where the crystal stands, as from a grid of 0.2 Å."""
+
+    def calculate(self, *args: object, **kwargs: object) -> None:
+        super().calculate(*args, **kwargs)
+        phase = 2 * np.pi * self.atoms.positions[:, 0].mean() / 0.2
+        n = len(self.atoms)
+        self.results["energy"] += 0.001 * n * np.cos(phase)
+        self.results["free_energy"] = self.results["energy"]
+        self.results["forces"] = self.results["forces"] + np.array(
+            [0.001 * 2 * np.pi / 0.2 * np.sin(phase), 0.0, 0.0]
+        )
+
+
+def test_a_mean_force_from_a_grid_is_followed() -> None:
+    atoms = start()
+    atoms.translate((0.07, 0.0, 0.0))
+    atoms.calc = OnAGrid()
+    assert np.linalg.norm(atoms.get_forces().mean(axis=0)) > 0.01  # eV/Å, above fmax
+    relaxed(atoms)
