@@ -95,7 +95,7 @@ def spec_of(system: str, rule: str, seed: int) -> dict[str, Any]:
             "count": 1,
             "hyperparameters": {"method": "descent", "n_neighbour": 16, "descent_steps": 150},
         },
-        "generate": {"per_model": 8},
+        "generate": {"per_model": 32},
         "select": {"strategy": "diverse", "n_picks": 3},
         "relax": {
             "levels": [
