@@ -138,7 +138,9 @@ class SurrogateOptimizer(Optimizer):
         together = np.zeros((len(x) // 3, 3))
         together[: len(forces)] = drift / _DRIFT
         together *= min(1.0, _FARTHEST_DRIFT / max(_longest(together), 1e-12))
-        optimizable.set_x(self._agree(lambda: self._walk(begin, x, slope) + together.ravel()))
+        # all MPI processes walk, and go where the first one came
+        found = self._walk(begin, x, slope) + together.ravel()
+        optimizable.set_x(self._agree(lambda: found))
 
     def summary(self) -> dict[str, float]:
         """Return how right foretold energies were; nothing before any is known.
