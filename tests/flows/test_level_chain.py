@@ -138,7 +138,9 @@ def test_a_batch_that_is_started_again_goes_on_with_the_rest(
     relaxed = type(maker).make_many.original
     whole = relaxed(maker, starts, "camp-0", 0).relaxations
     (tmp_path / f"{whole[1].id}.json").unlink()
-    monkeypatch.setattr(maker, "_relaxed", lambda name, *rest: whole[1] if name == "cand-1" else 0)
+    monkeypatch.setattr(
+        maker, "_relaxed", lambda name, *rest, **how: whole[1] if name == "cand-1" else 0
+    )
     again = relaxed(maker, starts, "camp-0", 0).relaxations
     assert [doc.id for doc in again] == [doc.id for doc in whole]
     assert [doc.energy_ev for doc in again] == [doc.energy_ev for doc in whole]
