@@ -62,6 +62,8 @@ def references(
         keys.append("larsen2017ase")
     if any(str(level.get("optimizer", "")).startswith("FIRE") for level in levels):
         keys.append("bitzek2006fire")
+    if any(level.get("optimizer") == "surrogate" for level in levels):
+        keys.append("bartok2015gaussian")
     if "gfn2-xtb" in calculators:
         keys.append("bannwarth2019gfn2")
     if "gpaw" in calculators:
