@@ -168,7 +168,8 @@ class RelaxLevelMaker(Maker):
         entrants, waiting = candidate_ids[:n_now], candidate_ids[n_now:]
         starts = {candidate_id: structures[candidate_id] for candidate_id in entrants}
         # only turns refer to jobs outside, see :meth:`make`
-        known = relaxed.outputs if maker.level.learns else []
+        n = maker.level.learns  # frames, of which every relaxation has one at least
+        known = relaxed.outputs[-n:] if n else []
         begun = relaxing(maker, starts, campaign_id, level_index, known)
         jobs, more = list(begun.jobs), []
         substitutes = substitutes_for(

@@ -228,10 +228,7 @@ class LevelRelaxMaker(AseRelaxMaker):
             start, earlier_steps, earlier_s = done.structure, done.n_steps, done.elapsed_s
         learned_from: dict[str, dict[str, np.ndarray]] = {}
         if self.level.learns:
-            docs = [RelaxationDoc.model_validate(one) for one in known if one is not None]
-            learned_from = {
-                one.id: unpack_arrays(one.trajectory) for one in docs if one.trajectory is not None
-            }
+            learned_from = _last(known, self.level.learns)
         arrays = list(learned_from.values())
         doc = relaxation_doc(
             relax(start, self.level, workdir=Path.cwd(), before=folder, known=arrays),
@@ -292,6 +289,19 @@ def relaxing(
         jobs.append(_after(known, many))
         outputs |= {name: many.output.relaxations[k] for k, name in enumerate(ids)}
     return Relaxing(jobs, outputs)
+
+
+def _last(known: Iterable[RelaxationDoc | None], n: int) -> dict[str, dict[str, np.ndarray]]:
+    """Return the trajectories of the last relaxations that have ``n`` frames together, by id."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for one in reversed(list(known)):
+        if one is None or n <= 0:
+            continue
+        doc = RelaxationDoc.model_validate(one)
+        if doc.trajectory is not None:
+            found[doc.id] = unpack_arrays(doc.trajectory)
+            n -= len(found[doc.id]["energy"])
+    return dict(reversed(found.items()))
 
 
 def _after(known: Sequence[OutputReference], relaxation: Job) -> Job:

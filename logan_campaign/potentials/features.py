@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from logan_campaign.descriptors.environments import species_indices
+from logan_campaign.descriptors.environments import environment_spectra, species_indices
 from logan_campaign.descriptors.kernel import Descriptor, factors
 from logan_campaign.geometry.neighbours import neighbours
 
@@ -109,8 +110,13 @@ def features(basis: Basis, atoms: Atoms) -> Features:
 
 
 def spectra(basis: Basis, atoms: Atoms) -> np.ndarray:
-    """Return the power spectra (N, F) of a structure's atoms, each of length one."""
-    return features(basis, atoms).spectra
+    """Return the power spectra (N, F) of a structure's atoms, each of length one.
+
+    As in :func:`features`, without derivatives.
+    """
+    vectors, _, _, around = _neighbourhood(basis, atoms)
+    found = environment_spectra(basis.descriptor, vectors.T, around.T)[: len(atoms)]
+    return np.asarray(found / np.sqrt((found**2).sum(axis=1, keepdims=True) + 1e-30))
 
 
 def _neighbourhood(
@@ -157,16 +163,18 @@ def _features(
         along = jnp.broadcast_to(jnp.eye(3, dtype=at.dtype)[:, :, None, None], (3, *at.shape))
         return jax.vmap(lambda one: jax.jvp(function, (at,), (one,))[1])(along)
 
-    values: list[jax.Array] = []
-    slopes: list[jax.Array] = []
+    # for each pair of species, the spectra of each l: in order of `spectrum`
+    values: list[list[jax.Array]] = [[] for _ in basis.pairs]
+    slopes: list[list[jax.Array]] = [[] for _ in basis.pairs]
     by_order = zip(functions(vectors), slopes_of(functions, vectors), strict=True)
     for function, slope in by_order:  # (n', m, K, N) and (3, n', m, K, N), for each l
         density = jnp.einsum("skn,amkn->samn", weights, function)
         with_each = jnp.einsum("iamkn,samn->saikn", slope, density)
-        for a, b in basis.pairs:
-            values.append((density[a] * density[b]).sum(axis=1))
-            slopes.append(weights[a] * with_each[b] + weights[b] * with_each[a])
-    spectrum, slope = jnp.concatenate(values), jnp.concatenate(slopes)  # (F, N), (F, 3, K, N)
+        for k, (a, b) in enumerate(basis.pairs):
+            values[k].append((density[a] * density[b]).sum(axis=1))
+            slopes[k].append(weights[a] * with_each[b] + weights[b] * with_each[a])
+    spectrum = jnp.concatenate(list(chain(*values)))  # (F, N)
+    slope = jnp.concatenate(list(chain(*slopes)))  # (F, 3, K, N)
     length = jnp.sqrt((spectrum**2).sum(axis=0) + 1e-30)
     unit = spectrum / length
     slope = (slope - unit[:, None, None] * (unit[:, None, None] * slope).sum(axis=0)) / length

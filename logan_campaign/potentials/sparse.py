@@ -30,7 +30,14 @@ from scipy.linalg import block_diag, qr, solve_triangular
 
 from logan_campaign.core.errors import InputError
 from logan_campaign.core.model_files import read_model, write_tensors
-from logan_campaign.potentials.features import Basis, Features, farthest, features, potential_basis
+from logan_campaign.potentials.features import (
+    Basis,
+    Features,
+    farthest,
+    features,
+    potential_basis,
+    spectra,
+)
 from logan_campaign.potentials.settings import PotentialSettings
 
 FORMAT = "logan-campaign potential"
@@ -62,11 +69,10 @@ class Prediction(NamedTuple):
 class _Frame(NamedTuple):
     """A frame with its features."""
 
-    atoms: Atoms
     values: np.ndarray  # (1 + 3N,) or with the strain's six: energy and derivatives (eV, eV/Å)
     noise: np.ndarray  # of the same shape
     features: Features
-    kernels: np.ndarray  # (1 + 3N (+ 6), M)
+    kernels: np.ndarray  # (1 + 3N (+ 6), m) with the first m inducing environments
 
 
 @dataclass(eq=False)
@@ -131,40 +137,45 @@ class SparsePotential:
             noise.append(np.full(6, 10.0 * noise[0][0]))
         if len(self.frames) == own.max_frames:
             del self.frames[0]
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        frame = _Frame(bare, np.concatenate(values), np.concatenate(noise), found, np.zeros((0, 0)))
+        none = np.zeros((sum(map(len, values)), 0))
+        self.frames.append(
+            _Frame(np.concatenate(values), np.concatenate(noise), found, kernels=none)
+        )
         # equal frames have equal copies, so that a fit can be repeated
         rng = np.random.default_rng(len(self.points))
-        environments, kinds = [found.spectra], [found.kinds]
+        copy = Atoms(atoms.numbers, cell=atoms.cell, pbc=atoms.pbc)
+        environments = [found.spectra]
         for _ in range(own.copies):
-            bare = bare.copy()
-            bare.positions = atoms.positions + rng.normal(0, own.displacement, (len(atoms), 3))
-            copy = features(self.basis, bare)
-            environments.append(copy.spectra)
-            kinds.append(copy.kinds)
-        self.frames.append(frame)
-        self._induce(np.concatenate(environments), np.concatenate(kinds))
+            copy.positions = atoms.positions + rng.normal(0, own.displacement, (len(atoms), 3))
+            environments.append(spectra(self.basis, copy))
+        self._induce(np.concatenate(environments), np.tile(found.kinds, 1 + own.copies))
 
     def _induce(self, environments: np.ndarray, kinds: np.ndarray) -> None:
         """Add inducing environments, and drop the oldest where there are too many."""
-        begun = len(self.points)
+        most = self.settings.n_inducing
         for k in range(len(self.species)):
             own = environments[kinds == k]
-            chosen = farthest(own, self.settings.n_inducing, self.points[self.kinds == k])
+            chosen = farthest(own, most, self.points[self.kinds == k])
             self.points = np.concatenate([self.points, own[chosen]])
             self.kinds = np.append(self.kinds, np.full(len(chosen), k))
-        kept = np.ones(len(self.points), bool)
-        for k in range(len(self.species)):
-            kept[np.flatnonzero(self.kinds == k)[: -self.settings.n_inducing]] = False
-        new = slice(begun, None)
-        for place, frame in enumerate(self.frames):
-            if frame.kernels.size:
-                more = self._kernels(frame, self.points[new], self.kinds[new])
-                both = np.concatenate([frame.kernels, more], axis=1)
-            else:
-                both = self._kernels(frame, self.points, self.kinds)
-            self.frames[place] = frame._replace(kernels=both[:, kept])
-        self.points, self.kinds = self.points[kept], self.kinds[kept]
+        places = [np.flatnonzero(self.kinds == k) for k in range(len(self.species))]
+        dropped = np.concatenate([place[:-most] for place in places])
+        if not len(dropped):
+            return
+        self.points = np.delete(self.points, dropped, axis=0)
+        self.kinds = np.delete(self.kinds, dropped)
+        self.frames = [
+            f._replace(kernels=np.delete(f.kernels, dropped[dropped < f.kernels.shape[1]], axis=1))
+            for f in self.frames
+        ]
+
+    def _complete(self, frame: _Frame) -> _Frame:
+        """Return a frame with the kernels of all inducing environments."""
+        done = frame.kernels.shape[1]
+        if done == len(self.points):
+            return frame
+        more = self._kernels(frame, self.points[done:], self.kinds[done:])
+        return frame._replace(kernels=np.concatenate([frame.kernels, more], axis=1))
 
     def _kernels(self, frame: _Frame, points: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Return what multiplies the weights of environments in a frame's rows."""
@@ -188,6 +199,7 @@ class SparsePotential:
         if not self.frames:
             raise InputError("a potential needs at least one frame to learn from")
         own = self.settings
+        self.frames = [self._complete(frame) for frame in self.frames]
         counts = np.array(
             [[(f.features.kinds == k).sum() for k in range(len(self.species))] for f in self.frames]
         )

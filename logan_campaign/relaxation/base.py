@@ -117,9 +117,9 @@ class Level(SpecModel, ABC):
         return f"level '{self.name}'"
 
     @property
-    def learns(self) -> bool:
-        """Whether relaxations learn from earlier ones."""
-        return False
+    def learns(self) -> int:
+        """Most frames of earlier relaxations that one learns from; 0 if it does not learn."""
+        return 0
 
     @property
     def batch(self) -> int:
@@ -238,9 +238,10 @@ class CalculatorLevel(Level):
     )
 
     @property
-    def learns(self) -> bool:
-        """Whether relaxations learn from earlier ones."""
-        return self.optimizer == "surrogate"
+    def learns(self) -> int:
+        """See :class:`Level`."""
+        own = self.potential or PotentialSettings()
+        return own.max_frames if self.optimizer == "surrogate" else 0
 
     @property
     def batch(self) -> int:

@@ -103,8 +103,8 @@ def relax(
         before: the ``workdir`` of a call with the same structure and level whose budget ended.
             Trajectory, optimizer and, with GPAW, density continue from there; steps are counted
             on, but the budgets start again.
-        known: trajectories of earlier relaxations, as in :class:`RelaxationOutcome`; only levels
-            that learn use them.
+        known: trajectories of earlier relaxations, as in :class:`RelaxationOutcome`; levels that
+            learn use the last frames.
 
     Raises:
         StructureError: the start is not a valid structure (no atoms, NaN, partial occupation).
@@ -121,7 +121,8 @@ def relax(
 
     how: dict[str, Any] = {"on_step": on_step}
     if level.learns:
-        how["known"] = [frame for trajectory in known for frame in _frames(trajectory)]
+        frames = [frame for trajectory in known for frame in _frames(trajectory)]
+        how["known"] = frames[-level.learns :]
     cpu = _processor_time()
     result = precheck(atoms, level, level.max_memory_mb or physical_memory_mb())
     if result is None:

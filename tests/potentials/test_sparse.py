@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from logan_campaign.core.errors import InputError, ModelFileError
-from logan_campaign.potentials.features import VOIGT
+from logan_campaign.potentials.features import VOIGT, features, spectra
 from logan_campaign.potentials.settings import PotentialSettings
 from logan_campaign.potentials.sparse import SparsePotential
 
@@ -42,6 +42,13 @@ def potential() -> SparsePotential:
 
 def energy(potential: SparsePotential, atoms: Atoms) -> float:
     return potential.predict(atoms, error=False).energy
+
+
+def test_spectra_alone_are_those_that_have_derivatives(potential: SparsePotential) -> None:
+    atoms = crystal(106)
+    np.testing.assert_allclose(
+        spectra(potential.basis, atoms), features(potential.basis, atoms).spectra, atol=1e-12
+    )
 
 
 def test_forces_are_derivatives_of_the_energy(potential: SparsePotential) -> None:
